@@ -1,0 +1,309 @@
+"""The data that goes from sample to act: frozen values, no behaviour that touches the world.
+
+Units everywhere: seconds, bytes, CPUs (1.0 is one CPU kept busy for the whole interval).
+``None`` means "unknown": the kernel did not say, or there is no earlier sample to compare with.
+"""
+
+from enum import StrEnum
+from functools import cached_property
+from itertools import accumulate
+from typing import Literal
+
+import msgspec
+
+Tier = Literal["kernel", "weight", "none"]
+"""How strongly this host can yield: the slice is idle class, has the least weight, or can't be written."""
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """Counters as the kernel gives them, all read at one moment.
+
+    ``busy``, ``idle`` and ``stolen`` are CPU seconds since boot, summed over all CPUs (/proc/stat;
+    ``idle`` includes iowait). ``*_pressure`` are seconds stalled since boot ("some", total=).
+    ``slice_*`` are None when there is no slice. ``engine_epoch`` changes whenever the set of
+    processes behind ``engine`` does: figures of different epochs can't be compared.
+    """
+
+    monotonic: float
+    boottime: float
+    cpus: int
+    busy: float
+    idle: float
+    stolen: float
+    memory_total: int
+    memory_available: int | None = None
+    swap_total: int = 0
+    cpu_pressure: float | None = None
+    memory_pressure: float | None = None
+    slice: float | None = None
+    slice_anon: int | None = None
+    slice_cpu_pressure: float | None = None
+    slice_memory_pressure: float | None = None
+    engine: float | None = None
+    engine_epoch: int = 0
+
+
+class Phase(StrEnum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    FINISHING = "finishing"
+    LEAVING = "leaving"
+    KILLED = "killed"
+    ENDED = "ended"
+
+
+class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One donated container as the policy sees it.
+
+    ``name`` identifies it from request to removal; ``id`` is the container's, empty until created.
+    ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
+    CLOCK_MONOTONIC second at which it was told to go (its phase says how). ``busy`` means that an
+    action on it is under way: no other is given until that is done.
+    """
+
+    name: str
+    id: str = ""
+    phase: Phase = Phase.STARTING
+    cpus: float = 1.0
+    memory: int = 0
+    shares: int = 1024
+    shares_time: float | None = None
+    started: float | None = None
+    told: float | None = None
+    image: str = ""
+    digest: str = ""
+    busy: bool = False
+
+
+ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
+IN_LINE = ACTIVE | {Phase.FINISHING}
+
+
+class Fleet(msgspec.Struct, frozen=True, dict=True):
+    """All workers that exist, oldest first, with the sums that the policy asks for each tick.
+
+    The sums are made once per change of the fleet, so a quiet tick costs the same with 1 and with
+    256 workers.
+    """
+
+    workers: tuple[Worker, ...] = ()
+
+    @staticmethod
+    def of(workers: "list[Worker] | tuple[Worker, ...]") -> "Fleet":
+        """Oldest first; those without a start time (still starting) are the youngest."""
+        return Fleet(tuple(sorted(workers, key=lambda w: (w.started is None, w.started or 0.0, w.name))))
+
+    @cached_property
+    def line(self) -> tuple[Worker, ...]:
+        """Those that use CPU and may be told to leave, oldest first."""
+        return tuple(w for w in self.workers if w.phase in IN_LINE)
+
+    @cached_property
+    def active(self) -> int:
+        """How many are starting or running and not told to go."""
+        return sum(w.phase in ACTIVE for w in self.workers)
+
+    @cached_property
+    def cpus_before(self) -> tuple[float, ...]:
+        """For each worker in line, what all older ones may use; one more entry at the end: the sum."""
+        return tuple(accumulate((w.cpus for w in self.line), initial=0.0))
+
+    @cached_property
+    def memory_before(self) -> tuple[int, ...]:
+        """As cpus_before, for the workers' memory limits."""
+        return tuple(accumulate((w.memory for w in self.line), initial=0))
+
+    @cached_property
+    def present_cpus(self) -> float:
+        """What all that exist may use, those leaving included."""
+        return sum(w.cpus for w in self.workers)
+
+    @cached_property
+    def present_memory(self) -> int:
+        return sum(w.memory for w in self.workers)
+
+
+class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known at one tick: rates of the host since the tick before, and the state of things.
+
+    ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
+    ``stolen`` and ``idle`` are CPUs over ``interval`` seconds; ``*_pressure`` is the part (0 to 1)
+    of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
+    the fit. ``image`` is the id of the image that new workers get, empty when there is none.
+    ``digest`` stands for the configuration that new workers get.
+    """
+
+    time: float
+    boottime: float
+    capacity: float
+    interval: float | None = None
+    owner: float | None = None
+    donated: float | None = None
+    engine: float | None = None
+    stolen: float | None = None
+    idle: float | None = None
+    memory_total: int = 0
+    memory_available: int | None = None
+    slice_anon: int | None = None
+    swap_total: int = 0
+    cpu_pressure: float | None = None
+    memory_pressure: float | None = None
+    disk_free: int | None = None
+    disk_total: int | None = None
+    max_workers: int | None = None
+    image: str = ""
+    digest: str = ""
+    engine_ready: bool = True
+    draining: bool = False
+    finish: bool = False
+    stopping: bool = False
+    fleet: Fleet = Fleet()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The settings that `decide` goes by, in base units (the configuration made plain for one host)."""
+
+    worker_cpus: float = 1.0
+    worker_memory: int = 2_000_000_000
+    lifetime: float = 43_200.0
+    leave_timeout: float = 20.0
+    finish_timeout: float = 3_600.0
+    spawn_per_tick: int = 4
+    reserve_cpus: float = 0.0
+    reserve_memory: int = 0
+    reserve_disk: int = 0
+    worthwhile: float = 0.5
+    grace_kill: float = 120.0
+    grace_spawn: float = 60.0
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """Create and start one new worker."""
+
+    reason: str
+
+
+class Finish(msgspec.Struct, frozen=True, tag=True):
+    """Ask a worker to end its job first and then itself."""
+
+    name: str
+    reason: str
+
+
+class Leave(msgspec.Struct, frozen=True, tag=True):
+    """Tell a worker to drop its job now, cleanly. ``lift``: give it CPU to do so (see slice.py)."""
+
+    name: str
+    reason: str
+    lift: bool = False
+
+
+class Kill(msgspec.Struct, frozen=True, tag=True):
+    """End a worker that did not leave in time."""
+
+    name: str
+    reason: str
+
+
+class Share(msgspec.Struct, frozen=True, tag=True):
+    """Set a worker's part among the workers (Docker's CpuShares)."""
+
+    name: str
+    shares: int
+    reason: str
+
+
+Action = Start | Finish | Leave | Kill | Share
+
+
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What to do now, and why. ``fit`` is how many workers in line fit, ``room`` the CPUs behind it.
+
+    ``sentence`` says the state of things in words; ``held`` why nothing is started although there
+    may be room (empty when nothing holds it).
+    """
+
+    fit: int
+    sentence: str
+    room: float | None = None
+    held: str = ""
+    actions: tuple[Action, ...] = ()
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """One line of a recording."""
+
+    observation: Observation
+    decision: Decision
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The first line of a recording: what the ticks were decided with."""
+
+    version: str
+    limits: Limits
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One worker for the eyes of people. ``cgroup`` is below the v2 mount, for who samples by himself.
+
+    ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0 to 1).
+    """
+
+    name: str
+    id: str
+    phase: Phase
+    cpus: float
+    memory_limit: int
+    age: float | None = None
+    cpu: float | None = None
+    share: float | None = None
+    memory: int | None = None
+    fits: bool = True
+    cgroup: str = ""
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened: Unix time and one sentence."""
+
+    time: float
+    text: str
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """status.json: all that `plancton status` and `plancton top` show, without any secret.
+
+    ``time`` is Unix time; ``mode`` one of donating, draining, stopping, dry-run. ``slice`` is the
+    slice's path below the v2 mount.
+    """
+
+    version: str
+    pid: int
+    instance: str
+    time: float
+    mode: str
+    sentence: str
+    decision: str
+    tier: Tier
+    tier_reason: str
+    slice: str
+    capacity: float
+    fit: int
+    max_workers: int | None = None
+    owner: float | None = None
+    donated: float | None = None
+    engine: float | None = None
+    stolen: float | None = None
+    idle: float | None = None
+    room: float | None = None
+    memory_total: int = 0
+    memory_available: int | None = None
+    memory_donated: int | None = None
+    image: str = ""
+    image_id: str = ""
+    docker: str = ""
+    problems: tuple[str, ...] = ()
+    workers: tuple[WorkerStatus, ...] = ()
+    events: tuple[Event, ...] = ()
