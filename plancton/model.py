@@ -43,6 +43,15 @@ class Sample(msgspec.Struct, frozen=True):
     engine_epoch: int = 0
 
 
+LEAST_SHARES = 2
+"""Docker's least CpuShares; the kernel's weight 1 with every runc."""
+
+
+def full_shares(cpus: float) -> int:
+    """CpuShares of a worker that fits: Docker's default for each CPU."""
+    return max(LEAST_SHARES, round(1024 * cpus))
+
+
 class Phase(StrEnum):
     """Where a worker is in its life."""
 
@@ -59,8 +68,9 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``name`` identifies it from request to removal; ``id`` is the container's, empty until created.
     ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
-    CLOCK_MONOTONIC second at which it was told to go (its phase says how). ``busy`` means that an
-    action on it is under way: no other is given until that is done.
+    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one at
+    which patience ends. ``busy`` means that an action on it is under way: no other is given until
+    that is done.
     """
 
     name: str
@@ -72,6 +82,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     shares_time: float | None = None
     started: float | None = None
     told: float | None = None
+    deadline: float | None = None
     image: str = ""
     digest: str = ""
     busy: bool = False
@@ -106,6 +117,14 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return sum(w.phase in ACTIVE for w in self.workers)
 
     @cached_property
+    def shares_fit(self) -> int | None:
+        """How many of the oldest have full shares while all others have the least; None: some differ."""
+        full = [w.shares == full_shares(w.cpus) for w in self.line]
+        count = sum(full)
+        settled = all(full[:count]) and all(w.shares == LEAST_SHARES for w in self.line[count:])
+        return count if settled else None
+
+    @cached_property
     def cpus_before(self) -> tuple[float, ...]:
         """For each worker in line, what all older ones may use; one more entry at the end: the sum."""
         return tuple(accumulate((w.cpus for w in self.line), initial=0.0))
@@ -125,6 +144,17 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return sum(w.memory for w in self.workers)
 
 
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A worker that ended, or could not be started, since the tick before, without being told to.
+
+    ``age`` is how long it ran (seconds), ``reason`` says how it ended ("exit code 1").
+    """
+
+    name: str
+    age: float
+    reason: str
+
+
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known at one tick: rates of the host since the tick before, and the state of things.
 
@@ -132,7 +162,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``stolen`` and ``idle`` are CPUs over ``interval`` seconds; ``*_pressure`` is the part (0 to 1)
     of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
     the fit. ``image`` is the id of the image that new workers get, empty when there is none.
-    ``digest`` stands for the configuration that new workers get.
+    ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
+    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave.
     """
 
     time: float
@@ -155,10 +186,11 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     max_workers: int | None = None
     image: str = ""
     digest: str = ""
-    engine_ready: bool = True
+    docker: bool = True
     draining: bool = False
     finish: bool = False
     stopping: bool = False
+    ended: tuple[Ended, ...] = ()
     fleet: Fleet = Fleet()
 
 
@@ -186,25 +218,31 @@ class Start(msgspec.Struct, frozen=True, tag=True):
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):
-    """Ask a worker to end its job first and then itself."""
+    """Ask a worker to end its job first and then itself, within ``timeout`` seconds."""
 
     name: str
     reason: str
+    timeout: float
 
 
 class Leave(msgspec.Struct, frozen=True, tag=True):
-    """Tell a worker to drop its job now, cleanly. ``lift``: give it CPU to do so (see slice.py)."""
+    """Tell a worker to drop its job now, cleanly, within ``timeout`` seconds.
+
+    ``lift``: the slice has no CPU to leave with, so give it some (see slice.py).
+    """
 
     name: str
     reason: str
+    timeout: float
     lift: bool = False
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):
-    """End a worker that did not leave in time."""
+    """End a worker that did not leave in time. ``lift`` as in Leave: even dying takes CPU."""
 
     name: str
     reason: str
+    lift: bool = False
 
 
 class Share(msgspec.Struct, frozen=True, tag=True):
@@ -219,7 +257,7 @@ Action = Start | Finish | Leave | Kill | Share
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to do now, and why. ``fit`` is how many workers in line fit, ``room`` the CPUs behind it.
+    """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
     may be room (empty when nothing holds it).

@@ -1,0 +1,184 @@
+/* Text to numbers. Buffers only: nothing here reads, allocates or keeps anything. */
+#include "sampler.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct span {
+    const char *at;
+    const char *end;
+};
+
+static size_t left(const struct span *s)
+{
+    return (size_t)(s->end - s->at);
+}
+
+static bool starts_with(const struct span *s, const char *key)
+{
+    size_t length = strlen(key);
+    return left(s) >= length && memcmp(s->at, key, length) == 0;
+}
+
+/* To the start of the next line; false when this one does not end. */
+static bool next_line(struct span *s)
+{
+    const char *newline = left(s) ? memchr(s->at, '\n', left(s)) : NULL;
+    s->at = newline ? newline + 1 : s->end;
+    return newline != NULL;
+}
+
+/* To just behind `key` at the start of a line. */
+static bool find_line(struct span *s, const char *key)
+{
+    while (!starts_with(s, key))
+        if (!next_line(s))
+            return false;
+    s->at += strlen(key);
+    return true;
+}
+
+static void skip_spaces(struct span *s)
+{
+    while (s->at < s->end && *s->at == ' ')
+        s->at++;
+}
+
+/* An unsigned number. One with nothing behind it may have been cut, so it does not count. */
+static bool number(struct span *s, uint64_t *out)
+{
+    skip_spaces(s);
+    const char *first = s->at;
+    uint64_t n = 0;
+    for (; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++) {
+        uint64_t digit = (uint64_t)(*s->at - '0');
+        if (__builtin_mul_overflow(n, (uint64_t)10, &n) || __builtin_add_overflow(n, digit, &n))
+            return false;
+    }
+    *out = n;
+    return s->at > first && s->at < s->end;
+}
+
+static bool skip_words(struct span *s, int count)
+{
+    for (; count > 0; count--) {
+        skip_spaces(s);
+        while (s->at < s->end && *s->at != ' ')
+            s->at++;
+    }
+    return s->at < s->end;
+}
+
+/* How many cpuN lines there are from here on; -1 when the text ends before another line begins. */
+static int64_t count_cpus(struct span *s)
+{
+    int64_t cpus = 0;
+    while (starts_with(s, "cpu")) {
+        if (!next_line(s))
+            return -1;
+        cpus++;
+    }
+    bool undecided = left(s) < 3 && memcmp(s->at, "cpu", left(s)) == 0;
+    return undecided ? -1 : cpus;
+}
+
+bool plancton_stat_suffices(const char *text, size_t length)
+{
+    struct span s = {text, text + length};
+    return length > 0 && count_cpus(&s) >= 0;
+}
+
+static bool parse_stat(struct span *s, uint64_t *value)
+{
+    if (!starts_with(s, "cpu "))
+        return false;
+    s->at += strlen("cpu ");
+    for (int i = 1; i <= 8; i++)
+        if (!number(s, &value[i]))
+            return false;
+    int64_t cpus = next_line(s) ? count_cpus(s) : -1;
+    value[0] = (uint64_t)cpus;
+    return cpus > 0;
+}
+
+static bool kilobytes(struct span s, const char *key, uint64_t *out)
+{
+    return find_line(&s, key) && number(&s, out) && !__builtin_mul_overflow(*out, (uint64_t)1024, out);
+}
+
+static bool has_line(struct span s, const char *key)
+{
+    return find_line(&s, key);
+}
+
+static bool parse_meminfo(struct span *s, uint64_t *value)
+{
+    value[1] = PLANCTON_UNKNOWN;
+    if (has_line(*s, "MemAvailable:") && !kilobytes(*s, "MemAvailable:", &value[1]))
+        return false;
+    return kilobytes(*s, "MemTotal:", &value[0]) && kilobytes(*s, "SwapTotal:", &value[2]);
+}
+
+static bool parse_psi(struct span *s, uint64_t *value)
+{
+    if (!find_line(s, "some "))
+        return false;
+    while (s->at < s->end && *s->at != '\n') {
+        if (starts_with(s, "total=")) {
+            s->at += strlen("total=");
+            return number(s, value);
+        }
+        s->at++;
+    }
+    return false;
+}
+
+static bool parse_cpu_stat(struct span *s, uint64_t *value)
+{
+    return find_line(s, "usage_usec ") && number(s, value);
+}
+
+static bool parse_memory_stat(struct span *s, uint64_t *value)
+{
+    struct span v1 = *s;
+    if (find_line(s, "anon "))
+        return number(s, value);
+    return find_line(&v1, "total_rss ") && number(&v1, value);
+}
+
+/* The command's name, in parentheses, can hold anything; what follows the last ')' can't hold another.
+ * Counted from there: state 1, ppid 2, utime 12, stime 13, starttime 20 (proc(5) counts two more). */
+static bool parse_pid_stat(struct span *s, uint64_t *value)
+{
+    uint64_t user, system;
+    const char *name_end = left(s) ? memrchr(s->at, ')', left(s)) : NULL;
+    if (!name_end)
+        return false;
+    s->at = name_end + 1;
+    if (!skip_words(s, 1) || !number(s, &value[2]))
+        return false;
+    if (!skip_words(s, 9) || !number(s, &user) || !number(s, &system))
+        return false;
+    if (!skip_words(s, 6) || !number(s, &value[1]))
+        return false;
+    return !__builtin_add_overflow(user, system, &value[0]);
+}
+
+static bool parse(uint8_t kind, struct span *s, uint64_t *value)
+{
+    switch (kind) {
+    case PLANCTON_STAT: return parse_stat(s, value);
+    case PLANCTON_MEMINFO: return parse_meminfo(s, value);
+    case PLANCTON_PSI: return parse_psi(s, value);
+    case PLANCTON_CPU_STAT: return parse_cpu_stat(s, value);
+    case PLANCTON_MEMORY_STAT: return parse_memory_stat(s, value);
+    case PLANCTON_PID_STAT: return parse_pid_stat(s, value);
+    default: return false;
+    }
+}
+
+void plancton_parse(uint8_t kind, const char *text, size_t length, struct plancton_reading *out)
+{
+    struct span s = {text, text + length};
+    out->error = parse(kind, &s, out->value) ? 0 : -EBADMSG;
+}

@@ -1,0 +1,39 @@
+/* What Plancton asks of the kernel each tick: texts of /proc and of cgroups, as numbers.
+ *
+ * read.c turns descriptors into text, parse.c turns text into numbers; neither knows the other's half.
+ */
+#ifndef PLANCTON_SAMPLER_H
+#define PLANCTON_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PLANCTON_VALUES 9
+#define PLANCTON_UNKNOWN UINT64_MAX
+
+/* What a text is, and what its numbers become in `value`, in this order. */
+enum plancton_kind {
+    PLANCTON_STAT,        /* /proc/stat: CPUs online; user nice system idle iowait irq softirq steal, in ticks */
+    PLANCTON_MEMINFO,     /* /proc/meminfo: MemTotal, MemAvailable (or PLANCTON_UNKNOWN), SwapTotal, in bytes */
+    PLANCTON_PSI,         /* a pressure file: `some` total, in microseconds */
+    PLANCTON_CPU_STAT,    /* a v2 cpu.stat: usage, in microseconds */
+    PLANCTON_MEMORY_STAT, /* a memory.stat: anon (v2) or total_rss (v1), in bytes */
+    PLANCTON_PID_STAT,    /* /proc/PID/stat: utime + stime in ticks, starttime in ticks since boot, ppid */
+};
+
+struct plancton_reading {
+    int32_t error; /* 0, or a negative errno; `value` means nothing then */
+    uint64_t value[PLANCTON_VALUES];
+};
+
+/* Reads and parses n descriptors from their beginning; a negative one is EBADF. Returns how many failed. */
+int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n);
+
+/* Parses one text, which need not end in a NUL. What is cut, strange or overflows is EBADMSG. */
+void plancton_parse(uint8_t kind, const char *text, size_t length, struct plancton_reading *out);
+
+/* Whether a /proc/stat read so far goes beyond its cpu lines: the rest (interrupts) can be much longer. */
+bool plancton_stat_suffices(const char *text, size_t length);
+
+#endif

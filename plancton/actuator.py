@@ -1,0 +1,341 @@
+"""Carries decisions out: on Docker through the lane, on the slice directly.
+
+Everything here runs in the loop's thread; what Docker answers comes back as a call of the loop.
+"""
+
+import logging
+import random
+import string
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from plancton import containers
+from plancton.config import Config, digest
+from plancton.docker import Container, Docker, DockerError, DockerRefused, Event, NotFound, Summary
+from plancton.lane import Lane
+from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start, Worker
+from plancton.roster import Entry, Roster
+from plancton.sampler import read_process
+from plancton.slice import Slice, group_of
+
+log = logging.getLogger(__name__)
+
+LIFT_SECONDS = 5.0
+"""A lift costs the owner 20 % of a CPU, so it lasts this long at the most."""
+KILL_TIMEOUT = 5.0
+"""A kill that has not worked after this time is made again."""
+HUNG = 3.0
+"""A Docker call that takes longer may take for ever: who must die now dies without Docker."""
+
+
+class Actuator:
+    """Acts for one instance on one slice. ``say`` takes one sentence for the log and the status."""
+
+    def __init__(
+        self, roster: Roster, lane: Lane, slice: Slice, instance: str, say: Callable[[str], None], proc: Path
+    ) -> None:
+        self.roster, self.slice = roster, slice
+        self._lane, self._instance, self._say, self._proc = lane, instance, say, proc
+        self._network = slice.unit.removesuffix(".slice")
+        self._lifted_until: float | None = None
+        self._lifted: set[str] = set()
+        self.on_trouble: Callable[[DockerError], None] = lambda error: None
+        self.on_image_lost: Callable[[], None] = lambda: None
+
+    # ------------------------------------------------------------ decisions
+
+    def act(
+        self, actions: tuple[Action, ...], now: float, config: Config, image: str, limits: Limits
+    ) -> None:
+        """Carry these out; ``now`` is CLOCK_MONOTONIC."""
+        lift = [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift]
+        for action in actions:
+            match action:
+                case Start():
+                    self._start(config, image, limits)
+                case Finish(name=name, reason=reason, timeout=timeout):
+                    self._tell(name, Phase.FINISHING, config.worker.finish_signal, now, timeout, reason)
+                case Leave(name=name, reason=reason, timeout=timeout):
+                    self._tell(name, Phase.LEAVING, config.worker.leave_signal, now, timeout, reason)
+                case Kill(name=name, reason=reason):
+                    self._kill(name, now, reason)
+                case Share(name=name, shares=shares):
+                    self._share(name, shares, now)
+        if lift:
+            self._lift(now)
+
+    def _start(self, config: Config, image: str, limits: Limits) -> None:
+        name = containers.PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
+        made_of = digest(config)
+        body = containers.create_body(
+            config.worker, image, made_of, self._instance, self.slice.parent, self._network
+        )
+        shares = body["HostConfig"]["CpuShares"]
+        worker = Worker(
+            name,
+            cpus=limits.worker_cpus,
+            memory=limits.worker_memory,
+            shares=shares,
+            image=image,
+            digest=made_of,
+        )
+        self.roster.request(worker)
+        self._say(f"starting {name}")
+        self._lane.submit(
+            partial(start_worker, name=name, body=body, network=self._network, instance=self._instance),
+            partial(self._started, name),
+        )
+
+    def _started(self, name: str, container: Container | None, error: DockerError | None) -> None:
+        if container is None:
+            if isinstance(error, NotFound) and "no such image" in str(error).lower():
+                self.on_image_lost()
+            self._say(f"{name} can't be started: {error}")
+            self.roster.failed(name, str(error))
+            self._trouble(error)
+            return
+        entry = self.arrived(container)
+        if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being made
+            self._remove(name, force=True)
+
+    def arrived(self, container: Container) -> Entry:
+        """A container of ours runs; find its processes. One that has ended by now is seen as such."""
+        pid = container.state.pid
+        process = read_process(pid, self._proc) if pid else None
+        started = process.started if process else None
+        entry = self.roster.arrived(
+            container,
+            started,
+            (group_of(self._proc, pid) or "") if process else "",
+            process.ppid if process else 0,
+        )
+        if not container.state.running:
+            self.ended(container.name, _how(container), started or 0.0)
+        return entry
+
+    def _tell(self, name: str, phase: Phase, signal: str, now: float, timeout: float, reason: str) -> None:
+        entry = self.roster.get(name)
+        if entry is None:
+            return
+        verb = "leave" if phase is Phase.LEAVING else "finish"
+        self._say(f"asking {name} to {verb}: {reason}")
+        starting = entry.worker.phase is Phase.STARTING
+        self.roster.tell(name, phase, now, timeout)
+        if not starting:
+            self._signal(entry.worker.id, signal)
+
+    def _signal(self, container: str, signal: str) -> None:
+        self._lane.submit(lambda docker: docker.signal(container, signal), self._told)
+
+    def _told(self, _: None, error: DockerError | None) -> None:
+        # Gone or ending already (404, 409): the event stream says the rest.
+        if error is not None and not isinstance(error, DockerRefused):
+            self._trouble(error)
+
+    def _kill(self, name: str, now: float, reason: str) -> None:
+        entry = self.roster.get(name)
+        if entry is None:
+            return
+        self._say(f"killing {name}: {reason}")
+        self.roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
+        if entry.worker.id:
+            self._signal(entry.worker.id, "SIGKILL")
+        if self._lane.busy_for(now) > HUNG and self.slice.kill(entry.group, entry.worker.id):
+            self._say(f"Docker does not answer: {name} was killed through its cgroup")
+
+    def _share(self, name: str, shares: int, now: float) -> None:
+        entry = self.roster.get(name)
+        if entry is None:
+            return
+        container = entry.worker.id
+        self.roster.change(name, busy=True, shares_time=now)
+        self._lane.submit(
+            lambda docker: docker.set_shares(container, shares), partial(self._shared, name, shares)
+        )
+
+    def _shared(self, name: str, shares: int, _: None, error: DockerError | None) -> None:
+        if error is None:
+            self.roster.change(name, busy=False, shares=shares)
+            return
+        self.roster.change(name, busy=False)
+        self._told(None, error)
+
+    # ------------------------------------------------------------ the lift
+
+    def _lift(self, now: float) -> None:
+        """Let all that are leaving leave together."""
+        leaving = {
+            e.worker.name: e.group for e in self.roster if e.worker.phase in (Phase.LEAVING, Phase.KILLED)
+        }
+        leaving = {name: group for name, group in leaving.items() if group}
+        others = [
+            e.group for e in self.roster if e.group and e.worker.phase in (Phase.RUNNING, Phase.FINISHING)
+        ]
+        if not leaving:
+            return
+        self.slice.drop()
+        try:
+            self.slice.lift(leaving.values(), others)
+        except OSError as error:
+            log.warning("%s can't be lifted: %s", self.slice.path, error)
+            self.slice.drop()
+            return
+        self._lifted, self._lifted_until = set(leaving), now + LIFT_SECONDS
+
+    def lift_ends(self) -> float | None:
+        """When the lift must end (CLOCK_MONOTONIC); None when there is none."""
+        return self._lifted_until
+
+    def step(self, now: float) -> None:
+        """End a lift that has lasted long enough."""
+        if self._lifted_until is not None and now >= self._lifted_until:
+            self.drop_lift()
+
+    def drop_lift(self) -> None:
+        self.slice.drop()
+        self._lifted, self._lifted_until = set(), None
+
+    # ------------------------------------------------------------ what Docker tells
+
+    def on_event(self, event: Event, boottime: float) -> None:
+        """One of our containers died or was removed."""
+        if event.name not in self.roster:
+            return
+        if event.action == "die":
+            self.ended(event.name, f"exit code {event.attributes.get('exitCode', 'unknown')}", boottime)
+        elif event.action == "destroy":
+            self.ended(event.name, "removed by somebody", boottime)
+            self.roster.gone(event.name)
+
+    def ended(self, name: str, reason: str, boottime: float) -> None:
+        """A worker's container has ended: end its lift, say so, remove it."""
+        sentence = self.roster.ended(name, reason, boottime)
+        if sentence is None:
+            return
+        self._lifted.discard(name)
+        if self._lifted_until is not None and not self._lifted:
+            self.drop_lift()
+        self._say(sentence)
+        self._remove(name)
+
+    def _remove(self, name: str, force: bool = False) -> None:
+        entry = self.roster.get(name)
+        if entry is None or not entry.worker.id or entry.worker.busy:
+            return
+        container = entry.worker.id
+        self.roster.change(name, busy=True)
+        self._lane.submit(lambda docker: docker.remove(container, force=force), partial(self._removed, name))
+
+    def _removed(self, name: str, _: None, error: DockerError | None) -> None:
+        if error is None or isinstance(error, NotFound):
+            self.roster.gone(name)
+            return
+        self.roster.change(name, busy=False)
+        self._told(None, error)
+
+    def sweep(self) -> None:
+        """Remove again what has ended and is still there."""
+        for entry in self.roster:
+            if entry.worker.phase is Phase.ENDED:
+                self._remove(entry.worker.name)
+
+    def reconcile(self, found: list[Container], boottime: float) -> None:
+        """Make the roster agree with what Docker has: adopt, and notice what has gone meanwhile."""
+        names = set()
+        for container in found:
+            if not containers.is_ours(container, self._instance, self.slice.parent):
+                log.warning("%s has our label but not our slice: left alone", container.name)
+                continue
+            names.add(container.name)
+            self._reconcile_one(container, boottime)
+        for entry in self.roster:
+            if (
+                entry.worker.id and entry.worker.name not in names
+            ):  # without an id its start is still under way
+                self.ended(entry.worker.name, "gone while Docker was out of sight", boottime)
+                self.roster.gone(entry.worker.name)
+
+    def _reconcile_one(self, container: Container, boottime: float) -> None:
+        entry = self.roster.get(container.name)
+        if container.state.running:
+            if entry is None or entry.worker.phase is Phase.STARTING:
+                self.arrived(container)
+            if entry is None:
+                self._say(f"adopted {container.name}")
+            return
+        if entry is None or not entry.worker.id:
+            self.roster.arrived(container, boottime, "", 0)
+        if entry is None:
+            # Another supervisor's: its end is no news about the image.
+            self.roster.tell(container.name, Phase.LEAVING, boottime, 0.0)
+        self.ended(container.name, _how(container), boottime)
+
+    def force_all(self, now: float) -> None:
+        """All workers gone now: their processes at once, their containers as soon as Docker answers."""
+        for entry in self.roster:
+            self.slice.kill(entry.group, entry.worker.id)
+            self.roster.tell(entry.worker.name, Phase.KILLED, now, KILL_TIMEOUT)
+            self.roster.change(entry.worker.name, busy=False)
+            self._remove(entry.worker.name, force=True)
+
+    def remove_network(self, done: Callable[[], None]) -> None:
+        """Take our network away, if nobody else uses it."""
+        self._lane.submit(
+            partial(remove_network, name=self._network, instance=self._instance), lambda _, error: done()
+        )
+
+    def _trouble(self, error: DockerError | None) -> None:
+        if error is not None:
+            self.on_trouble(error)
+
+
+# ---------------------------------------------------------------- calls for the lane
+
+
+def start_worker(
+    docker: Docker, name: str, body: dict[str, object], network: str, instance: str
+) -> Container:
+    """Create and start one container; what was created is removed when it can't be started."""
+    container = docker.create(name, body)
+    try:
+        try:
+            docker.start(container)
+        except NotFound as error:
+            if f"network {network}" not in str(error):
+                raise
+            docker.create_network(network, containers.network_body(instance))
+            docker.start(container)
+        return docker.inspect(container)
+    except DockerRefused:
+        docker.remove(container, force=True)
+        raise
+
+
+def remove_network(docker: Docker, name: str, instance: str) -> None:
+    """Remove the workers' network if it is ours."""
+    if docker.network(name).labels.get(containers.INSTANCE) == instance:
+        docker.remove_network(name)
+
+
+def list_workers(docker: Docker, instance: str) -> list[Container]:
+    """All containers with our label, in full; those that vanish meanwhile are left out."""
+    found = list[Container]()
+    for summary in docker.containers(f"{containers.INSTANCE}={instance}"):
+        container = _inspect(docker, summary)
+        if container is not None:
+            found.append(container)
+    return found
+
+
+def _inspect(docker: Docker, summary: Summary) -> Container | None:
+    try:
+        return docker.inspect(summary.id)
+    except NotFound:
+        return None
+
+
+def _how(container: Container) -> str:
+    state = container.state
+    killed = ", out of memory" if state.oom_killed else ""
+    return f"exit code {state.exit_code}{killed}" + (f" ({state.error})" if state.error else "")

@@ -1,0 +1,349 @@
+"""The command line: parse, call, print. Imports wait until a command needs them: `status` is quick."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plancton import __version__
+from plancton.errors import PlanctonError
+from plancton.rundir import (
+    KEEP_WORKERS,
+    Paths,
+    RunDirError,
+    default_paths,
+    is_locked,
+    request,
+    running,
+    withdraw,
+)
+
+if TYPE_CHECKING:
+    from plancton.config import Host
+
+EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 2, 3, 75
+NOT_RUNNING = "Plancton is not running; start it with `plancton run`."
+
+app = typer.Typer(
+    help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plancton {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# ---------------------------------------------------------------- the supervisor
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and say, but touch nothing.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Append one JSON line per tick to this file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Donate until told to stop. Stays in the foreground and logs to stderr."""
+    from plancton.config import load
+    from plancton.docker import Docker, DockerPermission, DockerUnreachable
+    from plancton.slice import read_layout
+
+    paths = default_paths()
+    loaded = load(config or paths.config, missing_ok=config is None)
+    read_layout()
+    try:
+        with Docker(loaded.docker.socket, timeout=5.0) as docker:
+            docker.ping()
+    except DockerPermission:
+        raise
+    except DockerUnreachable:
+        pass  # it may come later: the supervisor says so and waits
+    if record is not None:
+        _must_be_writable(record)
+    options = {
+        "config": str(config.absolute()) if config else None,
+        "dry_run": dry_run,
+        "record": str(record.absolute()) if record else None,
+        "verbose": verbose,
+    }
+    # The process that stays does not carry the command line; -P: nor code from the current directory.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.supervisor", _json(options).decode()])
+
+
+def _must_be_writable(path: Path) -> None:
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}; name another file") from None
+
+
+def _json(data: object) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(data)
+
+
+def _print_json(data: object) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.format(_json(data), indent=2))
+
+
+# ---------------------------------------------------------------- the configuration
+
+
+@app.command()
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="The configuration file; without it the default one.")
+    ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")
+    ] = False,
+) -> None:
+    """Validate the configuration, print what is in force, and how many workers would fit here now."""
+    from plancton import config as configuration
+
+    if schema:
+        typer.echo(configuration.schema())
+        return
+    loaded = configuration.load(file or default_paths().config, missing_ok=file is None)
+    typer.echo(configuration.effective(loaded), nl=False)
+
+    from plancton.survey import survey
+
+    found = survey(loaded)
+    typer.echo(f"# {found.sentence}")
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def init(
+    file: Annotated[Path | None, typer.Argument(help="Where to; without it the default place.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented configuration file."""
+    from importlib import resources
+
+    path = file or default_paths().config
+    text = resources.files("plancton").joinpath("config.example.yaml").read_text(encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as written:
+            written.write(text)
+    except FileExistsError:
+        raise RunDirError(f"{path}: is there already; --force replaces it") from None
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
+    typer.echo(f"{path}: written; set image.name in it, then `plancton check {path}`")
+
+
+# ---------------------------------------------------------------- looking
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Say what Plancton does now. Exit code 0: it runs, 3: it does not."""
+    found = running(default_paths())
+    if as_json:
+        _print_json({"running": found is not None, **(_builtins(found) if found else {})})
+    elif found is None:
+        typer.echo(NOT_RUNNING)
+    else:
+        from plancton.words import status_lines
+
+        for line in status_lines(found, time.time()):
+            typer.echo(line)
+    if found is None:
+        raise typer.Exit(EXIT_NOT_RUNNING)
+
+
+def _builtins(value: object) -> dict[str, object]:
+    import msgspec
+
+    return dict(msgspec.to_builtins(value))
+
+
+@app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at donated and owner's CPU, live. q quits, ? helps."""
+    from rich.console import Console
+
+    from plancton.slice import read_layout
+    from plancton.top import run_top, top_json
+
+    paths = default_paths()
+    tree = read_layout().v2
+    if as_json:
+        typer.echo(top_json(lambda: running(paths), tree, Path("/proc")))
+        return
+    run_top(lambda: running(paths), tree, lambda on: _drain_from_top(paths, on), Console(), once=once)
+
+
+def _drain_from_top(paths: Paths, on: bool) -> str:
+    try:
+        if on:
+            request(paths.run, "drain", "finish")
+            return "draining: workers finish, nothing new is started"
+        withdraw(paths.run, "drain")
+        return "donating again"
+    except RunDirError as error:
+        return str(error)
+
+
+# ---------------------------------------------------------------- asking the supervisor
+
+
+@app.command()
+def drain(
+    wait: Annotated[bool, typer.Option("--wait", help="Return when no worker is left.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Then stop Plancton.")] = False,
+) -> None:
+    """Start nothing new, and ask the workers to finish what they do."""
+    paths = _running_paths()
+    if stop:
+        request(paths.run, "finish")
+        _wait_until(lambda: not (paths.run / "finish").exists(), paths, 10.0)
+        typer.echo("Draining: Plancton stops when the last worker has finished.")
+    else:
+        request(paths.run, "drain", "finish")
+        typer.echo("Draining: workers finish, nothing new is started until `plancton resume`.")
+    if wait:
+        _wait_until(lambda: _workers(paths) == 0 and (not stop or running(paths) is None), paths, None)
+
+
+@app.command()
+def resume() -> None:
+    """End draining: workers are started again."""
+    paths = _running_paths()
+    found = withdraw(paths.run, "drain")
+    typer.echo("Donating again." if found else "Plancton was not draining.")
+
+
+@app.command()
+def stop(
+    keep_workers: Annotated[bool, typer.Option("--keep-workers", help="Leave the workers running.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when it has stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove all workers at once.")] = False,
+) -> None:
+    """Stop donating: all workers leave, then Plancton ends."""
+    paths = default_paths()
+    if force and keep_workers:
+        raise RunDirError("--force removes the workers and --keep-workers keeps them: give one of the two")
+    found = running(paths)
+    if found is None and force:
+        from plancton.leftovers import remove_leftovers
+
+        typer.echo(remove_leftovers(paths))
+        return
+    paths = _running_paths()
+    assert found is not None
+    request(paths.run, "force-stop" if force else "stop", KEEP_WORKERS if keep_workers else "")
+    name = "force-stop" if force else "stop"
+    _wait_until(lambda: not (paths.run / name).exists(), paths, 10.0)
+    if wait or force:
+        pid = found.pid
+        _wait_until(lambda: not is_locked(paths.state, pid), paths, None)
+        typer.echo("Stopped.")
+    else:
+        typer.echo("Stopping" + (", the workers stay." if keep_workers else ": all workers leave."))
+
+
+def _running_paths() -> Paths:
+    paths = default_paths()
+    if running(paths) is None:
+        typer.echo(NOT_RUNNING, err=True)
+        raise typer.Exit(EXIT_NOT_RUNNING)
+    return paths
+
+
+def _workers(paths: Paths) -> int:
+    found = running(paths)
+    return len(found.workers) if found else 0
+
+
+def _wait_until(holds: Callable[[], bool], paths: Paths, seconds: float | None) -> None:
+    """Look a few times a second; a supervisor that ends meanwhile ends the wait."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not holds():
+        if running(paths) is None:
+            return
+        if deadline is not None and time.monotonic() > deadline:
+            raise RunDirError(f"{paths.run}: the supervisor does not react; its log says more")
+        time.sleep(0.2)
+
+
+# ---------------------------------------------------------------- recordings
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What `plancton run --record` wrote.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a recording through the policy: as it was, or with another configuration."""
+    from plancton import config as configuration
+    from plancton.replay import read_recording
+    from plancton.replay import replay as put_through
+    from plancton.words import ReplaySummary, replay_lines
+
+    limits = None
+    if config is not None:
+        limits = configuration.limits(configuration.load(config), _recorded_host(file))
+    summary = ReplaySummary()
+    for line in replay_lines(put_through(read_recording(file), limits), summary):
+        if not as_json:
+            typer.echo(line)
+    if as_json:
+        _print_json(vars(summary))
+    else:
+        typer.echo(summary.sentence(compared=config is None))
+
+
+def _recorded_host(file: Path) -> "Host":
+    from plancton.config import Host
+    from plancton.model import Tick
+    from plancton.replay import RecordingError, read_recording
+
+    for line in read_recording(file):
+        if isinstance(line, Tick):
+            seen = line.observation
+            return Host(int(seen.capacity), seen.memory_total, seen.swap_total, seen.disk_total or 0)
+    raise RecordingError(f"{file}: holds no tick")
+
+
+def main() -> None:
+    """The entry point: one line and exit code 2 for what the user can mend, a traceback for a bug."""
+    try:
+        app()
+    except PlanctonError as error:
+        typer.echo(f"plancton: {error}", err=True)
+        sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,400 @@
+"""The configuration: its schema, how it is read, and what is said when it can't be.
+
+Every key is optional and unknown keys are refused. `load` is the only way in; `ConfigError` the
+only way out other than a `Config`, and it always carries one line that names the file, the key and
+the remedy.
+"""
+
+import difflib
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+import msgspec
+import simpleeval
+import yaml
+from msgspec import Meta
+
+from plancton.errors import PlanctonError
+from plancton.model import Limits
+from plancton.units import Duration, Portion, Size
+
+SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
+
+T = TypeVar("T")
+
+
+class ConfigError(PlanctonError):
+    """A configuration that can't be used, in one line."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ValueError(message)
+
+
+def _default(value: T) -> T:
+    """A default of a type that only we know: msgspec's schema writer can't show it, so `schema` adds it."""
+    return msgspec.field(default_factory=lambda: value)
+
+
+def _is_mount(text: str) -> bool:
+    parts = text.split(":")
+    return (
+        len(parts) in (2, 3)
+        and all(part.startswith("/") for part in parts[:2])
+        and (len(parts) == 2 or parts[2] in ("ro", "rw"))
+    )
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Worker(_Section, frozen=True):
+    """What one worker is: the container that is donated."""
+
+    command: list[str] | str | None = None
+    cpus: Annotated[float, Meta(gt=0, le=4096)] = 1.0
+    memory: Size = _default(Size(2_000_000_000))
+    swap: Size = _default(Size(0))
+    user: str = "65534:65534"
+    environment: dict[str, str | int | float] = {}
+    mounts: list[str] = []
+    devices: list[str] = []
+    capabilities: list[str] = []
+    security_options: list[str] = []
+    privileged: bool = False
+    lifetime: Duration = _default(Duration(43_200))
+    leave_signal: str = "SIGTERM"
+    leave_timeout: Duration = _default(Duration(20))
+    finish_signal: str = "SIGTERM"
+    finish_timeout: Duration = _default(Duration(3_600))
+
+    def __post_init__(self) -> None:
+        _require(self.memory >= LEAST_MEMORY, "memory: a container needs at least 6MiB")
+        _require(self.lifetime >= 1, "lifetime: must be at least 1s")
+        for key in ("leave_signal", "finish_signal"):
+            name = getattr(self, key)
+            _require(name in SIGNALS, f"{key}: {name!r} is not one of {', '.join(SIGNALS)}")
+        for mount in self.mounts:
+            _require(_is_mount(mount), f"mounts: {mount!r} is not /host/path:/container/path[:ro|:rw]")
+        for device in self.devices:
+            _require(device.startswith("/dev/"), f"devices: {device!r} is not /dev/NAME[:/dev/NAME[:rwm]]")
+
+
+class Pool(_Section, frozen=True):
+    """How many workers."""
+
+    max_workers: int | float | str | None = None
+    spawn_per_tick: Annotated[int, Meta(ge=1, le=64)] = 4
+
+
+class Owner(_Section, frozen=True):
+    """What is always left to the host's owner."""
+
+    reserve_cpus: Annotated[float, Meta(ge=0)] = 0.0
+    reserve_memory: Portion = _default(Portion.parse("10%"))
+    reserve_disk: Portion = _default(Portion.parse("5%"))
+
+
+class Yield(_Section, frozen=True):
+    """How quickly workers give way and come back."""
+
+    grace_kill: Duration = _default(Duration(120))
+    grace_spawn: Duration = _default(Duration(60))
+    worthwhile: Annotated[float, Meta(gt=0, le=1)] = 0.5
+
+    def __post_init__(self) -> None:
+        for key in ("grace_kill", "grace_spawn"):
+            _require(1 <= getattr(self, key) <= 86_400, f"{key}: must be between 1s and 24h")
+
+
+class Image(_Section, frozen=True):
+    """The image that workers are made of."""
+
+    name: str | None = None
+    refresh: Duration = _default(Duration(43_200))
+
+    def __post_init__(self) -> None:
+        _require(
+            self.name is None or re.fullmatch(r"[\w][\w./:@-]*", self.name) is not None,
+            f"name: {self.name!r} is not an image name such as registry.example.org/worker:1.0",
+        )
+        _require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
+
+
+class DockerSection(_Section, frozen=True):
+    """Where the Engine is, and the cgroup that all workers live in."""
+
+    socket: str = "/var/run/docker.sock"
+    slice: str = "plancton"
+
+    def __post_init__(self) -> None:
+        _require(self.socket.startswith("/"), f"socket: {self.socket!r} is not the path of a unix socket")
+        _require(
+            re.fullmatch(r"[a-z0-9_]{1,32}", self.slice) is not None,
+            f"slice: {self.slice!r} is not a plain name (a to z, 0 to 9 and _)",
+        )
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    worker: Worker = _default(Worker())
+    pool: Pool = _default(Pool())
+    owner: Owner = _default(Owner())
+    yielding: Yield = msgspec.field(name="yield", default_factory=Yield)
+    image: Image = _default(Image())
+    docker: DockerSection = _default(DockerSection())
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(path: Path, missing_ok: bool = False) -> Config:
+    """The configuration in a file; without one, when that is allowed, all defaults."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if missing_ok:
+            return Config()
+        raise ConfigError(f"{path}: no such file; `plancton init {path}` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError(f"{path}: can't be read: {reason}") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration in a YAML text; ``name`` is what errors call it."""
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise ConfigError(f"{name}:{where} {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
+    if isinstance(data, dict):  # a section whose lines are all commented out is an empty one
+        data = {key: section for key, section in data.items() if section is not None}
+    try:
+        config = msgspec.convert({} if data is None else data, Config, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_explain(str(error), data)}") from None
+    try:
+        worker_limit(config)
+    except ValueError as error:
+        raise ConfigError(f"{name}: pool.max_workers: {error}") from None
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                raise yaml.MarkedYAMLError(
+                    problem="a key must be text (put it in quotes)", problem_mark=key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _decode(kind: type, value: object) -> object:
+    parse_value: Callable[[object], object] = kind.parse  # type: ignore[attr-defined]
+    return parse_value(value)
+
+
+def _explain(message: str, data: object) -> str:
+    """msgspec's message as `key: what is wrong`, with the nearest known key for an unknown one."""
+    text, _, place = message.partition(" - at ")
+    path = place.strip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text)
+    if unknown:
+        known = _known_keys(path)
+        near = difflib.get_close_matches(unknown[1], known, 1)
+        key = f"{path}.{unknown[1]}" if path else unknown[1]
+        return f"{key}: unknown key; " + (
+            f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        )
+    if text.startswith("Expected `object`"):
+        return f"{path or 'the file'}: must be a section (key: value lines), not {_type_name(data, path)}"
+    wrong = re.fullmatch(r"Expected `(.*?)`, got `(.*?)`", text)
+    if wrong:
+        names = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
+                 "array": "a list", "object": "key: value lines", "null": "nothing"}  # fmt: skip
+        expected, got = (
+            " or ".join(names.get(kind, kind) for kind in part.split(" | ")) for part in wrong.groups()
+        )
+        return f"{path}: must be {expected}, not {got}"
+    text = re.sub(r"^Expected `\w+` ([<>]=?) ([-\d.]+)$", r"must be \1 \2", text)
+    key, colon, rest = text.partition(": ")
+    if colon and key.isidentifier():
+        return f"{path}.{key}: {rest}" if path else text
+    return f"{path}: {text}"
+
+
+def _known_keys(path: str) -> list[str]:
+    kind: Any = Config
+    for part in filter(None, path.split(".")):
+        fields = {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
+        kind = fields.get(part, Config)
+    return [f.encode_name for f in msgspec.structs.fields(kind)]
+
+
+def _type_name(data: object, path: str) -> str:
+    for part in filter(None, path.split(".")):
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return {str: "text", list: "a list", int: "a number", type(None): "nothing"}.get(type(data), "a value")
+
+
+# ---------------------------------------------------------------- what it means on this host
+
+
+class Host(msgspec.Struct, frozen=True):
+    """The facts that a configuration is made plain with: CPUs, bytes."""
+
+    cpus: int
+    ram: int
+    swap: int = 0
+    disk: int = 0
+
+
+def limits(config: Config, host: Host) -> Limits:
+    """The configuration in base units for this host."""
+    return Limits(
+        worker_cpus=config.worker.cpus,
+        worker_memory=int(config.worker.memory),
+        lifetime=float(config.worker.lifetime),
+        leave_timeout=float(config.worker.leave_timeout),
+        finish_timeout=float(config.worker.finish_timeout),
+        spawn_per_tick=config.pool.spawn_per_tick,
+        reserve_cpus=config.owner.reserve_cpus,
+        reserve_memory=config.owner.reserve_memory.of(host.ram),
+        reserve_disk=config.owner.reserve_disk.of(host.disk),
+        worthwhile=config.yielding.worthwhile,
+        grace_kill=float(config.yielding.grace_kill),
+        grace_spawn=float(config.yielding.grace_spawn),
+    )
+
+
+def digest(config: Config) -> str:
+    """Stands for what a worker is made of; changes when new workers differ from running ones."""
+    return hashlib.sha256(msgspec.json.encode(config.worker, enc_hook=str)).hexdigest()[:12]
+
+
+def never_starts(config: Config, host: Host) -> str | None:
+    """Why this configuration can never start a worker on this host; None when it can."""
+    worker, reserve = config.worker, config.owner.reserve_cpus
+    room = host.cpus - reserve
+    memory = host.ram - config.owner.reserve_memory.of(host.ram)
+    if worker.cpus > room:
+        kept = f" and {reserve:g} are reserved for the owner" if reserve else ""
+        return f"worker.cpus is {worker.cpus:g}, but this host has {host.cpus} CPUs{kept}: make it smaller"
+    if worker.cpus > room * 0.98 and config.yielding.worthwhile > 0.8:
+        return "yield.worthwhile asks for a CPU that is never quite idle: set it to 0.8 or less"
+    if worker.memory > memory:
+        return (
+            f"worker.memory is {worker.memory}, but only {Size(memory)} are left after owner.reserve_memory"
+        )
+    return None
+
+
+# ---------------------------------------------------------------- pool.max_workers
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "int": int, "round": round}
+
+
+def worker_limit(config: Config) -> Callable[[Host], int | None]:
+    """pool.max_workers as a function of the host. It raises ValueError where the expression fails."""
+    setting = config.pool.max_workers
+    if setting is None:
+        return lambda host: None
+    evaluator = simpleeval.SimpleEval(functions=FUNCTIONS)
+    try:
+        parsed = evaluator.parse(str(setting))
+    except (simpleeval.InvalidExpression, SyntaxError, ValueError) as error:
+        raise ValueError(f"{setting!r} is not an expression: {_first_line(error)}") from None
+
+    def evaluate(host: Host) -> int | None:
+        evaluator.names = {
+            "ncpus": host.cpus,
+            "ram_bytes": host.ram,
+            "swap_bytes": host.swap,
+            "worker_cpus": config.worker.cpus,
+            "worker_memory": int(config.worker.memory),
+        }
+        try:
+            value = evaluator.eval(str(setting), previously_parsed=parsed)
+        except simpleeval.NameNotDefined as error:
+            known = ", ".join(evaluator.names)
+            raise ValueError(f"{setting!r} uses an unknown name {error.name!r}; known: {known}") from None
+        except Exception as error:  # an expression can fail in as many ways as Python has operators
+            raise ValueError(f"{setting!r} fails: {_first_line(error)}") from None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{setting!r} gives {value!r}, which is not a number of workers")
+        return max(0, math.floor(value))
+
+    evaluate(Host(cpus=2, ram=8_000_000_000, swap=1_000_000_000))
+    return evaluate
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".;")
+
+
+# ---------------------------------------------------------------- showing it
+
+
+def effective(config: Config) -> str:
+    """The configuration in force as YAML, environment values masked."""
+    data = msgspec.to_builtins(config, enc_hook=str)
+    data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
+    return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Duration | Size) else value
+
+
+def schema() -> bytes:
+    """JSON Schema of the file, for editors."""
+    (_, parts) = msgspec.json.schema_components([Config], schema_hook=_schema, ref_template="#/$defs/{name}")
+    defaults = _plain(msgspec.to_builtins(Config(), enc_hook=str))
+    for section, reference in parts["Config"]["properties"].items():
+        name = reference.pop("$ref").removeprefix("#/$defs/")
+        parts["Config"]["properties"][section] = {"$ref": f"#/$defs/{name}"}
+        for key, default in cast(dict[str, dict[str, object]], defaults)[section].items():
+            parts[name]["properties"][key]["default"] = default
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": "#/$defs/Config",
+        "$defs": parts,
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2)
+
+
+def _schema(kind: type) -> dict[str, Any]:
+    number = {"type": "integer", "minimum": 0}
+    if kind is Duration:
+        return {"anyOf": [{"type": "string", "pattern": r"^(\d+(\.\d+)?\s*(s|m|min|h|d|w)\s*)+$"},
+                          {"type": "number", "minimum": 0}],
+                "description": "a duration: 90s, 15m, 12h, 2d, 1h30m, or seconds"}  # fmt: skip
+    if kind is Size:
+        return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]$"}, number],
+                "description": "a size: 2GB, 512MiB, or bytes"}  # fmt: skip
+    return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(%|([kKmMgGtT]i?)?[bB])$"}, number],
+            "description": "a percentage or a size: 10%, 2GB, or bytes"}  # fmt: skip

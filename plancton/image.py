@@ -1,0 +1,139 @@
+"""The image that new workers are made of: found, pulled in the background, refreshed now and then."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from plancton.docker import Docker, DockerError, Image, NotFound, Progress
+from plancton.lane import Done, Inbox, Lane
+
+log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL = 5.0
+
+
+class Puller(threading.Thread):
+    """Pulls one image, telling the log how far it is, and ends."""
+
+    def __init__(
+        self,
+        socket: str,
+        inbox: Inbox,
+        name: str,
+        done: Done[Image],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(name="pull", daemon=True)
+        self._socket, self._inbox, self._image, self._done = socket, inbox, name, done
+        self._clock = clock
+        self._said = clock()
+
+    def run(self) -> None:
+        try:
+            with Docker(self._socket) as docker:
+                docker.pull(self._image, self._progress)
+                image = docker.image(self._image)
+        except DockerError as error:
+            self._inbox.put(partial(self._done, None, error))
+        else:
+            self._inbox.put(partial(self._done, image, None))
+
+    def _progress(self, progress: Progress) -> None:
+        if self._clock() - self._said >= PROGRESS_INTERVAL:
+            self._said = self._clock()
+            log.info("pulling %s: %s", self._image, progress.text)
+
+
+class ImageKeeper:
+    """Keeps the image that new workers are made of: looks it up, pulls it, refreshes it now and then.
+
+    With the one that is there it goes on when a pull fails. Only the loop calls it.
+    """
+
+    FIRST_REFRESH = 300.0
+    RETRY, LONGEST_RETRY = 30.0, 1_800.0
+
+    def __init__(self, socket: str, inbox: Inbox, lane: Lane, may_pull: bool = True) -> None:
+        self._socket, self._inbox, self._lane, self._may_pull = socket, inbox, lane, may_pull
+        self.name: str | None = None
+        self.id = ""
+        self.problem = ""
+        self._refresh = 0.0
+        self._busy = False
+        self._due = 0.0
+        self._failures = 0
+
+    def want(self, name: str | None, refresh: float) -> None:
+        """Keep this image from now on, refreshed every so many seconds (0: never)."""
+        self._refresh = refresh
+        if name != self.name:
+            self.name, self.id, self._due, self._failures = name, "", 0.0, 0
+            self.problem = "" if name else "no image is configured: set image.name"
+
+    def lost(self) -> None:
+        """Docker says that the image isn't there after all."""
+        self.id, self._due = "", 0.0
+
+    def step(self, now: float) -> None:
+        """Look for the image, or pull it, when that is due."""
+        if self.name is None or self._busy or now < self._due:
+            return
+        self._busy = True
+        if self.id:
+            self._pull(self.name, now)
+        else:
+            name = self.name
+            self._lane.submit(lambda docker: docker.image(name), partial(self._looked, name, now))
+
+    def _looked(self, name: str, now: float, image: Image | None, error: DockerError | None) -> None:
+        self._busy = False
+        if name != self.name:
+            return
+        if image is not None:
+            self.id, self.problem = image.id, ""
+            self._due = now + min(self._refresh, self.FIRST_REFRESH) if self._refresh else math.inf
+            log.info("image %s is here (%s)", name, short(image.id))
+        elif isinstance(error, NotFound):
+            self._busy = True
+            self._pull(name, now)
+        else:
+            self._due = now + self.RETRY
+
+    def _pull(self, name: str, now: float) -> None:
+        if not self._may_pull:
+            self._busy, self._due = False, math.inf
+            self.problem = "" if self.id else f"image {name} is not here (a dry run does not pull it)"
+            return
+        if not self.id:
+            self.problem = f"pulling image {name}"
+            log.info("pulling image %s", name)
+        Puller(self._socket, self._inbox, name, partial(self._pulled, name, now)).start()
+
+    def _pulled(self, name: str, now: float, image: Image | None, error: DockerError | None) -> None:
+        self._busy = False
+        if name != self.name:
+            return
+        if image is None:
+            self._failed(name, now, error)
+            return
+        if image.id != self.id:
+            log.info("image %s is now %s", name, short(image.id))
+        self.id, self.problem, self._failures = image.id, "", 0
+        self._due = now + self._refresh if self._refresh else math.inf
+
+    def _failed(self, name: str, now: float, error: DockerError | None) -> None:
+        kept = "; going on with the one that is here" if self.id else ""
+        self.problem = f"image {name} can't be pulled: {error}{kept}"
+        if self._failures == 0:
+            log.warning("%s", self.problem)
+        self._failures += 1
+        retry = min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures - 1, 10))
+        self._due = now + (max(retry, self._refresh) if self.id else retry)
+
+
+def short(image: str) -> str:
+    """The part of an image's or container's id that people see."""
+    return image.removeprefix("sha256:")[:12]

@@ -1,0 +1,458 @@
+"""Decides, once per tick, which workers come and go and why.
+
+`decide` is pure: no clock, no file, no socket. Time is `Observation.time`. The rules:
+
+- A worker *fits* while the room that the owner leaves, less all that older workers may use, is worth
+  at least `worthwhile` of its own CPUs (and the same for memory). `fit` counts those that do.
+- Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what would
+  have fitted for two thirds of `grace_spawn`, with some margin, is started.
+- Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at once.
+- Nothing is decided on a window that is not covered: after a start, a suspend, a gap.
+"""
+
+import math
+import zlib
+
+import msgspec
+
+from plancton.model import (
+    LEAST_SHARES,
+    Action,
+    Decision,
+    Finish,
+    Fleet,
+    Kill,
+    Leave,
+    Limits,
+    Observation,
+    Phase,
+    Share,
+    Start,
+    Worker,
+    full_shares,
+)
+from plancton.window import Span, Window
+
+LONG_ENOUGH = 2 / 3
+"""Part of a window for which a thing must have held before anything is done about it."""
+SMOOTHING = 10.0
+"""Room is averaged over this many seconds, so that one busy tick is no news; at most a third of
+grace_kill, so that an owner who stays for grace_kill always gets the CPU back within it."""
+MARGIN = 0.2
+"""More of its CPU must be free to start a worker than to keep one, so that the two don't alternate."""
+GAP = 5.0
+"""Ticks further apart than this have missed something (suspend, a stopped process)."""
+FIRST_START = 10.0
+"""The very first start waits this long instead of grace_spawn: someone is watching."""
+SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
+"""A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the two."""
+SETTLED = 600.0
+"""A worker retired younger than this was started too soon. From the second time on grace_spawn doubles, up
+to LONGEST_DELAY: an owner who comes once gets the promised times, one who comes and goes is left alone."""
+MEMORY_TIMEOUT = 3.0
+"""How long a worker may take to leave when the owner needs its memory."""
+SHARE_INTERVAL = 10.0
+"""One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
+MOST_WORKERS = 4096
+"""No host has room for more; a bound for counting with tiny workers."""
+NO_IDLE = 0.5
+"""With less idle CPU than this a leaver can't count on any and is lifted."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """What `decide` remembers from tick to tick. Times are CLOCK_MONOTONIC seconds.
+
+    ``kill`` and ``spawn`` are the two windows, ``recent`` the last rooms (end, seconds, CPUs, bytes)
+    that are averaged. ``failures`` counts workers in a row that ended at once, ``flaps`` how often in a
+    row workers were retired soon after their start.
+    """
+
+    kill: Window = Window(0.0)
+    spawn: Window = Window(0.0)
+    recent: tuple[tuple[float, float, float, float], ...] = ()
+    last_boottime: float | None = None
+    first: bool = True
+    failures: int = 0
+    last_failure: float = -math.inf
+    failure: str = ""
+    flaps: int = 0
+    last_flap: float = -math.inf
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What the owner leaves to workers: CPUs and bytes."""
+
+    cpus: float
+    memory: float
+
+
+def decide(seen: Observation, state: State, limits: Limits) -> tuple[Decision, State]:
+    """What to do at this tick, and what to remember."""
+    state = _remember(seen, state, limits)
+    room = _smoothed(state)
+    fit = count_fit(seen, room, limits) if room else len(seen.fleet.line)
+    held = _held(seen, state, limits)
+    actions, reason = _retire(seen, state, limits, room, fit)
+    if not seen.stopping:
+        actions += _shares(seen, fit, actions)
+        actions += [] if held else _starts(seen, state, limits, room)
+    worth = fit + (_startable(seen, room, limits) if room and fit == len(seen.fleet.line) else 0)
+    decision = Decision(
+        fit=worth,
+        sentence=reason or _sentence(seen, worth, held),
+        room=room.cpus if room else None,
+        held=held,
+        actions=tuple(actions),
+    )
+    return decision, _after(seen, state, actions)
+
+
+# ---------------------------------------------------------------- what fits
+
+
+def room_now(seen: Observation, limits: Limits) -> Room | None:
+    """What the owner left in the last interval; None while the kernel's figures don't say."""
+    if seen.owner is None:
+        return None
+    cpus = seen.capacity - (seen.stolen or 0.0) - seen.owner - limits.reserve_cpus
+    if seen.memory_available is None:
+        return Room(cpus, math.inf)
+    owners = max(0, seen.memory_total - seen.memory_available - (seen.slice_anon or 0))
+    return Room(cpus, seen.memory_total - limits.reserve_memory - owners)
+
+
+def count_fit(seen: Observation, room: Room, limits: Limits) -> int:
+    """How many of the workers in line fit, oldest first.
+
+    What a worker needs (all older ones' CPUs and its own worthwhile part) grows along the line, so
+    the first that does not fit ends the count.
+    """
+    fleet = seen.fleet
+    most = len(fleet.line) if seen.max_workers is None else min(seen.max_workers, len(fleet.line))
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        cpus, memory = _needs(fleet, middle, limits.worthwhile)
+        if cpus <= room.cpus and memory <= room.memory:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _needs(fleet: Fleet, place: int, worthwhile: float) -> tuple[float, float]:
+    """The room (CPUs, bytes) from which on the worker at this place in line fits."""
+    worker = fleet.line[place]
+    return (
+        fleet.cpus_before[place] + worthwhile * worker.cpus,
+        fleet.memory_before[place] + worthwhile * worker.memory,
+    )
+
+
+def needs_to_start(fleet: Fleet, more: int, limits: Limits) -> Room:
+    """The room from which on ``more`` new workers may be started beside all that exist.
+
+    Their memory is asked for whole: it is a promise, and taking it back costs a worker its job.
+    """
+    part = min(1.0, limits.worthwhile + MARGIN)
+    return Room(
+        fleet.present_cpus + (more - 1 + part) * limits.worker_cpus,
+        fleet.present_memory + more * limits.worker_memory,
+    )
+
+
+def _startable(seen: Observation, room: Room, limits: Limits) -> int:
+    """How many more workers the room is worth, beside all that exist."""
+    most = MOST_WORKERS if seen.max_workers is None else seen.max_workers
+    count = 0
+    while len(seen.fleet.workers) + count < most:
+        needed = needs_to_start(seen.fleet, count + 1, limits)
+        if needed.cpus > room.cpus or needed.memory > room.memory:
+            break
+        count += 1
+    return count
+
+
+# ---------------------------------------------------------------- remembering
+
+
+def _remember(seen: Observation, state: State, limits: Limits) -> State:
+    """The state with this tick in its windows, and with what ended and what settled counted."""
+    # CLOCK_MONOTONIC stands still in suspend, CLOCK_BOOTTIME does not.
+    gap = state.last_boottime is None or seen.boottime - state.last_boottime > GAP
+    spawn_length = _grace_spawn(state, limits)
+    if gap:
+        state = msgspec.structs.replace(
+            state, kill=Window(limits.grace_kill), spawn=Window(spawn_length), recent=()
+        )
+    state = _forgive(seen, _count_failures(seen, state))
+    room = room_now(seen, limits)
+    if room is None or not seen.interval or gap:
+        return msgspec.structs.replace(state, last_boottime=seen.boottime)
+    smoothing = min(SMOOTHING, limits.grace_kill / 3)
+    recent = tuple(r for r in state.recent if r[0] > seen.time - smoothing)
+    recent = (*recent, (seen.time, seen.interval, room.cpus, room.memory))
+    calm = _average(recent)
+    most = math.inf if seen.max_workers is None else float(seen.max_workers)
+    span = Span(seen.time - seen.interval, seen.time, calm.cpus, calm.memory, most)
+    spawn = state.spawn.add(span, spawn_length)
+    return msgspec.structs.replace(
+        state,
+        kill=state.kill.add(span, limits.grace_kill),
+        spawn=spawn,
+        recent=recent,
+        last_boottime=seen.boottime,
+        first=state.first and not spawn.covered,
+    )
+
+
+def _average(recent: tuple[tuple[float, float, float, float], ...]) -> Room:
+    seconds = sum(r[1] for r in recent)
+    return Room(sum(r[1] * r[2] for r in recent) / seconds, sum(r[1] * r[3] for r in recent) / seconds)
+
+
+def _smoothed(state: State) -> Room | None:
+    return _average(state.recent) if state.recent else None
+
+
+def _count_failures(seen: Observation, state: State) -> State:
+    for ended in seen.ended:
+        # Those started before the last failure was known tell nothing new.
+        if ended.age < SHORT_LIFE and seen.time - ended.age > state.last_failure:
+            state = msgspec.structs.replace(
+                state, failures=state.failures + 1, last_failure=seen.time, failure=ended.reason
+            )
+    return state
+
+
+def _forgive(seen: Observation, state: State) -> State:
+    """Forget failures and flaps once a worker started after them has lived long enough."""
+    if not state.failures and not state.flaps:
+        return state
+    failures, flaps = state.failures, state.flaps
+    for worker in seen.fleet.workers:
+        age = _age(worker, seen)
+        if worker.phase is Phase.RUNNING and age >= SHORT_LIFE and seen.time - age > state.last_failure:
+            failures = 0
+        if worker.phase is Phase.RUNNING and age >= SETTLED and seen.time - age > state.last_flap:
+            flaps = 0
+    return msgspec.structs.replace(state, failures=failures, flaps=flaps)
+
+
+def _after(seen: Observation, state: State, actions: list[Action]) -> State:
+    """The state once these actions are under way."""
+    by_name = {w.name: w for w in seen.fleet.workers} if actions else {}
+    retired = [by_name[a.name] for a in actions if isinstance(a, Leave)] if not seen.stopping else []
+    young = [w for w in retired if w.phase is not Phase.FINISHING and _age(w, seen) < SETTLED]
+    # Those started before the last flap leave for the same reason as the one that made it.
+    if any(seen.time - _age(w, seen) > state.last_flap for w in young):
+        state = msgspec.structs.replace(state, flaps=state.flaps + 1, last_flap=seen.time)
+    if any(isinstance(a, Start) for a in actions):
+        state = msgspec.structs.replace(state, first=False)
+    return state
+
+
+def _age(worker: Worker, seen: Observation) -> float:
+    return 0.0 if worker.started is None else max(0.0, seen.boottime - worker.started)
+
+
+def _grace_spawn(state: State, limits: Limits) -> float:
+    """grace_spawn, doubled each time again that workers had to leave soon after their start."""
+    longest = max(limits.grace_spawn, LONGEST_DELAY)
+    return float(min(longest, limits.grace_spawn * 2 ** min(max(0, state.flaps - 1), 30)))
+
+
+def _delay(state: State) -> float:
+    """How long to wait after the last failure (seconds)."""
+    return min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** min(state.failures - 1, 30)) if state.failures else 0.0
+
+
+# ---------------------------------------------------------------- going
+
+
+def _retire(
+    seen: Observation, state: State, limits: Limits, room: Room | None, fit: int
+) -> tuple[list[Action], str]:
+    """Who goes now, and the sentence that says why (empty when nobody does)."""
+    if seen.stopping:
+        actions = _leave_all(seen, limits, "Plancton stops")
+    else:
+        actions = _do_not_fit(seen, state, limits, fit) if room else []
+        actions += _out_of_memory(seen, limits, actions)
+        actions += _done(seen, limits, actions)
+    actions += _overdue(seen, limits, actions)
+    told = [a for a in actions if isinstance(a, Leave | Finish | Kill)]
+    if not told:
+        return actions, ""
+    verb = {Leave: "retiring", Finish: "finishing", Kill: "killing"}[type(told[0])]
+    names = told[0].name if len(told) == 1 else f"{len(told)} workers"
+    return actions, f"{verb} {names}: {told[0].reason}"
+
+
+def _leave_all(seen: Observation, limits: Limits, reason: str) -> list[Action]:
+    return [_leave(w, seen, limits.leave_timeout, reason) for w in seen.fleet.line if not w.busy]
+
+
+def _leave(worker: Worker, seen: Observation, timeout: float, reason: str) -> Leave:
+    return Leave(worker.name, reason, timeout, lift=seen.idle is None or seen.idle < NO_IDLE)
+
+
+def _do_not_fit(seen: Observation, state: State, limits: Limits, fit: int) -> list[Action]:
+    """Youngest first, those that do not fit and have not for long enough."""
+    fleet, actions = seen.fleet, list[Action]()
+    if fit == len(fleet.line) or not state.kill.covered:
+        return actions
+    for place in range(len(fleet.line) - 1, fit - 1, -1):
+        cpus, memory = _needs(fleet, place, limits.worthwhile)
+        part = state.kill.part(
+            lambda s, n=place, c=cpus, m=memory: s.room < c or s.memory_room < m or n >= s.max_workers  # type: ignore[misc]
+        )
+        if part >= LONG_ENOUGH and not fleet.line[place].busy:
+            reason = f"has not fitted for {part * limits.grace_kill:.0f} s, {_owner(seen)}"
+            actions.append(_leave(fleet.line[place], seen, limits.leave_timeout, reason))
+    return actions
+
+
+def _out_of_memory(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
+    """The youngest, when the owner's reserve is undercut and nobody is on the way out for it yet."""
+    if seen.memory_available is None or seen.memory_available >= limits.reserve_memory:
+        return []
+    leaving = any(
+        w.phase is Phase.KILLED
+        or (w.phase is Phase.LEAVING and (w.deadline or 0.0) <= seen.time + MEMORY_TIMEOUT)
+        for w in seen.fleet.workers
+    )
+    going = {a.name for a in others if isinstance(a, Leave)}
+    line = [w for w in seen.fleet.line if not w.busy and w.name not in going]
+    if leaving or going or not line:
+        return []
+    have, want = seen.memory_available / 1e9, limits.reserve_memory / 1e9
+    reason = f"the owner needs the memory: {have:.1f} GB are available, {want:.1f} GB reserved"
+    return [_leave(line[-1], seen, MEMORY_TIMEOUT, reason)]
+
+
+def _done(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
+    """Those to finish: all when asked for, those past their lifetime, one that is outdated."""
+    going = {a.name for a in others if isinstance(a, Leave)}
+    candidates = [
+        w for w in seen.fleet.line if w.phase is Phase.RUNNING and not w.busy and w.name not in going
+    ]
+    actions = list[Action]()
+    changing = any(w.phase is Phase.FINISHING for w in seen.fleet.line)
+    for worker in candidates:
+        reason = ""
+        if seen.finish:
+            reason = "draining"
+        elif _age(worker, seen) >= lifetime(worker, limits):
+            reason = f"its lifetime of {limits.lifetime / 3600:.1f} h is over"
+        elif not changing and _outdated(worker, seen):
+            reason, changing = _outdated(worker, seen), True
+        if reason:
+            actions.append(Finish(worker.name, reason, limits.finish_timeout))
+    return actions
+
+
+def lifetime(worker: Worker, limits: Limits) -> float:
+    """Seconds that this worker may live: the configured lifetime × (0.9 … 1.1), by its name, so that
+    workers started together don't end together."""
+    return limits.lifetime * (0.9 + 0.2 * (zlib.crc32(worker.name.encode()) % 1000) / 999)
+
+
+def _outdated(worker: Worker, seen: Observation) -> str:
+    if seen.image and worker.image != seen.image:
+        return "there is a newer image"
+    return "the configuration has changed" if seen.digest and worker.digest != seen.digest else ""
+
+
+def _overdue(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
+    """What was told to go and has not gone in time: finishing becomes leaving, leaving becomes a kill."""
+    actions = list[Action]()
+    going = {a.name for a in others if isinstance(a, Leave)}
+    for worker in seen.fleet.workers:
+        if worker.deadline is None or seen.time < worker.deadline or worker.name in going:
+            continue
+        if worker.phase is Phase.FINISHING and not worker.busy:
+            actions.append(_leave(worker, seen, limits.leave_timeout, "did not finish in time"))
+        elif worker.phase in (Phase.LEAVING, Phase.KILLED):
+            actions.append(
+                Kill(worker.name, "did not leave in time", seen.idle is None or seen.idle < NO_IDLE)
+            )
+    return actions
+
+
+# ---------------------------------------------------------------- sharing and starting
+
+
+def _shares(seen: Observation, fit: int, others: list[Action]) -> list[Action]:
+    """Full shares for those that fit, the least for the rest, so that the scarce CPU finishes jobs."""
+    if seen.fleet.shares_fit == fit:
+        return []
+    going = {a.name for a in others if isinstance(a, Leave | Finish | Kill)}
+    actions = list[Action]()
+    for place, worker in enumerate(seen.fleet.line):
+        wanted = full_shares(worker.cpus) if place < fit else LEAST_SHARES
+        recent = worker.shares_time is not None and seen.time - worker.shares_time < SHARE_INTERVAL
+        idle = worker.phase is not Phase.STARTING and not worker.busy and worker.name not in going
+        if worker.shares != wanted and idle and not recent:
+            reason = "fits" if place < fit else f"does not fit, {_owner(seen)}"
+            actions.append(Share(worker.name, wanted, reason))
+    return actions
+
+
+def _held(seen: Observation, state: State, limits: Limits) -> str:
+    """Why nothing may be started, whatever the room; empty when nothing holds it."""
+    if seen.stopping:
+        return "Plancton stops"
+    if seen.draining:
+        return "draining: nothing new is started"
+    if not seen.docker:
+        return "Docker does not answer"
+    if not seen.image:
+        return "there is no image to start workers from"
+    if seen.disk_free is not None and seen.disk_free < limits.reserve_disk:
+        free, reserved = seen.disk_free / 1e9, limits.reserve_disk / 1e9
+        return f"only {free:.1f} GB of disk are free, {reserved:.1f} GB are reserved"
+    if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
+        return f"pool.max_workers is {seen.max_workers}"
+    wait = state.last_failure + _delay(state) - seen.time
+    if state.failures and wait > 0:
+        return f"backing off for {math.ceil(wait)} s: the last worker ended at once ({state.failure})"
+    wait = state.last_flap + _grace_spawn(state, limits) - seen.time
+    if state.flaps and wait > 0:
+        return f"backing off for {math.ceil(wait)} s: a worker had to leave soon after its start"
+    return ""
+
+
+def _starts(seen: Observation, state: State, limits: Limits, room: Room | None) -> list[Action]:
+    """New workers for the room that has been there for long enough, and still is."""
+    ready = state.spawn.covered or (state.first and state.spawn.seconds >= FIRST_START - 0.5)
+    present = len(seen.fleet.workers)
+    most = (
+        limits.spawn_per_tick
+        if seen.max_workers is None
+        else min(limits.spawn_per_tick, seen.max_workers - present)
+    )
+    count = 0
+    while room and ready and count < most:
+        needed = needs_to_start(seen.fleet, count + 1, limits)
+        if needed.cpus > room.cpus or needed.memory > room.memory:
+            break
+        part = state.spawn.part(lambda s, n=needed: s.room >= n.cpus and s.memory_room >= n.memory)  # type: ignore[misc]
+        if part < LONG_ENOUGH:
+            break
+        count += 1
+    free = room.cpus - seen.fleet.present_cpus if room else 0.0
+    return [Start(f"{free:.1f} CPUs are free for workers, {_owner(seen)}") for _ in range(count)]
+
+
+# ---------------------------------------------------------------- words
+
+
+def _owner(seen: Observation) -> str:
+    used = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
+    return f"the owner uses {used} of {seen.capacity:g} CPUs"
+
+
+def _sentence(seen: Observation, fit: int, held: str) -> str:
+    fits = f"{len(seen.fleet.line)} workers are there, {fit} fit"
+    return f"{fits}, {_owner(seen)}" + (f"; {held}" if held else "")

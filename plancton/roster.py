@@ -1,0 +1,128 @@
+"""The workers there are, as requests and Docker's messages tell of them. Only the loop changes it; no I/O."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from plancton import containers
+from plancton.docker import Container
+from plancton.model import Ended, Fleet, Phase, Worker
+from plancton.units import human_seconds
+
+
+class Entry(msgspec.Struct):
+    """One worker, and where its processes are: ``group`` is its cgroup in the v2 tree, ``shim`` the
+    process that the engine keeps for it."""
+
+    worker: Worker
+    group: str = ""
+    pid: int = 0
+    shim: int = 0
+
+
+class Roster:
+    """All workers by name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._fleet: Fleet | None = None
+        self._ended: list[Ended] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str) -> Entry | None:
+        return self._entries.get(name)
+
+    @property
+    def fleet(self) -> Fleet:
+        """For the policy: all but those that have ended and only wait for removal."""
+        if self._fleet is None:
+            self._fleet = Fleet.of([e.worker for e in self if e.worker.phase is not Phase.ENDED])
+        return self._fleet
+
+    def take_ended(self) -> tuple[Ended, ...]:
+        """Those that ended without being told to since this was last asked."""
+        ended, self._ended = tuple(self._ended), []
+        return ended
+
+    # ------------------------------------------------------------ coming
+
+    def request(self, worker: Worker) -> None:
+        """A start is under way."""
+        self._entries[worker.name] = Entry(worker)
+        self._fleet = None
+
+    def arrived(self, container: Container, started: float | None, group: str, shim: int) -> Entry:
+        """A container of ours runs: one that was requested, or one to adopt."""
+        entry = self._entries.get(container.name)
+        if entry is None:
+            entry = Entry(adopted(container))
+            self._entries[container.name] = entry
+        entry.group, entry.pid, entry.shim = group, container.state.pid, shim
+        phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
+        self._replace(entry, id=container.id, started=started, phase=phase)
+        return entry
+
+    def failed(self, name: str, reason: str) -> None:
+        """A start came to nothing."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return
+        if entry.worker.told is None:
+            self._ended.append(Ended(name, 0.0, reason))
+        self.gone(name)
+
+    # ------------------------------------------------------------ changing
+
+    def tell(self, name: str, phase: Phase, now: float, timeout: float) -> None:
+        """A worker is told to go, this way, within so many seconds."""
+        self.change(name, phase=phase, told=now, deadline=now + timeout)
+
+    def change(self, name: str, **fields: object) -> None:
+        entry = self._entries.get(name)
+        if entry is not None:
+            self._replace(entry, **fields)
+
+    def _replace(self, entry: Entry, **fields: object) -> None:
+        entry.worker = msgspec.structs.replace(entry.worker, **fields)
+        self._fleet = None
+
+    # ------------------------------------------------------------ going
+
+    def ended(self, name: str, reason: str, boottime: float) -> str | None:
+        """A worker's container has ended; one sentence about it, or None when that was known."""
+        entry = self._entries.get(name)
+        if entry is None or entry.worker.phase is Phase.ENDED:
+            return None
+        worker = entry.worker
+        age = 0.0 if worker.started is None else max(0.0, boottime - worker.started)
+        if worker.told is None:
+            self._ended.append(Ended(name, age, reason))
+        how = "ended" if worker.told is None else "is gone"
+        self._replace(entry, phase=Phase.ENDED)
+        return f"{name} {how} after {human_seconds(age)}: {reason}"
+
+    def gone(self, name: str) -> None:
+        """Its container is removed."""
+        self._entries.pop(name, None)
+        self._fleet = None
+
+
+def adopted(container: Container) -> Worker:
+    """A worker that an earlier supervisor started, from its labels."""
+    labels = container.config.labels
+    return Worker(
+        name=container.name,
+        cpus=max(0.01, containers.label_number(labels, containers.CPUS, 1.0)),
+        memory=int(containers.label_number(labels, containers.MEMORY, container.host_config.memory)),
+        shares=container.host_config.cpu_shares or 1024,
+        image=labels.get(containers.IMAGE, ""),
+        digest=labels.get(containers.DIGEST, ""),
+    )

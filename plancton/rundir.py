@@ -1,0 +1,231 @@
+"""Files are the interface: status.json, requests, the drain state, the lock, the instance's id.
+
+| file                                  | what                                                       |
+|---------------------------------------|------------------------------------------------------------|
+| status.json                           | the state, replaced atomically, readable by all            |
+| drain                                 | while it exists, nothing is started                        |
+| stop, force-stop, finish              | requests: consumed by the supervisor                       |
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from plancton.errors import PlanctonError
+from plancton.model import Status
+
+REQUESTS = ("stop", "force-stop", "finish")
+KEEP_WORKERS = "keep-workers"
+"""Content of a stop request that leaves the workers running."""
+
+
+class RunDirError(PlanctonError):
+    """The run directory can't be used, in one line."""
+
+
+class AlreadyRunning(PlanctonError):
+    """Another supervisor holds the lock, in one line."""
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Where things are: root's places, or those of the user's session (XDG Base Directory)."""
+
+    config: Path
+    run: Path
+    state: Path
+
+
+def default_paths(environ: dict[str, str] | None = None, uid: int | None = None) -> Paths:
+    """The standard places for this user. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
+    environ = dict(os.environ) if environ is None else environ
+    if (os.geteuid() if uid is None else uid) == 0:
+        paths = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/var/lib/plancton"))
+    else:
+        home = Path(environ.get("HOME", "/"))
+        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+        state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
+        run = Path(environ["XDG_RUNTIME_DIR"]) if environ.get("XDG_RUNTIME_DIR") else state
+        paths = Paths(config / "plancton/config.yaml", run / "plancton", state / "plancton")
+    return Paths(
+        paths.config,
+        Path(environ.get("PLANCTON_RUN_DIR") or paths.run),
+        Path(environ.get("PLANCTON_STATE_DIR") or paths.state),
+    )
+
+
+# ---------------------------------------------------------------- the reader's side
+
+
+def read_status(run: Path) -> Status | None:
+    """The supervisor's last word, running or not; None when there is none that can be read."""
+    try:
+        return msgspec.json.decode((run / "status.json").read_bytes(), type=Status)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def running(paths: Paths) -> Status | None:
+    """The status of the supervisor that runs now; None when none does."""
+    status = read_status(paths.run)
+    return status if status and is_locked(paths.state, status.pid) else None
+
+
+def is_locked(state: Path, pid: int) -> bool:
+    """Whether that process runs and holds a lock in this state directory (its pid is written there)."""
+    for lock in state.glob("*.lock"):
+        with contextlib.suppress(OSError, ValueError):
+            if int(lock.read_text()) == pid and Path(f"/proc/{pid}").exists() and not _free(lock):
+                return True
+    return False
+
+
+def _free(lock: Path) -> bool:
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def request(run: Path, name: str, content: str = "") -> None:
+    """Leave a request (or the drain state) for the supervisor."""
+    with _told(run / name), (run / name).open("w") as file:
+        file.write(content)
+
+
+def withdraw(run: Path, name: str) -> bool:
+    """Take a request or the drain state back; whether there was one."""
+    with _told(run / name):
+        try:
+            (run / name).unlink()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunDirError(
+            f"{path}: {error.strerror}; run this as the user that runs Plancton (root, or with sudo)"
+        ) from None
+
+
+# ---------------------------------------------------------------- the supervisor's side
+
+
+class RunDir:
+    """The supervisor's own directory; made 0755 when it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirError(_not_writable(path, error, "PLANCTON_RUN_DIR")) from None
+
+    def clear_requests(self) -> None:
+        for name in REQUESTS:
+            (self.path / name).unlink(missing_ok=True)
+
+    def take_request(self, name: str) -> str | None:
+        """A request's content, the request deleted; None when there is none."""
+        path = self.path / name
+        try:
+            content = path.read_text().strip()
+            path.unlink()
+        except OSError:
+            return None
+        return content
+
+    def drain(self) -> str | None:
+        """Content of the drain state (`finish`: workers are asked to end their jobs); None without it."""
+        try:
+            return (self.path / "drain").read_text().strip()
+        except OSError:
+            return None
+
+    def publish(self, status: Status) -> None:
+        """Replace status.json; raises OSError (a full disk, for instance)."""
+        _replace(self.path / "status.json", msgspec.json.encode(status), 0o644)
+
+    def retract(self) -> None:
+        with contextlib.suppress(OSError):
+            (self.path / "status.json").unlink(missing_ok=True)
+
+
+def take_lock(state: Path, socket: str, instance: str) -> int:
+    """Keep a second supervisor on this socket and instance out, for as long as the descriptor is open.
+
+    The lock lies beside the instance's id, where everybody who has that id looks.
+    """
+    name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
+    try:
+        descriptor = os.open(state / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        other = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise AlreadyRunning(
+            f"Plancton already runs here (pid {other}); see `plancton status`, or end it with `plancton stop`"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _not_writable(path: Path, error: OSError, variable: str) -> str:
+    return f"{path}: can't be written: {error.strerror}; run as root or set {variable}"
+
+
+def peek_instance(state: Path) -> str:
+    """The id if there is one, else a word for none; writes nothing."""
+    try:
+        return (state / "instance").read_text().strip() or "none"
+    except OSError:
+        return "none"
+
+
+def instance_id(state: Path) -> str:
+    """This installation's random id, made at first use."""
+    path = state / "instance"
+    try:
+        found = path.read_text().strip()
+        if found:
+            return found
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunDirError(f"{path}: {error.strerror}; it holds this installation's id") from None
+    try:
+        state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _replace(path, secrets.token_hex(6).encode(), 0o644)
+    except OSError as error:
+        raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
+    return path.read_text().strip()
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    """Write a file so that readers see the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        part.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise

@@ -1,0 +1,84 @@
+"""What `plancton check` says of this host: how many workers would fit now, and what stands in the way."""
+
+import os
+import time
+
+import msgspec
+
+from plancton.config import Config, Host, limits, never_starts, worker_limit
+from plancton.docker import Docker, DockerRefused
+from plancton.engine import find_engine
+from plancton.model import Fleet, Limits, Observation
+from plancton.observe import observe
+from plancton.policy import needs_to_start, room_now
+from plancton.sampler import Sampler
+from plancton.slice import PROC, Slice, read_layout
+from plancton.units import human_bytes
+
+SECONDS = 1.0
+MOST = 4096
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """One sentence, and what the user should know before running this here."""
+
+    sentence: str
+    warnings: tuple[str, ...] = ()
+
+
+def survey(config: Config) -> Survey:
+    """Look at the host for a second; raises the Docker error when the Engine can't be used."""
+    layout = read_layout()
+    with Docker(config.docker.socket, timeout=5.0) as docker:
+        info = docker.info()
+        image_missing = config.image.name is None or not _has_image(docker, config.image.name)
+    slice = Slice(layout, config.docker.slice, info.cgroup_driver)
+    sampler = Sampler(PROC, slice.directory, slice.memory_stat)
+    sampler.watch_engine(find_engine(PROC, layout.v2))
+    before = sampler.sample()
+    time.sleep(SECONDS)
+    seen = observe(before, sampler.sample())
+    sampler.close()
+    disk = os.statvfs(info.docker_root_dir) if os.path.isdir(info.docker_root_dir) else None
+    host = Host(
+        int(seen.capacity), seen.memory_total, seen.swap_total, disk.f_blocks * disk.f_frsize if disk else 0
+    )
+    fit = how_many(seen, limits(config, host), worker_limit(config)(host))
+    owner = 0.0 if seen.owner is None else seen.owner
+    sentence = (
+        f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
+        f" the owner uses {owner:.1f} CPUs now: {fit} worker{'' if fit == 1 else 's'} would fit."
+    )
+    return Survey(sentence, tuple(_warnings(config, host, image_missing)))
+
+
+def _has_image(docker: Docker, name: str) -> bool:
+    try:
+        docker.image(name)
+    except DockerRefused:
+        return False
+    return True
+
+
+def how_many(seen: Observation, made: Limits, most: int | None) -> int:
+    """Workers that could be started on this host as it is now, were there none yet."""
+    room = room_now(seen, made)
+    count = 0
+    while room and count < MOST and (most is None or count < most):
+        needed = needs_to_start(Fleet(), count + 1, made)
+        if needed.cpus > room.cpus or needed.memory > room.memory:
+            break
+        count += 1
+    return count
+
+
+def _warnings(config: Config, host: Host, image_missing: bool) -> list[str]:
+    found = []
+    never = never_starts(config, host)
+    if never:
+        found.append(f"no worker can ever start here: {never}")
+    if config.image.name is None:
+        found.append("no image is configured, so nothing will be started: set image.name")
+    elif image_missing:
+        found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
+    return found

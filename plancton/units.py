@@ -1,0 +1,119 @@
+"""Durations and sizes as people write them: ``90s``, ``12h``, ``2GB``, ``512MiB``, ``10%``."""
+
+import math
+import re
+from typing import TypeVar
+
+SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+BYTES = {
+    "b": 1,
+    **{f"{p}b": 1000**n for n, p in enumerate("kmgt", 1)},
+    **{f"{p}ib": 1024**n for n, p in enumerate("kmgt", 1)},
+}
+N = TypeVar("N", int, float)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+
+
+class Duration(float):
+    """Seconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> "Duration":
+        """From ``90s``, ``1h30m`` or a plain number of seconds; ValueError says what is wrong."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return cls(_sane(float(value), value))
+        text = str(value).strip()
+        parts = _PART.findall(text)
+        units = [unit.lower() for _, unit in parts]
+        if not parts or _PART.sub("", text).strip() or any(unit not in SECONDS for unit in units):
+            raise ValueError(f"{value!r} is not a duration: write 90s, 15m, 12h, 2d or 1h30m")
+        return cls(_sane(sum(float(n) * SECONDS[u] for (n, _), u in zip(parts, units, strict=True)), value))
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "m"):
+            if self >= SECONDS[unit] and self % SECONDS[unit] == 0:
+                return f"{int(self) // SECONDS[unit]}{unit}"
+        return f"{self:g}s"
+
+
+class Size(int):
+    """Bytes."""
+
+    @classmethod
+    def parse(cls, value: object) -> "Size":
+        """From ``2GB`` (powers of 1000), ``512MiB`` (powers of 1024) or a plain number of bytes."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return cls(_sane(value, value))
+        match = _PART.fullmatch(str(value).strip())
+        if match is None or match[2].lower() not in BYTES:
+            raise ValueError(f"{value!r} is not a size: write 2GB, 512MiB or a number of bytes")
+        return cls(_sane(float(match[1]) * BYTES[match[2].lower()], value))
+
+    def __str__(self) -> str:
+        for unit, power in (("TB", 4), ("GB", 3), ("MB", 2)):
+            if self >= 1000**power and self % 1000 ** (power - 1) == 0 and self < 1000 ** (power + 1):
+                return f"{self / 1000**power:g}{unit}"
+        return str(int(self))
+
+
+class Portion:
+    """A size, or a percentage of something that is known only on the host (its RAM, its disk)."""
+
+    def __init__(self, text: str, size: Size | None = None, percent: float = 0.0) -> None:
+        self.text, self._size, self._percent = text, size, percent
+
+    @classmethod
+    def parse(cls, value: object) -> "Portion":
+        text = str(value).strip()
+        if not text.endswith("%"):
+            return cls(text, size=Size.parse(value))
+        try:
+            percent = float(text[:-1])
+        except ValueError:
+            percent = math.nan
+        if not 0 <= percent <= 100:
+            raise ValueError(f"{value!r} is not a percentage: write 0% to 100%, or a size like 2GB")
+        return cls(text, percent=percent)
+
+    def of(self, whole: int) -> int:
+        """Bytes, where ``whole`` bytes are 100 %."""
+        return int(self._size) if self._size is not None else int(whole * self._percent / 100)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Portion) and (self._size, self._percent) == (other._size, other._percent)
+
+    def __hash__(self) -> int:
+        return hash((self._size, self._percent))
+
+
+def _sane(number: N, value: object) -> N:
+    if not 0 <= number < 1e18:
+        raise ValueError(f"{value!r} is out of range")
+    return number
+
+
+def human_bytes(size: float | None) -> str:
+    """``1.6 GB``; an en dash when unknown."""
+    if size is None:
+        return "–"
+    for unit, power in (("TB", 4), ("GB", 3), ("MB", 2)):
+        if size >= 1000**power:
+            return f"{size / 1000**power:.1f} {unit}"
+    return f"{size / 1000:.0f} kB"
+
+
+def human_seconds(seconds: float | None) -> str:
+    """``3h 12m``, ``45s``; an en dash when unknown."""
+    if seconds is None:
+        return "–"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 86_400}d {whole % 86_400 // 3600}h"

@@ -1,0 +1,81 @@
+"""What the command line prints, as lines of text. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from plancton.model import Phase, Status, WorkerStatus
+from plancton.replay import Replayed
+from plancton.units import human_bytes, human_seconds
+
+
+def status_lines(status: Status, now: float) -> Iterator[str]:
+    """`plancton status`: the headline, what is wrong, then the workers. ``now`` is Unix time."""
+    yield status.sentence
+    yield f"Mode: {status.mode}; tier: {status.tier}; last decision: {status.decision}."
+    if now - status.time > 15:
+        yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."
+    for problem in status.problems:
+        yield f"! {problem}"
+    if status.workers:
+        yield ""
+        yield f"{'WORKER':<24} {'AGE':>8} {'CPU':>6} {'OF ITS':>7} {'MEMORY':>9}  STATE"
+    for worker in status.workers:
+        yield _worker_line(worker)
+
+
+def _worker_line(worker: WorkerStatus) -> str:
+    cpu = "–" if worker.cpu is None else f"{worker.cpu:.0%}"
+    share = "–" if worker.share is None else f"{worker.share:.0%}"
+    state = str(worker.phase)
+    if worker.phase is Phase.RUNNING and not worker.fits:
+        state += ", waits for CPU"
+    memory = human_bytes(worker.memory)
+    return f"{worker.name:<24} {human_seconds(worker.age):>8} {cpu:>6} {share:>7} {memory:>9}  {state}"
+
+
+class ReplaySummary:
+    """Counts over a replay."""
+
+    def __init__(self) -> None:
+        self.ticks = self.different = 0
+        self.actions: dict[str, int] = {}
+        self.donated_seconds = self.idle_seconds = 0.0
+
+    def add(self, tick: Replayed) -> None:
+        self.ticks += 1
+        self.different += tick.differs
+        for action in tick.decision.actions:
+            kind = type(action).__name__.lower()
+            self.actions[kind] = self.actions.get(kind, 0) + 1
+        seconds = tick.seen.interval or 0.0
+        self.donated_seconds += (tick.seen.donated or 0.0) * seconds
+        self.idle_seconds += (tick.seen.idle or 0.0) * seconds
+
+    def sentence(self, compared: bool) -> str:
+        did = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.actions.items())) or "no action"
+        cpu = f"{self.donated_seconds:.0f} CPU seconds donated, {self.idle_seconds:.0f} idle"
+        text = f"{self.ticks} ticks: {did}; {cpu}"
+        if compared:
+            text += (
+                "; all decided as recorded"
+                if not self.different
+                else f"; {self.different} decided differently"
+            )
+        return text
+
+
+def replay_lines(ticks: Iterable[Replayed], summary: ReplaySummary) -> Iterator[str]:
+    """A line for each tick at which something was done or the fit changed."""
+    start, fit = None, None
+    for tick in ticks:
+        summary.add(tick)
+        start = tick.seen.time if start is None else start
+        changed = tick.decision.fit != fit
+        fit = tick.decision.fit
+        at = f"{tick.seen.time - start:9.1f} s"
+        for action in tick.decision.actions:
+            whom = getattr(action, "name", "a worker")
+            yield f"{at}  {type(action).__name__.lower()} {whom}: {action.reason}"
+        if changed and not tick.decision.actions:
+            yield f"{at}  {tick.decision.sentence}"
+        if tick.recorded is not None and tick.differs:
+            yield f"{at}  was: {tick.recorded.sentence}; now: {tick.decision.sentence}"

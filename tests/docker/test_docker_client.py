@@ -1,0 +1,238 @@
+"""plancton.docker against the real dockerd of this host (pytest -m docker).
+
+The image is PLANCTON_TEST_IMAGE (default w-busybox:1): any that has sh, sleep and true.
+"""
+
+import io
+import os
+import tarfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plancton.docker import (
+    Conflict,
+    Docker,
+    DockerError,
+    Event,
+    EventStream,
+    NotFound,
+    engine_pid,
+)
+
+pytestmark = pytest.mark.docker
+
+SOCKET = Path("/var/run/docker.sock")
+IMAGE = os.environ.get("PLANCTON_TEST_IMAGE", "w-busybox:1")
+DEADLINE = 60.0
+TAG = f"h2-{uuid.uuid4().hex[:8]}"
+LABEL = f"org.plancton.test={TAG}"
+
+Create = Callable[..., str]
+
+
+@pytest.fixture
+def docker() -> Iterator[Docker]:
+    with Docker(SOCKET) as client:
+        yield client
+
+
+@pytest.fixture
+def create(docker: Docker) -> Iterator[Create]:
+    """Create containers of one command, which are removed afterwards."""
+    names: list[str] = []
+
+    def make(*command: str, **body: Any) -> str:
+        names.append(f"{TAG}-{len(names)}-{uuid.uuid4().hex[:4]}")
+        key, _, value = LABEL.partition("=")
+        docker.create(names[-1], {"Image": IMAGE, "Cmd": command, "Labels": {key: value}, **body})
+        return names[-1]
+
+    yield make
+    for name in names:
+        with suppress(NotFound):
+            docker.remove(name, force=True)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def follow(docker: Docker, since: float | None = None) -> EventStream:
+    return docker.events({"label": [LABEL], "type": ["container"]}, since, timeout=DEADLINE)
+
+
+def until(stream: EventStream, name: str, action: str) -> list[Event]:
+    """Return the events of one container up to an action; other tests' containers have the label too."""
+    seen = []
+    for event in stream:
+        if event.name == name:
+            seen.append(event)
+            if event.action == action:
+                return seen
+    raise AssertionError(f"no {action} in {seen}")
+
+
+def test_engine(docker: Docker) -> None:
+    """The Engine says its version and where it runs, and its pid is a process of this host."""
+    info = docker.info()
+    assert docker.ping().startswith("1.")
+    assert info.cgroup_driver in ("cgroupfs", "systemd")
+    assert info.cgroup_version in ("1", "2")
+    assert info.ncpu == os.cpu_count()
+    assert info.mem_total > 2**20
+    pid = engine_pid(SOCKET)
+    assert pid is None or Path(f"/proc/{pid}").exists()
+
+
+def test_life_of_a_container(docker: Docker, create: Create) -> None:
+    """Create, start, inspect, list, signal and remove do what they say."""
+    name = create(
+        "sh", "-c", "trap 'exit 7' QUIT; while :; do sleep 0.1; done", HostConfig={"CpuShares": 512}
+    )
+    docker.start(name)
+    docker.start(name)  # no error
+    running = docker.inspect(name)
+    assert (running.name, running.state.running, running.config.image) == (name, True, IMAGE)
+    assert running.host_config.cpu_shares == 512
+    assert Path(f"/proc/{running.state.pid}").exists()
+    (listed,) = docker.containers(LABEL)
+    assert (listed.id, listed.names, listed.state) == (running.id, [name], "running")
+    # The shell may not have got to its trap yet, and as process 1 it ignores the signal until then.
+    wait_until(lambda: not _running_after_signal(docker, name))
+    assert docker.inspect(name).state.exit_code == 7
+    docker.remove(name)
+    assert docker.containers(LABEL) == []
+
+
+def _running_after_signal(docker: Docker, name: str) -> bool:
+    try:
+        docker.signal(name, "SIGQUIT")
+    except Conflict:
+        return False
+    return docker.inspect(name).state.running
+
+
+def test_shares(docker: Docker, create: Create) -> None:
+    """set_shares changes a running container's CpuShares."""
+    name = create("sleep", "600")
+    docker.start(name)
+    docker.set_shares(name, 2)
+    assert docker.inspect(name).host_config.cpu_shares == 2
+
+
+def test_logs(docker: Docker, create: Create) -> None:
+    """The last lines of both streams are shown, of a container with and without a terminal."""
+    for terminal in (False, True):
+        name = create("sh", "-c", "echo one; echo two; echo three >&2", Tty=terminal)
+        stream = follow(docker)
+        docker.start(name)
+        until(stream, name, "die")
+        stream.close()
+        assert sorted(docker.logs(name).splitlines()) == ["one", "three", "two"]
+        assert len(docker.logs(name, lines=2).splitlines()) == 2
+
+
+def test_events_are_prompt(docker: Docker, create: Create) -> None:
+    """An event arrives within a second of what it tells, though nothing comes after it."""
+    name = create("sleep", "600")
+    container = docker.inspect(name).id
+    stream = follow(docker)
+    arrived: list[tuple[float, Event]] = []
+
+    def read() -> None:
+        for event in stream:
+            arrived.append((time.time(), event))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    docker.start(name)
+    wait_until(lambda: bool(arrived))
+    at, event = arrived[0]
+    assert (event.action, event.id, event.name) == ("start", container, name)
+    assert 0 <= at - event.time < 1
+    docker.signal(name, "SIGKILL")
+    wait_until(lambda: arrived[-1][1].action == "die")
+    at, event = arrived[-1]
+    assert 0 <= at - event.time < 1
+    assert event.attributes["exitCode"] == "137"
+    began = time.monotonic()
+    stream.close()
+    reader.join(DEADLINE)
+    assert time.monotonic() - began < 2
+
+
+def test_events_since(docker: Docker, create: Create) -> None:
+    """A new stream that starts at the last event seen misses nothing."""
+    name = create("true")
+    stream = follow(docker, since=time.time() - 1)
+    last = until(stream, name, "create")[-1]
+    stream.close()
+    docker.start(name)
+    wait_until(lambda: not docker.inspect(name).state.running)
+    stream = follow(docker, since=last.time)
+    actions = [event.action for event in until(stream, name, "die")]
+    stream.close()
+    assert actions == ["create", "start", "die"]
+
+
+def test_refusals(docker: Docker, create: Create) -> None:
+    """What is missing or taken is told in one line with the thing's name."""
+    name = create("true")
+    with pytest.raises(Conflict, match=name):
+        docker.create(name, {"Image": IMAGE, "Cmd": ["true"]})
+    with pytest.raises(NotFound, match="h2-nothing"):
+        docker.inspect("h2-nothing")
+    with pytest.raises(NotFound, match="h2-nothing"):
+        docker.create(f"{name}-b", {"Image": "h2-nothing:1"})
+    with pytest.raises(NotFound):
+        docker.image("h2-nothing:1")
+    with pytest.raises(Conflict):
+        docker.signal(name, "SIGTERM")
+
+
+@pytest.mark.parametrize("name", ["localhost:1/h2/nothing:1", "localhost:1/x@sha256:" + "0" * 64, "BAD NAME"])
+def test_pull_of_nothing(docker: Docker, name: str) -> None:
+    """A pull that can't succeed is an error of one line that names the image."""
+    with pytest.raises(DockerError) as caught:
+        docker.pull(name, lambda _: None)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_import(docker: Docker) -> None:
+    """An image made of a tar can be found by its name, with the id that was returned."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    repo = f"{TAG}-image"
+    made = docker.import_image(data.getvalue(), repo, "1")
+    try:
+        image = docker.image(f"{repo}:1")
+        assert (image.id, image.repo_tags) == (made, [f"{repo}:1"])
+    finally:
+        docker._call("remove the image", "DELETE", f"/images/{repo}:1", list[dict[str, str]])
+
+
+def test_network(docker: Docker) -> None:
+    """A network is made once, found by name, and removed."""
+    with pytest.raises(NotFound):
+        docker.network(TAG)
+    options = {"com.docker.network.bridge.enable_icc": "false"}
+    made = docker.create_network(TAG, {"Driver": "bridge", "Options": options})
+    try:
+        with pytest.raises(Conflict):
+            docker.create_network(TAG, {"Driver": "bridge"})
+        found = docker.network(TAG)
+        assert (found.id, found.name, found.options) == (made, TAG, options)
+    finally:
+        docker.remove_network(TAG)
