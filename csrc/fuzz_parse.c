@@ -21,9 +21,9 @@ static const char *const SEEDS[] = {
     "SwapCached:            0 kB\nSwapTotal:       1048576 kB\nSwapFree:        1048576 kB\n",
     "some avg10=0.37 avg60=0.15 avg300=0.61 total=25840583\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "usage_usec 956022770\nuser_usec 918321197\nsystem_usec 37701572\nnice_usec 0\n",
-    "cache 9203712\nrss 6230016\nrss_huge 0\ntotal_cache 5\ntotal_rss 48308224\ntotal_rss_huge 0\n",
+    "cache 9203712\nrss 6230016\nrss_huge 0\ntotal_cache 5\ntotal_rss 48308224\ntotal_rss_huge 0\ntotal_shmem 8192\n",
     "12517 (a) R 1 (b) S 12504 12504 11361 0 -1 4194304 97 0 0 0 30 12 0 0 20 0 1 0 107742 3133440 379\n",
-    "anon 4096\nfile 8192\nkernel 77\n",
+    "anon 4096\nfile 8192\nkernel 77\nshmem 512\n",
     "cpu 18446744073709551615 18446744073709551616 99999999999999999999999 -1\ncpu0\n\n\ncpu",
 };
 enum { COUNT = sizeof SEEDS / sizeof SEEDS[0] };

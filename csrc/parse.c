@@ -138,12 +138,19 @@ static bool parse_cpu_stat(struct span *s, uint64_t *value)
     return find_line(s, "usage_usec ") && number(s, value);
 }
 
+/* Memory that can't be reclaimed from its user: anonymous, and what lies in tmpfs or is shared. */
 static bool parse_memory_stat(struct span *s, uint64_t *value)
 {
-    struct span v1 = *s;
-    if (find_line(s, "anon "))
-        return number(s, value);
-    return find_line(&v1, "total_rss ") && number(&v1, value);
+    struct span v1 = *s, shared = *s;
+    uint64_t more = 0;
+    bool v2 = find_line(s, "anon ");
+    if (!v2 && !find_line(&v1, "total_rss "))
+        return false;
+    if (!number(v2 ? s : &v1, value))
+        return false;
+    if (!find_line(&shared, v2 ? "shmem " : "total_shmem ") || !number(&shared, &more))
+        return false;
+    return !__builtin_add_overflow(*value, more, value);
 }
 
 /* The command's name, in parentheses, can hold anything; what follows the last ')' can't hold another.

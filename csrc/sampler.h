@@ -18,7 +18,7 @@ enum plancton_kind {
     PLANCTON_MEMINFO,     /* /proc/meminfo: MemTotal, MemAvailable (or PLANCTON_UNKNOWN), SwapTotal, in bytes */
     PLANCTON_PSI,         /* a pressure file: `some` total, in microseconds */
     PLANCTON_CPU_STAT,    /* a v2 cpu.stat: usage, in microseconds */
-    PLANCTON_MEMORY_STAT, /* a memory.stat: anon (v2) or total_rss (v1), in bytes */
+    PLANCTON_MEMORY_STAT, /* a memory.stat: anon + shmem (v1: total_rss + total_shmem), in bytes */
     PLANCTON_PID_STAT,    /* /proc/PID/stat: utime + stime in ticks, starttime in ticks since boot, ppid */
 };
 

@@ -9,10 +9,20 @@ import string
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime
 
 from plancton import containers
 from plancton.config import Config, digest
-from plancton.docker import Container, Docker, DockerError, DockerRefused, Event, NotFound, Summary
+from plancton.docker import (
+    Container,
+    Docker,
+    DockerError,
+    DockerRefused,
+    DockerUnreachable,
+    Event,
+    NotFound,
+    Summary,
+)
 from plancton.lane import Lane
 from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start, Worker
 from plancton.roster import Entry, Roster
@@ -40,6 +50,7 @@ class Actuator:
         self._network = slice.unit.removesuffix(".slice")
         self._lifted_until: float | None = None
         self._lifted: set[str] = set()
+        self.dry_run = False
         self.on_trouble: Callable[[DockerError], None] = lambda error: None
         self.on_image_lost: Callable[[], None] = lambda: None
 
@@ -80,7 +91,7 @@ class Actuator:
             image=image,
             digest=made_of,
         )
-        self.roster.request(worker)
+        self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME))
         self._say(f"starting {name}")
         self._lane.submit(
             partial(start_worker, name=name, body=body, network=self._network, instance=self._instance),
@@ -92,7 +103,7 @@ class Actuator:
             if isinstance(error, NotFound) and "no such image" in str(error).lower():
                 self.on_image_lost()
             self._say(f"{name} can't be started: {error}")
-            self.roster.failed(name, str(error))
+            self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
             self._trouble(error)
             return
         entry = self.arrived(container)
@@ -137,11 +148,23 @@ class Actuator:
         entry = self.roster.get(name)
         if entry is None:
             return
-        self._say(f"killing {name}: {reason}")
+        if entry.worker.phase is not Phase.KILLED:  # else it is made again
+            self._say(f"killing {name}: {reason}")
         self.roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
-        if entry.worker.id:
-            self._signal(entry.worker.id, "SIGKILL")
-        if self._lane.busy_for(now) > HUNG and self.slice.kill(entry.group, entry.worker.id):
+        container = entry.worker.id
+        if container:
+            self._lane.submit(lambda docker: docker.signal(container, "SIGKILL"), partial(self._killed, name))
+        if self._lane.busy_for(now) > HUNG:
+            self._kill_without_docker(name)
+
+    def _killed(self, name: str, _: None, error: DockerError | None) -> None:
+        if isinstance(error, DockerUnreachable):
+            self._kill_without_docker(name)
+        self._told(None, error)
+
+    def _kill_without_docker(self, name: str) -> None:
+        entry = self.roster.get(name)
+        if entry is not None and self.slice.kill(entry.group, entry.worker.id):
             self._say(f"Docker does not answer: {name} was killed through its cgroup")
 
     def _share(self, name: str, shares: int, now: float) -> None:
@@ -149,16 +172,16 @@ class Actuator:
         if entry is None:
             return
         container = entry.worker.id
-        self.roster.change(name, busy=True, shares_time=now)
+        # Not busy: a Docker that hangs over this must not keep the worker from being told to leave.
+        self.roster.change(name, shares_time=now)
         self._lane.submit(
             lambda docker: docker.set_shares(container, shares), partial(self._shared, name, shares)
         )
 
     def _shared(self, name: str, shares: int, _: None, error: DockerError | None) -> None:
         if error is None:
-            self.roster.change(name, busy=False, shares=shares)
+            self.roster.change(name, shares=shares)
             return
-        self.roster.change(name, busy=False)
         self._told(None, error)
 
     # ------------------------------------------------------------ the lift
@@ -221,7 +244,7 @@ class Actuator:
 
     def _remove(self, name: str, force: bool = False) -> None:
         entry = self.roster.get(name)
-        if entry is None or not entry.worker.id or entry.worker.busy:
+        if entry is None or not entry.worker.id or entry.worker.busy or self.dry_run:
             return
         container = entry.worker.id
         self.roster.change(name, busy=True)
@@ -260,8 +283,10 @@ class Actuator:
         entry = self.roster.get(container.name)
         if container.state.running:
             if entry is None or entry.worker.phase is Phase.STARTING:
-                self.arrived(container)
+                arrived = self.arrived(container)
             if entry is None:
+                if not self.dry_run:
+                    self.slice.restore_quota(arrived.group, container.host_config.cpu_quota)
                 self._say(f"adopted {container.name}")
             return
         if entry is None or not entry.worker.id:

@@ -17,6 +17,7 @@ from plancton.rundir import (
     RunDirError,
     default_paths,
     is_locked,
+    paths_in_use,
     request,
     running,
     withdraw,
@@ -95,7 +96,7 @@ def run(
 
 def _must_be_writable(path: Path) -> None:
     try:
-        path.open("ab").close()
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644))
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}; name another file") from None
 
@@ -130,12 +131,11 @@ def check(
     if schema:
         typer.echo(configuration.schema())
         return
-    loaded = configuration.load(file or default_paths().config, missing_ok=file is None)
-    typer.echo(configuration.effective(loaded), nl=False)
-
     from plancton.survey import survey
 
+    loaded = configuration.load(file or default_paths().config, missing_ok=file is None)
     found = survey(loaded)
+    typer.echo(configuration.effective(loaded), nl=False)
     typer.echo(f"# {found.sentence}")
     for warning in found.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -147,16 +147,15 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented configuration file."""
-    from importlib import resources
+    from plancton.config import example
 
     path = file or default_paths().config
-    text = resources.files("plancton").joinpath("config.example.yaml").read_text(encoding="utf-8")
     try:
+        if not force and path.exists():
+            raise RunDirError(f"{path}: is there already; --force replaces it")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w" if force else "x", encoding="utf-8") as written:
-            written.write(text)
-    except FileExistsError:
-        raise RunDirError(f"{path}: is there already; --force replaces it") from None
+            written.write(example())
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
     typer.echo(f"{path}: written; set image.name in it, then `plancton check {path}`")
@@ -168,7 +167,7 @@ def init(
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """Say what Plancton does now. Exit code 0: it runs, 3: it does not."""
-    found = running(default_paths())
+    found = running(paths_in_use())
     if as_json:
         _print_json({"running": found is not None, **(_builtins(found) if found else {})})
     elif found is None:
@@ -199,7 +198,7 @@ def top(
     from plancton.slice import read_layout
     from plancton.top import run_top, top_json
 
-    paths = default_paths()
+    paths = paths_in_use()
     tree = read_layout().v2
     if as_json:
         typer.echo(top_json(lambda: running(paths), tree, Path("/proc")))
@@ -254,7 +253,7 @@ def stop(
     force: Annotated[bool, typer.Option("--force", help="Remove all workers at once.")] = False,
 ) -> None:
     """Stop donating: all workers leave, then Plancton ends."""
-    paths = default_paths()
+    paths = paths_in_use()
     if force and keep_workers:
         raise RunDirError("--force removes the workers and --keep-workers keeps them: give one of the two")
     found = running(paths)
@@ -277,7 +276,7 @@ def stop(
 
 
 def _running_paths() -> Paths:
-    paths = default_paths()
+    paths = paths_in_use()
     if running(paths) is None:
         typer.echo(NOT_RUNNING, err=True)
         raise typer.Exit(EXIT_NOT_RUNNING)
@@ -311,7 +310,7 @@ def replay(
 ) -> None:
     """Put a recording through the policy: as it was, or with another configuration."""
     from plancton import config as configuration
-    from plancton.replay import read_recording
+    from plancton.replay import RecordingError, read_recording
     from plancton.replay import replay as put_through
     from plancton.words import ReplaySummary, replay_lines
 
@@ -322,6 +321,8 @@ def replay(
     for line in replay_lines(put_through(read_recording(file), limits), summary):
         if not as_json:
             typer.echo(line)
+    if not summary.ticks:
+        raise RecordingError(f"{file}: holds no tick")
     if as_json:
         _print_json(vars(summary))
     else:

@@ -5,10 +5,13 @@ only way out other than a `Config`, and it always carries one line that names th
 the remedy.
 """
 
+import ast
 import difflib
 import hashlib
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -20,10 +23,15 @@ from msgspec import Meta
 
 from plancton.errors import PlanctonError
 from plancton.model import Limits
-from plancton.units import Duration, Portion, Size
+from plancton.units import Duration, Portion, Size, human_bytes, shown
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
+LARGEST = 256 * 1024
+"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or two."""
+
+TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
+"""Keys of `worker` that say how workers are treated, not what they are made of: any worker will do."""
 
 T = TypeVar("T")
 
@@ -80,11 +88,15 @@ class Worker(_Section, frozen=True):
         _require(self.lifetime >= 1, "lifetime: must be at least 1s")
         for key in ("leave_signal", "finish_signal"):
             name = getattr(self, key)
-            _require(name in SIGNALS, f"{key}: {name!r} is not one of {', '.join(SIGNALS)}")
+            _require(name in SIGNALS, f"{key}: {shown(name)} is not one of {', '.join(SIGNALS)}")
         for mount in self.mounts:
-            _require(_is_mount(mount), f"mounts: {mount!r} is not /host/path:/container/path[:ro|:rw]")
+            _require(_is_mount(mount), f"mounts: {shown(mount)} is not /host/path:/container/path[:ro|:rw]")
         for device in self.devices:
-            _require(device.startswith("/dev/"), f"devices: {device!r} is not /dev/NAME[:/dev/NAME[:rwm]]")
+            _require(
+                device.startswith("/dev/"), f"devices: {shown(device)} is not /dev/NAME[:/dev/NAME[:rwm]]"
+            )
+        for name in self.environment:
+            _require(name != "" and "=" not in name, f"environment: {shown(name)} is not a variable's name")
 
 
 class Pool(_Section, frozen=True):
@@ -97,7 +109,7 @@ class Pool(_Section, frozen=True):
 class Owner(_Section, frozen=True):
     """What is always left to the host's owner."""
 
-    reserve_cpus: Annotated[float, Meta(ge=0)] = 0.0
+    reserve_cpus: Annotated[float, Meta(ge=0, le=4096)] = 0.0
     reserve_memory: Portion = _default(Portion.parse("10%"))
     reserve_disk: Portion = _default(Portion.parse("5%"))
 
@@ -123,7 +135,7 @@ class Image(_Section, frozen=True):
     def __post_init__(self) -> None:
         _require(
             self.name is None or re.fullmatch(r"[\w][\w./:@-]*", self.name) is not None,
-            f"name: {self.name!r} is not an image name such as registry.example.org/worker:1.0",
+            f"name: {shown(self.name)} is not an image name such as registry.example.org/worker:1.0",
         )
         _require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
 
@@ -135,10 +147,12 @@ class DockerSection(_Section, frozen=True):
     slice: str = "plancton"
 
     def __post_init__(self) -> None:
-        _require(self.socket.startswith("/"), f"socket: {self.socket!r} is not the path of a unix socket")
+        _require(
+            self.socket.startswith("/"), f"socket: {shown(self.socket)} is not the path of a unix socket"
+        )
         _require(
             re.fullmatch(r"[a-z0-9_]{1,32}", self.slice) is not None,
-            f"slice: {self.slice!r} is not a plain name (a to z, 0 to 9 and _)",
+            f"slice: {shown(self.slice)} is not a plain name (a to z, 0 to 9 and _)",
         )
 
 
@@ -159,7 +173,7 @@ class Config(_Section, frozen=True):
 def load(path: Path, missing_ok: bool = False) -> Config:
     """The configuration in a file; without one, when that is allowed, all defaults."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read(path)
     except FileNotFoundError:
         if missing_ok:
             return Config()
@@ -170,6 +184,19 @@ def load(path: Path, missing_ok: bool = False) -> Config:
     return parse(text, str(path))
 
 
+def _read(path: Path) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # never wait for a pipe's writer
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"{path}: is not a regular file")
+        data = os.read(descriptor, LARGEST + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > LARGEST:
+        raise ConfigError(f"{path}: is longer than {LARGEST // 1024} KiB, so it is no configuration")
+    return data.decode("utf-8")
+
+
 def parse(text: str, name: str) -> Config:
     """The configuration in a YAML text; ``name`` is what errors call it."""
     try:
@@ -178,8 +205,10 @@ def parse(text: str, name: str) -> Config:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         raise ConfigError(f"{name}:{where} {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(f"{name}: {_unprintable(text, error.position)}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
     if isinstance(data, dict):  # a section whose lines are all commented out is an empty one
         data = {key: section for key, section in data.items() if section is not None}
     try:
@@ -199,16 +228,37 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise yaml.MarkedYAMLError(
-                    problem="a key must be text (put it in quotes)", problem_mark=key.start_mark
-                )
+            if key.tag == "tag:yaml.org,2002:merge":  # nested ones would grow without bound
+                raise _problem("merge keys (<<) are not supported: write the keys out", key)
+            if key.tag != "tag:yaml.org,2002:str":
+                raise _problem("a key must be text (put it in quotes)", key)
             if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark
-                )
+                raise _problem(f"key {shown(key.value)} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:  # PyYAML makes dates and numbers by Python's own means, and lets them fail
+            raise _problem(
+                f"{shown(node.value)} is not what it looks like (put it in quotes)", node
+            ) from None
+        if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+            raise _problem("text must not hold null bytes or halves of characters", node)
+        return value
+
+
+def _problem(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+
+
+def _unprintable(text: str, position: int) -> str:
+    before = text[:position]
+    line, column = before.count("\n") + 1, position - before.rfind("\n")
+    return f"line {line}, column {column}: character U+{ord(text[position]):04X} is not allowed in YAML"
 
 
 def _decode(kind: type, value: object) -> object:
@@ -220,11 +270,12 @@ def _explain(message: str, data: object) -> str:
     """msgspec's message as `key: what is wrong`, with the nearest known key for an unknown one."""
     text, _, place = message.partition(" - at ")
     path = place.strip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text)
+    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL)
     if unknown:
         known = _known_keys(path)
-        near = difflib.get_close_matches(unknown[1], known, 1)
-        key = f"{path}.{unknown[1]}" if path else unknown[1]
+        near = difflib.get_close_matches(unknown[1][:64], known, 1)
+        name = unknown[1] if len(unknown[1]) <= 64 else f"{unknown[1][:63]}…"
+        key = f"{path}.{name}" if path else name
         return f"{key}: unknown key; " + (
             f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         )
@@ -234,10 +285,10 @@ def _explain(message: str, data: object) -> str:
     if wrong:
         names = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
                  "array": "a list", "object": "key: value lines", "null": "nothing"}  # fmt: skip
-        expected, got = (
-            " or ".join(names.get(kind, kind) for kind in part.split(" | ")) for part in wrong.groups()
-        )
-        return f"{path}: must be {expected}, not {got}"
+        kinds, got = wrong[1].split(" | "), wrong[2]
+        expected = " or ".join(names.get(k, k) for k in kinds if k != "int" or "float" not in kinds)
+        quotes = " (put it in quotes)" if "str" in kinds and got in ("int", "float", "bool", "date") else ""
+        return f"{path}: must be {expected}, not {names.get(got, f'a {got}')}{quotes}"
     text = re.sub(r"^Expected `\w+` ([<>]=?) ([-\d.]+)$", r"must be \1 \2", text)
     key, colon, rest = text.partition(": ")
     if colon and key.isidentifier():
@@ -256,7 +307,14 @@ def _known_keys(path: str) -> list[str]:
 def _type_name(data: object, path: str) -> str:
     for part in filter(None, path.split(".")):
         data = data.get(part) if isinstance(data, Mapping) else None
-    return {str: "text", list: "a list", int: "a number", type(None): "nothing"}.get(type(data), "a value")
+    return {
+        str: "text",
+        list: "a list",
+        bool: "true or false",
+        float: "a number",
+        int: "a number",
+        type(None): "nothing",
+    }.get(type(data), "a value")
 
 
 # ---------------------------------------------------------------- what it means on this host
@@ -291,7 +349,10 @@ def limits(config: Config, host: Host) -> Limits:
 
 def digest(config: Config) -> str:
     """Stands for what a worker is made of; changes when new workers differ from running ones."""
-    return hashlib.sha256(msgspec.json.encode(config.worker, enc_hook=str)).hexdigest()[:12]
+    made_of = {
+        key: value for key, value in msgspec.structs.asdict(config.worker).items() if key not in TREATMENT
+    }
+    return hashlib.sha256(msgspec.json.encode(made_of, enc_hook=str, order="deterministic")).hexdigest()[:12]
 
 
 def never_starts(config: Config, host: Host) -> str | None:
@@ -306,14 +367,35 @@ def never_starts(config: Config, host: Host) -> str | None:
         return "yield.worthwhile asks for a CPU that is never quite idle: set it to 0.8 or less"
     if worker.memory > memory:
         return (
-            f"worker.memory is {worker.memory}, but only {Size(memory)} are left after owner.reserve_memory"
+            f"worker.memory is {worker.memory}, but owner.reserve_memory leaves {human_bytes(memory)}"
+            " of this host's: make one of them smaller"
         )
     return None
 
 
 # ---------------------------------------------------------------- pool.max_workers
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "int": int, "round": round}
+
+def _round(number: float) -> int:
+    """Without digits: with them it can be made to compute for ever."""
+    return round(number)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min,
+    "max": max,
+    "int": int,
+    "round": _round,
+}
+# fmt: off
+GRAMMAR = frozenset({
+    "Expr", "Constant", "Name", "Load", "Call", "UnaryOp", "UAdd", "USub", "Not", "IfExp", "BoolOp", "And",
+    "Or", "BinOp", "Add", "Sub", "Mult", "Div", "FloorDiv", "Mod", "Compare", "Eq", "NotEq", "Lt", "LtE",
+    "Gt", "GtE",
+})
+# fmt: on
+"""What an expression may be made of, by the names in Python's ast: nothing that grows out of hand."""
+MOST_WORKERS = 1_000_000
 
 
 def worker_limit(config: Config) -> Callable[[Host], int | None]:
@@ -324,8 +406,14 @@ def worker_limit(config: Config) -> Callable[[Host], int | None]:
     evaluator = simpleeval.SimpleEval(functions=FUNCTIONS)
     try:
         parsed = evaluator.parse(str(setting))
-    except (simpleeval.InvalidExpression, SyntaxError, ValueError) as error:
-        raise ValueError(f"{setting!r} is not an expression: {_first_line(error)}") from None
+        foreign = _foreign(parsed)
+    except Exception as error:  # too deep, too long: Python's parser fails in many ways, too
+        raise ValueError(f"{shown(setting)} is not an expression: {_first_line(error)}") from None
+    if foreign:
+        raise ValueError(
+            f"{shown(setting)} is not allowed: an expression has numbers, names, arithmetic, comparisons"
+            f" and {', '.join(FUNCTIONS)}, but no {foreign}"
+        )
 
     def evaluate(host: Host) -> int | None:
         evaluator.names = {
@@ -339,15 +427,32 @@ def worker_limit(config: Config) -> Callable[[Host], int | None]:
             value = evaluator.eval(str(setting), previously_parsed=parsed)
         except simpleeval.NameNotDefined as error:
             known = ", ".join(evaluator.names)
-            raise ValueError(f"{setting!r} uses an unknown name {error.name!r}; known: {known}") from None
+            raise ValueError(
+                f"{shown(setting)} uses an unknown name {error.name!r}; known: {known}"
+            ) from None
         except Exception as error:  # an expression can fail in as many ways as Python has operators
-            raise ValueError(f"{setting!r} fails: {_first_line(error)}") from None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{setting!r} gives {value!r}, which is not a number of workers")
-        return max(0, math.floor(value))
+            raise ValueError(f"{shown(setting)} fails: {_first_line(error)}") from None
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or value in (math.inf, -math.inf)
+            or value != value
+        ):
+            raise ValueError(f"{shown(setting)} gives {shown(value)}, which is not a number of workers")
+        return math.floor(max(0, min(value, MOST_WORKERS)))
 
     evaluate(Host(cpus=2, ram=8_000_000_000, swap=1_000_000_000))
     return evaluate
+
+
+def _foreign(parsed: ast.AST) -> str:
+    """What has no place in an expression, in Python's words; empty when there is nothing."""
+    for node in ast.walk(parsed):
+        if type(node).__name__ not in GRAMMAR:
+            return type(node).__name__
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            return "text"
+    return ""
 
 
 def _first_line(error: Exception) -> str:
@@ -361,7 +466,7 @@ def effective(config: Config) -> str:
     """The configuration in force as YAML, environment values masked."""
     data = msgspec.to_builtins(config, enc_hook=str)
     data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
-    return yaml.safe_dump(_plain(data), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_plain(data), sort_keys=False)
 
 
 def _plain(value: object) -> object:
@@ -373,12 +478,14 @@ def _plain(value: object) -> object:
 def schema() -> bytes:
     """JSON Schema of the file, for editors."""
     (_, parts) = msgspec.json.schema_components([Config], schema_hook=_schema, ref_template="#/$defs/{name}")
-    defaults = _plain(msgspec.to_builtins(Config(), enc_hook=str))
+    defaults, comments = _plain(msgspec.to_builtins(Config(), enc_hook=str)), _comments(example())
     for section, reference in parts["Config"]["properties"].items():
         name = reference.pop("$ref").removeprefix("#/$defs/")
         parts["Config"]["properties"][section] = {"$ref": f"#/$defs/{name}"}
         for key, default in cast(dict[str, dict[str, object]], defaults)[section].items():
-            parts[name]["properties"][key]["default"] = default
+            parts[name]["properties"][key] |= {"default": default, "description": comments[section, key]}
+    for key in ("leave_signal", "finish_signal"):
+        parts["Worker"]["properties"][key]["enum"] = SIGNALS
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$ref": "#/$defs/Config",
@@ -387,14 +494,27 @@ def schema() -> bytes:
     return msgspec.json.format(msgspec.json.encode(whole), indent=2)
 
 
+def example() -> str:
+    """The commented file that `plancton init` writes."""
+    return Path(__file__).with_name("config.example.yaml").read_text(encoding="utf-8")
+
+
+def _comments(text: str) -> dict[tuple[str, str], str]:
+    """What the example says of each key: `  # key: default   # what it is`, below its section."""
+    found, section = dict[tuple[str, str], str](), ""
+    for line in text.splitlines():
+        if heading := re.fullmatch(r"(\w+):", line):
+            section = heading[1]
+        elif key := re.fullmatch(r"  # (\w+): .*?\s# (.*)", line):
+            found[section, key[1]] = key[2]
+    return found
+
+
 def _schema(kind: type) -> dict[str, Any]:
     number = {"type": "integer", "minimum": 0}
     if kind is Duration:
         return {"anyOf": [{"type": "string", "pattern": r"^(\d+(\.\d+)?\s*(s|m|min|h|d|w)\s*)+$"},
-                          {"type": "number", "minimum": 0}],
-                "description": "a duration: 90s, 15m, 12h, 2d, 1h30m, or seconds"}  # fmt: skip
+                          {"type": "number", "minimum": 0}]}  # fmt: skip
     if kind is Size:
-        return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]$"}, number],
-                "description": "a size: 2GB, 512MiB, or bytes"}  # fmt: skip
-    return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(%|([kKmMgGtT]i?)?[bB])$"}, number],
-            "description": "a percentage or a size: 10%, 2GB, or bytes"}  # fmt: skip
+        return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKmMgGtT]i?)?[bB]$"}, number]}
+    return {"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(%|([kKmMgGtT]i?)?[bB])$"}, number]}

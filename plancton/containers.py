@@ -94,6 +94,7 @@ def is_ours(container: Container, instance: str, parent: str) -> bool:
 def label_number(labels: dict[str, str], key: str, default: float) -> float:
     """A number from a label; labels can be set by hand, so the default where it is none."""
     try:
-        return float(labels[key])
+        number = float(labels[key])
     except (KeyError, ValueError):
         return default
+    return number if 0 < number < 1e18 else default

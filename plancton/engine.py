@@ -35,6 +35,7 @@ def service_stat(proc: Path, pid: int, tree: Path | None) -> Path | None:
 
 def _name(process: Path) -> str:
     try:
-        return (process / "comm").read_text().strip()
+        # The kernel cuts names at 15 bytes, maybe inside a letter.
+        return (process / "comm").read_text(errors="replace").strip()
     except OSError:
         return ""

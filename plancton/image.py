@@ -12,6 +12,8 @@ from plancton.lane import Done, Inbox, Lane
 
 log = logging.getLogger(__name__)
 
+NO_IMAGE = "no image is configured: set image.name"
+
 PROGRESS_INTERVAL = 5.0
 
 
@@ -60,7 +62,7 @@ class ImageKeeper:
         self._socket, self._inbox, self._lane, self._may_pull = socket, inbox, lane, may_pull
         self.name: str | None = None
         self.id = ""
-        self.problem = ""
+        self.problem = NO_IMAGE
         self._refresh = 0.0
         self._busy = False
         self._due = 0.0
@@ -71,7 +73,7 @@ class ImageKeeper:
         self._refresh = refresh
         if name != self.name:
             self.name, self.id, self._due, self._failures = name, "", 0.0, 0
-            self.problem = "" if name else "no image is configured: set image.name"
+            self.problem = "" if name else NO_IMAGE
 
     def lost(self) -> None:
         """Docker says that the image isn't there after all."""

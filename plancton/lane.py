@@ -87,6 +87,8 @@ class Follower(threading.Thread):
         try:
             with self._docker:
                 self._stream = self._docker.events(self._filters, self._since)
+                if self._closed:  # meanwhile
+                    return
                 for event in self._stream:
                     self._inbox.put(partial(self._on_event, event))
         except DockerError as error:

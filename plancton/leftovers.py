@@ -19,8 +19,10 @@ def remove_leftovers(paths: Paths) -> str:
         slice = Slice(read_layout(), config.docker.slice, docker.info().cgroup_driver)
         ours = [c for c in list_workers(docker, instance) if is_ours(c, instance, slice.parent)]
         for container in ours:
-            docker.remove(container.id, force=True)
+            with contextlib.suppress(NotFound):
+                docker.remove(container.id, force=True)
         with contextlib.suppress(NotFound):
             remove_network(docker, config.docker.slice, instance)
     slice.remove()
-    return f"Plancton is not running; {len(ours)} workers that were left are removed."
+    count = f"{len(ours)} worker that was" if len(ours) == 1 else f"{len(ours)} workers that were"
+    return f"Plancton is not running; {count} left: removed."

@@ -4,6 +4,7 @@ Units everywhere: seconds, bytes, CPUs (1.0 is one CPU kept busy for the whole i
 ``None`` means "unknown": the kernel did not say, or there is no earlier sample to compare with.
 """
 
+import math
 from enum import StrEnum
 from functools import cached_property
 from itertools import accumulate
@@ -20,8 +21,9 @@ class Sample(msgspec.Struct, frozen=True):
 
     ``busy``, ``idle`` and ``stolen`` are CPU seconds since boot, summed over all CPUs (/proc/stat;
     ``idle`` includes iowait). ``*_pressure`` are seconds stalled since boot ("some", total=).
-    ``slice_*`` are None when there is no slice. ``engine_epoch`` changes whenever the set of
-    processes behind ``engine`` does: figures of different epochs can't be compared.
+    ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs) memory.
+    ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures of different
+    epochs can't be compared.
     """
 
     monotonic: float
@@ -115,6 +117,31 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def active(self) -> int:
         """How many are starting or running and not told to go."""
         return sum(w.phase in ACTIVE for w in self.workers)
+
+    @cached_property
+    def running(self) -> tuple[Worker, ...]:
+        """Those that run and are not told to go, oldest first."""
+        return tuple(w for w in self.workers if w.phase is Phase.RUNNING)
+
+    @cached_property
+    def starts(self) -> tuple[float, ...]:
+        """When the running ones started, oldest first."""
+        return tuple(w.started for w in self.running if w.started is not None)
+
+    @cached_property
+    def kinds(self) -> frozenset[tuple[str, str]]:
+        """The images and digests of the running ones: one pair, as long as nothing was changed."""
+        return frozenset((w.image, w.digest) for w in self.running)
+
+    @cached_property
+    def finishing(self) -> bool:
+        """Whether any was asked to finish."""
+        return any(w.phase is Phase.FINISHING for w in self.workers)
+
+    @cached_property
+    def next_deadline(self) -> float:
+        """When patience with one that was told to go ends; infinite when none was."""
+        return min((w.deadline for w in self.workers if w.deadline is not None), default=math.inf)
 
     @cached_property
     def shares_fit(self) -> int | None:

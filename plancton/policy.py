@@ -12,6 +12,7 @@
 
 import math
 import zlib
+from bisect import bisect_right
 
 import msgspec
 
@@ -31,6 +32,7 @@ from plancton.model import (
     Worker,
     full_shares,
 )
+from plancton.units import human_seconds
 from plancton.window import Span, Window
 
 LONG_ENOUGH = 2 / 3
@@ -41,7 +43,7 @@ grace_kill, so that an owner who stays for grace_kill always gets the CPU back w
 MARGIN = 0.2
 """More of its CPU must be free to start a worker than to keep one, so that the two don't alternate."""
 GAP = 5.0
-"""Ticks further apart than this have missed something (suspend, a stopped process)."""
+"""Ticks further apart than this have missed something (suspend, a stopped process, figures unknown)."""
 FIRST_START = 10.0
 """The very first start waits this long instead of grace_spawn: someone is watching."""
 SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
@@ -49,6 +51,8 @@ SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
 SETTLED = 600.0
 """A worker retired younger than this was started too soon. From the second time on grace_spawn doubles, up
 to LONGEST_DELAY: an owner who comes once gets the promised times, one who comes and goes is left alone."""
+LEAST_LIFETIME = 0.9
+"""Workers live this part of the configured lifetime at least, and as much over it at most."""
 MEMORY_TIMEOUT = 3.0
 """How long a worker may take to leave when the owner needs its memory."""
 SHARE_INTERVAL = 10.0
@@ -60,11 +64,13 @@ NO_IDLE = 0.5
 
 
 class State(msgspec.Struct, frozen=True):
-    """What `decide` remembers from tick to tick. Times are CLOCK_MONOTONIC seconds.
+    """What `decide` remembers from tick to tick.
 
     ``kill`` and ``spawn`` are the two windows, ``recent`` the last rooms (end, seconds, CPUs, bytes)
-    that are averaged. ``failures`` counts workers in a row that ended at once, ``flaps`` how often in a
-    row workers were retired soon after their start.
+    that are averaged: all in CLOCK_MONOTONIC seconds. ``failures`` counts workers in a row that ended
+    at once, ``flaps`` how often in a row workers were retired soon after their start; when, is told in
+    CLOCK_BOOTTIME seconds, as the workers' ages are. ``last_boottime`` is that of the last tick with
+    known figures.
     """
 
     kill: Window = Window(0.0)
@@ -94,7 +100,7 @@ def decide(seen: Observation, state: State, limits: Limits) -> tuple[Decision, S
     held = _held(seen, state, limits)
     actions, reason = _retire(seen, state, limits, room, fit)
     if not seen.stopping:
-        actions += _shares(seen, fit, actions)
+        actions += _shares(seen, fit, actions) if room else []
         actions += [] if held else _starts(seen, state, limits, room)
     worth = fit + (_startable(seen, room, limits) if room and fit == len(seen.fleet.line) else 0)
     decision = Decision(
@@ -183,12 +189,16 @@ def _remember(seen: Observation, state: State, limits: Limits) -> State:
     spawn_length = _grace_spawn(state, limits)
     if gap:
         state = msgspec.structs.replace(
-            state, kill=Window(limits.grace_kill), spawn=Window(spawn_length), recent=()
+            state,
+            kill=Window(limits.grace_kill),
+            spawn=Window(spawn_length),
+            recent=(),
+            last_boottime=seen.boottime,
         )
     state = _forgive(seen, _count_failures(seen, state))
     room = room_now(seen, limits)
     if room is None or not seen.interval or gap:
-        return msgspec.structs.replace(state, last_boottime=seen.boottime)
+        return state
     smoothing = min(SMOOTHING, limits.grace_kill / 3)
     recent = tuple(r for r in state.recent if r[0] > seen.time - smoothing)
     recent = (*recent, (seen.time, seen.interval, room.cpus, room.memory))
@@ -218,9 +228,9 @@ def _smoothed(state: State) -> Room | None:
 def _count_failures(seen: Observation, state: State) -> State:
     for ended in seen.ended:
         # Those started before the last failure was known tell nothing new.
-        if ended.age < SHORT_LIFE and seen.time - ended.age > state.last_failure:
+        if ended.age < SHORT_LIFE and seen.boottime - ended.age > state.last_failure:
             state = msgspec.structs.replace(
-                state, failures=state.failures + 1, last_failure=seen.time, failure=ended.reason
+                state, failures=state.failures + 1, last_failure=seen.boottime, failure=ended.reason
             )
     return state
 
@@ -230,13 +240,18 @@ def _forgive(seen: Observation, state: State) -> State:
     if not state.failures and not state.flaps:
         return state
     failures, flaps = state.failures, state.flaps
-    for worker in seen.fleet.workers:
-        age = _age(worker, seen)
-        if worker.phase is Phase.RUNNING and age >= SHORT_LIFE and seen.time - age > state.last_failure:
-            failures = 0
-        if worker.phase is Phase.RUNNING and age >= SETTLED and seen.time - age > state.last_flap:
-            flaps = 0
+    if _survived(seen, state.last_failure) >= SHORT_LIFE:
+        failures = 0
+    if _survived(seen, state.last_flap) >= SETTLED:
+        flaps = 0
     return msgspec.structs.replace(state, failures=failures, flaps=flaps)
+
+
+def _survived(seen: Observation, since: float) -> float:
+    """The age of the oldest that runs of those started after this time."""
+    starts = seen.fleet.starts
+    place = bisect_right(starts, since)
+    return seen.boottime - starts[place] if place < len(starts) else 0.0
 
 
 def _after(seen: Observation, state: State, actions: list[Action]) -> State:
@@ -245,8 +260,8 @@ def _after(seen: Observation, state: State, actions: list[Action]) -> State:
     retired = [by_name[a.name] for a in actions if isinstance(a, Leave)] if not seen.stopping else []
     young = [w for w in retired if w.phase is not Phase.FINISHING and _age(w, seen) < SETTLED]
     # Those started before the last flap leave for the same reason as the one that made it.
-    if any(seen.time - _age(w, seen) > state.last_flap for w in young):
-        state = msgspec.structs.replace(state, flaps=state.flaps + 1, last_flap=seen.time)
+    if any(seen.boottime - _age(w, seen) > state.last_flap for w in young):
+        state = msgspec.structs.replace(state, flaps=state.flaps + 1, last_flap=seen.boottime)
     if any(isinstance(a, Start) for a in actions):
         state = msgspec.structs.replace(state, first=False)
     return state
@@ -307,7 +322,9 @@ def _do_not_fit(seen: Observation, state: State, limits: Limits, fit: int) -> li
         part = state.kill.part(
             lambda s, n=place, c=cpus, m=memory: s.room < c or s.memory_room < m or n >= s.max_workers  # type: ignore[misc]
         )
-        if part >= LONG_ENOUGH and not fleet.line[place].busy:
+        if part < LONG_ENOUGH:
+            break  # what the older ones need is less
+        if not fleet.line[place].busy:
             reason = f"has not fitted for {part * limits.grace_kill:.0f} s, {_owner(seen)}"
             actions.append(_leave(fleet.line[place], seen, limits.leave_timeout, reason))
     return actions
@@ -333,20 +350,22 @@ def _out_of_memory(seen: Observation, limits: Limits, others: list[Action]) -> l
 
 def _done(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
     """Those to finish: all when asked for, those past their lifetime, one that is outdated."""
+    fleet, actions = seen.fleet, list[Action]()
     going = {a.name for a in others if isinstance(a, Leave)}
-    candidates = [
-        w for w in seen.fleet.line if w.phase is Phase.RUNNING and not w.busy and w.name not in going
-    ]
-    actions = list[Action]()
-    changing = any(w.phase is Phase.FINISHING for w in seen.fleet.line)
-    for worker in candidates:
-        reason = ""
+    changing = fleet.finishing
+    all_ages = seen.finish or any(_outdated(*made, seen) for made in fleet.kinds)
+    for worker in fleet.running:
+        if not all_ages and _age(worker, seen) < LEAST_LIFETIME * limits.lifetime:
+            break  # the others are younger
+        reason, newer = "", _outdated(worker.image, worker.digest, seen)
+        if worker.busy or worker.name in going:
+            continue
         if seen.finish:
             reason = "draining"
         elif _age(worker, seen) >= lifetime(worker, limits):
-            reason = f"its lifetime of {limits.lifetime / 3600:.1f} h is over"
-        elif not changing and _outdated(worker, seen):
-            reason, changing = _outdated(worker, seen), True
+            reason = f"its lifetime of {human_seconds(limits.lifetime)} is over"
+        elif newer and not changing:
+            reason, changing = newer, True
         if reason:
             actions.append(Finish(worker.name, reason, limits.finish_timeout))
     return actions
@@ -355,18 +374,21 @@ def _done(seen: Observation, limits: Limits, others: list[Action]) -> list[Actio
 def lifetime(worker: Worker, limits: Limits) -> float:
     """Seconds that this worker may live: the configured lifetime × (0.9 … 1.1), by its name, so that
     workers started together don't end together."""
-    return limits.lifetime * (0.9 + 0.2 * (zlib.crc32(worker.name.encode()) % 1000) / 999)
+    spread = (zlib.crc32(worker.name.encode()) % 1000) / 999
+    return limits.lifetime * (LEAST_LIFETIME + 2 * (1 - LEAST_LIFETIME) * spread)
 
 
-def _outdated(worker: Worker, seen: Observation) -> str:
-    if seen.image and worker.image != seen.image:
+def _outdated(image: str, digest: str, seen: Observation) -> str:
+    if seen.image and image != seen.image:
         return "there is a newer image"
-    return "the configuration has changed" if seen.digest and worker.digest != seen.digest else ""
+    return "the configuration has changed" if seen.digest and digest != seen.digest else ""
 
 
 def _overdue(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
     """What was told to go and has not gone in time: finishing becomes leaving, leaving becomes a kill."""
     actions = list[Action]()
+    if seen.time < seen.fleet.next_deadline:
+        return actions
     going = {a.name for a in others if isinstance(a, Leave)}
     for worker in seen.fleet.workers:
         if worker.deadline is None or seen.time < worker.deadline or worker.name in going:
@@ -403,7 +425,7 @@ def _held(seen: Observation, state: State, limits: Limits) -> str:
     """Why nothing may be started, whatever the room; empty when nothing holds it."""
     if seen.stopping:
         return "Plancton stops"
-    if seen.draining:
+    if seen.draining or seen.finish:
         return "draining: nothing new is started"
     if not seen.docker:
         return "Docker does not answer"
@@ -414,12 +436,12 @@ def _held(seen: Observation, state: State, limits: Limits) -> str:
         return f"only {free:.1f} GB of disk are free, {reserved:.1f} GB are reserved"
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return f"pool.max_workers is {seen.max_workers}"
-    wait = state.last_failure + _delay(state) - seen.time
+    wait = state.last_failure + _delay(state) - seen.boottime
     if state.failures and wait > 0:
-        return f"backing off for {math.ceil(wait)} s: the last worker ended at once ({state.failure})"
-    wait = state.last_flap + _grace_spawn(state, limits) - seen.time
+        return f"backing off for {_about(wait)}: the last worker ended at once ({state.failure})"
+    wait = state.last_flap + _grace_spawn(state, limits) - seen.boottime
     if state.flaps and wait > 0:
-        return f"backing off for {math.ceil(wait)} s: a worker had to leave soon after its start"
+        return f"backing off for {_about(wait)}: a worker had to leave soon after its start"
     return ""
 
 
@@ -453,6 +475,12 @@ def _owner(seen: Observation) -> str:
     return f"the owner uses {used} of {seen.capacity:g} CPUs"
 
 
+def _about(seconds: float) -> str:
+    """Rounded up, so that what is said does not change every second."""
+    return human_seconds(math.ceil(seconds / 10) * 10 if seconds > 10 else math.ceil(seconds))
+
+
 def _sentence(seen: Observation, fit: int, held: str) -> str:
-    fits = f"{len(seen.fleet.line)} workers are there, {fit} fit"
+    line = len(seen.fleet.line)
+    fits = f"{line} worker{'' if line == 1 else 's'}, {fit} fit"
     return f"{fits}, {_owner(seen)}" + (f"; {held}" if held else "")

@@ -11,7 +11,7 @@ class Reading(msgspec.Struct, frozen=True):
     """One worker's own figures, read every few seconds: CPUs, bytes, and CPUs of its shim."""
 
     cpu: float | None = None
-    memory: int | None = None
+    memory: float | None = None
     shim: float | None = None
 
 
@@ -38,6 +38,7 @@ def worker_statuses(
 def _worker_status(
     worker: Worker, fits: bool, boottime: float, groups: Mapping[str, str], reading: Reading
 ) -> WorkerStatus:
+    cpu = reading.cpu
     return WorkerStatus(
         name=worker.name,
         id=worker.id[:12],
@@ -45,9 +46,9 @@ def _worker_status(
         cpus=worker.cpus,
         memory_limit=worker.memory,
         age=None if worker.started is None else round(max(0.0, boottime - worker.started), 1),
-        cpu=_rounded(reading.cpu),
-        share=_rounded(None if reading.cpu is None else min(1.0, reading.cpu / worker.cpus)),
-        memory=reading.memory,
+        cpu=None if cpu is None else round(cpu, 3),
+        share=None if cpu is None else round(min(1.0, cpu / worker.cpus), 3),
+        memory=None if reading.memory is None else int(reading.memory),
         fits=fits,
         cgroup=groups.get(worker.name, ""),
     )

@@ -11,10 +11,13 @@ from plancton.units import human_seconds
 
 
 class Entry(msgspec.Struct):
-    """One worker, and where its processes are: ``group`` is its cgroup in the v2 tree, ``shim`` the
-    process that the engine keeps for it."""
+    """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
+
+    ``group`` is its cgroup in the v2 tree, ``shim`` the process that the engine keeps for it.
+    """
 
     worker: Worker
+    requested: float = 0.0
     group: str = ""
     pid: int = 0
     shim: int = 0
@@ -54,9 +57,9 @@ class Roster:
 
     # ------------------------------------------------------------ coming
 
-    def request(self, worker: Worker) -> None:
+    def request(self, worker: Worker, boottime: float) -> None:
         """A start is under way."""
-        self._entries[worker.name] = Entry(worker)
+        self._entries[worker.name] = Entry(worker, boottime)
         self._fleet = None
 
     def arrived(self, container: Container, started: float | None, group: str, shim: int) -> Entry:
@@ -70,13 +73,13 @@ class Roster:
         self._replace(entry, id=container.id, started=started, phase=phase)
         return entry
 
-    def failed(self, name: str, reason: str) -> None:
+    def failed(self, name: str, reason: str, boottime: float) -> None:
         """A start came to nothing."""
         entry = self._entries.get(name)
         if entry is None:
             return
         if entry.worker.told is None:
-            self._ended.append(Ended(name, 0.0, reason))
+            self._ended.append(Ended(name, max(0.0, boottime - entry.requested), reason))
         self.gone(name)
 
     # ------------------------------------------------------------ changing

@@ -8,10 +8,13 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +62,13 @@ def default_paths(environ: dict[str, str] | None = None, uid: int | None = None)
     )
 
 
+def paths_in_use() -> Paths:
+    """Those of the supervisor that runs: this user's own, else root's; this user's own when none does."""
+    own = default_paths()
+    everybodys = default_paths({}, uid=0)
+    return everybodys if running(own) is None and running(everybodys) is not None else own
+
+
 # ---------------------------------------------------------------- the reader's side
 
 
@@ -66,7 +76,7 @@ def read_status(run: Path) -> Status | None:
     """The supervisor's last word, running or not; None when there is none that can be read."""
     try:
         return msgspec.json.decode((run / "status.json").read_bytes(), type=Status)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -130,6 +140,8 @@ class RunDir:
         self.path = path
         try:
             path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise RunDirError(_not_writable(path, error, "PLANCTON_RUN_DIR")) from None
 
@@ -141,7 +153,7 @@ class RunDir:
         """A request's content, the request deleted; None when there is none."""
         path = self.path / name
         try:
-            content = path.read_text().strip()
+            content = path.read_text(errors="replace").strip()
             path.unlink()
         except OSError:
             return None
@@ -150,7 +162,7 @@ class RunDir:
     def drain(self) -> str | None:
         """Content of the drain state (`finish`: workers are asked to end their jobs); None without it."""
         try:
-            return (self.path / "drain").read_text().strip()
+            return (self.path / "drain").read_text(errors="replace").strip()
         except OSError:
             return None
 
@@ -173,9 +185,7 @@ def take_lock(state: Path, socket: str, instance: str) -> int:
         descriptor = os.open(state / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not _locked(descriptor):
         other = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise AlreadyRunning(
@@ -186,6 +196,19 @@ def take_lock(state: Path, socket: str, instance: str) -> int:
     return descriptor
 
 
+def _locked(descriptor: int) -> bool:
+    """Try for a moment: `is_locked` of somebody who only looks holds the lock that long, too."""
+    deadline = time.monotonic() + 0.2
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+
+
 def _not_writable(path: Path, error: OSError, variable: str) -> str:
     return f"{path}: can't be written: {error.strerror}; run as root or set {variable}"
 
@@ -193,7 +216,7 @@ def _not_writable(path: Path, error: OSError, variable: str) -> str:
 def peek_instance(state: Path) -> str:
     """The id if there is one, else a word for none; writes nothing."""
     try:
-        return (state / "instance").read_text().strip() or "none"
+        return (state / "instance").read_text(errors="replace").strip() or "none"
     except OSError:
         return "none"
 
@@ -202,7 +225,11 @@ def instance_id(state: Path) -> str:
     """This installation's random id, made at first use."""
     path = state / "instance"
     try:
-        found = path.read_text().strip()
+        found = path.read_text(errors="replace").strip()
+        if found and re.fullmatch(r"[\w.-]{1,64}", found, re.ASCII) is None:
+            raise RunDirError(
+                f"{path}: is no instance's id: put the id back, or delete the file for a new one"
+            )
         if found:
             return found
     except FileNotFoundError:

@@ -316,7 +316,7 @@ def read_cpu_stat(path: Path) -> float | None:
 
 
 def read_anon(path: Path) -> int | None:
-    """Bytes of anonymous memory of a cgroup, from its ``memory.stat``; None when it can't be read."""
+    """Bytes of anonymous and shared (tmpfs) memory of a cgroup, from its ``memory.stat``, or None."""
     numbers = _read_once(path, Source.MEMORY_STAT)
     return numbers[0] if numbers else None
 

@@ -56,7 +56,7 @@ def find_layout(mountinfo: str) -> Layout:
 
 def read_layout(proc: Path = PROC) -> Layout:
     """This host's layout; LayoutError without a v2 tree."""
-    layout = find_layout((proc / "self/mountinfo").read_text())
+    layout = find_layout((proc / "self/mountinfo").read_text(errors="surrogateescape"))
     if layout.v2 is None:
         raise LayoutError(
             "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1,"
@@ -68,7 +68,7 @@ def read_layout(proc: Path = PROC) -> Layout:
 def group_of(proc: Path, pid: int) -> str | None:
     """A process's cgroup in the v2 tree, without the leading slash; None when it is gone."""
     try:
-        text = (proc / str(pid) / "cgroup").read_text()
+        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
     except OSError:
         return None
     found = re.search(r"^0::/(.*)$", text, re.MULTILINE)
@@ -218,6 +218,14 @@ class Slice:
                 _write(group / "cgroup.freeze", "0")
         self._frozen, self._quotas, self.lifted = [], {}, False
 
+    def restore_quota(self, group: str, quota: int) -> None:
+        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
+        short may have left it throttled."""
+        file, wanted = self.cpu.parent / group / "cpu.cfs_quota_us", str(quota or -1)
+        if self.v1 and group and _read(file) != wanted:
+            with contextlib.suppress(OSError):
+                _write(file, wanted)
+
     # ------------------------------------------------------------ when Docker hangs
 
     def kill(self, group: str, container: str) -> bool:
@@ -233,6 +241,8 @@ class Slice:
             or path.parts[:1] != (self.path,)
             or ".." in path.parts
         ):
+            return False
+        if "populated 0" in (_read(self.tree / path / "cgroup.events") or ""):
             return False
         try:
             _write(self.tree / path / "cgroup.kill", "1")

@@ -23,15 +23,16 @@ from plancton.actuator import Actuator, list_workers
 from plancton.config import ConfigError, Host, digest, limits, load, worker_limit
 from plancton.containers import INSTANCE
 from plancton.docker import Container, DockerError, DockerTimeout, DockerUnreachable, Event, Info, NotDocker
-from plancton.engine import find_engine, service_stat
+from plancton.engine import find_engine
 from plancton.errors import PlanctonError
 from plancton.image import ImageKeeper, short
 from plancton.lane import Follower, Inbox, Lane
-from plancton.model import Decision, Header, Limits, Observation, Sample, Status, Tick
+from plancton.model import Decision, Header, Limits, Observation, Sample, Status, Tick, WorkerStatus
 from plancton.model import Event as Happened
 from plancton.observe import observe
 from plancton.policy import State, decide
-from plancton.publish import Reading, with_rates, worker_statuses
+from plancton.publish import with_rates, worker_statuses
+from plancton.readings import WorkerReadings
 from plancton.roster import Roster
 from plancton.rundir import (
     KEEP_WORKERS,
@@ -43,7 +44,7 @@ from plancton.rundir import (
     peek_instance,
     take_lock,
 )
-from plancton.sampler import Group, Sampler
+from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
 
 log = logging.getLogger("plancton")
@@ -51,9 +52,13 @@ log = logging.getLogger("plancton")
 TICK = 1.0
 SLOW_PASS = 5.0
 """Workers are read one by one, the slice is verified and status.json is refreshed this often (seconds)."""
+READ_PER_WORKER = 0.06
+"""With many workers they are read less often than that, so that a second does not cost more with them."""
 ENGINE_SCAN = 60.0
 LONGEST_RETRY = 10.0
 """Docker is looked for again after 1, 2, 4 … seconds, this at the most."""
+LOOK_BEFORE_STOP = 5.0
+"""Told to stop right after the start, Plancton waits so long to learn which workers there are."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
@@ -126,15 +131,14 @@ class Supervisor:
         self.docker_problem = "Docker has not answered yet"
         self.retry_at, self.retry_after = 0.0, 1.0
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
-        self.stop_deadline = 0.0
+        self.looked = False
+        """Whether Docker was asked once for the workers there are, or could not be."""
+        self.look_until = self.stop_deadline = 0.0
         self.events: deque[Happened] = deque(maxlen=20)
-        self.group: Group[tuple[str, str]] = Group()
-        self.counters: tuple[float, dict[tuple[str, str], float | None]] = (0.0, {})
-        self.readings: dict[str, Reading] = {}
-        self.shims = 0.0
+        self.readings: WorkerReadings | None = None
         self.disk: tuple[int, int] | None = None
         self.disk_path = "/"
-        self.next_slow = self.next_scan = 0.0
+        self.next_slow = self.next_scan = self.next_reading = 0.0
         self.host = Host(1, 0)
         self.limits = Limits()
         self.digest = ""
@@ -142,6 +146,7 @@ class Supervisor:
         self.max_workers: int | None = None
         self.limit_problem = ""
         self.published: tuple[object, ...] = ()
+        self.listed: tuple[tuple[object, ...], tuple[WorkerStatus, ...]] | None = None
         self.published_at = 0.0
         self.publish_failed = False
         self.record: BinaryIO | None = None
@@ -180,6 +185,8 @@ class Supervisor:
             signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
         log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
+        if not (PROC / "pressure").exists():
+            log.info("this kernel has no pressure figures (psi=1 at boot may bring them): going on without")
 
     def _wait(self, next_tick: float) -> None:
         """Make the calls that arrive until something else is due."""
@@ -196,20 +203,25 @@ class Supervisor:
                 return
 
     def _done(self) -> bool:
-        if self.again or (self.stopping and self.keep_workers):
+        if self.again or (self.stopping and (self.keep_workers or self.options.dry_run)):
             return True
         if self.stopping or (self.stop_when_empty and self.docker_ready):
-            return len(self.roster) == 0 or (self.stopping and time.monotonic() > self.stop_deadline)
+            now = time.monotonic()
+            if not self.looked and now < self.look_until:
+                return False
+            return len(self.roster) == 0 or (self.stopping and now > self.stop_deadline)
         return False
 
     def _tick(self, now: float) -> None:
         sample = self.sampler.sample()
-        seen = observe(self.previous, sample, self.shims)
+        seen = observe(self.previous, sample, self.readings.shims if self.readings else 0.0)
         self.previous = sample
         if now >= self.next_slow:
             self._slow_pass(now, seen)
         if self.run_dir:
             self._requests(now)
+            if self._done():  # before anything is decided: workers that are to stay are told nothing
+                return
         if self.file.changed():
             self._configure()
             self._say("the configuration has changed")
@@ -290,7 +302,9 @@ class Supervisor:
     def _slow_pass(self, now: float, seen: Observation) -> None:
         self.next_slow = now + SLOW_PASS
         self._read_disk()
-        self._read_workers(now)
+        if self.readings and now >= self.next_reading:
+            self.next_reading = now + READ_PER_WORKER * len(self.roster)
+            self.readings.read(now, self.roster.fleet, self.roster)
         if self.actuator and self.slice and not self.options.dry_run:
             repaired = self.slice.repair()
             if repaired:
@@ -308,36 +322,6 @@ class Supervisor:
             self.disk = None
             return
         self.disk = stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize
-
-    def _read_workers(self, now: float) -> None:
-        """Each worker's own CPU and memory, and what its shim uses outside the slice."""
-        if self.slice is None:
-            return
-        paths = dict[tuple[str, str], Path]()
-        for entry in self.roster:
-            if entry.group:
-                name = entry.worker.name
-                paths[name, "cpu"] = self.slice.tree / entry.group / "cpu.stat"
-                paths[name, "memory"] = self.slice.memory_stat.parent.parent / entry.group / "memory.stat"
-                if entry.shim > 1 and service_stat(PROC, entry.shim, self.slice.tree) is None:
-                    paths[name, "shim"] = PROC / str(entry.shim) / "stat"
-        self.group.watch(paths)
-        before, old = self.counters
-        new = self.group.read()
-        self.counters = now, new
-
-        def rate(name: str, what: str) -> float | None:
-            earlier, current = old.get((name, what)), new.get((name, what))
-            if earlier is None or current is None or current < earlier or now <= before:
-                return None
-            return (current - earlier) / (now - before)
-
-        names = {name for name, _ in paths}
-        self.readings = {
-            name: Reading(rate(name, "cpu"), _whole(new.get((name, "memory"))), rate(name, "shim"))
-            for name in names
-        }
-        self.shims = sum(reading.shim or 0.0 for reading in self.readings.values())
 
     # ------------------------------------------------------------ configuration and requests
 
@@ -373,12 +357,13 @@ class Supervisor:
         if not self.stopping:
             self._say("stopping, the workers stay" if self.keep_workers else "stopping: all workers leave")
         self.stopping = True
+        self.look_until = now + LOOK_BEFORE_STOP
         self.stop_deadline = now + self.limits.leave_timeout + 15.0
 
     def _force_stop(self) -> None:
         now = time.monotonic()
         self._say("stopping at once: all workers are removed")
-        self.stopping, self.keep_workers, self.stop_deadline = True, False, now + 15.0
+        self.stopping, self.forced, self.keep_workers, self.stop_deadline = True, True, False, now + 15.0
         if self.actuator and not self.options.dry_run:
             self.actuator.force_all(now)
 
@@ -435,7 +420,9 @@ class Supervisor:
         self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
         self.previous = None
         self.host = Host(1, 0)
+        self.readings = WorkerReadings(self.slice, PROC)
         self.actuator = Actuator(self.roster, self.lane, self.slice, self.instance, self._say, PROC)
+        self.actuator.dry_run = self.options.dry_run
         self.actuator.on_trouble = self._docker_trouble
         self.actuator.on_image_lost = self.image.lost
 
@@ -448,9 +435,10 @@ class Supervisor:
         if self.docker_problem and not self.docker_ready:
             self._say("Docker answers")
         self.docker_ready, self.docker_problem, self.retry_after = True, "", 1.0
+        self.looked = True
         if self.actuator:
             self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
-            if self.forced:
+            if self.forced and not self.options.dry_run:
                 self.actuator.force_all(time.monotonic())
 
     def _docker_trouble(self, error: DockerError) -> None:
@@ -462,6 +450,7 @@ class Supervisor:
         if self.docker_ready or self.docker_problem != str(error):
             self._warn(f"{error}; looking for it again until it answers")
         self.docker_ready, self.docker_problem = False, str(error)
+        self.looked = True
         self.retry_at = time.monotonic() + self.retry_after
         self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
 
@@ -521,7 +510,6 @@ class Supervisor:
             self.publish_failed = True
 
     def _status(self, seen: Observation, decision: Decision, problems: tuple[str, ...]) -> Status:
-        groups = {entry.worker.name: entry.group for entry in self.roster}
         status = Status(
             version=__version__,
             pid=os.getpid(),
@@ -539,10 +527,20 @@ class Supervisor:
             image_id=short(self.image.id),
             docker=self.docker_problem or "answers",
             problems=problems,
-            workers=tuple(worker_statuses(seen.fleet, decision.fit, seen.boottime, groups, self.readings)),
+            workers=self._worker_statuses(seen, decision),
             events=tuple(self.events),
         )
         return with_rates(status, seen, decision)
+
+    def _worker_statuses(self, seen: Observation, decision: Decision) -> tuple[WorkerStatus, ...]:
+        """Made anew when the workers were read, or when they or the fit have changed."""
+        readings = self.readings.by_name if self.readings else {}
+        key = (seen.fleet, decision.fit, readings)
+        if self.listed is None or any(a is not b for a, b in zip(key, self.listed[0], strict=True)):
+            groups = {entry.worker.name: entry.group for entry in self.roster}
+            made = worker_statuses(seen.fleet, decision.fit, seen.boottime, groups, readings)
+            self.listed = key, tuple(made)
+        return self.listed[1]
 
     def _mode(self, seen: Observation) -> str:
         if seen.stopping:
@@ -577,10 +575,14 @@ class Supervisor:
         if self.record:
             self.record.close()
         self.sampler.close()
-        self.group.close()
+        if self.readings:
+            self.readings.close()
 
     def _clean_up(self) -> None:
         assert self.actuator and self.slice
+        if not self.docker_ready and not self.keep_workers:
+            log.warning("Docker does not answer: workers that it has stay, under the slice")
+            return
         if len(self.roster):
             if not self.keep_workers:
                 log.warning("%d workers could not be removed: they stay under the slice", len(self.roster))
@@ -598,10 +600,6 @@ class Supervisor:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.supervisor", *sys.argv[1:]])
 
 
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
-
-
 def main(arguments: list[str]) -> int:
     """The process that stays. One line and an exit code for what the user can mend."""
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
@@ -614,12 +612,9 @@ def main(arguments: list[str]) -> int:
         instance = peek_instance(paths.state) if options.dry_run else instance_id(paths.state)
         lock = None if options.dry_run else take_lock(paths.state, file.config.docker.socket, instance)
         code = Supervisor(options, paths, file, instance).run()
-    except AlreadyRunning as error:
-        log.error("%s", error)
-        return EXIT_LOCKED
     except PlanctonError as error:
-        log.error("%s", error)
-        return EXIT_BAD_INPUT
+        print(f"plancton: {error}", file=sys.stderr)
+        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
     if lock is not None:
         os.close(lock)
     return code

@@ -12,6 +12,8 @@ BYTES = {
 }
 N = TypeVar("N", int, float)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+_LONGEST = 64
+"""Characters of any duration or size that makes sense."""
 
 
 class Duration(float):
@@ -21,19 +23,20 @@ class Duration(float):
     def parse(cls, value: object) -> "Duration":
         """From ``90s``, ``1h30m`` or a plain number of seconds; ValueError says what is wrong."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return cls(_sane(float(value), value))
-        text = str(value).strip()
+            return cls(round(_sane(value, value), 3))
+        text = _text(value)
         parts = _PART.findall(text)
         units = [unit.lower() for _, unit in parts]
         if not parts or _PART.sub("", text).strip() or any(unit not in SECONDS for unit in units):
-            raise ValueError(f"{value!r} is not a duration: write 90s, 15m, 12h, 2d or 1h30m")
-        return cls(_sane(sum(float(n) * SECONDS[u] for (n, _), u in zip(parts, units, strict=True)), value))
+            raise ValueError(f"{shown(value)} is not a duration: write 90s, 15m, 12h, 2d or 1h30m")
+        seconds = sum(float(n) * SECONDS[u] for (n, _), u in zip(parts, units, strict=True))
+        return cls(round(_sane(seconds, value), 3))
 
     def __str__(self) -> str:
         for unit in ("d", "h", "m"):
             if self >= SECONDS[unit] and self % SECONDS[unit] == 0:
                 return f"{int(self) // SECONDS[unit]}{unit}"
-        return f"{self:g}s"
+        return f"{self:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 class Size(int):
@@ -44,16 +47,19 @@ class Size(int):
         """From ``2GB`` (powers of 1000), ``512MiB`` (powers of 1024) or a plain number of bytes."""
         if isinstance(value, int) and not isinstance(value, bool):
             return cls(_sane(value, value))
-        match = _PART.fullmatch(str(value).strip())
+        match = _PART.fullmatch(_text(value))
         if match is None or match[2].lower() not in BYTES:
-            raise ValueError(f"{value!r} is not a size: write 2GB, 512MiB or a number of bytes")
-        return cls(_sane(float(match[1]) * BYTES[match[2].lower()], value))
+            raise ValueError(f"{shown(value)} is not a size: write 2GB, 512MiB or a number of bytes")
+        return cls(round(_sane(float(match[1]) * BYTES[match[2].lower()], value)))
 
     def __str__(self) -> str:
         for unit, power in (("TB", 4), ("GB", 3), ("MB", 2)):
             if self >= 1000**power and self % 1000 ** (power - 1) == 0 and self < 1000 ** (power + 1):
                 return f"{self / 1000**power:g}{unit}"
-        return str(int(self))
+        for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2)):
+            if self and self % 1024**power == 0:
+                return f"{self // 1024**power}{unit}"
+        return f"{int(self)}B"
 
 
 class Portion:
@@ -64,15 +70,16 @@ class Portion:
 
     @classmethod
     def parse(cls, value: object) -> "Portion":
-        text = str(value).strip()
+        text = _text(value)
         if not text.endswith("%"):
-            return cls(text, size=Size.parse(value))
+            size = Size.parse(value)
+            return cls(str(size), size=size)
         try:
             percent = float(text[:-1])
         except ValueError:
             percent = math.nan
         if not 0 <= percent <= 100:
-            raise ValueError(f"{value!r} is not a percentage: write 0% to 100%, or a size like 2GB")
+            raise ValueError(f"{shown(value)} is not a percentage: write 0% to 100%, or a size like 2GB")
         return cls(text, percent=percent)
 
     def of(self, whole: int) -> int:
@@ -91,8 +98,24 @@ class Portion:
 
 def _sane(number: N, value: object) -> N:
     if not 0 <= number < 1e18:
-        raise ValueError(f"{value!r} is out of range")
+        raise ValueError(f"{shown(value)} is out of range")
     return number
+
+
+def _text(value: object) -> str:
+    """A scalar as text; empty for what can't be a duration or size anyway (a list, pages of digits)."""
+    text = str(value).strip() if isinstance(value, str | float) else ""
+    return text if len(text) <= _LONGEST else ""
+
+
+def shown(value: object) -> str:
+    """A value that somebody gave us, for a message: short, however long or deep it is."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a section"
+    if isinstance(value, int) and abs(value) >= 10**_LONGEST:
+        return "a number that long"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def human_bytes(size: float | None) -> str:

@@ -1,7 +1,4 @@
-"""plancton.docker against the real dockerd of this host (pytest -m docker).
-
-The image is PLANCTON_TEST_IMAGE (default w-busybox:1): any that has sh, sleep and true.
-"""
+"""plancton.docker against a real dockerd."""
 
 import io
 import os
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.harness import IMAGE, Engine
 
 from plancton.docker import (
     Conflict,
@@ -28,8 +26,6 @@ from plancton.docker import (
 
 pytestmark = pytest.mark.docker
 
-SOCKET = Path("/var/run/docker.sock")
-IMAGE = os.environ.get("PLANCTON_TEST_IMAGE", "w-busybox:1")
 DEADLINE = 60.0
 TAG = f"h2-{uuid.uuid4().hex[:8]}"
 LABEL = f"org.plancton.test={TAG}"
@@ -38,8 +34,8 @@ Create = Callable[..., str]
 
 
 @pytest.fixture
-def docker() -> Iterator[Docker]:
-    with Docker(SOCKET) as client:
+def docker(engine: Engine) -> Iterator[Docker]:
+    with Docker(engine.socket) as client:
         yield client
 
 
@@ -82,7 +78,7 @@ def until(stream: EventStream, name: str, action: str) -> list[Event]:
     raise AssertionError(f"no {action} in {seen}")
 
 
-def test_engine(docker: Docker) -> None:
+def test_engine(docker: Docker, engine: Engine) -> None:
     """The Engine says its version and where it runs, and its pid is a process of this host."""
     info = docker.info()
     assert docker.ping().startswith("1.")
@@ -90,8 +86,8 @@ def test_engine(docker: Docker) -> None:
     assert info.cgroup_version in ("1", "2")
     assert info.ncpu == os.cpu_count()
     assert info.mem_total > 2**20
-    pid = engine_pid(SOCKET)
-    assert pid is None or Path(f"/proc/{pid}").exists()
+    assert engine.process
+    assert engine_pid(engine.socket) == engine.process.pid
 
 
 def test_life_of_a_container(docker: Docker, create: Create) -> None:

@@ -56,10 +56,11 @@ class ScriptedDocker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join(10)  # no connection comes after this
+        self._over.set()
         self.hang_up()
         for thread in self._threads:
             thread.join(10)

@@ -1,5 +1,6 @@
 """The sampler on fixture trees, on real cgroups where they can be made, and on this host."""
 
+import gc
 import os
 import subprocess
 import time
@@ -25,6 +26,7 @@ def make(tmp_path: Path, with_slice: bool = True, pressure: bool = True) -> tupl
 
 
 def open_files() -> int:
+    gc.collect()  # what earlier tests dropped
     return len(os.listdir("/proc/self/fd"))
 
 
@@ -378,12 +380,14 @@ def test_read_cpu_stat(tmp_path: Path) -> None:
 
 
 def test_read_anon(tmp_path: Path) -> None:
-    """One cgroup's anonymous bytes, of v2 or v1, or None."""
+    """One cgroup's anonymous and shared bytes, of v2 or v1, or None."""
     path = tmp_path / "memory.stat"
     assert sampler.read_anon(path) is None
     for text, anonymous in (
         (trees.memory_stat(4096), 4096),
         (trees.memory_stat_v1(8192), 8192),
+        ("anon 4096\nfile 5\nshmem 100\n", 4196),
+        ("anon 4096\nfile 5\n", None),
         ("anon_thp 5\nrss 3\ntotal_rss_huge 6\n", None),
         ("anon 12", None),
         ("", None),

@@ -68,13 +68,13 @@ def cpu_stat(usage: int) -> str:
 
 def memory_stat(anon: int) -> str:
     """A v2 memory.stat; bytes."""
-    return f"anon {anon}\nfile 111\nkernel 222\ninactive_anon 333\nanon_thp 444\n"
+    return f"anon {anon}\nfile 111\nkernel 222\nshmem 0\ninactive_anon 333\nanon_thp 444\n"
 
 
 def memory_stat_v1(total_rss: int) -> str:
     """A v1 memory.stat; bytes."""
     own = "cache 9203712\nrss 1\nrss_huge 2\ninactive_anon 3\nhierarchical_memory_limit 4\n"
-    return own + f"total_cache 5\ntotal_rss {total_rss}\ntotal_rss_huge 6\n"
+    return own + f"total_cache 5\ntotal_rss {total_rss}\ntotal_rss_huge 6\ntotal_shmem 0\n"
 
 
 def cgroup(usage: int = 7_000_000, anon: int | None = 4096) -> Tree:

@@ -1,0 +1,61 @@
+"""Reads the workers one by one, every few seconds: each one's CPU and memory, and what its shim uses."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from plancton.engine import service_stat
+from plancton.model import Fleet
+from plancton.publish import Reading
+from plancton.roster import Entry
+from plancton.sampler import Group
+from plancton.slice import Slice
+
+Counters = dict[str, float | None]
+
+
+class WorkerReadings:
+    """Keeps the files of the workers in a slice open, and their counters of the last time."""
+
+    def __init__(self, slice: Slice, proc: Path) -> None:
+        self._slice, self._proc = slice, proc
+        self._cpu, self._memory, self._shim = Group[str](), Group[str](), Group[str]()
+        self._fleet: Fleet | None = None
+        self._time = 0.0
+        self._old: tuple[Counters, Counters] = {}, {}
+        self.by_name: dict[str, Reading] = {}
+        self.shims = 0.0
+        """CPUs that the shims use which are in no service of the engine's."""
+
+    def read(self, now: float, fleet: Fleet, entries: Iterable[Entry]) -> None:
+        """``fleet`` is only compared: another one means that the workers may be others."""
+        if fleet is not self._fleet:
+            self._fleet = fleet
+            self._watch([entry for entry in entries if entry.group])
+        seconds, self._time = now - self._time, now
+        old, self._old = self._old, (self._cpu.read(), self._shim.read())
+        cpu, shim = (_rates(before, new, seconds) for before, new in zip(old, self._old, strict=True))
+        memory = self._memory.read()
+        self.by_name = {name: Reading(cpu.get(name), memory[name], shim.get(name)) for name in memory}
+        self.shims = sum(shim.values())
+
+    def _watch(self, entries: list[Entry]) -> None:
+        slice, memory = self._slice, self._slice.memory_stat.parent.parent
+        self._cpu.watch({e.worker.name: slice.tree / e.group / "cpu.stat" for e in entries})
+        self._memory.watch({e.worker.name: memory / e.group / "memory.stat" for e in entries})
+        # Those in a service are in the service's own figure, which each tick reads.
+        alone = [e for e in entries if e.shim > 1 and service_stat(self._proc, e.shim, slice.tree) is None]
+        self._shim.watch({e.worker.name: self._proc / str(e.shim) / "stat" for e in alone})
+
+    def close(self) -> None:
+        for group in (self._cpu, self._memory, self._shim):
+            group.close()
+
+
+def _rates(before: Counters, now: Counters, seconds: float) -> dict[str, float]:
+    """CPUs, for those that were there before and have not gone backwards."""
+    rates = dict[str, float]()
+    for name, value in now.items():
+        earlier = before.get(name)
+        if earlier is not None and value is not None and value >= earlier and seconds > 0:
+            rates[name] = (value - earlier) / seconds
+    return rates

@@ -1,0 +1,63 @@
+# Sourced by scripts/quickstart and scripts/test: what both need on a bare machine. POSIX sh.
+set -eu
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
+
+as_root() {   # as_root SCRIPT [ARGUMENT...]: run it again as root unless we are
+  [ "$(id -u)" -ne 0 ] || return 0
+  command -v sudo >/dev/null || die "needs root (or sudo)"
+  exec sudo "$@"
+}
+
+need_packages() {   # Debian packages, installed when they are missing
+  missing=
+  for package in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null || die "needs these packages, which it can install on Debian only:$missing"
+  say "Installing$missing"
+  quietly apt-get update -q
+  DEBIAN_FRONTEND=noninteractive quietly apt-get install -yq --no-install-recommends $missing
+}
+
+quietly() {   # quietly COMMAND...: its output is shown only when it fails
+  output=$(mktemp)
+  "$@" >"$output" 2>&1 || { tail -n 20 "$output" >&2; rm -f "$output"; die "failed: $*"; }
+  rm -f "$output"
+}
+
+need_venv() {   # need_venv WHAT: a virtual environment in .venv with WHAT installed from this clone
+  [ -x .venv/bin/python ] || quietly /usr/bin/python3 -m venv .venv
+  say "Installing Plancton into .venv"
+  quietly .venv/bin/pip install --quiet "$1"
+  quietly .venv/bin/pip install --quiet --force-reinstall --no-deps .   # the version may be the same, the code is not
+}
+
+docker_answers() {   # by Plancton's own client: Debian has the docker command line in a package of its own
+  .venv/bin/python -P -c "from plancton.docker import Docker; Docker('/var/run/docker.sock', timeout=5).ping()" 2>/dev/null
+}
+
+need_docker() {   # an Engine that answers; where we started it, $dockerd is its pid
+  dockerd=
+  docker_answers && return 0
+  if [ -d /run/systemd/system ]; then
+    systemctl start docker || die "systemctl could not start docker; see journalctl -u docker"
+  else
+    say "Starting dockerd"
+    dockerd_log=$(mktemp)
+    dockerd >"$dockerd_log" 2>&1 &
+    dockerd=$!
+  fi
+  tries=0
+  until docker_answers; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 60 ] || { [ -z "$dockerd" ] || tail -n 5 "$dockerd_log" >&2; die "dockerd does not answer after 60 s"; }
+    [ -z "$dockerd" ] || kill -0 "$dockerd" 2>/dev/null || { tail -n 5 "$dockerd_log" >&2; die "dockerd has ended"; }
+    sleep 1
+  done
+}
+
+end_docker() {   # the one that need_docker started
+  [ -z "${dockerd:-}" ] || { kill "$dockerd" 2>/dev/null || :; wait "$dockerd" 2>/dev/null || :; rm -f "$dockerd_log"; }
+}

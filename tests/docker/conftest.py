@@ -1,0 +1,64 @@
+"""Fixtures: a dockerd of the tests' own, a real supervisor on it, and an owner."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from docker.harness import BUSYBOX, Engine, Load, Plancton
+
+
+@pytest.fixture(scope="session")
+def private_engine() -> Iterator[Engine]:
+    """The session's dockerd, with the image that workers are made of."""
+    if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
+        pytest.skip("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
+    # Short and not below pytest's own directory: a unix socket's path has 108 bytes at the most.
+    engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
+    try:
+        engine.start()
+        engine.import_image()
+        yield engine
+    finally:
+        engine.close()
+
+
+@pytest.fixture
+def engine(private_engine: Engine) -> Iterator[Engine]:
+    """A dockerd that answers and has no containers; a test may do anything to it."""
+    yield private_engine
+    private_engine.heal()
+    for container in private_engine.containers():
+        private_engine.remove(container["Id"])
+
+
+@pytest.fixture
+def plancton(engine: Engine, tmp_path: Path) -> Iterator[Plancton]:
+    """A supervisor that is configured but not started."""
+    supervisor = Plancton(tmp_path, engine)
+    try:
+        yield supervisor
+    finally:
+        supervisor.close()
+
+
+@pytest.fixture
+def owner() -> Iterator[Load]:
+    """The owner, who does nothing yet."""
+    load = Load()
+    try:
+        yield load
+    finally:
+        load.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the supervisor's last words."""
+    report = yield
+    supervisor = getattr(item, "funcargs", {}).get("plancton")
+    if report.failed and supervisor is not None:
+        report.sections.append(("the supervisor's log and status", supervisor.describe()))
+    return report

@@ -1,0 +1,498 @@
+"""A dockerd of the tests' own, a real `plancton run` on it, an owner who loads the host."""
+
+import http.client
+import io
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from plancton.containers import INSTANCE
+from plancton.model import Phase, Status
+from plancton.rundir import Paths, read_status, running
+from plancton.slice import Slice, group_of, read_layout
+
+T = TypeVar("T")
+
+CPUS = os.cpu_count() or 1
+IMAGE = "plancton-test-busybox:1"
+BUSYBOX = Path("/usr/bin/busybox")
+"""Debian's busybox-static: a whole image in one file."""
+APPLETS = ("sh", "sleep", "true", "cat", "echo", "ping")
+
+BUSY = "trap 'exit 0' TERM; while :; do :; done"
+"""A worker that uses all CPU that it gets and leaves when told to."""
+STUBBORN = "trap '' TERM; while :; do :; done"
+IDLE = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
+
+
+def wait_for(what: str, true: Callable[[], T], timeout: float, every: float = 0.05) -> T:
+    """Poll until this holds, and return what it gave."""
+    deadline = time.monotonic() + timeout
+    while not (found := true()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {timeout:g} s")
+        time.sleep(every)
+    return found
+
+
+# ---------------------------------------------------------------- Docker
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class ApiError(Exception):
+    """The Engine says no."""
+
+
+class Engine:
+    """One dockerd that shares nothing with the machine's own but the kernel."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "docker.sock"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.options: tuple[str, ...] = ()
+        self._log = (directory / "dockerd.log").open("ab")
+
+    # No bridge and no firewall rules: the machine's own dockerd has docker0 and the chains.
+    def start(self, *options: str) -> None:
+        """Start it; returns when it answers."""
+        self.options = options
+        self.process = subprocess.Popen(
+            [
+                "dockerd",
+                f"--data-root={self.directory}/data",
+                f"--exec-root={self.directory}/exec",
+                f"--pidfile={self.directory}/docker.pid",
+                f"--host=unix://{self.socket}",
+                "--bridge=none",
+                "--iptables=false",
+                "--ip-forward=false",
+                "--ip-masq=false",
+                "--userland-proxy=false",
+                *options,
+            ],
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is for pytest, which then stops it in order
+        )
+        wait_for("the tests' dockerd answers", self.answers, 60)
+
+    def answers(self) -> bool:
+        assert self.process
+        if self.process.poll() is not None:
+            tail = (self.directory / "dockerd.log").read_text(errors="replace")[-2000:]
+            pytest.fail(f"the tests' dockerd ended with {self.process.returncode}:\n{tail}")
+        with suppress(OSError, http.client.HTTPException, ApiError):
+            self.call("GET", "/_ping", timeout=2)
+            return True
+        return False
+
+    def send(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def heal(self) -> None:
+        """Make it run with the usual options whatever a test did to it."""
+        assert self.process
+        with suppress(ProcessLookupError):
+            self.send(signal.SIGCONT)
+        if self.process.poll() is None and not self.options:
+            wait_for("the tests' dockerd answers", self.answers, 60)
+            return
+        self.terminate()
+        self.start()
+
+    def terminate(self) -> None:
+        assert self.process
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def close(self) -> None:
+        """End it and all that is its own: containerd, shims, mounts, files."""
+        if self.process:
+            self.terminate()
+        for pid in self._processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for("the tests' containerd is gone", lambda: not self._processes(), 10)
+        self._log.close()
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for point in sorted((m for m in mounts if m.startswith(f"{self.directory}/")), reverse=True):
+            subprocess.run(["umount", "-l", point], check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _processes(self) -> list[int]:
+        """containerd and shims: their command lines name our directory, and nobody else's does."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                ours = any(str(self.directory) in word for word in words)
+                if ours and Path(words[0]).name.startswith(("containerd", "dockerd")):
+                    found.append(int(entry.name))
+        return found
+
+    # ------------------------------------------------------------ its API, without Plancton's client
+
+    def call(self, method: str, path: str, body: object = None, timeout: float = 30) -> Any:
+        raw = isinstance(body, bytes)
+        connection = _Connection(self.socket, timeout)
+        try:
+            data = body if raw else None if body is None else json.dumps(body).encode()
+            kind = "application/x-tar" if raw else "application/json"
+            connection.request(method, path, data, {"Content-Type": kind})  # type: ignore[arg-type]
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            if answer.status >= 400:
+                raise ApiError(f"{method} {path}: {answer.status} {text}")
+            lines = [line for line in text.splitlines() if line.startswith(("{", "["))]
+            return [json.loads(line) for line in lines] if len(lines) != 1 else json.loads(lines[0])
+        finally:
+            connection.close()
+
+    def import_image(self, name: str = IMAGE, *, label: str = "1") -> str:
+        """Make an image of busybox and return its id; another label makes another id."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w") as tar:
+            tar.add(BUSYBOX, "bin/busybox")
+            for applet in APPLETS:
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+            text = label.encode()
+            info = tarfile.TarInfo("label")
+            info.size = len(text)
+            tar.addfile(info, io.BytesIO(text))
+        repo, _, tag = name.rpartition(":")
+        self.call("POST", f"/images/create?fromSrc=-&repo={quote(repo)}&tag={tag}", data.getvalue())
+        return str(self.call("GET", f"/images/{name}/json")["Id"])
+
+    def containers(self, **filters: str) -> list[dict[str, Any]]:
+        chosen = quote(json.dumps({key: [value] for key, value in filters.items()}))
+        found = self.call("GET", f"/containers/json?all=1&filters={chosen}")
+        return list(found)
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/containers/{container}/json"))
+
+    def run(self, name: str, command: str, **body: Any) -> str:
+        """Create and start a container that is not a supervisor's; its id."""
+        whole = {"Image": IMAGE, "Cmd": ["sh", "-c", command], **body}
+        whole["HostConfig"] = {"Init": True, "NetworkMode": "none", **whole.get("HostConfig", {})}
+        made = self.call("POST", f"/containers/create?name={name}", whole)["Id"]
+        self.call("POST", f"/containers/{made}/start")
+        return str(made)
+
+    def remove(self, container: str) -> None:
+        with suppress(ApiError):
+            self.call("DELETE", f"/containers/{container}?force=1&v=1")
+
+    def events(self, since: float) -> list[dict[str, Any]]:
+        """What happened to containers since then (Unix time)."""
+        chosen = quote(json.dumps({"type": ["container"]}))
+        path = f"/events?since={since:.6f}&until={time.time():.6f}&filters={chosen}"
+        found = self.call("GET", path)
+        return found if isinstance(found, list) else [found]
+
+    def networks(self) -> set[str]:
+        return {network["Name"] for network in self.call("GET", "/networks")}
+
+
+# ---------------------------------------------------------------- the owner
+
+
+class Load:
+    """The owner's work: busy processes outside of any slice."""
+
+    def __init__(self) -> None:
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, count: int = CPUS) -> None:
+        command = [str(BUSYBOX), "sh", "-c", "while :; do :; done"]
+        self._processes += [subprocess.Popen(command) for _ in range(count)]
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._processes = []
+
+    def seconds(self) -> float:
+        """The CPU time that it has had."""
+        total = 0
+        for process in self._processes:
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def share(self, seconds: float) -> float:
+        """The CPUs that it gets over the next so many seconds."""
+        before, start = self.seconds(), time.monotonic()
+        time.sleep(seconds)  # what is measured is a time
+        return (self.seconds() - before) / (time.monotonic() - start)
+
+
+def idle_cpus() -> float:
+    """Seconds of CPU that were idle since boot."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+# ---------------------------------------------------------------- Plancton
+
+
+class Plancton:
+    """A supervisor, its files and its workers."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.directory, self.engine = directory, engine
+        self.name = f"plancton_test_{secrets.token_hex(3)}"
+        self.config = directory / "config.yaml"
+        self.paths = Paths(self.config, directory / "run", directory / "state")
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log_file = directory / "log"
+        self.environment = {
+            **os.environ,
+            "PLANCTON_RUN_DIR": str(self.paths.run),
+            "PLANCTON_STATE_DIR": str(self.paths.state),
+        }
+        self.strangers: set[str] = set()
+        """Names, with Docker's slash, of containers that have our label but are not ours."""
+        self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
+        self.settings: dict[str, dict[str, object]] = {
+            "image": {"name": IMAGE},
+            "worker": {"command": BUSY, "memory": "64MiB"},
+            "yield": {"grace_kill": "10s", "grace_spawn": "1s"},
+            "owner": {"reserve_disk": "0%", "reserve_memory": "0%"},
+            "docker": {"socket": str(engine.socket), "slice": self.name},
+        }
+        self.configure()
+
+    def calm(self, count: int = 2) -> None:
+        """Workers that need next to nothing, for tests that are not about CPU."""
+        self.configure(
+            worker={"command": IDLE, "cpus": 0.1},
+            pool={"max_workers": count},
+            yielding={"worthwhile": 0.1, "grace_kill": "1h"},
+        )
+
+    # ------------------------------------------------------------ running it
+
+    def configure(self, **sections: dict[str, object]) -> None:
+        """Write the configuration with these settings changed (`yielding` is the section yield)."""
+        for name, section in sections.items():
+            self.settings.setdefault("yield" if name == "yielding" else name, {}).update(section)
+        self.write_config(yaml.safe_dump(self.settings))
+
+    def write_config(self, text: str) -> None:
+        part = self.config.with_suffix(".part")
+        part.write_text(text)
+        part.replace(self.config)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(Path(sys.executable).parent / "plancton"), *arguments]
+
+    def start(self, *arguments: str) -> None:
+        """Run `plancton run`; returns when it has said its first words."""
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("run", "--config", str(self.config), *arguments),
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+            )
+        count = self.log.count("instance ")
+        process = self.process
+        wait_for(
+            "`plancton run` starts",
+            lambda: self.log.count("instance ") > count or process.poll() is not None,
+            20,
+        )
+
+    def cli(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=timeout,
+            check=False,
+        )
+
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
+    def send(self, number: int) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def crash(self) -> None:
+        """End the supervisor as kill -9 does."""
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+
+    def ended(self, timeout: float = 40) -> int:
+        """Wait for its end; the exit code."""
+        assert self.process
+        process = self.process
+        wait_for("the supervisor ends", lambda: process.poll() is not None, timeout)
+        return int(process.returncode)
+
+    # ------------------------------------------------------------ what it says
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def lines(self, *words: str, start: int = 0) -> list[str]:
+        """The log's lines that hold all these words."""
+        return [line for line in self.log[start:].splitlines() if all(word in line for word in words)]
+
+    @property
+    def status(self) -> Status | None:
+        """What the running supervisor says of itself."""
+        return running(self.paths)
+
+    def status_json(self) -> dict[str, Any]:
+        done = self.cli("status", "--json")
+        return dict(json.loads(done.stdout))
+
+    def problems(self) -> str:
+        status = self.status
+        return "; ".join(status.problems) if status else ""
+
+    @property
+    def instance(self) -> str:
+        return (self.paths.state / "instance").read_text().strip()
+
+    # ------------------------------------------------------------ its workers
+
+    def workers(self) -> list[dict[str, Any]]:
+        """Docker's list of those that run."""
+        if not (self.paths.state / "instance").exists():
+            return []
+        found = self.engine.containers(label=f"{INSTANCE}={self.instance}")
+        return [c for c in found if c["State"] == "running" and c["Names"][0] not in self.strangers]
+
+    def ids(self) -> set[str]:
+        return {worker["Id"] for worker in self.workers()}
+
+    def full(self, count: int = CPUS, timeout: float = 30) -> set[str]:
+        """Wait until so many workers run and the supervisor knows; their ids."""
+
+        def there() -> bool:
+            status = self.status
+            known = status.workers if status else ()
+            return len(known) == count == len(self.ids()) and all(w.phase is Phase.RUNNING for w in known)
+
+        wait_for(f"{count} workers run", there, timeout, every=0.1)
+        return self.ids()
+
+    def empty(self, timeout: float) -> None:
+        wait_for("no worker runs", lambda: not self.workers(), timeout, every=0.1)
+
+    def group(self, container: str) -> str:
+        """A worker's cgroup in the v2 tree."""
+        found = group_of(Path("/proc"), self.engine.inspect(container)["State"]["Pid"])
+        assert found
+        return found
+
+    # ------------------------------------------------------------ the kernel's files
+
+    @property
+    def yields(self) -> bool:
+        """Whether the kernel's own files say that the slice yields."""
+        idle = self.slice.cpu / "cpu.idle"
+        if idle.exists():
+            return idle.read_text().strip() == "1"
+        name, least = ("cpu.shares", "2") if self.slice.v1 else ("cpu.weight", "1")
+        file = self.slice.cpu / name
+        return file.exists() and file.read_text().strip() == least
+
+    def quota(self, group: str) -> str:
+        name = "cpu.cfs_quota_us" if self.slice.v1 else "cpu.max"
+        return (self.slice.cpu.parent / group / name).read_text().strip()
+
+    def frozen(self) -> list[str]:
+        return [p.parent.name for p in self.slice.directory.glob("*/cgroup.freeze") if "1" in p.read_text()]
+
+    def used(self) -> float:
+        """Seconds of CPU that the slice has used, by the kernel's cpu.stat."""
+        text = (self.slice.directory / "cpu.stat").read_text()
+        return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e6
+
+    def directories(self) -> list[Path]:
+        """What there is of the slice in any cgroup tree."""
+        layout = read_layout()
+        roots = {layout.v2, *layout.v1.values()}
+        return [root / self.slice.path for root in roots if root and (root / self.slice.path).exists()]
+
+    # ------------------------------------------------------------ when it goes wrong, and afterwards
+
+    def describe(self) -> str:
+        status = read_status(self.paths.run)
+        text = json.dumps(_plain(status), indent=1) if status else "no status.json"
+        return "\n".join([*self.log.splitlines()[-40:], text])
+
+    def close(self) -> None:
+        """Leave nothing, whatever the test did."""
+        if self.process and self.process.poll() is None:
+            self.crash()
+        self.slice.drop(everything=True)
+        self.engine.heal()
+        for container in self.engine.containers():
+            if self.engine.inspect(container["Id"])["HostConfig"]["CgroupParent"] == self.slice.parent:
+                self.engine.remove(container["Id"])
+        if self.name in self.engine.networks():
+            self.engine.call("DELETE", f"/networks/{self.name}")
+        self.slice.remove()
+        for directory in self.directories():
+            for inner in sorted((d for d in directory.rglob("*") if d.is_dir()), reverse=True):
+                with suppress(OSError):
+                    inner.rmdir()
+            with suppress(OSError):
+                directory.rmdir()
+
+
+def _plain(status: Status) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(status)

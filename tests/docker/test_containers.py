@@ -1,0 +1,187 @@
+"""Which containers are ours, and what happens when one goes by itself."""
+
+import signal
+from typing import Any
+
+import pytest
+from docker.harness import IDLE, IMAGE, Engine, Plancton, wait_for
+
+from plancton.containers import INSTANCE, PREFIX
+
+pytestmark = pytest.mark.docker
+
+
+def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:
+    """Only a container with our label in our slice is ours, whatever its name, to the last forced stop."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    ours = {INSTANCE: plancton.instance}
+    strangers = {
+        engine.run(f"{PREFIX}abc123", IDLE): "a name like ours, no label",
+        engine.run(f"{PREFIX}abc124", IDLE, Labels={INSTANCE: "0123456789ab"}): "another instance's label",
+        engine.run(f"{PREFIX}abc125", IDLE, Labels=ours): "our label in Docker's own parent",
+        engine.run(
+            "plancton-abc126", IDLE, Labels=ours, HostConfig={"CgroupParent": "/w_other"}
+        ): "elsewhere",
+    }
+
+    plancton.strangers = {f"/{PREFIX}abc125", "/plancton-abc126"}
+
+    def all_run() -> None:
+        for container, what in strangers.items():
+            assert engine.inspect(container)["State"]["Running"], what
+
+    plancton.crash()
+    plancton.start()  # adopting
+    plancton.full(2)
+    all_run()
+    plancton.configure(pool={"max_workers": 0}, yielding={"grace_kill": "2s"})  # yielding
+    wait_for("all have gone", lambda: not (s := plancton.status) or not s.workers, 20)
+    all_run()
+    plancton.configure(pool={"max_workers": 2}, yielding={"grace_kill": "1h"})
+    plancton.full(2)
+    assert plancton.cli("drain", "--wait").returncode == 0
+    all_run()
+    plancton.cli("resume")
+    plancton.full(2)
+    assert plancton.cli("stop", "--wait").returncode == 0
+    plancton.ended()
+    all_run()
+    plancton.start()
+    plancton.full(2)
+    assert plancton.cli("stop", "--force").returncode == 0
+    plancton.ended()
+    all_run()
+    # One of them that dies is not removed either.
+    plancton.start()
+    plancton.full(2)
+    for container in strangers:
+        engine.call("POST", f"/containers/{container}/kill?signal=SIGKILL")
+    first = plancton.ids()
+    engine.remove(sorted(first)[0])
+    wait_for("a worker of ours is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != first, 20)
+    assert {c["Id"] for c in engine.containers()} >= set(strangers)
+
+
+def test_two_supervisors_on_one_dockerd(
+    plancton: Plancton, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Two instances with slices of their own do not touch each other's workers."""
+    other = Plancton(tmp_path_factory.mktemp("other"), engine)
+    try:
+        for each in (plancton, other):
+            each.calm()
+            each.start()
+        mine, theirs = plancton.full(2), other.full(2)
+        assert not mine & theirs
+        assert other.cli("stop", "--force").returncode == 0
+        assert other.ended() == 0
+        assert plancton.full(2) == mine
+        assert other.directories() == []
+    finally:
+        other.close()
+
+
+def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:
+    """A worker that somebody removes is replaced."""
+    plancton.calm()
+    plancton.start()
+    first = plancton.full(2)
+    engine.remove(sorted(first)[0])
+
+    def replaced() -> bool:
+        return len(plancton.ids()) == 2 and plancton.ids() != first
+
+    wait_for("it is replaced", replaced, 25)
+    assert len(plancton.ids() & first) == 1
+
+
+def test_ends_at_once(plancton: Plancton, engine: Engine) -> None:
+    """A worker that fails at once is started less and less often; status says why; mending it helps."""
+    plancton.calm(1)
+    plancton.configure(worker={"command": "exit 3"})
+    plancton.start()
+    wait_for("status says so", lambda: "exit code 3" in plancton.problems(), 20)
+    assert "backing off" in plancton.problems()
+    wait_for("it is tried again", lambda: len(plancton.lines("starting")) >= 3, 30)
+    at = [_seconds(line) for line in plancton.lines("starting")]
+    assert at[1] - at[0] >= 4
+    assert at[2] - at[1] >= 9
+    wait_for(
+        "no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"), 5
+    )
+
+
+def _seconds(line: str) -> float:
+    hours, minutes, seconds = line.split()[1].replace(",", ".").split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
+    """A worker that Docker can't start is said in status, and no container is left of it."""
+    plancton.calm(1)
+    plancton.configure(worker={"devices": ["/dev/no_such_device"]})
+    plancton.start()
+    wait_for("status says so", lambda: "no_such_device" in plancton.problems(), 20)
+    assert "backing off" in plancton.problems()
+    assert plancton.lines("can't be started")
+    wait_for(
+        "no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"), 5
+    )
+
+
+def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
+    """It is said in status; the supervisor goes on, and uses the image when it comes."""
+    name = "localhost:1/plancton-test-late:1"
+    plancton.calm(1)
+    plancton.configure(image={"name": name})
+    plancton.start()
+    wait_for("status says so", lambda: f"image {name} can't be pulled" in plancton.problems(), 20)
+    assert plancton.workers() == []
+    engine.import_image(name)
+    try:
+        (worker,) = plancton.full(1, 45)
+        assert plancton.problems() == ""
+        plancton.configure(image={"name": IMAGE})
+        wait_for(
+            "a worker of the other image runs", lambda: plancton.ids() and worker not in plancton.ids(), 25
+        )
+    finally:
+        for container in plancton.ids():
+            engine.remove(container)
+        engine.call("DELETE", f"/images/{name}?force=1")
+
+
+def test_a_newer_image(plancton: Plancton, engine: Engine) -> None:
+    """When the image that is configured changes, workers of the old one finish one at a time."""
+    other = "plancton-test-other:1"
+    identity = engine.import_image(other, label="2")
+    try:
+        plancton.calm()
+        plancton.start()
+        old = plancton.full(2)
+        plancton.configure(image={"name": other})
+
+        def replaced() -> bool:
+            return len(plancton.ids()) == 2 and not plancton.ids() & old
+
+        wait_for("both are replaced", replaced, 30)
+        assert all(engine.inspect(container)["Image"] == identity for container in plancton.ids())
+        assert len(plancton.lines("to finish: there is a newer image")) == 2
+    finally:
+        plancton.send(signal.SIGTERM)
+        plancton.ended()
+        engine.call("DELETE", f"/images/{other}?force=1")
+
+
+def test_a_name_that_is_taken(plancton: Plancton, engine: Engine) -> None:
+    """A network of the same name that is not ours is used, and left when Plancton stops."""
+    body: dict[str, Any] = {"Name": plancton.name, "Driver": "bridge"}
+    engine.call("POST", "/networks/create", body)
+    plancton.calm(1)
+    plancton.start()
+    plancton.full(1)
+    assert plancton.cli("stop", "--wait").returncode == 0
+    plancton.ended()
+    assert plancton.name in engine.networks()

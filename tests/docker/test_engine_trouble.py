@@ -1,0 +1,136 @@
+"""dockerd dies, hangs, is missing: the loop goes on, and all is well when it answers again."""
+
+import itertools
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from docker.harness import STUBBORN, Engine, Plancton, wait_for
+
+pytestmark = pytest.mark.docker
+
+
+class Ticks:
+    """The recording of a supervisor: does its loop go on?"""
+
+    def __init__(self, plancton: Plancton) -> None:
+        self.file = plancton.directory / "recording"
+        plancton.start("--record", str(self.file))
+
+    def times(self) -> list[float]:
+        lines = self.file.read_text().splitlines()[1:]
+        return [json.loads(line)["observation"]["time"] for line in lines]
+
+    def longest_gap(self) -> float:
+        times = self.times()
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
+
+
+@pytest.mark.parametrize("live_restore", [False, True], ids=["", "live-restore"])
+def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) -> None:
+    """Ticks go on without dockerd; when it is back the workers are right, and each is said once."""
+    options = ["--live-restore"] if live_restore else []
+    if live_restore:
+        engine.terminate()
+        engine.start(*options)
+    plancton.calm()
+    ticks = Ticks(plancton)
+    workers = plancton.full(2)
+    position = len(plancton.log)
+    engine.kill()
+    wait_for("status says so", lambda: "Docker" in plancton.problems(), 5)
+    count = len(ticks.times())
+    wait_for("ticks go on", lambda: len(ticks.times()) >= count + 5, 10)
+    status = plancton.status
+    assert status
+    assert status.docker != "answers"
+    failures = plancton.lines("looking for it again", start=position)
+    assert len(failures) == 1, failures
+    assert plancton.yields
+    engine.start(*options)
+    wait_for("the log says so", lambda: plancton.lines("Docker answers", start=position), 15)
+    now = plancton.full(2, 25)
+    assert (now == workers) == live_restore
+    wait_for("status has no problem", lambda: plancton.problems() == "", 10)
+    assert len(plancton.lines("Docker answers", start=position)) == 1
+    assert len(plancton.lines("looking for it again", start=position)) == 1
+    assert ticks.longest_gap() < 2
+    # and events arrive again: one that is killed is replaced
+    engine.call("POST", f"/containers/{sorted(now)[0]}/kill?signal=SIGKILL")
+    wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now, 25)
+
+
+def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
+    """While dockerd hangs ticks go on, and who must die does so through cgroup.kill."""
+    plancton.calm()
+    plancton.configure(worker={"command": STUBBORN, "leave_timeout": "3s"}, yielding={"grace_kill": "6s"})
+    ticks = Ticks(plancton)
+    workers = plancton.full(2)
+    groups = [plancton.slice.tree / plancton.group(container) for container in workers]
+
+    def populated() -> int:
+        return sum("populated 1" in (group / "cgroup.events").read_text() for group in groups)
+
+    assert populated() == 2
+    position = len(plancton.log)
+    engine.send(signal.SIGSTOP)
+    plancton.configure(pool={"max_workers": 1})
+    wait_for("one dies without Docker", lambda: populated() == 1, 30)
+    assert plancton.lines("Docker does not answer", "killed through its cgroup")
+    wait_for("status says so", lambda: "Docker" in plancton.problems(), 15)
+    # The call that hangs is given up in the end, and Docker looked for anew.
+    wait_for("the call ends", lambda: plancton.lines("looking for it again", start=position), 45)
+    engine.send(signal.SIGCONT)
+    (left,) = plancton.full(1, 45)
+    assert left in workers
+    wait_for("status has no problem", lambda: plancton.problems() == "", 15)
+    assert ticks.longest_gap() < 2
+
+
+def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
+    """A supervisor that starts before dockerd says so, and donates once it is there."""
+    plancton.calm()
+    engine.terminate()
+    plancton.start()
+    wait_for("the log says so", lambda: plancton.lines("looking for it again"), 5)
+    wait_for("status says so", lambda: "start Docker" in plancton.problems(), 8)
+    assert plancton.cli("status").returncode == 0
+    engine.start()
+    plancton.full(2, 30)
+    assert plancton.problems() == ""
+
+
+def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
+    """Told to stop while dockerd is dead it does not hang, and does not claim that nothing is left."""
+    plancton.calm()
+    plancton.configure(worker={"leave_timeout": "3s"})
+    plancton.start()
+    plancton.full(2)
+    engine.kill()
+    wait_for("status says so", lambda: "Docker" in plancton.problems(), 5)
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended(30) == 0
+    assert not plancton.lines("nothing is left behind")
+    assert plancton.yields
+
+
+def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
+    """A socket that accepts and says nothing does not stop the loop."""
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        plancton.configure(docker={"socket": str(path)})
+        plancton.start()
+        start = time.time()
+        wait_for(
+            "status is refreshed",
+            lambda: (s := plancton.status) is not None and s.time > start + 5,
+            15,
+        )
+        wait_for("status says so", lambda: "Docker has not answered" in plancton.problems(), 20)
+        plancton.send(signal.SIGTERM)
+        assert plancton.ended() == 0

@@ -1,0 +1,367 @@
+"""From the first start to the last word: stopping, draining, crashing, adopting, reloading, recording."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from docker.harness import BUSY, STUBBORN, Engine, Plancton, wait_for
+
+from plancton.containers import INSTANCE, PREFIX
+
+pytestmark = pytest.mark.docker
+
+
+def nothing_is_left(plancton: Plancton) -> None:
+    """No container, network or cgroup of this supervisor's exists."""
+    assert plancton.engine.containers(label=f"{INSTANCE}={plancton.instance}") == []
+    assert plancton.name not in plancton.engine.networks()
+    assert plancton.directories() == []
+
+
+# ---------------------------------------------------------------- crashing and adopting
+
+
+def test_adopts_after_a_crash(plancton: Plancton) -> None:
+    """A supervisor that is killed leaves its workers under the slice, and the next one adopts just them."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    plancton.crash()
+    assert plancton.cli("status").returncode == 3
+    assert plancton.ids() == workers
+    assert plancton.yields
+    plancton.start()
+    assert plancton.full(2) == workers
+    wait_for("the log says so", lambda: len(plancton.lines("adopted")) == 2, 5)
+    status = plancton.status
+    assert status
+    assert all(worker.age is not None and worker.age > 1 for worker in status.workers)
+    time.sleep(4)  # longer than grace_spawn: there would be more by now
+    assert plancton.ids() == workers
+
+
+def test_undoes_a_lift_that_a_crash_left(plancton: Plancton) -> None:
+    """A supervisor that dies during a lift leaves nobody frozen or throttled once the next one runs."""
+    plancton.calm()
+    plancton.start()
+    workers = sorted(plancton.full(2))
+    plancton.crash()
+    groups = [plancton.group(container) for container in workers]
+    quotas = [plancton.quota(group) for group in groups]
+    plancton.slice.tier = "kernel"
+    plancton.slice.lift([groups[0]], [groups[1]])
+    assert not plancton.yields
+    assert plancton.frozen() == [Path(groups[1]).name]
+    plancton.start()
+    wait_for("the slice yields again", lambda: plancton.yields, 5)
+    plancton.full(2)
+    assert plancton.ids() == set(workers)
+    assert plancton.frozen() == []
+    wait_for("quotas are as before", lambda: [plancton.quota(group) for group in groups] == quotas, 5)
+
+
+def test_what_ended_meanwhile(plancton: Plancton, engine: Engine) -> None:
+    """Workers that end while no supervisor runs are cleared away at the next start, and replaced."""
+    plancton.calm()
+    plancton.start()
+    workers = sorted(plancton.full(2))
+    plancton.crash()
+    engine.call("POST", f"/containers/{workers[0]}/kill?signal=SIGKILL")
+    engine.remove(workers[1])
+    plancton.start()
+    assert not plancton.full(2) & set(workers)
+    assert len(engine.containers(label=f"{INSTANCE}={plancton.instance}")) == 2
+
+
+# ---------------------------------------------------------------- stopping
+
+
+@pytest.mark.parametrize("how", ["plancton stop --wait", "SIGTERM", "SIGINT"])
+def test_stop(plancton: Plancton, how: str) -> None:
+    """Stopping makes all workers leave, then nothing of them is left."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    if how.startswith("plancton"):
+        done = plancton.cli(*how.split()[1:])
+        assert (done.returncode, done.stdout) == (0, "Stopped.\n")
+    else:
+        plancton.send(getattr(signal, how))
+    assert plancton.ended() == 0
+    assert len(plancton.lines("is gone", "exit code 0")) == 2
+    nothing_is_left(plancton)
+    assert plancton.cli("status").returncode == 3
+    assert plancton.lines("stopped, nothing is left behind")
+
+
+def test_stop_at_once_after_the_start(plancton: Plancton) -> None:
+    """A supervisor that is told to stop while workers are being made leaves none."""
+    plancton.calm(6)
+    plancton.start()
+    wait_for("the first is asked for", lambda: plancton.lines("starting"), 20, every=0.005)
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    nothing_is_left(plancton)
+
+
+def test_stop_before_adopting(plancton: Plancton) -> None:
+    """Told to stop as its first words are out it still ends the workers that it finds."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    plancton.crash()
+    plancton.start()
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    nothing_is_left(plancton)
+
+
+def test_stop_keep_workers(plancton: Plancton) -> None:
+    """`stop --keep-workers` leaves them running under the slice, and a later start adopts them."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    done = plancton.cli("stop", "--keep-workers")
+    assert (done.returncode, done.stdout) == (0, "Stopping, the workers stay.\n")
+    assert plancton.ended() == 0
+    assert plancton.ids() == workers
+    assert plancton.yields
+    assert plancton.name in plancton.engine.networks()
+    plancton.start()
+    assert plancton.full(2) == workers
+
+
+@pytest.mark.parametrize("how", ["plancton stop --force", "SIGTERM twice"])
+def test_stop_force(plancton: Plancton, how: str) -> None:
+    """A forced stop does not wait for workers that ignore their signal."""
+    plancton.calm()
+    plancton.configure(worker={"command": STUBBORN, "leave_timeout": "60s"})
+    plancton.start()
+    plancton.full(2)
+    start = time.monotonic()
+    if how.startswith("plancton"):
+        done = plancton.cli(*how.split()[1:])
+        assert (done.returncode, done.stdout) == (0, "Stopped.\n")
+    else:
+        plancton.send(signal.SIGTERM)
+        wait_for("it stops", lambda: plancton.lines("stopping: all workers leave"), 5)
+        plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    assert time.monotonic() - start < 15
+    nothing_is_left(plancton)
+
+
+def test_sighup_runs_again_in_place(plancton: Plancton) -> None:
+    """SIGHUP keeps the process and the workers; the lock stays held."""
+    plancton.calm()
+    plancton.start()
+    workers, pid = plancton.full(2), plancton.pid
+    for count in (2, 3):
+        plancton.send(signal.SIGHUP)
+        wait_for("it runs again", lambda n=count: plancton.log.count("instance ") == n, 20)  # type: ignore[misc]
+        assert plancton.full(2) == workers
+        status = plancton.status
+        assert status
+        assert status.pid == pid
+    assert len(plancton.lines("adopted")) == 4
+    assert plancton.process
+    assert plancton.process.poll() is None
+    assert plancton.cli("stop", "--wait").returncode == 0
+    assert plancton.ended() == 0
+    nothing_is_left(plancton)
+
+
+def test_a_second_supervisor(plancton: Plancton) -> None:
+    """It ends with 75 and names the first one's pid, which goes on."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    done = plancton.cli("run", "--config", str(plancton.config))
+    assert done.returncode == 75
+    assert f"pid {plancton.pid}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert plancton.full(2) == workers
+
+
+# ---------------------------------------------------------------- draining
+
+
+def test_drain_and_resume(plancton: Plancton) -> None:
+    """`drain` lets the workers finish and starts nothing until `resume`; a restart does not end it."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    assert plancton.cli("drain", "--wait").returncode == 0
+    assert plancton.workers() == []
+    assert len(plancton.lines("to finish: draining")) == 2
+    status = plancton.status
+    assert status
+    assert status.mode == "draining"
+    plancton.crash()
+    plancton.start()
+    time.sleep(4)  # longer than grace_spawn: there would be some by now
+    assert plancton.workers() == []
+    assert plancton.cli("resume").stdout == "Donating again.\n"
+    plancton.full(2)
+
+
+def test_drain_stop(plancton: Plancton) -> None:
+    """`drain --stop --wait` ends the supervisor once all have finished."""
+    plancton.calm()
+    plancton.configure(worker={"finish_signal": "SIGUSR1", "command": f"trap 'sleep 2; exit 0' USR1; {BUSY}"})
+    plancton.start()
+    plancton.full(2)
+    assert plancton.cli("drain", "--stop", "--wait").returncode == 0
+    assert plancton.ended(5) == 0
+    assert len(plancton.lines("is gone", "exit code 0")) == 2
+    nothing_is_left(plancton)
+
+
+# ---------------------------------------------------------------- touching nothing
+
+
+def test_dry_run_touches_nothing(plancton: Plancton, engine: Engine) -> None:
+    """It says what it would do; there is no container, network, cgroup or file."""
+    plancton.calm()
+    before = engine.networks()
+    plancton.start("--dry-run")
+    wait_for("it says what it would do", lambda: plancton.lines("dry run: would start"), 20)
+    assert engine.containers() == []
+    assert engine.networks() == before
+    assert plancton.directories() == []
+    assert not plancton.paths.run.exists()
+    assert not plancton.paths.state.exists()
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    assert plancton.directories() == []
+
+
+def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None:
+    """A dry run beside a supervisor leaves that one's workers alone, those that end included."""
+    plancton.calm()
+    plancton.start()
+    workers = sorted(plancton.full(2))
+    plancton.crash()
+    engine.call("POST", f"/containers/{workers[0]}/kill?signal=SIGKILL")
+    plancton.start("--dry-run")
+    wait_for("it has looked", lambda: plancton.lines("dry run: would"), 20)
+    engine.call("POST", f"/containers/{workers[1]}/kill?signal=SIGKILL")
+    time.sleep(3)  # it would have removed them by now
+    left = {c["Id"] for c in engine.containers(label=f"{INSTANCE}={plancton.instance}")}
+    assert left == set(workers)
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    left = {c["Id"] for c in engine.containers(label=f"{INSTANCE}={plancton.instance}")}
+    assert left == set(workers)
+
+
+# ---------------------------------------------------------------- the configuration
+
+
+def test_a_broken_configuration(plancton: Plancton) -> None:
+    """The last good one stays in force, status says why, and the workers stay; mending it ends that."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    good = plancton.config.read_text()
+    plancton.write_config(good.replace("max_workers", "max_wrokers"))
+    wait_for("status says so", lambda: "pool.max_wrokers" in plancton.problems(), 5)
+    assert "stays in force" in plancton.problems()
+    time.sleep(3)
+    assert plancton.ids() == workers
+    plancton.write_config(good)
+    wait_for("status has no problem", lambda: plancton.problems() == "", 8)
+    assert plancton.ids() == workers
+
+
+def test_a_changed_worker(plancton: Plancton) -> None:
+    """Workers of an old command finish one at a time, and new ones take their places."""
+    plancton.calm()
+    plancton.configure(worker={"command": "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"})
+    plancton.start()
+    old = plancton.full(2)
+    plancton.configure(worker={"environment": {"VERSION": 2}})
+
+    def replaced() -> bool:
+        ids = plancton.ids()
+        return len(ids) == 2 and not ids & old
+
+    wait_for("both are replaced", replaced, 40)
+    asked = plancton.lines("to finish: the configuration has changed")
+    gone = plancton.lines("is gone", "exit code 0")
+    assert len(asked) == len(gone) == 2
+    assert asked[0] < gone[0] < asked[1] < gone[1]  # each line begins with its time
+    for container in plancton.full(2):
+        assert "VERSION=2" in plancton.engine.inspect(container)["Config"]["Env"]
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB, mounted where the run directory will be."""
+    point = tmp_path / "run"
+    point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=755", "none", str(point)], check=True)
+    yield point
+    subprocess.run(["umount", "-l", str(point)], check=True)
+
+
+def test_a_full_disk(small_disk: Path, plancton: Plancton) -> None:
+    """A full run directory is said once; the supervisor goes on, and recovers when there is space."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    wait_for("the log says so", lambda: plancton.lines("status.json can't be written"), 10)
+    time.sleep(11)  # it is written every five seconds
+    assert len(plancton.lines("status.json can't be written")) == 1
+    assert plancton.ids() == workers
+    filler.unlink()
+    wait_for("it recovers", lambda: plancton.lines("can be written again"), 10)
+    assert plancton.full(2) == workers
+    assert list(small_disk.glob(".*")) == []
+
+
+def test_record_and_replay(plancton: Plancton) -> None:
+    """A recording has a line for each tick, and replays to the same decisions."""
+    plancton.calm()
+    recording = plancton.directory / "recording"
+    plancton.start("--record", str(recording))
+    plancton.full(2)
+    plancton.configure(pool={"max_workers": 1})
+    time.sleep(3)
+    first = [json.loads(line) for line in recording.read_text().splitlines()]
+    assert set(first[0]) == {"version", "limits"}
+    times = [tick["observation"]["time"] for tick in first[1:]]
+    assert all(0.5 < later - earlier < 1.5 for earlier, later in itertools.pairwise(times))
+    assert plancton.cli("stop", "--wait").returncode == 0
+    done = plancton.cli("replay", str(recording))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all decided as recorded" in done.stdout
+
+
+def test_status_is_open_to_all_and_holds_no_secret(plancton: Plancton) -> None:
+    """status.json can be read by everybody and shows no environment, command or mount."""
+    plancton.calm()
+    plancton.configure(worker={"environment": {"TOKEN": "se-cret"}, "mounts": ["/usr:/hid-den"]})
+    plancton.start()
+    plancton.full(2)
+    file = plancton.paths.run / "status.json"
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert os.stat(plancton.paths.run).st_mode & 0o777 == 0o755
+    for word in ("se-cret", "TOKEN", "hid-den", "trap"):
+        assert word not in file.read_text()
+        assert word not in plancton.log
+    assert PREFIX in plancton.cli("status").stdout

@@ -1,0 +1,327 @@
+"""A host in plain fields: an owner, workers, Docker's delays, two clocks. Of policy.py only `decide` is
+used: what fits is worked out again from the raw figures, so that a wrong rule shows."""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from plancton.model import (
+    Action,
+    Decision,
+    Ended,
+    Finish,
+    Fleet,
+    Kill,
+    Leave,
+    Limits,
+    Observation,
+    Phase,
+    Share,
+    Start,
+    Worker,
+)
+from plancton.policy import State, decide
+
+GB = 1_000_000_000
+ACTIVE = (Phase.STARTING, Phase.RUNNING)
+IN_LINE = (Phase.STARTING, Phase.RUNNING, Phase.FINISHING)
+AT_ONCE = 3.0
+"""Who is given this long leaves for memory."""
+
+
+Look = Callable[[Observation, Decision], None]
+
+
+class Moment(NamedTuple):
+    """One tick of the host's history: what the owner left over ``seconds`` until ``end``."""
+
+    end: float
+    seconds: float
+    cpus: float
+    memory: float
+    max_workers: float
+
+
+class Host:
+    """Carries out decisions with Docker's delays: a start, a signal and an update take one tick, leaving
+    one more, finishing ``job`` seconds. While ``hung`` is true Docker does nothing at all."""
+
+    def __init__(self, cpus: float = 4.0, limits: Limits | None = None, memory: int = 64 * GB) -> None:
+        self.limits = limits or Limits()
+        self.cpus, self.memory = cpus, memory
+        self.now, self.boot = 1_000.0, 50_000.0
+        self.owner, self.owner_memory = 0.0, 0
+        self.use = 0.5  # of its memory limit that a worker takes
+        self.job = 20.0
+        self.image, self.digest = "image-1", "config-1"
+        self.max_workers: int | None = None
+        self.draining = self.stopping = self.hung = self.blind = False
+        self.workers: dict[str, Worker] = {}
+        self.ended: list[Ended] = []
+        self.state = State()
+        self.made = 0
+        self.pending: list[tuple[float, str, Worker | None]] = []
+        self.history: list[Moment] = []  # since the last gap
+        self.interrupt: int | None = None
+        self.known_at = -1e9
+        self._fleet: Fleet | None = None
+
+    # ------------------------------------------------------------ time goes on
+
+    def tick(
+        self, seconds: float = 1.0, suspended: float = 0.0, look: Look | None = None
+    ) -> tuple[Observation, Decision]:
+        """One tick: what was seen and decided; afterwards the actions are under way. ``look`` is called with
+        both before the workers change."""
+        self.now += seconds
+        self.boot += seconds + suspended
+        if not self.hung:
+            self._settle()
+        seen = self.observe(seconds)
+        self._note(seen, seconds)
+        decision, self.state = decide(seen, self.state, self.limits)
+        self.ended = []
+        if look:
+            look(seen, decision)
+        if self.interrupt is not None and decision.actions:
+            self.carry_out(decision.actions[: self.interrupt])
+            self.restart(told_are_gone=False)
+        else:
+            self.carry_out(decision.actions)
+        return seen, decision
+
+    def run(self, seconds: float) -> list[tuple[Observation, Decision]]:
+        """Ticks of one second."""
+        return [self.tick() for _ in range(round(seconds))]
+
+    def observe(self, seconds: float) -> Observation:
+        owner = min(self.cpus, self.owner)
+        left = self.cpus - owner
+        donated = min(left, sum(w.cpus for w in self.workers.values() if w.phase is not Phase.STARTING))
+        anon = sum(int(self.use * w.memory) for w in self.workers.values())
+        return Observation(
+            time=self.now,
+            boottime=self.boot,
+            capacity=self.cpus,
+            interval=seconds,
+            owner=None if self.blind else owner,
+            donated=donated,
+            idle=left - donated,
+            memory_total=self.memory,
+            memory_available=max(0, self.memory - self.owner_memory - anon),
+            slice_anon=anon,
+            max_workers=self.max_workers,
+            image=self.image,
+            digest=self.digest,
+            docker=not self.hung,
+            draining=self.draining,
+            stopping=self.stopping,
+            ended=tuple(self.ended),
+            fleet=self.fleet,
+        )
+
+    def _note(self, seen: Observation, seconds: float) -> None:
+        if self.boot - self.known_at > 5:  # the first tick after a gap tells nothing but that it is over
+            self.history.clear()
+            self.known_at = self.boot
+            return
+        if seen.owner is None:
+            return
+        self.known_at = self.boot
+        # What the owner leaves: of CPUs all he does not use; of memory all but his own and the reserve. When
+        # there is too little for both, what workers have counts as theirs.
+        anon, available = seen.slice_anon or 0, seen.memory_available or 0
+        memory = available + anon - self.limits.reserve_memory
+        most = float("inf") if self.max_workers is None else self.max_workers
+        cpus = self.cpus - seen.owner - self.limits.reserve_cpus
+        self.history.append(Moment(self.now, seconds, cpus, memory, most))
+
+    # ------------------------------------------------------------ Docker
+
+    @property
+    def fleet(self) -> Fleet:
+        if self._fleet is None:
+            self._fleet = Fleet.of(list(self.workers.values()))
+        return self._fleet
+
+    def _settle(self) -> None:
+        due = [p for p in self.pending if p[0] <= self.now + 1e-9]
+        if not due:
+            return
+        self.pending = [p for p in self.pending if p[0] > self.now + 1e-9]
+        for _, name, worker in due:
+            if worker is None:
+                self.workers.pop(name, None)
+            elif name in self.workers:
+                self.workers[name] = worker
+        self._fleet = None
+
+    def _later(self, seconds: float, name: str, worker: Worker | None) -> None:
+        self.pending = [p for p in self.pending if p[1] != name]
+        self.pending.append((self.now + seconds, name, worker))
+
+    def carry_out(self, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            self._fleet = None
+            match action:
+                case Start():
+                    self.add_starting()
+                case Share(name, shares):
+                    asked = msgspec.structs.replace(self.workers[name], busy=True, shares_time=self.now)
+                    self.workers[name] = asked
+                    self._later(1.0, name, msgspec.structs.replace(asked, busy=False, shares=shares))
+                case Finish(name, _, timeout):
+                    self._tell(name, Phase.FINISHING, timeout)
+                    self._later(self.job, name, None)
+                case Leave(name, _, timeout):
+                    self._tell(name, Phase.LEAVING, timeout)
+                    self._later(2.0, name, None)
+                case Kill(name):
+                    self._tell(name, Phase.KILLED, 5.0)
+                    self._later(1.0, name, None)
+
+    def _tell(self, name: str, phase: Phase, timeout: float) -> None:
+        self.workers[name] = msgspec.structs.replace(
+            self.workers[name], phase=phase, told=self.now, deadline=self.now + timeout, busy=False
+        )
+
+    def add_starting(self) -> None:
+        self.made += 1
+        worker = Worker(
+            f"worker-{self.made}",
+            f"id-{self.made}",
+            cpus=self.limits.worker_cpus,
+            memory=self.limits.worker_memory,
+            shares=max(2, round(1024 * self.limits.worker_cpus)),
+            image=self.image,
+            digest=self.digest,
+        )
+        self.workers[worker.name] = worker
+        self._later(1.0, worker.name, msgspec.structs.replace(worker, phase=Phase.RUNNING, started=self.boot))
+        self._fleet = None
+
+    def add_running(self, age: float) -> Worker:
+        """A worker that has been there for this long."""
+        self.add_starting()
+        name = f"worker-{self.made}"
+        worker = msgspec.structs.replace(
+            self.workers[name], phase=Phase.RUNNING, started=self.boot - age, id=name
+        )
+        self.workers[name] = worker
+        self.pending = [p for p in self.pending if p[1] != name]
+        return worker
+
+    def ends(self, name: str, reason: str = "exit code 1") -> None:
+        """A worker ends without being told to, or dies by hand."""
+        worker = self.workers.pop(name)
+        self.pending = [p for p in self.pending if p[1] != name]
+        if worker.told is None:
+            age = 0.0 if worker.started is None else self.boot - worker.started
+            self.ended.append(Ended(name, age, reason))
+        self._fleet = None
+
+    def restart(self, told_are_gone: bool, starting_exist: bool = True) -> None:
+        """The supervisor starts again: it knows what Docker knows, which is not who was told to go."""
+        self.state, self.interrupt, self.pending = State(), None, []
+        self.history.clear()
+        self.known_at = -1e9
+        for worker in list(self.workers.values()):
+            told = worker.told is not None
+            if (told and told_are_gone) or (worker.phase is Phase.STARTING and not starting_exist):
+                del self.workers[worker.name]
+                continue
+            started = self.boot if worker.started is None else worker.started
+            self.workers[worker.name] = msgspec.structs.replace(
+                worker,
+                phase=Phase.RUNNING,
+                started=started,
+                told=None,
+                deadline=None,
+                busy=False,
+                shares_time=None,
+            )
+        self._fleet = None
+
+    def copy(self) -> "Host":
+        return copy.deepcopy(self)
+
+    # ------------------------------------------------------------ what fits, worked out from the raw figures
+
+    @property
+    def active(self) -> list[Worker]:
+        return [w for w in self.workers.values() if w.phase in ACTIVE]
+
+    def line(self) -> list[Worker]:
+        """Those that use CPU, oldest first."""
+        there = [w for w in self.workers.values() if w.phase in IN_LINE]
+        return sorted(there, key=lambda w: (w.started is None, w.started or 0.0, w.name))
+
+    def needs(self, line: list[Worker], place: int) -> tuple[float, float]:
+        """The room (CPUs, bytes) that this one in line needs to fit."""
+        older, worker = line[:place], line[place]
+        part = self.limits.worthwhile
+        return (
+            sum(w.cpus for w in older) + part * worker.cpus,
+            sum(w.memory for w in older) + part * worker.memory,
+        )
+
+    def fitting(self, line: list[Worker], cpus: float, memory: float, most: float) -> int:
+        """How many of the oldest fit, one after the other."""
+        count = 0
+        while count < len(line) and count < most:
+            need_cpus, need_memory = self.needs(line, count)
+            if need_cpus > cpus or need_memory > memory:
+                break
+            count += 1
+        return count
+
+    def calm(self, seconds: float = 0.0) -> list[Moment]:
+        """The last so many seconds (at least the last tick), oldest first; the room of each is averaged over
+        the ten seconds before it (a third of grace_kill, where that is shorter)."""
+        length = min(10.0, self.limits.grace_kill / 3)
+        moments, out = self.history, list[Moment]()
+        for place in range(len(moments) - 1, -1, -1):
+            moment = moments[place]
+            if out and moment.end <= self.now - seconds + 1e-6:
+                break
+            known = cpus = memory = 0.0
+            for other in range(place, -1, -1):
+                if moments[other].end <= moment.end - length:
+                    break
+                known += moments[other].seconds
+                cpus += moments[other].cpus * moments[other].seconds
+                memory += moments[other].memory * moments[other].seconds
+            out.append(moment._replace(cpus=cpus / known, memory=memory / known))
+        return out[::-1]
+
+    def fitted(self, worker: Worker, line: list[Worker], seconds: float) -> tuple[float, float]:
+        """For which part of the last so many seconds this worker fitted, and how many of them are known."""
+        place = line.index(worker)
+        cpus, memory = self.needs(line, place)
+        window = self.calm(seconds)
+        known = sum(m.seconds for m in window)
+        held = sum(
+            m.seconds for m in window if m.cpus >= cpus and m.memory >= memory and place < m.max_workers
+        )
+        return (held / known if known else 0.0), known
+
+    def steady_bounds(self) -> tuple[int, int]:
+        """How few and how many workers of today's kind a steady owner leaves room for: as many as would be
+        started, and as many as would be kept (rooms between the two keep what is there)."""
+        limits = self.limits
+        cpus = self.cpus - min(self.owner, self.cpus) - limits.reserve_cpus
+        memory = self.memory - self.owner_memory - limits.reserve_memory
+        most = 10_000 if self.max_workers is None else self.max_workers
+        few = many = 0
+        start = min(1.0, limits.worthwhile + 0.2)
+        while few < most and limits.worker_cpus * (few + start) <= cpus + 1e-9:
+            if limits.worker_memory * (few + 1) > memory:
+                break
+            few += 1
+        while many < most and limits.worker_cpus * (many + limits.worthwhile) <= cpus + 1e-9:
+            if limits.worker_memory * (many + limits.worthwhile) > memory:
+                break
+            many += 1
+        return few, many

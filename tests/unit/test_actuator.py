@@ -1,0 +1,459 @@
+"""Carrying decisions out on a scripted Docker: the faults that a real dockerd can't be made to show."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
+from unit.trees import pid_stat, tree
+
+from plancton import containers
+from plancton.actuator import LIFT_SECONDS, Actuator, list_workers
+from plancton.config import Config
+from plancton.docker import Container, ContainerConfig, ContainerState, Docker, DockerError, Event, HostConfig
+from plancton.lane import Inbox, Lane
+from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start
+from plancton.roster import Roster
+from plancton.slice import Layout, Slice
+
+DEADLINE = 20.0
+ID = "c0ffee" * 8
+CREATE, START, INSPECT = (
+    "POST /containers/create",
+    f"POST /containers/{ID}/start",
+    f"GET /containers/{ID}/json",
+)
+REMOVE, SIGNAL = f"DELETE /containers/{ID}", f"POST /containers/{ID}/kill"
+NO_CONTENT: list[Step] = [b"HTTP/1.1 204 No Content\r\n\r\n"]
+
+
+def refused(status: str, message: str) -> list[Step]:
+    return reply(json.dumps({"message": message}).encode(), status)
+
+
+def container(
+    name: str = "w1", running: bool = True, parent: str = "/plancton", instance: str = "i"
+) -> Container:
+    return Container(
+        id=ID,
+        name=name,
+        state=ContainerState(running=running, pid=42 if running else 0, exit_code=0 if running else 7),
+        config=ContainerConfig(labels={containers.INSTANCE: instance}),
+        host_config=HostConfig(cgroup_parent=parent, memory=10**9, cpu_shares=1024),
+    )
+
+
+class World:
+    """An actuator, its Docker and its slice; `pump` makes the calls that come back."""
+
+    def __init__(self, root: Path, script: Script) -> None:
+        self.script: Script = {
+            CREATE: reply(json.dumps({"Id": ID}).encode(), "201 Created"),
+            START: NO_CONTENT,
+            REMOVE: NO_CONTENT,
+            SIGNAL: NO_CONTENT,
+            **script,
+        }
+        worker = {"cgroup.kill": "", "cgroup.freeze": "0", "cpu.weight": "1"}
+        self.proc = tree(root / "proc", {"42": {"stat": pid_stat(42), "cgroup": f"0::/plancton/{ID}\n"}})
+        v2 = tree(root / "v2", plancton={"cpu.idle": "0", "cpu.weight": "1", ID: worker, "other": worker})
+        self.server = ScriptedDocker(root / "d.sock", self.script).__enter__()
+        self.inbox: Inbox = SimpleQueue()
+        self.lane = Lane(str(self.server.path), self.inbox)
+        self.lane.start()
+        self.slice = Slice(Layout(v2), "plancton", "cgroupfs")
+        self.slice.set_up()
+        self.roster = Roster()
+        self.said: list[str] = []
+        self.troubles: list[DockerError] = []
+        self.lost = 0
+        self.actuator = Actuator(self.roster, self.lane, self.slice, "i", self.said.append, self.proc)
+        self.actuator.on_trouble = self.troubles.append
+        self.actuator.on_image_lost = self._image_lost
+        self.script.setdefault(INSPECT, lambda _: self._inspected())
+
+    def _image_lost(self) -> None:
+        self.lost += 1
+
+    def _inspected(self, **state: Any) -> list[Step]:
+        """The container under the name that it was made with."""
+        query = next(r for r in self.server.requests if "/create?" in r).partition("name=")[2]
+        body = {"Id": ID, "Name": f"/{query}", "State": {"Running": True, "Pid": 42, **state}}
+        return reply(json.dumps(body).encode())
+
+    def act(self, *actions: Action, now: float | None = None) -> None:
+        now = time.monotonic() if now is None else now
+        self.actuator.act(actions, now, Config(), "sha256:i", Limits())
+
+    def pump(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.inbox.get(timeout=DEADLINE)()
+
+    def asked(self) -> list[str]:
+        seen = [request.partition("?")[0].replace("/v1.41", "") for request in self.server.requests]
+        return [request for request in seen if "_ping" not in request]
+
+    def adopt(self, name: str = "w1") -> None:
+        """A worker of that name runs."""
+        self.actuator.arrived(container(name))
+
+    def phases(self) -> dict[str, Phase]:
+        return {entry.worker.name: entry.worker.phase for entry in self.roster}
+
+    def read(self, file: str) -> str:
+        return (self.slice.directory / file).read_text().strip()
+
+    def close(self) -> None:
+        self.server.__exit__(None, None, None)
+        self.lane.close()
+        self.lane.join(DEADLINE)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(script: Script | None = None) -> World:
+        made.append(World(tmp_path, script or {}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# ---------------------------------------------------------------- starting
+
+
+def test_start(world: Callable[..., World]) -> None:
+    """A start is requested at once and runs when Docker says so, with its cgroup and age known."""
+    it = world()
+    it.act(Start("room"))
+    assert list(it.phases().values()) == [Phase.STARTING]
+    it.pump()
+    (entry,) = it.roster
+    assert entry.worker.phase is Phase.RUNNING and entry.worker.id == ID
+    assert (entry.group, entry.pid, entry.shim) == (f"plancton/{ID}", 42, 1)
+    assert entry.worker.started is not None
+    assert it.asked() == [CREATE, START, INSPECT]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "removed"),
+    [
+        ({CREATE: refused("409 Conflict", "name is taken")}, "name is taken", False),
+        ({CREATE: refused("400 Bad Request", "bad mount")}, "bad mount", False),
+        ({START: refused("500 Internal Server Error", "OCI runtime create failed")}, "OCI runtime", True),
+        ({START: refused("409 Conflict", "marked for removal")}, "marked for removal", True),
+        ({INSPECT: refused("404 Not Found", "No such container")}, "No such container", True),
+    ],
+    ids=["name taken", "refused", "runtime", "removal", "gone"],
+)
+def test_start_that_is_refused(
+    world: Callable[..., World], script: Script, words: str, removed: bool
+) -> None:
+    """A start that Docker refuses is an end with its reason, and what was created is removed."""
+    it = world(script)
+    it.act(Start("room"))
+    it.pump()
+    assert len(it.roster) == 0
+    (ended,) = it.roster.take_ended()
+    assert ended.age < 5.0 and words in ended.reason, ended
+    assert "can't be started" in it.said[-1] and words in it.said[-1], it.said
+    assert (REMOVE in it.asked()) is removed, it.asked()
+    assert it.lost == 0
+
+
+@pytest.mark.parametrize("message", ["No such image: busybox:latest", "no such image: sha256:i"])
+def test_image_is_lost(world: Callable[..., World], message: str) -> None:
+    """A start that finds no image tells the keeper."""
+    it = world({CREATE: refused("404 Not Found", message)})
+    it.act(Start("room"))
+    it.pump()
+    assert it.lost == 1 and len(it.roster) == 0
+
+
+def test_network_is_made(world: Callable[..., World]) -> None:
+    """The workers' network is made when a start finds it missing, and the start is made again."""
+    starts = iter([refused("404 Not Found", "network plancton not found"), NO_CONTENT])
+    it = world({START: lambda _: next(starts), "POST /networks/create": reply(b'{"Id":"n"}', "201 Created")})
+    it.act(Start("room"))
+    it.pump()
+    assert list(it.phases().values()) == [Phase.RUNNING], it.said
+    assert it.asked() == [CREATE, START, "POST /networks/create", START, INSPECT]
+
+
+@pytest.mark.parametrize("at", [CREATE, START, INSPECT])
+def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> None:
+    """A connection that is cut in mid-start is trouble for the loop, whatever was made by then."""
+    it = world({at: [CUT]})
+    it.act(Start("room"))
+    it.pump()
+    assert len(it.troubles) == 1 and len(it.roster) == 0, it.said
+
+
+def test_retired_while_starting(world: Callable[..., World]) -> None:
+    """A worker told to leave while it is made gets no signal, and is removed when it arrives."""
+    it = world()
+    it.act(Start("room"))
+    (name,) = it.phases()
+    it.act(Leave(name, "no room", 20.0))
+    assert it.phases() == {name: Phase.LEAVING}
+    it.pump(2)
+    assert it.asked()[-1] == REMOVE and SIGNAL not in it.asked()
+    assert "force=1" in it.server.requests[-1]
+    assert len(it.roster) == 0 and it.roster.take_ended() == ()
+
+
+def test_end_before_the_answer(world: Callable[..., World]) -> None:
+    """A worker whose end is told before its start is answered is removed, and counted as one end."""
+    it = world()
+    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=1)
+    it.act(Start("room"))
+    (name,) = it.phases()
+    it.actuator.on_event(Event("die", ID, name, 1.0, {"exitCode": "1"}), 100.0)
+    assert it.phases() == {name: Phase.ENDED}
+    it.pump()
+    it.actuator.sweep()
+    it.pump()
+    assert len(it.roster) == 0 and REMOVE in it.asked(), it.asked()
+    assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 1"]
+
+
+def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
+    """A worker that has ended by the time it is inspected is seen as such, without any event."""
+    it = world()
+    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
+    it.act(Start("room"))
+    it.pump(2)
+    assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 3, out of memory"]
+    assert len(it.roster) == 0
+
+
+# ---------------------------------------------------------------- going
+
+
+@pytest.mark.parametrize(
+    ("action", "phase", "signal"),
+    [
+        (Leave("w1", "no room", 20.0), Phase.LEAVING, "SIGTERM"),
+        (Finish("w1", "old", 60.0), Phase.FINISHING, "SIGTERM"),
+        (Kill("w1", "late"), Phase.KILLED, "SIGKILL"),
+    ],
+)
+def test_signals(world: Callable[..., World], action: Action, phase: Phase, signal: str) -> None:
+    """Each way to go is a phase at once and one signal through Docker."""
+    it = world()
+    it.adopt()
+    it.act(action)
+    assert it.phases() == {"w1": phase}
+    it.pump()
+    assert it.server.requests[-1].endswith(f"kill?signal={signal}"), it.server.requests
+    assert it.troubles == []
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict", "500 Internal Server Error"])
+def test_signal_that_is_refused(world: Callable[..., World], status: str) -> None:
+    """A signal that Docker refuses (it is gone already) is no trouble: the events say the rest."""
+    it = world({SIGNAL: refused(status, "is not running")})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert it.troubles == [] and it.phases() == {"w1": Phase.LEAVING}
+
+
+def test_signal_without_docker(world: Callable[..., World]) -> None:
+    """A signal that does not reach Docker is trouble, and the worker stays told."""
+    it = world({SIGNAL: [CUT]})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert len(it.troubles) == 1 and it.phases() == {"w1": Phase.LEAVING}
+
+
+def test_event_of_the_end(world: Callable[..., World]) -> None:
+    """An end is said with its exit code, and the container removed; a second message changes nothing."""
+    it = world()
+    it.adopt()
+    for _ in range(2):
+        it.actuator.on_event(Event("die", ID, "w1", 1.0, {"exitCode": "7"}), 5000.0)
+    it.pump()
+    assert it.asked() == [REMOVE] and len(it.roster) == 0
+    assert "w1 ended after" in it.said[-1] and it.said[-1].endswith("exit code 7"), it.said
+
+
+def test_event_of_a_stranger(world: Callable[..., World]) -> None:
+    """Events of containers that are not ours change nothing."""
+    it = world()
+    it.actuator.on_event(Event("die", ID, "stranger", 1.0, {}), 1.0)
+    it.actuator.on_event(Event("destroy", ID, "stranger", 1.0, {}), 1.0)
+    assert it.said == [] and len(it.roster) == 0
+
+
+def test_removed_by_somebody(world: Callable[..., World]) -> None:
+    """A worker that somebody removes is gone, without another request."""
+    it = world({REMOVE: refused("404 Not Found", "No such container")})
+    it.adopt()
+    it.actuator.on_event(Event("destroy", ID, "w1", 1.0, {}), 5000.0)
+    assert len(it.roster) == 0 and "removed by somebody" in it.said[-1]
+    it.pump()
+    assert it.troubles == []
+
+
+def test_removal_that_fails(world: Callable[..., World]) -> None:
+    """A removal that fails is made again at the next sweep, until it works."""
+    answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
+    it = world({REMOVE: lambda _: next(answers)})
+    it.adopt()
+    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    it.pump()
+    assert it.phases() == {"w1": Phase.ENDED}
+    it.actuator.sweep()
+    it.actuator.sweep()
+    it.pump()
+    assert len(it.roster) == 0 and it.asked() == [REMOVE, REMOVE]
+
+
+def test_kill_when_docker_hangs(world: Callable[..., World]) -> None:
+    """When Docker hangs, who must die dies through the cgroup, and nobody else."""
+    it = world({"GET /info": [HANG]})
+    it.adopt()
+    it.lane.submit(lambda docker: docker.info(), lambda info, error: None)
+    assert it.server.reached.wait(DEADLINE)
+    it.act(Kill("w1", "late"), now=time.monotonic() + 2.0)
+    assert it.read(f"{ID}/cgroup.kill") == "", "it was not hung for long enough"
+    it.act(Kill("w1", "late"), now=time.monotonic() + 10.0)
+    assert it.read(f"{ID}/cgroup.kill") == "1" and it.read("other/cgroup.kill") == ""
+    assert it.said[-1] == "Docker does not answer: w1 was killed through its cgroup"
+
+
+def test_unknown_names(world: Callable[..., World]) -> None:
+    """Actions on workers that have gone meanwhile do nothing."""
+    it = world()
+    it.act(Leave("x", "", 1.0), Finish("x", "", 1.0), Kill("x", ""), Share("x", 2, ""))
+    it.act(Leave("x", "", 1.0, lift=True))
+    assert it.said == [] and it.inbox.empty() and it.asked() == [] and not it.slice.lifted
+
+
+# ---------------------------------------------------------------- shares
+
+
+@pytest.mark.parametrize(
+    ("steps", "shares"), [(reply(b"{}"), 2), (refused("500 x", "no"), 1024), ([CUT], 1024)]
+)
+def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> None:
+    """A share is known as set only when Docker says so; meanwhile the worker can be told to leave."""
+    it = world({f"POST /containers/{ID}/update": steps})
+    it.adopt()
+    it.act(Share("w1", 2, "does not fit"), now=7.0)
+    (entry,) = it.roster
+    assert not entry.worker.busy and entry.worker.shares == 1024 and entry.worker.shares_time == 7.0
+    it.pump()
+    assert not entry.worker.busy and entry.worker.shares == shares
+
+
+# ---------------------------------------------------------------- the lift
+
+
+def test_lift_ends_in_time(world: Callable[..., World]) -> None:
+    """A lift ends after a few seconds, whether or not the leaver has gone."""
+    it = world()
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    assert it.slice.lifted and it.read("cpu.idle") == "0"
+    assert it.actuator.lift_ends() == 100.0 + LIFT_SECONDS
+    it.actuator.step(100.0 + LIFT_SECONDS - 0.1)
+    assert it.slice.lifted
+    it.actuator.step(100.0 + LIFT_SECONDS)
+    assert not it.slice.lifted and it.read("cpu.idle") == "1" and it.actuator.lift_ends() is None
+
+
+def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
+    """A lift ends when the last leaver has gone."""
+    it = world()
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+
+
+def test_lift_that_fails(world: Callable[..., World]) -> None:
+    """A lift that the kernel refuses is taken back, and the worker is told all the same."""
+    it = world()
+    it.adopt()
+    (it.slice.directory / "cpu.weight").unlink()
+    (it.slice.directory / "cpu.weight").mkdir()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+    assert it.phases() == {"w1": Phase.LEAVING}
+
+
+# ---------------------------------------------------------------- making the roster agree
+
+
+def test_adopting(world: Callable[..., World]) -> None:
+    """Ours that run are adopted, those of another slice left alone, those that have ended removed."""
+    it = world()
+    it.actuator.reconcile(
+        [container("w1"), container("w2", parent="/docker"), container("w3", instance="x")], 1.0
+    )
+    assert it.phases() == {"w1": Phase.RUNNING} and it.said == ["adopted w1"]
+    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.pump()
+    assert len(it.roster) == 0 and it.asked() == [REMOVE]
+
+
+def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
+    """One that ended under an earlier supervisor is removed, and is no news about the image."""
+    it = world()
+    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.pump()
+    assert len(it.roster) == 0 and it.asked() == [REMOVE] and it.roster.take_ended() == ()
+
+
+def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
+    """One that Docker no longer has is gone; one whose start is under way is not."""
+    it = world()
+    it.adopt("w1")
+    it.act(Start("room"))
+    it.actuator.reconcile([], 5000.0)
+    assert list(it.phases().values()) == [Phase.STARTING]
+    assert [ended.name for ended in it.roster.take_ended()] == ["w1"]
+    it.pump()
+
+
+def test_force_all(world: Callable[..., World]) -> None:
+    """All at once: processes through the cgroup, containers through Docker, even where one was busy."""
+    it = world()
+    it.adopt()
+    it.roster.change("w1", busy=True)
+    it.actuator.force_all(1.0)
+    assert it.read(f"{ID}/cgroup.kill") == "1"
+    it.pump()
+    assert it.asked() == [REMOVE] and "force=1" in it.server.requests[-1] and len(it.roster) == 0
+
+
+def test_list_without_those_that_vanish(world: Callable[..., World]) -> None:
+    """A container that vanishes between the list and its inspection is left out."""
+    found = json.dumps([{"Id": ID, "Names": ["/w1"]}, {"Id": "gone", "Names": ["/w2"]}]).encode()
+    inspected = reply(json.dumps({"Id": ID, "Name": "/w1"}).encode())
+    it = world({"GET /containers/json": reply(found), INSPECT: inspected})
+    with Docker(it.server.path) as docker:
+        assert [each.name for each in list_workers(docker, "i")] == ["w1"]
+
+
+@pytest.mark.parametrize(("labels", "removed"), [({containers.INSTANCE: "i"}, True), ({}, False)])
+def test_network_is_removed_if_ours(
+    world: Callable[..., World], labels: dict[str, str], removed: bool
+) -> None:
+    """Only our own network is taken away, and the end is told whatever comes of it."""
+    network = reply(json.dumps({"Id": "n", "Name": "plancton", "Labels": labels}).encode())
+    it = world({"GET /networks/plancton": network, "DELETE /networks/plancton": NO_CONTENT})
+    done: list[bool] = []
+    it.actuator.remove_network(lambda: done.append(True))
+    it.pump()
+    assert done == [True] and ("DELETE /networks/plancton" in it.asked()) is removed

@@ -1,0 +1,500 @@
+"""The command line as people meet it: in a process of its own, with its exit codes and its one line."""
+
+# ruff: noqa: E501 (the exact texts are easier to read whole)
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
+
+from plancton.config import Config, load
+from plancton.model import Header, Limits, Status
+
+PLANCTON = Path(sys.executable).with_name("plancton")
+DEADLINE = 30.0
+NOBODY = 65534
+INFO = reply(
+    json.dumps({"CgroupDriver": "cgroupfs", "CgroupVersion": "2", "DockerRootDir": "/nowhere"}).encode()
+)
+
+Done = subprocess.CompletedProcess[str]
+
+
+class Host:
+    """A user's home: runs the command line with everything below one directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.run_dir, self.state = home / "run", home / "state"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PLANCTON_RUN_DIR": str(self.run_dir),
+            "PLANCTON_STATE_DIR": str(self.state),
+        }
+
+    def __call__(self, *arguments: str | Path | bytes, **options: Any) -> Done:
+        environ = {**self.environ, **options.pop("env", {})}
+        return subprocess.run(
+            [PLANCTON, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE,
+            cwd=self.home,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            **options,
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [PLANCTON, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.home,
+            env=self.environ,
+        )
+
+    def config(self, text: str = "", socket: Path | None = None) -> Path:
+        path = self.home / "config.yaml"
+        path.write_text(
+            f"docker: {{socket: {socket or self.home / 'none.sock'}, slice: plancton_test}}\n{text}"
+        )
+        return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[Callable[[Script], Path]]:
+    """Starts scripted Dockers; gives their sockets."""
+    with contextlib.ExitStack() as stack:
+        yield lambda script: stack.enter_context(ScriptedDocker(tmp_path / "d.sock", script)).path
+
+
+def assert_refused(done: Done, *words: str, code: int = 2) -> None:
+    """One line that holds these words, that exit code, nothing else."""
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr[-800:]}"
+    assert done.stdout == "", f"on stdout: {done.stdout[:300]}"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("plancton: "), f"on stderr: {done.stderr[-800:]}"
+    assert lines[0].isprintable(), f"on stderr: {lines[0]!r}"
+    for word in words:
+        assert word in lines[0], f"{word!r} is not in: {lines[0]}"
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not true():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- bad configurations
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("worker: {cpus: 1", "config.yaml: line 2, column 17: expected ',' or '}'"),
+        ("wroker: {}", "config.yaml: wroker: unknown key; did you mean 'worker'?"),
+        ("worker: {memory: much}", "config.yaml: worker.memory: 'much' is not a size"),
+        ("pool: {max_workers: ncpus.real}", "config.yaml: pool.max_workers: 'ncpus.real' is not allowed"),
+        ("worker:\n  - " + "[" * 3000, "config.yaml: is nested too deeply"),
+        ('"wor\\nker\\e[31m": {}', "unknown key"),
+    ],
+    ids=["yaml", "key", "size", "expression", "deep", "control"],
+)
+def test_bad_configuration(host: Host, command: list[str], text: str, words: str) -> None:
+    """A wrong configuration is refused by check and by run alike."""
+    assert_refused(host(*command, host.config(text)), words)
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"], ["replay", "x", "--config"]])
+def test_no_configuration(host: Host, command: list[str]) -> None:
+    """A configuration that was named must be there."""
+    assert_refused(host(*command, "my none.yaml"), "my none.yaml: no such file; `plancton init my none.yaml`")
+
+
+@pytest.mark.parametrize(
+    "name", [b"a\nb.yaml", b"\xff\xfe.yaml", b"\x1b[31m.yaml", b"x" * 300, b"/etc/passwd/x"]
+)
+def test_odd_paths(host: Host, name: bytes) -> None:
+    """Whatever a path holds, the message is one printable line."""
+    assert_refused(host("check", name))
+
+
+def test_odd_files(host: Host) -> None:
+    """Binary files, directories, pipes and devices are no configurations, and nobody waits for them."""
+    (host.home / "binary").write_bytes(os.urandom(1000) + b"\xff")
+    (host.home / "long").write_bytes(b"#" * 1_000_000)
+    os.mkfifo(host.home / "pipe")
+    assert_refused(host("check", "binary"), "binary: can't be read: is not UTF-8 text")
+    assert_refused(host("check", "long"), "long: is longer than 256 KiB")
+    for name in ("pipe", ".", "/dev/zero"):
+        assert_refused(host("check", name), "is not a regular file")
+
+
+def test_alias_bomb(host: Host) -> None:
+    """Billions of aliased values take no memory to refuse."""
+    nested = "&a0 [x, x]"
+    for n in range(1, 40):
+        nested = f"&a{n} [{nested}, *a{n - 1}]"
+    import resource
+
+    limit = 1 << 30
+    done = host(
+        "check",
+        host.config(f"worker: {{memory: {nested}}}"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert_refused(done, "worker.memory: a list is not a size")
+
+
+# ---------------------------------------------------------------- check and init
+
+
+def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check prints YAML that is the configuration in force, says how many would fit, and warns on stderr."""
+    path = host.config(
+        "worker: {environment: {TOKEN: s3cret}, cpus: 4000}",
+        docker({"GET /info": INFO}),
+    )
+    done = host("check", path)
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["worker"]["cpus"] == 4000.0 and shown["worker"]["environment"] == {"TOKEN": "***"}
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "# This host has " in done.stdout and "0 workers would fit." in done.stdout, done.stdout
+    assert "warning: no worker can ever start here: worker.cpus is 4000" in done.stderr
+    assert "warning: no image is configured" in done.stderr
+
+
+def test_check_schema(host: Host) -> None:
+    """check --schema prints JSON Schema, without looking for Docker or a file."""
+    done = host("check", "--schema", env={"HOME": "/nowhere"})
+    assert done.returncode == 0 and "$defs" in json.loads(done.stdout), done.stderr
+
+
+def test_init(host: Host) -> None:
+    """init writes the commented defaults, tells what to do next, and never replaces a file unasked."""
+    path = host.home / "new" / "config.yaml"
+    done = host("init", path)
+    assert done.returncode == 0 and "set image.name in it" in done.stdout, done
+    assert load(path) == Config()
+    path.write_text("mine")
+    assert_refused(host("init", path), "is there already; --force replaces it")
+    assert path.read_text() == "mine"
+    assert host("init", "--force", path).returncode == 0
+    assert load(path) == Config()
+
+
+def test_init_where_it_cannot(host: Host) -> None:
+    """Where no file can be made, the message names the path and the reason."""
+    (host.home / "file").write_text("")
+    assert_refused(host("init", "file/config.yaml"), "file/config.yaml: can't be written: ")
+    assert_refused(host("init", "--force", "."), ": can't be written: Is a directory")
+    assert_refused(host("init", "/proc/x/config.yaml"), "can't be written")
+
+
+# ---------------------------------------------------------------- Docker
+
+
+def test_check_without_docker(host: Host) -> None:
+    """Without a socket check ends in one line that says how to start Docker."""
+    assert_refused(host("check", host.config()), "there is no Docker socket at", "systemctl start docker")
+
+
+def test_dead_docker(host: Host) -> None:
+    """A socket that nobody listens on any more is named by check."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(host.home / "dead.sock"))
+    assert_refused(
+        host("check", host.config(socket=host.home / "dead.sock")), "nobody listens on", "dead.sock"
+    )
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"]
+)
+def test_not_docker(host: Host, docker: Callable[[Script], Path], command: list[str], answer: bytes) -> None:
+    """A socket of something else is told from Docker's, by check and by run."""
+    path = host.config(socket=docker({"GET /_ping": [answer, "cut"]}))
+    assert_refused(host(*command, path), "set docker.socket to the socket of a Docker Engine")
+
+
+def test_socket_that_is_a_file(host: Host) -> None:
+    """An ordinary file is no socket."""
+    (host.home / "file").write_text("")
+    assert_refused(host("check", host.config(socket=host.home / "file")), "file")
+
+
+def test_no_socket_path(host: Host) -> None:
+    """A socket that is not an absolute path is a mistake of the configuration."""
+    (host.home / "c.yaml").write_text("docker: {socket: tcp://host:2375}")
+    assert_refused(
+        host("check", "c.yaml"), "docker.socket: 'tcp://host:2375' is not the path of a unix socket"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+def test_permission(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
+    """A user who may not open Docker's socket is told of the docker group."""
+    path = host.config(socket=docker({"GET /info": INFO}))
+    os.chmod(host.home / "d.sock", 0o600)
+    for parent in (host.home, *list(host.home.parents)[:2]):
+        parent.chmod(0o755)
+    nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    try:
+        if host("--version", **nobody).returncode:
+            pytest.skip("nobody can't run what is installed here")
+    except PermissionError:
+        pytest.skip("nobody can't run what is installed here")
+    assert_refused(
+        host(*command, path, **nobody), "permission denied on", "docker group (usermod -aG docker USER)"
+    )
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["top", "--once"]])
+def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
+    """A host without cgroup v2 is told how to boot."""
+    (host.home / "proc/self").mkdir(parents=True)
+    (host.home / "proc/self/mountinfo").write_text(
+        "32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+    )
+    config = host.config(socket=docker({"GET /info": INFO}))
+    code = (
+        "import sys; from pathlib import Path; from plancton import slice, cli\n"
+        f"slice.read_layout.__defaults__ = (Path({str(host.home / 'proc')!r}),)\n"
+        "cli.main()"
+    )
+    options = {"check": [str(config)], "run": ["--config", str(config)], "top": []}[command[0]]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *command, *options],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=host.environ,
+        check=False,
+    )
+    assert_refused(
+        done, "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1"
+    )
+
+
+# ---------------------------------------------------------------- not running
+
+
+def test_status_when_not_running(host: Host) -> None:
+    """status of nothing is an answer, not an error: exit code 3, in words and in JSON."""
+    done = host("status")
+    assert (done.returncode, done.stderr) == (3, "") and done.stdout.startswith("Plancton is not running"), (
+        done
+    )
+    done = host("status", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (3, {"running": False})
+
+
+@pytest.mark.parametrize(
+    "command", [["drain"], ["resume"], ["stop"], ["drain", "--stop", "--wait"], ["stop", "--wait"]]
+)
+def test_requests_when_not_running(host: Host, command: list[str]) -> None:
+    """Nothing can be asked of what doesn't run, and no request is left for the next start."""
+    done = host(*command)
+    assert (done.returncode, done.stdout) == (3, ""), done
+    assert done.stderr == "Plancton is not running; start it with `plancton run`.\n"
+    assert not host.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\x00", b"{}", b'{"version": "\xff"}', b"[" * 1_000_000, b"9" * 5_000_000],
+    ids=["empty", "binary", "other", "latin", "deep", "huge"],
+)
+@pytest.mark.parametrize("command", [["status"], ["stop"]], ids=["status", "stop"])
+def test_garbage_as_status(host: Host, command: list[str], data: bytes) -> None:
+    """A status.json that can't be read is none."""
+    host.run_dir.mkdir()
+    (host.run_dir / "status.json").write_bytes(data)
+    done = host(*command)
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done
+
+
+def test_status_of_a_dead_one(host: Host) -> None:
+    """A status.json that a killed supervisor left is not taken for one that runs, whoever has its pid now."""
+    host.run_dir.mkdir()
+    host.state.mkdir()
+    left = Status("1", os.getpid(), "i", 1.0, "donating", "", "", "kernel", "", "plancton", 2.0, 1)
+    (host.run_dir / "status.json").write_bytes(msgspec.json.encode(left))
+    (host.state / "0.lock").write_text(f"{os.getpid()}\n")
+    assert host("status").returncode == 3
+
+
+def test_contradiction(host: Host) -> None:
+    """stop can't both remove and keep the workers."""
+    assert_refused(host("stop", "--force", "--keep-workers"), "give one of the two")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["run", "--bogus"], "--bogus"),
+        (["bogus"], "bogus"),
+        (["status", "x"], "x"),
+        (["replay"], "file"),
+        (["run", "--config"], "--config"),
+    ],
+)
+def test_usage(host: Host, command: list[str], words: str) -> None:
+    """What is wrong with a command is named, exit code 2."""
+    done = host(*command)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert words in done.stderr and "Error: " in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["--help"], ["-h"], *([name, "-h"] for name in (
+    "run", "check", "init", "status", "top", "drain", "resume", "stop", "replay"))])  # fmt: skip
+def test_help(host: Host, command: list[str]) -> None:
+    """Every command helps."""
+    done = host(*command)
+    assert "Usage: plancton" in done.stdout + done.stderr and "Traceback" not in done.stderr, done
+
+
+def test_version(host: Host) -> None:
+    """--version is one line."""
+    done = host("--version")
+    assert done.returncode == 0 and done.stdout.startswith("plancton 1."), done
+
+
+# ---------------------------------------------------------------- recordings
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x7fELF\x00\xff", "line 1 is not of a recording"),
+        (b'{"observation": "\xff\xfe"}\n', "line 1 is not of a recording"),
+        (b'{"version": 1}\n', "line 1 is not of a recording"),
+        (msgspec.json.encode(Header("1", Limits())) + b"\n{}\n", "line 2 is not of a recording"),
+        (b"[" * 100_000, "line 1 is not of a recording"),
+    ],
+    ids=["binary", "latin", "type", "second", "deep"],
+)
+def test_replay_of_garbage(host: Host, data: bytes, words: str) -> None:
+    """What is no recording is named with the line, exit code 2."""
+    (host.home / "recording").write_bytes(data)
+    assert_refused(host("replay", "recording"), "recording: ", words)
+
+
+def test_replay_of_nothing(host: Host) -> None:
+    """A recording that can't be read is named, one without ticks can't be replayed otherwise."""
+    assert_refused(host("replay", "none"), "none: can't be read: No such file or directory")
+    assert_refused(host("replay", "."), "can't be read: Is a directory")
+    (host.home / "empty").write_text("")
+    assert_refused(host("replay", "empty", "--config", host.config()), "empty: holds no tick")
+
+
+def test_record_where_it_cannot(host: Host) -> None:
+    """A recording that can't be written is told before anything starts."""
+    done = host("run", "--config", host.config(), "--record", "/nowhere/x")
+    assert_refused(done, "/nowhere/x: can't be written: No such file or directory; name another file")
+
+
+# ---------------------------------------------------------------- the supervisor's start
+
+
+@pytest.mark.parametrize("variable", ["PLANCTON_RUN_DIR", "PLANCTON_STATE_DIR"])
+def test_directories_that_are_files(host: Host, variable: str) -> None:
+    """A run or state directory that can't be one is named in one line, exit code 2."""
+    (host.home / "file").write_text("")
+    done = host("run", "--config", host.config(), env={variable: str(host.home / "file")})
+    assert done.returncode == 2 and done.stdout == "", done
+    (line,) = done.stderr.splitlines()
+    assert str(host.home / "file") in line, line
+
+
+@pytest.fixture
+def supervisor(host: Host) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor that waits for a Docker which never comes."""
+    process = host.start("run", "--config", host.config())
+    wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+    assert process.poll() is None, process.communicate()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """run without a socket waits and says so; a second one is kept out with 75; all requests work."""
+    seen = json.loads(host("status", "--json").stdout)
+    assert seen["running"] and seen["pid"] == supervisor.pid, seen
+    wait_until(lambda: "there is no Docker socket" in host("status", "--json").stdout, "the problem")
+    second = host("run", "--config", host.home / "config.yaml")
+    assert second.returncode == 75 and second.stdout == "", second
+    (line,) = second.stderr.splitlines()
+    assert f"already runs here (pid {supervisor.pid})" in line, line
+    assert host("drain").returncode == 0
+    wait_until(lambda: json.loads(host("status", "--json").stdout)["mode"] == "draining", "draining")
+    assert host("resume").stdout == "Donating again.\n"
+    assert host("resume").stdout == "Plancton was not draining.\n"
+    done = host("stop", "--wait")
+    assert (done.returncode, done.stdout) == (0, "Stopped.\n"), done
+    assert supervisor.wait(DEADLINE) == 0
+    assert not (host.run_dir / "status.json").exists(), "it left its status behind"
+
+
+def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """A broken configuration at reload is named in the status, and the last good one stays; mending it helps."""
+
+    def problems() -> str:
+        return " ".join(json.loads(host("status", "--json").stdout).get("problems", []))
+
+    host.config("wroker: {}")
+    wait_until(
+        lambda: "did you mean 'worker'? (the last good configuration stays in force)" in problems(), "it"
+    )
+    assert supervisor.poll() is None
+    host.config("worker: {cpus: 2}")
+    wait_until(lambda: "wroker" not in problems(), "the mended one")
+
+
+def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """Ctrl-C and SIGTERM end it with 0 and no traceback; its files are readable by all."""
+    assert stat.S_IMODE((host.run_dir / "status.json").stat().st_mode) == 0o644
+    supervisor.send_signal(signal.SIGINT)
+    _, said = supervisor.communicate(timeout=DEADLINE)
+    assert supervisor.returncode == 0 and "Traceback" not in said, said
+
+
+def test_docker_that_hangs_at_the_start(host: Host, docker: Callable[[Script], Path]) -> None:
+    """run with a Docker that accepts and never answers starts all the same, and says so."""
+    path = host.config(socket=docker({"GET /_ping": [HANG]}))
+    process = host.start("run", "--config", path)
+    try:
+        wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+        assert process.poll() is None, process.communicate()
+    finally:
+        process.kill()
+        process.communicate()

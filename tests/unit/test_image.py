@@ -1,0 +1,216 @@
+"""The image keeper: found, pulled, refreshed, retried ever more seldom, and never in the loop's way."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, reply
+
+from plancton.image import ImageKeeper, short
+from plancton.lane import Inbox, Lane
+
+DEADLINE = 20.0
+LOOK, PULL = "GET /images/busybox/json", "POST /images/create"
+NONE = reply(b'{"message":"No such image: busybox"}', "404 Not Found")
+REFUSED = reply(b'{"message":"pull access denied"}', "404 Not Found")
+PULLED = chunked(b'{"status":"Pulling"}\n', b'{"status":"Done"}\n')
+
+
+def image(number: int = 1) -> list[Step]:
+    return reply(json.dumps({"Id": f"sha256:{number:064}"}).encode())
+
+
+class Kept:
+    """A keeper on a scripted Docker; `step` makes the calls that a step leads to."""
+
+    def __init__(self, path: Path, script: Script, may_pull: bool = True) -> None:
+        self.server = ScriptedDocker(path, script).__enter__()
+        self.inbox: Inbox = SimpleQueue()
+        self.lane = Lane(str(path), self.inbox)
+        self.lane.start()
+        self.keeper = ImageKeeper(str(path), self.inbox, self.lane, may_pull)
+
+    def step(self, now: float) -> ImageKeeper:
+        self.keeper.step(now)
+        while self.keeper._busy:
+            self.inbox.get(timeout=DEADLINE)()
+        return self.keeper
+
+    def asked(self) -> list[str]:
+        """What Docker was asked since this was last called."""
+        seen = [request.partition("?")[0].replace("/v1.41", "") for request in self.server.requests]
+        self.server.requests.clear()
+        return [request for request in seen if "_ping" not in request]
+
+    def close(self) -> None:
+        self.server.__exit__(None, None, None)
+        self.lane.close()
+        self.lane.join(DEADLINE)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
+    made: list[Kept] = []
+
+    def make(script: Script, may_pull: bool = True) -> Kept:
+        made.append(Kept(tmp_path / "d.sock", script, may_pull))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_no_image_wanted(kept: Callable[..., Kept]) -> None:
+    """Without a name nothing is asked, and the problem says what to set."""
+    it = kept({})
+    it.keeper.want(None, 60.0)
+    assert it.step(0.0).problem == "no image is configured: set image.name" and it.asked() == []
+
+
+def test_image_is_here(kept: Callable[..., Kept]) -> None:
+    """An image that is there is used as it is, and looked after for the first time within minutes."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    keeper = it.step(0.0)
+    assert (keeper.id, keeper.problem) == (f"sha256:{1:064}", "") and it.asked() == [LOOK]
+    it.step(keeper.FIRST_REFRESH - 1)
+    assert it.asked() == [], "nothing is due yet"
+    it.step(keeper.FIRST_REFRESH)
+    assert it.asked() == [PULL, LOOK]
+    it.step(keeper.FIRST_REFRESH + 43_199)
+    assert it.asked() == [], "the next refresh is a whole period later"
+
+
+def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
+    """A pull that brings another image makes it the one for new workers."""
+    versions = iter([image(1), image(2)])
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    assert it.step(0.0).id.endswith("1")
+    assert it.step(100.0).id.endswith("2")
+
+
+def test_never_refreshed(kept: Callable[..., Kept]) -> None:
+    """refresh 0s: an image that is there is left alone for ever."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 0.0)
+    it.step(0.0)
+    it.asked()
+    it.step(1e9)
+    assert it.asked() == [] and it.keeper._due == math.inf
+
+
+def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
+    """An image that isn't there is pulled at once."""
+    answers = iter([NONE, image()])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    keeper = it.step(0.0)
+    assert keeper.id and keeper.problem == "" and it.asked() == [LOOK, PULL, LOOK]
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (REFUSED, "pull access denied"),
+        (
+            chunked(b'{"status":"Pulling"}\n', b'{"error":"no space left on device"}\n'),
+            "no space left on device",
+        ),
+        (chunked(b'{"status":"Pulling"}\n', end=False), "Docker"),
+        (chunked(b'{"status":"Pul', end=False), "Docker"),
+        (chunked(b"<html>\n"), "not a Docker Engine's answer"),
+    ],
+    ids=["refused", "disk", "cut", "cut in a line", "garbage"],
+)
+def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: str) -> None:
+    """A pull that is refused, cut or garbage is a problem with its reason, retried ever more seldom."""
+    it = kept({LOOK: NONE, PULL: steps})
+    it.keeper.want("busybox", 43_200.0)
+    now, waits = 0.0, list[float]()
+    for _ in range(9):
+        keeper = it.step(now)
+        assert keeper.id == "" and keeper.problem.startswith("image busybox can't be pulled: "), (
+            keeper.problem
+        )
+        assert words in keeper.problem, keeper.problem
+        waits.append(keeper._due - now)
+        it.asked()
+        it.step(keeper._due - 0.1)
+        assert it.asked() == [], "it was retried too early"
+        now = keeper._due
+    assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800], waits
+
+
+def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
+    """When a refresh fails, the image that is there goes on being used, and the problem says so."""
+    it = kept({LOOK: image(), PULL: REFUSED})
+    it.keeper.want("busybox", 100.0)
+    it.step(0.0)
+    keeper = it.step(100.0)
+    assert keeper.id and keeper.problem.endswith("; going on with the one that is here"), keeper.problem
+    assert keeper._due == 200.0
+
+
+def test_lost(kept: Callable[..., Kept]) -> None:
+    """When Docker says at a start that the image isn't there, it is looked for at once."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    it.step(0.0)
+    it.keeper.lost()
+    assert it.keeper.id == ""
+    it.asked()
+    assert it.step(1.0).id and it.asked() == [LOOK]
+
+
+def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
+    """A look that fails for another reason is no reason to pull."""
+    it = kept({LOOK: reply(b'{"message":"x"}', "500 Internal Server Error"), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    keeper = it.step(0.0)
+    assert keeper.id == "" and keeper._due == keeper.RETRY and it.asked() == [LOOK]
+
+
+def test_dry_run(kept: Callable[..., Kept]) -> None:
+    """A dry run pulls nothing, and says that it doesn't."""
+    it = kept({LOOK: NONE, PULL: PULLED}, may_pull=False)
+    it.keeper.want("busybox", 100.0)
+    assert it.step(0.0).problem == "image busybox is not here (a dry run does not pull it)"
+    assert it.asked() == [LOOK]
+
+
+def test_another_image_meanwhile(kept: Callable[..., Kept]) -> None:
+    """The answer for an image that is no longer wanted is not taken for the one that is."""
+    it = kept({LOOK: image(1), "GET /images/alpine/json": image(2)})
+    it.keeper.want("busybox", 100.0)
+    it.keeper.step(0.0)
+    it.keeper.want("alpine", 100.0)
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.keeper.id == ""
+    assert it.step(0.1).id.endswith("2")
+
+
+def test_pull_that_hangs(kept: Callable[..., Kept]) -> None:
+    """While a pull hangs, the lane is free and the loop's steps ask for nothing more."""
+    it = kept({LOOK: NONE, PULL: [HANG], "GET /info": reply(b"{}")})
+    it.keeper.want("busybox", 100.0)
+    it.keeper.step(0.0)
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.server.reached.wait(DEADLINE)
+    it.asked()
+    for now in range(1, 1000):
+        it.keeper.step(float(now))
+    answers: list[object] = []
+    it.lane.submit(lambda docker: docker.info(), lambda info, error: answers.append(info))
+    it.inbox.get(timeout=DEADLINE)()
+    assert answers and it.keeper.problem == "pulling image busybox"
+    assert it.asked() == ["GET /info"]
+
+
+def test_short() -> None:
+    """Ids are shown as Docker shows them."""
+    assert short("sha256:0123456789abcdef") == "0123456789ab" == short("0123456789abcdef")

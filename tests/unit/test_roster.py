@@ -1,0 +1,145 @@
+"""The roster: workers as requests and Docker's messages tell of them."""
+
+import pytest
+
+from plancton import containers
+from plancton.docker import Container, ContainerConfig, ContainerState, HostConfig
+from plancton.model import Phase, Worker
+from plancton.roster import Roster, adopted
+
+
+def container(name: str = "w1", labels: dict[str, str] | None = None, memory: int = 7_000_000) -> Container:
+    return Container(
+        id=f"id-of-{name}",
+        name=name,
+        state=ContainerState(running=True, pid=42),
+        config=ContainerConfig(labels=labels or {}),
+        host_config=HostConfig(memory=memory, cpu_shares=512),
+    )
+
+
+LABELS = {
+    containers.CPUS: "1.5",
+    containers.MEMORY: "9000000",
+    containers.IMAGE: "sha256:i",
+    containers.DIGEST: "d",
+}
+
+
+def test_adopted_from_labels() -> None:
+    """What a worker was made with is on its labels, so a changed configuration needs no special case."""
+    seen = adopted(container(labels=LABELS))
+    assert seen == Worker("w1", cpus=1.5, memory=9_000_000, shares=512, image="sha256:i", digest="d")
+
+
+@pytest.mark.parametrize("number", ["", "many", "nan", "inf", "-inf", "-1", "1e999", "0x10", "١" * 400])
+def test_adopted_from_nonsense(number: str) -> None:
+    """Labels that somebody set by hand to nonsense give a worker with sane figures."""
+    seen = adopted(container(labels={containers.CPUS: number, containers.MEMORY: number}))
+    assert 0.01 <= seen.cpus <= 4096, f"cpus {seen.cpus} from {number!r}"
+    assert 0 <= seen.memory < 2**63, f"memory {seen.memory} from {number!r}"
+
+
+def test_adopted_without_labels() -> None:
+    """Without labels the container's own limits count, and one CPU."""
+    seen = adopted(container())
+    assert (seen.cpus, seen.memory, seen.image, seen.digest) == (1.0, 7_000_000, "", "")
+
+
+def test_a_life() -> None:
+    """Requested, arrived, told, ended, removed: each step is seen in the fleet."""
+    roster = Roster()
+    roster.request(Worker("w1"), 100.0)
+    assert [w.phase for w in roster.fleet.workers] == [Phase.STARTING] and "w1" in roster
+    entry = roster.arrived(container(), started=100.0, group="plancton/id", shim=7)
+    assert (entry.group, entry.pid, entry.shim) == ("plancton/id", 42, 7)
+    (worker,) = roster.fleet.workers
+    assert (worker.phase, worker.id, worker.started) == (Phase.RUNNING, "id-of-w1", 100.0)
+    roster.tell("w1", Phase.LEAVING, now=50.0, timeout=20.0)
+    (worker,) = roster.fleet.workers
+    assert (worker.phase, worker.told, worker.deadline) == (Phase.LEAVING, 50.0, 70.0)
+    assert roster.ended("w1", "exit code 0", boottime=160.0) == "w1 is gone after 1m 00s: exit code 0"
+    assert roster.fleet.workers == () and len(roster) == 1, "an ended one is no worker, but not yet removed"
+    roster.gone("w1")
+    assert len(roster) == 0 and roster.get("w1") is None
+    assert roster.take_ended() == (), "one that was told to go is no news"
+
+
+def test_ended_without_being_told() -> None:
+    """An end that nobody asked for is told once, with its age and reason."""
+    roster = Roster()
+    roster.arrived(container(), started=100.0, group="g", shim=0)
+    assert roster.ended("w1", "exit code 1", boottime=103.0) == "w1 ended after 3s: exit code 1"
+    assert roster.ended("w1", "exit code 1", boottime=104.0) is None, "the second message of one end"
+    (ended,) = roster.take_ended()
+    assert (ended.name, ended.age, ended.reason) == ("w1", 3.0, "exit code 1")
+    assert roster.take_ended() == (), "it is told once"
+
+
+def test_end_before_arrival() -> None:
+    """When Docker's message of the end comes before the answer of the start, it stays ended."""
+    roster = Roster()
+    roster.request(Worker("w1"), 100.0)
+    assert roster.ended("w1", "exit code 1", boottime=103.0) is not None
+    entry = roster.arrived(container(), started=100.0, group="", shim=0)
+    assert entry.worker.phase is Phase.ENDED and entry.worker.id == "id-of-w1", f"seen: {entry.worker}"
+    assert roster.fleet.workers == ()
+
+
+def test_told_before_arrival() -> None:
+    """A worker retired while it is made arrives as one that is leaving."""
+    roster = Roster()
+    roster.request(Worker("w1"), 100.0)
+    roster.tell("w1", Phase.LEAVING, 1.0, 20.0)
+    assert roster.arrived(container(), 1.0, "g", 0).worker.phase is Phase.LEAVING
+
+
+def test_start_that_failed() -> None:
+    """A start that came to nothing is an end as old as the wait; of one told to go it is no news."""
+    roster = Roster()
+    for name in ("w1", "w2"):
+        roster.request(Worker(name), 100.0)
+    roster.tell("w2", Phase.LEAVING, 1.0, 20.0)
+    roster.failed("w1", "no space left", 107.0)
+    roster.failed("w2", "no space left", 107.0)
+    roster.failed("w3", "never heard of", 107.0)
+    assert [(e.name, e.age, e.reason) for e in roster.take_ended()] == [("w1", 7.0, "no space left")]
+    assert len(roster) == 0
+
+
+def test_clock_that_jumps() -> None:
+    """A start time after the end is an age of nothing, not a negative one."""
+    roster = Roster()
+    roster.arrived(container(), started=200.0, group="g", shim=0)
+    roster.ended("w1", "x", boottime=100.0)
+    assert [ended.age for ended in roster.take_ended()] == [0.0]
+
+
+def test_unknown_names() -> None:
+    """Messages about containers that nobody knows change nothing."""
+    roster = Roster()
+    assert roster.ended("x", "x", 1.0) is None
+    roster.tell("x", Phase.KILLED, 1.0, 1.0)
+    roster.change("x", busy=True)
+    roster.gone("x")
+    assert len(roster) == 0 and roster.take_ended() == ()
+
+
+def test_fleet_is_made_once() -> None:
+    """The fleet and its sums are made anew only after a change: a quiet tick costs nothing."""
+    roster = Roster()
+    roster.request(Worker("w1"), 100.0)
+    first = roster.fleet
+    assert roster.fleet is first
+    roster.change("w1", busy=True)
+    assert roster.fleet is not first and roster.fleet.workers[0].busy
+
+
+def test_changed_while_walked() -> None:
+    """Entries may go while somebody walks through them."""
+    roster = Roster()
+    for n in range(3):
+        roster.request(Worker(f"w{n}"), 100.0)
+    for entry in roster:
+        roster.gone(entry.worker.name)
+    assert len(roster) == 0

@@ -1,0 +1,371 @@
+"""The files that are the interface: status.json, requests, the lock, the instance's id."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from plancton import rundir
+from plancton.model import Status
+from plancton.rundir import (
+    AlreadyRunning,
+    Paths,
+    RunDir,
+    RunDirError,
+    default_paths,
+    instance_id,
+    is_locked,
+    peek_instance,
+    read_status,
+    request,
+    running,
+    take_lock,
+    withdraw,
+)
+
+NOBODY = 65534
+
+
+def status(pid: int = 1, text: str = "") -> Status:
+    return Status(
+        version="1.0",
+        pid=pid,
+        instance="i",
+        time=1.0,
+        mode="donating",
+        sentence=text,
+        decision="",
+        tier="kernel",
+        tier_reason="",
+        slice="plancton",
+        capacity=2.0,
+        fit=1,
+    )
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    return RunDir(tmp_path / "run")
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    old = os.umask(0o022)
+    yield
+    os.umask(old)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+# ---------------------------------------------------------------- places
+
+
+def test_places_of_root() -> None:
+    """Root's files are where the system's are."""
+    assert default_paths({}, uid=0) == Paths(
+        Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/var/lib/plancton")
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "config", "run", "state"),
+    [
+        (
+            {"HOME": "/h"},
+            "/h/.config/plancton/config.yaml",
+            "/h/.local/state/plancton",
+            "/h/.local/state/plancton",
+        ),
+        (
+            {"HOME": "/h", "XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "/s", "XDG_RUNTIME_DIR": "/r"},
+            "/c/plancton/config.yaml",
+            "/r/plancton",
+            "/s/plancton",
+        ),
+        (
+            {"HOME": "/h", "PLANCTON_RUN_DIR": "/x", "PLANCTON_STATE_DIR": "/y"},
+            "/h/.config/plancton/config.yaml",
+            "/x",
+            "/y",
+        ),
+        (
+            {"HOME": "/h", "XDG_RUNTIME_DIR": "", "PLANCTON_RUN_DIR": ""},
+            "/h/.config/plancton/config.yaml",
+            "/h/.local/state/plancton",
+            "/h/.local/state/plancton",
+        ),
+    ],
+)
+def test_places_of_a_user(environ: dict[str, str], config: str, run: str, state: str) -> None:
+    """A user's files are where the XDG Base Directory Specification has them; two can be moved."""
+    assert default_paths(environ, uid=1000) == Paths(Path(config), Path(run), Path(state))
+
+
+# ---------------------------------------------------------------- status.json
+
+
+@pytest.mark.usefixtures("umask")
+def test_publish(run_dir: RunDir) -> None:
+    """status.json is whole, readable by all, and nothing else is left beside it."""
+    run_dir.publish(status(text="one"))
+    run_dir.publish(status(text="two"))
+    seen = read_status(run_dir.path)
+    assert seen is not None and seen.sentence == "two", f"seen: {seen}"
+    assert (mode(run_dir.path), mode(run_dir.path / "status.json")) == (0o755, 0o644)
+    assert [path.name for path in run_dir.path.iterdir()] == ["status.json"]
+    run_dir.retract()
+    run_dir.retract()
+    assert read_status(run_dir.path) is None
+
+
+def test_readers_never_see_a_part(run_dir: RunDir) -> None:
+    """While status.json is replaced over and over, each reader sees a whole one."""
+    run_dir.publish(status())
+    over = threading.Event()
+
+    def write() -> None:
+        for number in range(300):
+            run_dir.publish(status(number, "x" * 5_000 * (number % 3)))
+        over.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    reads = 0
+    while not over.is_set() or reads == 0:
+        assert read_status(run_dir.path) is not None, f"read {reads} saw a part"
+        reads += 1
+    writer.join()
+
+
+def test_publish_that_fails(run_dir: RunDir) -> None:
+    """A status that can't be written raises OSError, keeps the old one and leaves no part."""
+    run_dir.publish(status(text="old"))
+    os.mkdir(run_dir.path / ".status.json.part")
+    with pytest.raises(OSError, match="directory"):
+        run_dir.publish(status(text="new"))
+    seen = read_status(run_dir.path)
+    assert seen is not None and seen.sentence == "old"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b'{"version": "\xff"}',
+        b"{}",
+        b"[]",
+        b"[" * 100_000,
+        b'{"version": 1}',
+        msgspec.json.encode(status())[:-1],
+        msgspec.json.encode(status()).replace(b'"kernel"', b'"quota"'),
+    ],
+    ids=["empty", "binary", "latin", "other", "list", "deep", "type", "cut", "tier"],
+)
+def test_garbage_as_status(tmp_path: Path, data: bytes) -> None:
+    """A status.json that is none, or of another version, is as good as none."""
+    (tmp_path / "status.json").write_bytes(data)
+    assert read_status(tmp_path) is None
+
+
+def test_status_of_a_newer_version(tmp_path: Path) -> None:
+    """Fields that a newer Plancton adds do not keep an older `plancton status` from reading it."""
+    newer = {**msgspec.to_builtins(status()), "something": "new"}
+    (tmp_path / "status.json").write_text(json.dumps(newer))
+    assert read_status(tmp_path) == status()
+
+
+# ---------------------------------------------------------------- the directory
+
+
+def test_run_directory_that_is_a_file(tmp_path: Path) -> None:
+    """A file where the run directory should be is named, with the variable that moves it."""
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RunDirError, match=r"/run: can't be written: .* or set PLANCTON_RUN_DIR$"):
+        RunDir(tmp_path / "run")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not write")
+@pytest.mark.parametrize(
+    ("call", "variable"),
+    [
+        ("RunDir(Path(sys.argv[1]))", "PLANCTON_RUN_DIR"),
+        ("RunDir(Path(sys.argv[1]) / 'run')", "PLANCTON_RUN_DIR"),
+        ("instance_id(Path(sys.argv[1]))", "PLANCTON_STATE_DIR"),
+        ("take_lock(Path(sys.argv[1]), '/s', 'i')", "PLANCTON_STATE_DIR"),
+    ],
+)
+def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) -> None:
+    """A directory that this user may not write is named in one line at the start, not at each tick."""
+    directory = tmp_path / "other"
+    directory.mkdir(mode=0o755)
+    for parent in (tmp_path, *list(tmp_path.parents)[:2]):
+        parent.chmod(0o755)
+    code = (
+        "import os, sys; from pathlib import Path; from plancton.rundir import *;"
+        f" os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+        f"try: {call}\nexcept RunDirError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, directory], capture_output=True, text=True, timeout=30, check=False
+    )
+    wanted = f"{directory}: can't be written: Permission denied; run as root or set {variable}\n"
+    assert done.stdout.replace("/run:", ":") == wanted, f"seen: {done}"
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_requests_are_consumed(run_dir: RunDir) -> None:
+    """A request is read once and gone; its content comes along; there is none without one."""
+    assert run_dir.take_request("stop") is None
+    request(run_dir.path, "stop", "keep-workers")
+    assert run_dir.take_request("stop") == "keep-workers"
+    assert run_dir.take_request("stop") is None
+    request(run_dir.path, "finish")
+    assert run_dir.take_request("finish") == ""
+
+
+def test_old_requests_are_cleared(run_dir: RunDir) -> None:
+    """What was asked of an earlier supervisor is not asked of this one; the drain state holds on."""
+    for name in (*rundir.REQUESTS, "drain"):
+        request(run_dir.path, name, "finish")
+    run_dir.clear_requests()
+    assert [path.name for path in run_dir.path.iterdir()] == ["drain"]
+    assert run_dir.drain() == "finish"
+
+
+def test_drain_is_a_state(run_dir: RunDir) -> None:
+    """The drain state stays until it is withdrawn, whoever wrote whatever into it."""
+    assert run_dir.drain() is None
+    (run_dir.path / "drain").write_bytes(b"\xff\x00")
+    assert run_dir.drain() is not None
+    (run_dir.path / "drain").write_text("")
+    assert run_dir.drain() == ""
+    assert withdraw(run_dir.path, "drain") and not withdraw(run_dir.path, "drain")
+    assert run_dir.drain() is None
+
+
+def test_binary_request(run_dir: RunDir) -> None:
+    """A request with binary content is one; a directory of that name is none: neither stops the loop."""
+    (run_dir.path / "stop").write_bytes(b"\xff\x00")
+    (run_dir.path / "finish").mkdir()
+    assert run_dir.take_request("stop") is not None
+    assert run_dir.take_request("finish") is None
+
+
+def test_request_without_a_directory(tmp_path: Path) -> None:
+    """A request that can't be left says as whom to run."""
+    with pytest.raises(RunDirError, match=r"none/stop: No such file .*; run this as the user that runs"):
+        request(tmp_path / "none", "stop")
+
+
+# ---------------------------------------------------------------- the lock
+
+HOLD = (
+    "import sys; from pathlib import Path; from plancton.rundir import take_lock\n"
+    "take_lock(Path(sys.argv[1]), sys.argv[2], 'i'); print('locked', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock of /s and instance i."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path, "/s"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_second_supervisor(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """A second one on the same socket and instance is told the first one's pid; others are let in."""
+    with pytest.raises(AlreadyRunning, match=rf"already runs here \(pid {holder.pid}\); see"):
+        take_lock(tmp_path, "/s", "i")
+    for socket, instance in (("/other", "i"), ("/s", "other")):
+        os.close(take_lock(tmp_path, socket, instance))
+    assert is_locked(tmp_path, holder.pid)
+    assert not is_locked(tmp_path, os.getpid())
+
+
+def test_lock_by_another_name(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """A link to the same socket is the same socket."""
+    link = tmp_path / "link"
+    link.symlink_to("/s")
+    with pytest.raises(AlreadyRunning, match=str(holder.pid)):
+        take_lock(tmp_path, str(link), "i")
+
+
+def test_lock_of_the_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """A killed supervisor's lock is free at once, and its status is not taken for one that runs."""
+    RunDir(tmp_path).publish(status(holder.pid))
+    paths = Paths(tmp_path / "c", tmp_path, tmp_path)
+    assert running(paths) is not None, "it is not seen while it runs"
+    holder.kill()
+    holder.wait()
+    assert running(paths) is None, "it is seen after it was killed"
+    os.close(take_lock(tmp_path, "/s", "i"))
+
+
+def test_reused_pid(tmp_path: Path) -> None:
+    """A lock that nobody holds is stale, even when its pid lives again as something else."""
+    (tmp_path / "0.lock").write_text(f"{os.getpid()}\n")
+    (tmp_path / "1.lock").write_text("garbage")
+    RunDir(tmp_path).publish(status(os.getpid()))
+    assert not is_locked(tmp_path, os.getpid())
+    assert running(Paths(tmp_path / "c", tmp_path, tmp_path)) is None
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    """`plancton status` holds the lock for an instant to try it: one that starts then waits it out."""
+    os.close(take_lock(tmp_path, "/s", "i"))
+    (lock,) = tmp_path.glob("*.lock")
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        looking = threading.Timer(0.05, fcntl.flock, (file, fcntl.LOCK_UN))
+        looking.start()
+        os.close(take_lock(tmp_path, "/s", "i"))
+        looking.join()
+
+
+# ---------------------------------------------------------------- the instance
+
+
+@pytest.mark.usefixtures("umask")
+def test_instance_is_stable(tmp_path: Path) -> None:
+    """The id is made once, random, and found again; looking for it writes nothing."""
+    state = tmp_path / "state"
+    assert peek_instance(state) == "none" and not state.exists()
+    made = instance_id(state)
+    assert made == instance_id(state) == peek_instance(state) and len(made) == 12
+    assert (mode(state), mode(state / "instance")) == (0o755, 0o644)
+    assert instance_id(tmp_path / "other") != made
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"two\nlines", b"../x", b"x" * 100])
+def test_instance_that_is_none(tmp_path: Path, data: bytes) -> None:
+    """What is no id is named: a new one made in silence would forget the workers there are."""
+    (tmp_path / "instance").write_bytes(data)
+    with pytest.raises(RunDirError, match=r"/instance: is no instance's id: put the id back, or delete"):
+        instance_id(tmp_path)
+    peek_instance(tmp_path)
+
+
+def test_empty_instance(tmp_path: Path) -> None:
+    """An empty file, as a full disk leaves it, gets an id."""
+    (tmp_path / "instance").write_text("\n")
+    assert instance_id(tmp_path) == peek_instance(tmp_path) != "none"

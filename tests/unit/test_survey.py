@@ -1,0 +1,102 @@
+"""What check says of a host: how many workers would fit now, and what stands in the way."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from unit.scripted_docker import Script, ScriptedDocker, reply
+from unit.trees import tree
+
+from plancton import survey as module
+from plancton.config import Config, parse
+from plancton.docker import DockerUnreachable
+from plancton.model import Limits, Observation
+from plancton.slice import Layout
+from plancton.survey import how_many, survey
+
+INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
+
+
+def seen(
+    owner: float | None = 0.0, available: int | None = 16_000_000_000, capacity: float = 4.0
+) -> Observation:
+    return Observation(
+        time=1.0,
+        boottime=1.0,
+        capacity=capacity,
+        interval=1.0,
+        owner=owner,
+        donated=0.0,
+        engine=0.0,
+        stolen=0.0,
+        idle=capacity - (owner or 0.0),
+        memory_total=16_000_000_000,
+        memory_available=available,
+        slice_anon=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("observation", "limits", "most", "workers"),
+    [
+        (seen(), Limits(worker_memory=1), None, 4),
+        (seen(), Limits(worker_memory=1), 2, 2),
+        (seen(), Limits(worker_memory=1), 0, 0),
+        (seen(owner=4.0), Limits(worker_memory=1), None, 0),
+        (seen(owner=None), Limits(worker_memory=1), None, 0),
+        (seen(), Limits(worker_memory=6_000_000_000), None, 2),
+        (seen(available=1_000_000_000), Limits(worker_memory=6_000_000_000), None, 0),
+        (seen(), Limits(worker_cpus=8.0, worker_memory=1), None, 0),
+        (seen(capacity=64.0), Limits(worker_cpus=0.001, worker_memory=1), None, 4096),
+    ],
+)  # fmt: skip
+def test_how_many(observation: Observation, limits: Limits, most: int | None, workers: int) -> None:
+    """As many as CPUs, memory and max_workers allow, none when the owner's load is unknown."""
+    assert how_many(observation, limits, most) == workers
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Path]]:
+    tree(tmp_path, v2={})
+    monkeypatch.setattr(module, "read_layout", lambda: Layout(tmp_path / "v2"))
+    monkeypatch.setattr(module, "SECONDS", 0.05)
+    with ExitStack() as stack:
+        yield lambda script: stack.enter_context(ScriptedDocker(tmp_path / "d.sock", script)).path
+
+
+def config(socket: Path, text: str = "") -> Config:
+    return parse(f"docker: {{socket: {socket}}}\n{text}", "FILE")
+
+
+def test_survey(docker: Callable[[Script], Path]) -> None:
+    """One sentence about this host; the missing image is named with what to set."""
+    found = survey(config(docker({"GET /info": INFO})))
+    assert found.sentence.startswith("This host has ") and found.sentence.endswith(" would fit.")
+    assert found.warnings == ("no image is configured, so nothing will be started: set image.name",)
+
+
+def test_image_is_not_here_yet(docker: Callable[[Script], Path]) -> None:
+    """An image that run would pull is told."""
+    found = survey(config(docker({"GET /info": INFO}), "image: {name: busybox}"))
+    assert found.warnings == ("image busybox is not on this host yet: `plancton run` pulls it",)
+
+
+def test_image_is_here(docker: Callable[[Script], Path]) -> None:
+    """Nothing is said of what is as it should be."""
+    script: Script = {"GET /info": INFO, "GET /images/busybox/json": reply(b'{"Id": "sha256:1"}')}
+    assert survey(config(docker(script), "image: {name: busybox}\nworker: {memory: 6MiB}")).warnings == ()
+
+
+def test_never(docker: Callable[[Script], Path]) -> None:
+    """A setting that can't ever start a worker here comes first."""
+    found = survey(config(docker({"GET /info": INFO}), "worker: {cpus: 4096}"))
+    assert found.warnings[0].startswith("no worker can ever start here: worker.cpus is 4096"), found
+    assert " 0 workers would fit" in found.sentence
+
+
+def test_docker_that_is_cut(docker: Callable[[Script], Path]) -> None:
+    """A Docker that goes away during the survey is its error."""
+    with pytest.raises(DockerUnreachable):
+        survey(config(docker({"GET /info": ["cut"]})))

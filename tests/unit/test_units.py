@@ -1,0 +1,141 @@
+"""Durations, sizes and portions: what is written is what is meant, and what is meant can be written."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plancton.units import Duration, Portion, Size, human_bytes, human_seconds, shown
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("15min", 900),
+        ("12h", 43_200),
+        ("2d", 172_800),
+        ("1w", 604_800),
+        ("1h30m", 5_400),
+        ("1h 30m", 5_400),
+        ("0.5s", 0.5),
+        ("2 H", 7_200),
+        (" 7s ", 7),
+        (0, 0),
+        (90, 90),
+        (1.5, 1.5),
+    ],
+)
+def test_durations(text: object, seconds: float) -> None:
+    """People's ways to write a duration mean these seconds."""
+    assert Duration.parse(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2GB", 2_000_000_000),
+        ("512MiB", 536_870_912),
+        ("1GiB", 1_073_741_824),
+        ("2.3MB", 2_300_000),
+        ("1.5 gib", 1_610_612_736),
+        ("5kB", 5_000),
+        ("7B", 7),
+        ("1TB", 10**12),
+        (0, 0),
+        (1000, 1000),
+    ],
+)
+def test_sizes(text: object, size: int) -> None:
+    """People's ways to write a size mean these bytes, without a rounding error."""
+    assert Size.parse(text) == size
+
+
+NONSENSE: list[object] = [
+    *("", " ", "s", "h5s", "5", "12 parsecs", "5s junk", "-5s", "1.5.5s", "1e5s", "5 5s", "5ms", "٣", "∞s"),
+    *(True, None, [], {}, ["90s"], "1" * 100_000, "9" * 300 + "d", float("nan"), float("inf"), -1, 10**5000),
+]
+
+
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("kind", [Duration, Size, Portion])
+def test_nonsense(kind: type[Duration | Size | Portion], value: object) -> None:
+    """What is no duration, size or percentage is refused in one short line."""
+    with pytest.raises(ValueError, match=r"is not a|is out of range") as caught:
+        kind.parse(value)
+    assert len(str(caught.value)) < 160 and "\n" not in str(caught.value), f"seen: {caught.value}"
+
+
+@pytest.mark.parametrize("text", ["101%", "-1%", "%", "ten%", "nan%", "inf%", "5%%"])
+def test_no_percentage(text: str) -> None:
+    """A percentage is between 0 and 100."""
+    with pytest.raises(ValueError, match="write 0% to 100%, or a size like 2GB"):
+        Portion.parse(text)
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.integers(0, 10**12),
+        st.floats(0, 1e12),
+        st.from_regex(r"\d{1,6}(\.\d{1,4})?[smhdw]", fullmatch=True),
+    )
+)
+def test_duration_round_trip(value: object) -> None:
+    """A duration written out and read again is the same, down to the millisecond."""
+    duration = Duration.parse(value)
+    assert Duration.parse(str(duration)) == duration, f"{value!r} is written as {duration}"
+
+
+@settings(deadline=None)
+@given(st.one_of(st.integers(0, 10**17), st.from_regex(r"\d{1,4}(\.\d{1,4})?[kMGT]i?B", fullmatch=True)))
+def test_size_round_trip(value: object) -> None:
+    """A size written out and read again is the same to the byte, whatever its unit was."""
+    size = Size.parse(value)
+    assert size > 2**53 or Size.parse(str(size)) == size, f"{value!r} is written as {size}"
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.integers(0, 10**15), st.floats(0, 100).map(lambda p: f"{p}%"), st.sampled_from(["2GB", "10 %"])
+    )
+)
+def test_portion_round_trip(value: object) -> None:
+    """A portion written out and read again is the same."""
+    portion = Portion.parse(value)
+    again = Portion.parse(str(portion))
+    assert again == portion and hash(again) == hash(portion), f"{value!r} is written as {portion}"
+
+
+def test_portion_of_something() -> None:
+    """A percentage is of what is there, a size is itself; they compare by what they mean."""
+    assert Portion.parse("10%").of(1_000) == 100
+    assert Portion.parse("2GB").of(1_000) == 2_000_000_000
+    assert Portion.parse("2GB") == Portion.parse("2000MB") != Portion.parse("2%")
+    assert Portion.parse("2GB") != "2GB"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(None, "–"), (0, "0 kB"), (1_500, "2 kB"), (1.6e9, "1.6 GB"), (2e12, "2.0 TB"), (5e6, "5.0 MB")],
+)
+def test_human_bytes(size: float | None, text: str) -> None:
+    """Bytes for people's eyes."""
+    assert human_bytes(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (45.9, "45s"), (61, "1m 01s"), (11_520, "3h 12m"), (90_000, "1d 1h")]
+)
+def test_human_seconds(seconds: float | None, text: str) -> None:
+    """Seconds for people's eyes."""
+    assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    "value", [["x"] * 10**6, {"a": 1}, 10**5000, "x" * 10**6, "a\nb", None], ids=lambda v: type(v).__name__
+)
+def test_shown(value: object) -> None:
+    """Whatever somebody wrote is short and on one line in a message."""
+    assert len(shown(value)) <= 64 and "\n" not in shown(value), f"seen: {shown(value)[:80]}"
