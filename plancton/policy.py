@@ -352,7 +352,7 @@ def _done(seen: Observation, limits: Limits, others: list[Action]) -> list[Actio
     """Those to finish: all when asked for, those past their lifetime, one that is outdated."""
     fleet, actions = seen.fleet, list[Action]()
     going = {a.name for a in others if isinstance(a, Leave)}
-    changing = fleet.finishing
+    changing = fleet.finishing or len(fleet.running) < fleet.active  # one of the new kind is starting
     all_ages = seen.finish or any(_outdated(*made, seen) for made in fleet.kinds)
     for worker in fleet.running:
         if not all_ages and _age(worker, seen) < LEAST_LIFETIME * limits.lifetime:

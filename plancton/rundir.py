@@ -89,10 +89,21 @@ def running(paths: Paths) -> Status | None:
 def is_locked(state: Path, pid: int) -> bool:
     """Whether that process runs and holds a lock in this state directory (its pid is written there)."""
     for lock in state.glob("*.lock"):
-        with contextlib.suppress(OSError, ValueError):
-            if int(lock.read_text()) == pid and Path(f"/proc/{pid}").exists() and not _free(lock):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if int(lock.read_text().split()[0]) == pid and Path(f"/proc/{pid}").exists() and not _free(lock):
                 return True
     return False
+
+
+def last_places(state: Path) -> list[tuple[str, str]]:
+    """The sockets and slices' names of supervisors that ran with this state directory, and run no more."""
+    places = list[tuple[str, str]]()
+    for lock in sorted(state.glob("*.lock")):
+        with contextlib.suppress(OSError, ValueError):
+            _, socket, slice = lock.read_text().splitlines()[:3]
+            if _free(lock):
+                places.append((socket, slice))
+    return places
 
 
 def _free(lock: Path) -> bool:
@@ -175,10 +186,11 @@ class RunDir:
             (self.path / "status.json").unlink(missing_ok=True)
 
 
-def take_lock(state: Path, socket: str, instance: str) -> int:
+def take_lock(state: Path, socket: str, instance: str, slice: str = "") -> int:
     """Keep a second supervisor on this socket and instance out, for as long as the descriptor is open.
 
-    The lock lies beside the instance's id, where everybody who has that id looks.
+    The lock lies beside the instance's id, where everybody who has that id looks. It holds our pid,
+    the socket and the slice's name, a line each: where to look for workers when we are gone.
     """
     name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
     try:
@@ -186,13 +198,13 @@ def take_lock(state: Path, socket: str, instance: str) -> int:
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     if not _locked(descriptor):
-        other = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        other = os.read(descriptor, 32).decode(errors="replace").partition("\n")[0] or "unknown"
         os.close(descriptor)
         raise AlreadyRunning(
             f"Plancton already runs here (pid {other}); see `plancton status`, or end it with `plancton stop`"
         ) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{socket}\n{slice}\n".encode(), 0)
     return descriptor
 
 

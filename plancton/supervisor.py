@@ -20,7 +20,7 @@ import msgspec
 
 from plancton import __version__
 from plancton.actuator import Actuator, list_workers
-from plancton.config import ConfigError, Host, digest, limits, load, worker_limit
+from plancton.config import Config, ConfigError, Host, digest, limits, load, worker_limit
 from plancton.containers import INSTANCE
 from plancton.docker import Container, DockerError, DockerTimeout, DockerUnreachable, Event, Info, NotDocker
 from plancton.engine import find_engine
@@ -610,7 +610,7 @@ def main(arguments: list[str]) -> int:
         path = Path(options.config) if options.config else paths.config
         file = ConfigFile(path, missing_ok=options.config is None)
         instance = peek_instance(paths.state) if options.dry_run else instance_id(paths.state)
-        lock = None if options.dry_run else take_lock(paths.state, file.config.docker.socket, instance)
+        lock = None if options.dry_run else _lock(paths, file.config, instance)
         code = Supervisor(options, paths, file, instance).run()
     except PlanctonError as error:
         print(f"plancton: {error}", file=sys.stderr)
@@ -618,6 +618,10 @@ def main(arguments: list[str]) -> int:
     if lock is not None:
         os.close(lock)
     return code
+
+
+def _lock(paths: Paths, config: Config, instance: str) -> int:
+    return take_lock(paths.state, config.docker.socket, instance, config.docker.slice)
 
 
 def _log_to_stderr(verbose: bool) -> None:

@@ -14,7 +14,7 @@ from docker.harness import BUSYBOX, Engine, Load, Plancton
 def private_engine() -> Iterator[Engine]:
     """The session's dockerd, with the image that workers are made of."""
     if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
-        pytest.skip("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
+        pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
     # Short and not below pytest's own directory: a unix socket's path has 108 bytes at the most.
     engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
     try:

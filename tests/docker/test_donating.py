@@ -119,7 +119,7 @@ def test_yields(plancton: Plancton, owner: Load, engine: Engine) -> None:
         f"owner: {alone:.2f} CPUs alone, {beside:.2f} beside {CPUS} workers, {after:.2f} after;"
         f" all gone after {gone:.1f} s"
     )
-    assert beside >= 0.95 * min(alone, max(alone, after))
+    assert beside >= 0.95 * min(alone, after)  # the lesser: others may use this machine, too
     ended = exits(engine, since)
     assert {container: ended[container] for container in workers} == {c: (["15"], "0") for c in workers}
     owner.stop()

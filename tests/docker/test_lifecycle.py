@@ -158,6 +158,18 @@ def test_stop_force(plancton: Plancton, how: str) -> None:
     nothing_is_left(plancton)
 
 
+def test_stop_force_after_a_crash(plancton: Plancton) -> None:
+    """A forced stop removes the workers also when their supervisor is no more, wherever it ran them."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    plancton.crash()
+    done = plancton.cli("stop", "--force")
+    said = "Plancton is not running; 2 workers that were left: removed.\n"
+    assert (done.returncode, done.stdout) == (0, said), done
+    nothing_is_left(plancton)
+
+
 def test_sighup_runs_again_in_place(plancton: Plancton) -> None:
     """SIGHUP keeps the process and the workers; the lock stays held."""
     plancton.calm()

@@ -144,10 +144,12 @@ def test_only_the_loop_knows_all() -> None:
 def test_folders() -> None:
     """The top level has the package, its C, tests, scripts, docs and .ci, and no other folder in git."""
     done = subprocess.run(
-        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, timeout=30, check=False
+        ["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, "ls-files"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
-    if done.returncode:
-        pytest.skip("git does not work here")
     folders = {line.partition("/")[0] for line in done.stdout.splitlines() if "/" in line}
     wanted = {"plancton", "csrc", "tests", "scripts", "docs", ".ci"}
     assert folders <= wanted, f"unexpected: {folders - wanted}"
