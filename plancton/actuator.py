@@ -137,7 +137,7 @@ class Actuator:
             self._signal(entry.worker.id, signal)
 
     def _signal(self, container: str, signal: str) -> None:
-        self._lane.submit(lambda docker: docker.signal(container, signal), self._told)
+        self._lane.submit(lambda docker: docker.signal(container, signal), self._told, urgent=True)
 
     def _told(self, _: None, error: DockerError | None) -> None:
         # Gone or ending already (404, 409): the event stream says the rest.
@@ -153,7 +153,9 @@ class Actuator:
         self.roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
         container = entry.worker.id
         if container:
-            self._lane.submit(lambda docker: docker.signal(container, "SIGKILL"), partial(self._killed, name))
+            self._lane.submit(
+                lambda docker: docker.signal(container, "SIGKILL"), partial(self._killed, name), urgent=True
+            )
         if self._lane.busy_for(now) > HUNG:
             self._kill_without_docker(name)
 

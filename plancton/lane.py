@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
+from itertools import count
+from queue import PriorityQueue, SimpleQueue
 from typing import TypeVar
 
 from plancton.docker import Docker, DockerError, Event, EventStream
@@ -20,18 +21,20 @@ Done = Callable[[T | None, DockerError | None], None]
 
 
 class Lane(threading.Thread):
-    """Makes one Docker call after the other, in the order given."""
+    """Makes one Docker call after the other, in the order given; urgent ones before the others."""
 
     def __init__(self, socket: str, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(name="docker", daemon=True)
         self._docker = Docker(socket)
         self._inbox = inbox
         self._clock = clock
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._work: PriorityQueue[tuple[int, int, Callable[[], None] | None]] = PriorityQueue()
+        self._count = count()
         self._since: float | None = None
 
-    def submit(self, call: Callable[[Docker], T], done: Done[T]) -> None:
-        self._work.put(partial(self._carry_out, call, done))
+    def submit(self, call: Callable[[Docker], T], done: Done[T], urgent: bool = False) -> None:
+        """``urgent``: who must leave must not wait until others have been started."""
+        self._work.put((0 if urgent else 1, next(self._count), partial(self._carry_out, call, done)))
 
     def busy_for(self, now: float) -> float:
         """How long the call under way has taken so far (seconds)."""
@@ -39,7 +42,7 @@ class Lane(threading.Thread):
         return 0.0 if since is None else now - since
 
     def run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while (work := self._work.get()[2]) is not None:
             self._since = self._clock()
             try:
                 work()
@@ -49,7 +52,7 @@ class Lane(threading.Thread):
         self._docker.close()
 
     def close(self) -> None:
-        self._work.put(None)
+        self._work.put((2, next(self._count), None))
 
     def _carry_out(self, call: Callable[[Docker], T], done: Done[T]) -> None:
         try:

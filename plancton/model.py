@@ -304,11 +304,15 @@ class Tick(msgspec.Struct, frozen=True):
     decision: Decision
 
 
-class Header(msgspec.Struct, frozen=True):
-    """The first line of a recording: what the ticks were decided with."""
+class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The line of a recording that says what the ticks after it were decided with.
+
+    ``continued``: by the supervisor that wrote the ticks before, with other settings.
+    """
 
     version: str
     limits: Limits
+    continued: bool = False
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -148,8 +148,10 @@ def replay(lines: Iterator[Header | Tick], limits: Limits | None = None) -> Iter
     """Each tick again: with ``limits`` on simulated workers, else on the recorded ones."""
     simulation, state, recorded_limits = Simulation(limits or Limits()), State(), Limits()
     for line in lines:
-        if isinstance(line, Header):  # another run, maybe after a reboot: nothing is remembered
-            simulation, state, recorded_limits = Simulation(limits or Limits()), State(), line.limits
+        if isinstance(line, Header):
+            recorded_limits = line.limits
+            if not line.continued:  # another run, maybe after a reboot: nothing is remembered
+                simulation, state = Simulation(limits or Limits()), State()
         elif limits is not None:
             yield Replayed(*simulation.step(line.observation))
         else:

@@ -266,14 +266,11 @@ def _read(path: Path) -> str | None:
 def _systemctl(*arguments: str) -> None:
     import subprocess  # only hosts with the systemd driver pay for it
 
-    done = subprocess.run(
-        ["systemctl", "--no-ask-password", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    if done.returncode != 0:
-        log.warning(
-            "systemctl %s: %s", " ".join(arguments), (done.stderr.strip() or "failed").splitlines()[0]
-        )
+    command = ["systemctl", "--no-ask-password", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        problem = "" if done.returncode == 0 else done.stderr.strip() or "failed"
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = str(error)
+    if problem:
+        log.warning("systemctl %s: %s", " ".join(arguments), problem.splitlines()[0])

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,19 +18,19 @@ from typing import BinaryIO
 import msgspec
 
 from plancton import __version__
-from plancton.actuator import Actuator, list_workers
-from plancton.config import Config, ConfigError, Host, digest, limits, load, worker_limit
-from plancton.containers import INSTANCE
-from plancton.docker import Container, DockerError, DockerTimeout, DockerUnreachable, Event, Info, NotDocker
+from plancton.actuator import Actuator
+from plancton.bulletin import Bulletin, Facts
+from plancton.config import Config, Host, digest, limits, worker_limit
+from plancton.config_file import ConfigFile
+from plancton.connection import Connection
+from plancton.docker import Container, Event, Info
 from plancton.engine import find_engine
 from plancton.errors import PlanctonError
-from plancton.image import ImageKeeper, short
-from plancton.lane import Follower, Inbox, Lane
-from plancton.model import Decision, Header, Limits, Observation, Sample, Status, Tick, WorkerStatus
-from plancton.model import Event as Happened
+from plancton.image import ImageKeeper
+from plancton.lane import Inbox, Lane
+from plancton.model import Decision, Header, Limits, Observation, Sample, Tick
 from plancton.observe import observe
 from plancton.policy import State, decide
-from plancton.publish import with_rates, worker_statuses
 from plancton.readings import WorkerReadings
 from plancton.roster import Roster
 from plancton.rundir import (
@@ -51,16 +50,15 @@ log = logging.getLogger("plancton")
 
 TICK = 1.0
 SLOW_PASS = 5.0
-"""Workers are read one by one, the slice is verified and status.json is refreshed this often (seconds)."""
+"""Workers are read one by one and the slice is verified this often (seconds)."""
 READ_PER_WORKER = 0.06
 """With many workers they are read less often than that, so that a second does not cost more with them."""
 ENGINE_SCAN = 60.0
-LONGEST_RETRY = 10.0
-"""Docker is looked for again after 1, 2, 4 … seconds, this at the most."""
 LOOK_BEFORE_STOP = 5.0
 """Told to stop right after the start, Plancton waits so long to learn which workers there are."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
+NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
 EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
 
@@ -73,41 +71,6 @@ class Options(msgspec.Struct, frozen=True):
     verbose: bool = False
 
 
-class ConfigFile:
-    """The configuration in force, read again when its file changes; a broken one is refused."""
-
-    def __init__(self, path: Path, missing_ok: bool) -> None:
-        self.path, self._missing_ok = path, missing_ok
-        self._seen = self._signature()
-        self.config = load(path, missing_ok)
-        self.problem = ""
-
-    def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-    def changed(self) -> bool:
-        """Whether there is a new configuration in force; says so, or why the last good one stays."""
-        signature = self._signature()
-        if signature == self._seen:
-            return False
-        self._seen = signature
-        try:
-            config = load(self.path, self._missing_ok)
-        except ConfigError as error:
-            self.problem = f"{error} (the last good configuration stays in force)"
-            log.error("%s", self.problem)
-            return False
-        self.problem = ""
-        if config == self.config:
-            return False
-        self.config = config
-        return True
-
-
 class Supervisor:
     """One run. Everything here happens in one thread; Docker's answers arrive through the inbox."""
 
@@ -116,25 +79,22 @@ class Supervisor:
         self.layout = read_layout(PROC)
         self.run_dir = None if options.dry_run else RunDir(paths.run)
         self.inbox: Inbox = SimpleQueue()
-        self.socket = file.config.docker.socket
-        self.lane = Lane(self.socket, self.inbox)
-        self.image = ImageKeeper(self.socket, self.inbox, self.lane, may_pull=not options.dry_run)
+        self.engine = file.config.docker
+        self.lane = Lane(self.engine.socket, self.inbox)
+        self.image = ImageKeeper(self.engine.socket, self.inbox, self.lane, may_pull=not options.dry_run)
         self.roster = Roster()
+        self.bulletin = Bulletin(self.run_dir, instance, self.roster)
+        self.docker = Connection(self.engine.socket, instance, self.inbox, self.lane, self.bulletin)
+        self.docker.on_info = self._docker_found
+        self.docker.on_listed = self._docker_listed
+        self.docker.on_event = self._docker_event
         self.slice: Slice | None = None
         self.actuator: Actuator | None = None
         self.sampler = Sampler(PROC)
         self.previous: Sample | None = None
         self.state = State()
-        self.follower: Follower | None = None
-        self.connecting = False
-        self.docker_ready = False
-        self.docker_problem = "Docker has not answered yet"
-        self.retry_at, self.retry_after = 0.0, 1.0
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
-        self.looked = False
-        """Whether Docker was asked once for the workers there are, or could not be."""
         self.look_until = self.stop_deadline = 0.0
-        self.events: deque[Happened] = deque(maxlen=20)
         self.readings: WorkerReadings | None = None
         self.disk: tuple[int, int] | None = None
         self.disk_path = "/"
@@ -143,12 +103,9 @@ class Supervisor:
         self.limits = Limits()
         self.digest = ""
         self.limit_of: Callable[[Host], int | None] = worker_limit(file.config)
-        self.max_workers: int | None = None
+        self.max_workers: int | None = 0
         self.limit_problem = ""
-        self.published: tuple[object, ...] = ()
-        self.listed: tuple[tuple[object, ...], tuple[WorkerStatus, ...]] | None = None
-        self.published_at = 0.0
-        self.publish_failed = False
+        self.recorded: Limits | None = None
         self.record: BinaryIO | None = None
         self.last_said = ""
 
@@ -180,7 +137,6 @@ class Supervisor:
         self._configure()
         if self.options.record:
             self.record = open(self.options.record, "ab", buffering=0)  # noqa: SIM115
-            self._write_record(Header(__version__, self.limits))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
@@ -205,9 +161,9 @@ class Supervisor:
     def _done(self) -> bool:
         if self.again or (self.stopping and (self.keep_workers or self.options.dry_run)):
             return True
-        if self.stopping or (self.stop_when_empty and self.docker_ready):
+        if self.stopping or (self.stop_when_empty and self.docker.ready):
             now = time.monotonic()
-            if not self.looked and now < self.look_until:
+            if not self.docker.looked and now < self.look_until:
                 return False
             return len(self.roster) == 0 or (self.stopping and now > self.stop_deadline)
         return False
@@ -224,17 +180,16 @@ class Supervisor:
                 return
         if self.file.changed():
             self._configure()
-            self._say("the configuration has changed")
-        if not self.docker_ready and not self.connecting and now >= self.retry_at:
-            self._connect()
-        if self.docker_ready:
+            self.bulletin.say("the configuration has changed")
+        self.docker.step(now)
+        if self.docker.ready:
             self.image.step(now)
         seen = self._completed(seen, now)
         decision, self.state = decide(seen, self.state, self.limits)
         self._act(decision, now)
-        if self.record:
-            self._write_record(Tick(seen, decision))
-        self._publish(seen, decision, now)
+        self._record(seen, decision)
+        readings = self.readings.by_name if self.readings else {}
+        self.bulletin.publish(seen, decision, readings, self._facts(decision, now), now)
 
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
@@ -247,7 +202,7 @@ class Supervisor:
             max_workers=self.max_workers,
             image=self.image.id,
             digest=self.digest,
-            docker=self.docker_ready and self.lane.busy_for(now) < NO_ANSWER,
+            docker=self.docker.ready and self.lane.busy_for(now) < NO_ANSWER,
             draining=draining,
             finish=finish,
             stopping=self.stopping,
@@ -308,8 +263,8 @@ class Supervisor:
         if self.actuator and self.slice and not self.options.dry_run:
             repaired = self.slice.repair()
             if repaired:
-                self._say(repaired)
-            if self.docker_ready:
+                self.bulletin.say(repaired)
+            if self.docker.ready:
                 self.actuator.sweep()
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
@@ -344,7 +299,7 @@ class Supervisor:
             self.keep_workers = stop == KEEP_WORKERS
             self._stop(now)
         elif finish is not None:
-            self._say("finishing: no new workers, and Plancton stops when the running ones have ended")
+            self.bulletin.say("finishing: Plancton stops when the workers have ended")
             self.stop_when_empty = True
 
     def _asked_to_stop(self) -> None:
@@ -355,14 +310,15 @@ class Supervisor:
 
     def _stop(self, now: float) -> None:
         if not self.stopping:
-            self._say("stopping, the workers stay" if self.keep_workers else "stopping: all workers leave")
+            how = ", the workers stay" if self.keep_workers else ": all workers leave"
+            self.bulletin.say(f"stopping{how}")
         self.stopping = True
         self.look_until = now + LOOK_BEFORE_STOP
         self.stop_deadline = now + self.limits.leave_timeout + 15.0
 
     def _force_stop(self) -> None:
         now = time.monotonic()
-        self._say("stopping at once: all workers are removed")
+        self.bulletin.say("stopping at once: all workers are removed")
         self.stopping, self.forced, self.keep_workers, self.stop_deadline = True, True, False, now + 15.0
         if self.actuator and not self.options.dry_run:
             self.actuator.force_all(now)
@@ -374,46 +330,24 @@ class Supervisor:
         check = [sys.executable, "-P", "-c", "import plancton.supervisor"]
         done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode == 0:
-            self._say("running again in place, the workers stay")
+            self.bulletin.say("running again in place, the workers stay")
             self.again = True
         else:
             reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            self._say(f"not running again in place: the installed Plancton does not start ({reason})")
+            self.bulletin.say(f"not running again in place: the installed Plancton does not start ({reason})")
 
     # ------------------------------------------------------------ Docker
 
-    def _connect(self) -> None:
-        """Find Docker, then our workers in it."""
-        self.connecting = True
-        self.lane.submit(lambda docker: docker.info(), self._connected)
-
-    def _connected(self, info: Info | None, error: DockerError | None) -> None:
-        if info is None:
-            self.connecting = False
-            if error is not None:
-                self._docker_down(error)
-            return
+    def _docker_found(self, info: Info) -> None:
         self.disk_path = info.docker_root_dir or "/"
         if self.slice is None:
             self._make_slice(info)
-        if self.follower:
-            self.follower.close()
-        filters = {
-            "type": ["container"],
-            "event": ["die", "died", "destroy"],
-            "label": [f"{INSTANCE}={self.instance}"],
-        }
-        self.follower = Follower(
-            self.socket, self.inbox, filters, time.time(), self._on_event, self._events_ended
-        )
-        self.follower.start()
-        self.lane.submit(lambda docker: list_workers(docker, self.instance), self._listed)
 
     def _make_slice(self, info: Info) -> None:
-        self.slice = Slice(self.layout, self.file.config.docker.slice, info.cgroup_driver)
+        self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver)
         if not self.options.dry_run:
             self.slice.set_up()
-            say = self._say if self.slice.tier == "kernel" else self._warn
+            say = self.bulletin.say if self.slice.tier == "kernel" else self.bulletin.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
         self.sampler.close()
         self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat)
@@ -421,138 +355,54 @@ class Supervisor:
         self.previous = None
         self.host = Host(1, 0)
         self.readings = WorkerReadings(self.slice, PROC)
-        self.actuator = Actuator(self.roster, self.lane, self.slice, self.instance, self._say, PROC)
+        self.actuator = Actuator(self.roster, self.lane, self.slice, self.instance, self.bulletin.say, PROC)
         self.actuator.dry_run = self.options.dry_run
-        self.actuator.on_trouble = self._docker_trouble
+        self.actuator.on_trouble = self.docker.trouble
         self.actuator.on_image_lost = self.image.lost
 
-    def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
-        self.connecting = False
-        if found is None:
-            if error is not None:
-                self._docker_down(error)
-            return
-        if self.docker_problem and not self.docker_ready:
-            self._say("Docker answers")
-        self.docker_ready, self.docker_problem, self.retry_after = True, "", 1.0
-        self.looked = True
-        if self.actuator:
-            self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
-            if self.forced and not self.options.dry_run:
-                self.actuator.force_all(time.monotonic())
+    def _docker_listed(self, found: list[Container]) -> None:
+        assert self.actuator
+        self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
+        if self.forced and not self.options.dry_run:
+            self.actuator.force_all(time.monotonic())
 
-    def _docker_trouble(self, error: DockerError) -> None:
-        """A call went wrong: when that is Docker's absence, look for it again."""
-        if isinstance(error, DockerUnreachable | NotDocker):
-            self._docker_down(error)
-
-    def _docker_down(self, error: DockerError) -> None:
-        if self.docker_ready or self.docker_problem != str(error):
-            self._warn(f"{error}; looking for it again until it answers")
-        self.docker_ready, self.docker_problem = False, str(error)
-        self.looked = True
-        self.retry_at = time.monotonic() + self.retry_after
-        self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
-
-    def _on_event(self, event: Event) -> None:
-        if self.actuator:
-            self.actuator.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
-
-    def _events_ended(self, error: DockerError) -> None:
-        """The stream is cut, or was silent for long: list again, then go on following."""
-        log.log(logging.DEBUG if isinstance(error, DockerTimeout) else logging.INFO, "events: %s", error)
-        if not self.connecting:
-            self._connect()
+    def _docker_event(self, event: Event) -> None:
+        assert self.actuator
+        self.actuator.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     # ------------------------------------------------------------ saying it
 
-    def _say(self, text: str) -> None:
-        log.info("%s", text)
-        self.events.append(Happened(round(time.time(), 3), text))
-
-    def _warn(self, text: str) -> None:
-        log.warning("%s", text)
-        self.events.append(Happened(round(time.time(), 3), text))
+    def _record(self, seen: Observation, decision: Decision) -> None:
+        """One line for the tick, and one before it when it was decided by other limits than the last."""
+        if self.record is None:
+            return
+        if self.limits != self.recorded:
+            self._write_record(Header(__version__, self.limits, continued=self.recorded is not None))
+            self.recorded = self.limits
+        self._write_record(Tick(seen, decision))
 
     def _write_record(self, line: Header | Tick) -> None:
-        assert self.record
+        if self.record is None:
+            return
         try:
             self.record.write(msgspec.json.encode(line) + b"\n")
         except OSError as error:
-            self._warn(f"{self.options.record}: {error.strerror}; recording has ended")
+            self.bulletin.warn(f"{self.options.record}: {error.strerror}; recording has ended")
             self.record.close()
             self.record = None
 
-    def _publish(self, seen: Observation, decision: Decision, now: float) -> None:
-        """Replace status.json when something but the figures has changed, and every few seconds."""
-        if self.run_dir is None:
-            return
-        problems = self._problems(decision, now)
-        key = (
-            seen.fleet,
-            decision.fit,
-            decision.held,
-            problems,
-            self._mode(seen),
-            len(self.events) and self.events[-1],
-        )
-        if key == self.published and now - self.published_at < SLOW_PASS - TICK / 2:
-            return
-        self.published, self.published_at = key, now
-        try:
-            self.run_dir.publish(self._status(seen, decision, problems))
-            if self.publish_failed:
-                log.info("%s: can be written again", self.paths.run)
-            self.publish_failed = False
-        except OSError as error:
-            if not self.publish_failed:
-                log.warning("%s: status.json can't be written: %s", self.paths.run, error.strerror)
-            self.publish_failed = True
-
-    def _status(self, seen: Observation, decision: Decision, problems: tuple[str, ...]) -> Status:
-        status = Status(
-            version=__version__,
-            pid=os.getpid(),
-            instance=self.instance,
-            time=round(time.time(), 3),
-            mode=self._mode(seen),
-            sentence="",
-            decision="",
-            tier=self.slice.tier if self.slice else "none",
-            tier_reason=self.slice.tier_reason if self.slice else "waiting for Docker",
-            slice=self.slice.path if self.slice else "",
-            capacity=seen.capacity,
-            fit=decision.fit,
-            image=self.image.name or "",
-            image_id=short(self.image.id),
-            docker=self.docker_problem or "answers",
-            problems=problems,
-            workers=self._worker_statuses(seen, decision),
-            events=tuple(self.events),
-        )
-        return with_rates(status, seen, decision)
-
-    def _worker_statuses(self, seen: Observation, decision: Decision) -> tuple[WorkerStatus, ...]:
-        """Made anew when the workers were read, or when they or the fit have changed."""
-        readings = self.readings.by_name if self.readings else {}
-        key = (seen.fleet, decision.fit, readings)
-        if self.listed is None or any(a is not b for a, b in zip(key, self.listed[0], strict=True)):
-            groups = {entry.worker.name: entry.group for entry in self.roster}
-            made = worker_statuses(seen.fleet, decision.fit, seen.boottime, groups, readings)
-            self.listed = key, tuple(made)
-        return self.listed[1]
-
-    def _mode(self, seen: Observation) -> str:
-        if seen.stopping:
-            return "stopping"
-        return "draining" if seen.draining else "donating"
+    def _facts(self, decision: Decision, now: float) -> Facts:
+        image = (self.image.name or "", self.image.id)
+        docker = self.docker.problem or "answers"
+        return Facts(self.slice, image, docker, self._problems(decision, now))
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.lane.busy_for(now)
         found = [
-            self.docker_problem,
+            self.docker.problem,
             "Docker has not answered for a while" if busy >= NO_ANSWER else "",
             self.file.problem,
+            NEEDS_RESTART if self.file.config.docker != self.engine else "",
             self.limit_problem,
             self.image.problem,
             self.slice.tier_reason if self.slice and self.slice.tier == "none" else "",
@@ -564,8 +414,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing half done; with no worker left, leave no trace either."""
-        if self.follower:
-            self.follower.close()
+        self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:
             self.actuator.drop_lift()
             if self.stopping or self.stop_when_empty:
@@ -580,7 +429,7 @@ class Supervisor:
 
     def _clean_up(self) -> None:
         assert self.actuator and self.slice
-        if not self.docker_ready and not self.keep_workers:
+        if not self.docker.ready and not self.keep_workers:
             log.warning("Docker does not answer: workers that it has stay, under the slice")
             return
         if len(self.roster):

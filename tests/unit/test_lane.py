@@ -137,3 +137,21 @@ def test_closed_follower(made: Callable[[Script], Made]) -> None:
     follower.close()
     follower.join(DEADLINE)
     assert not follower.is_alive() and ends == [] and inbox.empty()
+
+
+def test_urgent_goes_first(tmp_path: Path) -> None:
+    """Who must leave does not wait for those that are to be started."""
+    inbox: Inbox = SimpleQueue()
+    with ScriptedDocker(tmp_path / "d.sock", {"GET /info": reply(b"{}")}) as server:
+        lane = Lane(str(server.path), inbox)
+        order: list[str] = []
+        for word in ("start", "start", "leave"):
+            lane.submit(
+                lambda docker: docker.info(), lambda _, e, w=word: order.append(w), urgent=word == "leave"
+            )  # type: ignore[misc]
+        lane.start()
+        for _ in range(3):
+            inbox.get(timeout=DEADLINE)()
+        lane.close()
+        lane.join(DEADLINE)
+    assert order == ["leave", "start", "start"]

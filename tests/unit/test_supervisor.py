@@ -11,10 +11,13 @@ from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, reply
 from unit.trees import tree
 
 from plancton import supervisor as module
-from plancton.model import Status
+from plancton.config_file import ConfigFile
+from plancton.connection import LONGEST_RETRY
+from plancton.model import Header, Status, Tick
+from plancton.replay import read_recording, replay
 from plancton.rundir import Paths, read_status, request
 from plancton.slice import Layout
-from plancton.supervisor import ConfigFile, Options, Supervisor
+from plancton.supervisor import Options, Supervisor
 
 DEADLINE = 20.0
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
@@ -59,11 +62,10 @@ class Run:
         return found
 
     def ready(self) -> None:
-        self.until(lambda: self.it.docker_ready, "Docker")
+        self.until(lambda: self.it.docker.ready, "Docker")
 
     def close(self) -> None:
-        if self.it.follower:
-            self.it.follower.close()
+        self.it.docker.close()
         if self.server:
             self.server.__exit__(None, None, None)
         self.it.lane.close()
@@ -125,11 +127,11 @@ def test_no_docker(run: Callable[..., Run]) -> None:
     it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
     waits = []
     for _ in range(7):
-        it.it.retry_at = 0.0
-        before = it.it.retry_after
-        it.until(lambda before=before: it.it.retry_after != before or before == module.LONGEST_RETRY, "a try")  # type: ignore[misc]
-        waits.append(it.it.retry_after)
-    assert waits == sorted(waits) and waits[-1] == module.LONGEST_RETRY, waits
+        it.it.docker.retry_at = 0.0
+        before = it.it.docker.retry_after
+        it.until(lambda before=before: it.it.docker.retry_after != before or before == LONGEST_RETRY, "a try")  # type: ignore[misc]
+        waits.append(it.it.docker.retry_after)
+    assert waits == sorted(waits) and waits[-1] == LONGEST_RETRY, waits
     assert sum("no Docker socket" in event.text for event in it.status().events) == 1, it.status().events
 
 
@@ -138,7 +140,7 @@ def test_docker_comes_later(run: Callable[..., Run]) -> None:
     it = run(None)
     it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
     it.server = ScriptedDocker(it.root / "d.sock", dict(WORKING)).__enter__()
-    it.it.retry_at = 0.0
+    it.it.docker.retry_at = 0.0
     it.ready()
     it.until(lambda: it.status().docker == "answers", "the status")
     assert (it.root / "v2/plancton").is_dir(), "the slice is not made"
@@ -174,12 +176,12 @@ def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
     good = WORKING[where]
     it = run({**WORKING, where: lambda _: answers.pop(0) if answers else good})
     for _ in range(4):
-        it.it.retry_at = 0.0
-        it.until(lambda: it.it.docker_ready or not it.it.connecting, "an answer")
+        it.it.docker.retry_at = 0.0
+        it.until(lambda: it.it.docker.ready or not it.it.docker.looking, "an answer")
     for _ in range(2):
-        it.it.retry_at = 0.0
-        it.until(lambda: it.it.docker_ready or not it.it.connecting, "an answer")
-    assert it.it.docker_ready and answers == []
+        it.it.docker.retry_at = 0.0
+        it.until(lambda: it.it.docker.ready or not it.it.docker.looking, "an answer")
+    assert it.it.docker.ready and answers == []
 
 
 # ---------------------------------------------------------------- configuration
@@ -276,6 +278,31 @@ def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
     )
 
 
+def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Ticks are recorded below the limits in force on this host, told again when they change."""
+    it = run(dict(WORKING))
+    it.it.record = (tmp_path / "rec").open("ab", buffering=0)
+    it.tick()
+    it.configure("yield: {grace_kill: 77s}")
+    it.tick()
+    it.tick()
+    lines = list(read_recording(tmp_path / "rec"))
+    headers = [line for line in lines if isinstance(line, Header)]
+    assert [(h.limits.grace_kill, h.continued) for h in headers] == [(120.0, False), (77.0, True)], headers
+    total = next(line.observation.memory_total for line in lines if isinstance(line, Tick))
+    assert headers[0].limits.reserve_memory == total // 10, headers[0]
+    assert all(not tick.differs for tick in replay(iter(lines))), lines
+
+
+def test_change_of_docker_needs_a_restart(run: Callable[..., Run]) -> None:
+    """Another socket in the file is no other socket in use, and the status says what to do."""
+    it = run(dict(WORKING))
+    it.ready()
+    it.config.write_text("docker: {socket: /nowhere}")
+    it.tick()
+    assert "docker: the change needs a restart (kill -HUP keeps the workers)" in it.status().problems
+
+
 def test_slice_is_repaired(run: Callable[..., Run]) -> None:
     """What somebody does to the slice is put back within seconds, and told."""
     it = run(dict(WORKING))
@@ -293,7 +320,7 @@ def test_dry_run_touches_nothing(run: Callable[..., Run]) -> None:
     """A dry run makes no slice, no run directory and no request that changes anything."""
     it = run(dict(WORKING), "image: {name: busybox}", dry_run=True)
     end = time.monotonic() + DEADLINE
-    while not it.it.docker_ready:
+    while not it.it.docker.ready:
         assert time.monotonic() < end
         it.tick(0.05)
         time.sleep(0.005)
