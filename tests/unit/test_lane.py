@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -146,9 +147,8 @@ def test_urgent_goes_first(tmp_path: Path) -> None:
         lane = Lane(str(server.path), inbox)
         order: list[str] = []
         for word in ("start", "start", "leave"):
-            lane.submit(
-                lambda docker: docker.info(), lambda _, e, w=word: order.append(w), urgent=word == "leave"
-            )  # type: ignore[misc]
+            done = partial(lambda word, _, error: order.append(word), word)
+            lane.submit(lambda docker: docker.info(), done, urgent=word == "leave")
         lane.start()
         for _ in range(3):
             inbox.get(timeout=DEADLINE)()
