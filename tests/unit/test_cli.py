@@ -268,7 +268,9 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
         parent.chmod(0o755)
     # All is imported first: nobody may be unable to read what is installed here.
     code = (
-        "import os, requests.models, plancton.survey, plancton.supervisor, plancton.cli\n"
+        "import contextlib, io, os, requests.models, plancton.survey, plancton.supervisor, plancton.cli\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    plancton.cli.app(['check', '--schema'], standalone_mode=False)\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); plancton.cli.main()"
     )
     done = subprocess.run(

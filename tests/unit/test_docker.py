@@ -148,7 +148,9 @@ def test_permission(tmp_path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         path.chmod(0)
-        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, path], capture_output=True, text=True, timeout=60
+        )
     advice = "add this user to the docker group (usermod -aG docker USER) or run as root"
     assert done.stdout == f"permission denied on {path}: {advice}\n", done.stderr
 
@@ -745,5 +747,5 @@ def test_import_is_cheap() -> None:
         "import sys, requests_unixsocket, msgspec; before = set(sys.modules); import plancton.docker;"
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["plancton", "plancton.docker", "plancton.errors"], done.stderr

@@ -216,7 +216,7 @@ def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) ->
         f"try: {call}\nexcept RunDirError as error: print(error)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, directory], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-P", "-c", code, directory], capture_output=True, text=True, timeout=30, check=False
     )
     wanted = f"{directory}: can't be written: Permission denied; run as root or set {variable}\n"
     assert done.stdout.replace("/run:", ":") == wanted, f"seen: {done}"
@@ -281,7 +281,7 @@ HOLD = (
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of /s and instance i."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path, "/s"],
+        [sys.executable, "-P", "-c", HOLD, tmp_path, "/s"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -76,9 +76,9 @@ class Session:
         self.master, self.slave = pty.openpty()
         self.resize(*size)
         self.modes = termios.tcgetattr(self.slave)
-        top = [sys.executable, "-c", TOP, *(args or ("0.2", "works"))]
+        top = [sys.executable, "-P", "-c", TOP, *(args or ("0.2", "works"))]
         lead = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-        command = [sys.executable, "-c", SHELL, *top] if shell else [*top[:2], lead + TOP, *top[3:]]
+        command = [sys.executable, "-P", "-c", SHELL, *top] if shell else [*top[:3], lead + TOP, *top[4:]]
         self.leader = subprocess.Popen(
             command,
             stdin=self.slave,
@@ -303,7 +303,7 @@ def test_a_cut_pipe_is_no_error() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-c", TOP, "1", "works"],
+        [sys.executable, "-P", "-c", TOP, "1", "works"],
         stdin=subprocess.DEVNULL,
         stdout=writer,
         stderr=subprocess.PIPE,
@@ -320,7 +320,7 @@ def test_a_pipe_gets_one_screen(env: dict[str, str]) -> None:
     """Piped it prints once, whatever colour is forced and encoding there is, and moves no cursor."""
     clean = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "PYTHONIOENCODING")}
     done = subprocess.run(
-        [sys.executable, "-c", TOP, "1", "works"],
+        [sys.executable, "-P", "-c", TOP, "1", "works"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=ROOT,
