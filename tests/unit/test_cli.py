@@ -269,7 +269,7 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
     # All is imported first: nobody may be unable to read what is installed here.
     code = (
         "import contextlib, io, os, requests.models, plancton.survey, plancton.supervisor, plancton.cli\n"
-        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):\n"
         "    plancton.cli.app(['check', '--schema'], standalone_mode=False)\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); plancton.cli.main()"
     )
