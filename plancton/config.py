@@ -27,6 +27,8 @@ from plancton.units import Duration, Portion, Size, human_bytes, shown
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
+OTHERS_SLICES = frozenset({"docker", "init", "kubepods", "libpod_parent", "machine", "system", "user"})
+"""Top-level cgroups that Docker, systemd, Kubernetes and Podman use for others than us."""
 LARGEST = 256 * 1024
 """Bytes of a configuration file: a hundred times what one needs, and still read within a second or two."""
 
@@ -153,6 +155,11 @@ class DockerSection(_Section, frozen=True):
         _require(
             re.fullmatch(r"[a-z0-9_]{1,32}", self.slice) is not None,
             f"slice: {shown(self.slice)} is not a plain name (a to z, 0 to 9 and _)",
+        )
+        _require(
+            self.slice not in OTHERS_SLICES,
+            f"slice: {self.slice!r} is a cgroup of the system's, whose priority must not be lowered:"
+            " choose another",
         )
 
 

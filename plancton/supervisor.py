@@ -310,7 +310,8 @@ class Supervisor:
 
     def _stop(self, now: float) -> None:
         if not self.stopping:
-            how = ", the workers stay" if self.keep_workers else ": all workers leave"
+            stay = self.keep_workers or self.options.dry_run
+            how = ", the workers stay" if stay else ": all workers leave"
             self.bulletin.say(f"stopping{how}")
         self.stopping = True
         self.look_until = now + LOOK_BEFORE_STOP

@@ -46,7 +46,7 @@ need_docker() {   # an Engine that answers; where we started it, $dockerd is its
   else
     say "Starting dockerd"
     dockerd_log=$(mktemp)
-    dockerd >"$dockerd_log" 2>&1 &
+    dockerd --bridge=none >"$dockerd_log" 2>&1 &   # no docker0 that would stay when it has ended
     dockerd=$!
   fi
   tries=0

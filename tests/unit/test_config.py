@@ -121,6 +121,10 @@ BAD = {
     "image: {refresh: 5s}": "image.refresh: must be 0s (never) or at least 60s",
     "docker: {socket: docker.sock}": "docker.socket: 'docker.sock' is not the path of a unix socket",
     "docker: {slice: ../x}": "docker.slice: '../x' is not a plain name (a to z, 0 to 9 and _)",
+    "docker: {slice: system}": "docker.slice: 'system' is a cgroup of the system's, whose priority must not be"
+    " lowered: choose another",
+    "docker: {slice: docker}": "docker.slice: 'docker' is a cgroup of the system's, whose priority must not be"
+    " lowered: choose another",
     "docker: {slice: a-b}": "docker.slice: 'a-b' is not a plain name (a to z, 0 to 9 and _)",
     "pool: {spawn_per_tick: 0}": "pool.spawn_per_tick: must be >= 1",
     "pool: {spawn_per_tick: 1.5}": "pool.spawn_per_tick: must be a whole number, not a number",
