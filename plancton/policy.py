@@ -102,7 +102,9 @@ def decide(seen: Observation, state: State, limits: Limits) -> tuple[Decision, S
     if not seen.stopping:
         actions += _shares(seen, fit, actions) if room else []
         actions += [] if held else _starts(seen, state, limits, room)
-    worth = fit + (_startable(seen, room, limits) if room and fit == len(seen.fleet.line) else 0)
+    worth = fit
+    if room and fit == len(seen.fleet.line):
+        worth += startable(seen.fleet, seen.max_workers, room, limits)
     decision = Decision(
         fit=worth,
         sentence=reason or _sentence(seen, worth, held),
@@ -167,12 +169,12 @@ def needs_to_start(fleet: Fleet, more: int, limits: Limits) -> Room:
     )
 
 
-def _startable(seen: Observation, room: Room, limits: Limits) -> int:
+def startable(fleet: Fleet, max_workers: int | None, room: Room, limits: Limits) -> int:
     """How many more workers the room is worth, beside all that exist."""
-    most = MOST_WORKERS if seen.max_workers is None else seen.max_workers
+    most = MOST_WORKERS if max_workers is None else max_workers
     count = 0
-    while len(seen.fleet.workers) + count < most:
-        needed = needs_to_start(seen.fleet, count + 1, limits)
+    while len(fleet.workers) + count < most:
+        needed = needs_to_start(fleet, count + 1, limits)
         if needed.cpus > room.cpus or needed.memory > room.memory:
             break
         count += 1

@@ -87,6 +87,9 @@ class Slice:
         self.tree = layout.v2
         self.directory = layout.v2 / self.path
         self.v1 = "cpu" in layout.v1
+        self._weight, self._least, self._normal = (
+            ("cpu.shares", "2", "1024") if self.v1 else ("cpu.weight", "1", "100")
+        )
         self.cpu = layout.v1.get("cpu", layout.v2) / self.path
         self.memory_stat = layout.v1.get("memory", layout.v2) / self.path / "memory.stat"
         self._roots = {layout.v2, *layout.v1.values()}
@@ -104,8 +107,8 @@ class Slice:
             self._make()
         except OSError as error:
             log.debug("making %s: %s", self.directory, error)
-        self.drop(everything=True)
         self.tier, self.tier_reason = self._yield()
+        self.drop(everything=True)
 
     def _make(self) -> None:
         if self.systemd:
@@ -124,7 +127,7 @@ class Slice:
             if (self.cpu / "cpu.idle").exists():
                 _write(self.cpu / "cpu.idle", "1")
                 return "kernel", "the slice is idle class: the kernel gives every CPU to the owner at once"
-            _write(self.cpu / ("cpu.shares" if self.v1 else "cpu.weight"), "2" if self.v1 else "1")
+            _write(self.cpu / self._weight, self._least)
             return (
                 "weight",
                 "this kernel has no idle class for cgroups (Linux 5.15 has): the slice has the least weight",
@@ -139,16 +142,12 @@ class Slice:
         """Put the slice back into its tier when something has changed it; says what was found."""
         if self.lifted or self.tier == "none":
             return None
-        knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else self._least_weight
+        knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
         found = _read(self.cpu / knob)
         if found == wanted:
             return None
         self.set_up()
         return f"the slice had {knob} {found or 'missing'} instead of {wanted}: put back to tier {self.tier}"
-
-    @property
-    def _least_weight(self) -> tuple[str, str]:
-        return ("cpu.shares", "2") if self.v1 else ("cpu.weight", "1")
 
     def remove(self) -> None:
         """Take the slice away once it is empty; a directory that is in use stays."""
@@ -180,11 +179,11 @@ class Slice:
             _write(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
         if self.tier == "kernel":
             _write(self.cpu / "cpu.idle", "0")
-        _write(self.cpu / ("cpu.shares" if self.v1 else "cpu.weight"), "1024" if self.v1 else "100")
+        _write(self.cpu / self._weight, self._normal)
 
     def _lift_one(self, group: str, count: int) -> None:
         own = self.cpu.parent / group
-        _write(own / ("cpu.shares" if self.v1 else "cpu.weight"), "1024" if self.v1 else "100")
+        _write(own / self._weight, self._normal)
         if self.v1:
             # v1 refuses a parent quota below its children's (kernel/sched/core.c, tg_cfs_schedulable_down),
             # so each leaver gets its part of the bound by itself.
@@ -201,10 +200,8 @@ class Slice:
         """End the lift. ``everything``: also thaw what this process has not frozen itself."""
         if not self.lifted and not everything:
             return
-        if self.lifted and self.tier != "none":
-            with contextlib.suppress(OSError):
-                self._yield()
-        if not self.v1:
+        yields = self._yield()[0] != "none"
+        if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
                 _write(self.directory / "cpu.max", f"max {PERIOD}")
         for quota, before in self._quotas.items():

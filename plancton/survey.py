@@ -8,15 +8,14 @@ import msgspec
 from plancton.config import Config, Host, limits, never_starts, worker_limit
 from plancton.docker import Docker, DockerRefused
 from plancton.engine import find_engine
-from plancton.model import Fleet, Limits, Observation
+from plancton.model import Fleet
 from plancton.observe import observe
-from plancton.policy import needs_to_start, room_now
+from plancton.policy import room_now, startable
 from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
 from plancton.units import human_bytes
 
 SECONDS = 1.0
-MOST = 4096
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -43,7 +42,9 @@ def survey(config: Config) -> Survey:
     host = Host(
         int(seen.capacity), seen.memory_total, seen.swap_total, disk.f_blocks * disk.f_frsize if disk else 0
     )
-    fit = how_many(seen, limits(config, host), worker_limit(config)(host))
+    made = limits(config, host)
+    room = room_now(seen, made)
+    fit = startable(Fleet(), worker_limit(config)(host), room, made) if room else 0
     owner = 0.0 if seen.owner is None else seen.owner
     sentence = (
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
@@ -58,18 +59,6 @@ def _has_image(docker: Docker, name: str) -> bool:
     except DockerRefused:
         return False
     return True
-
-
-def how_many(seen: Observation, made: Limits, most: int | None) -> int:
-    """Workers that could be started on this host as it is now, were there none yet."""
-    room = room_now(seen, made)
-    count = 0
-    while room and count < MOST and (most is None or count < most):
-        needed = needs_to_start(Fleet(), count + 1, made)
-        if needed.cpus > room.cpus or needed.memory > room.memory:
-            break
-        count += 1
-    return count
 
 
 def _warnings(config: Config, host: Host, image_missing: bool) -> list[str]:

@@ -1,6 +1,7 @@
 """The promise, on a real dockerd and in the kernel's own files: idle CPU is used, the owner gets it back."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -189,6 +190,17 @@ def test_the_way_out(plancton: Plancton, owner: Load, engine: Engine) -> None:
             assert plancton.quota(group) == quotas[container]
 
 
+def handles_term(group: Path) -> bool:
+    """Whether a shell in this cgroup catches or ignores SIGTERM by now (proc(5), SigCgt and SigIgn)."""
+    for pid in (group / "cgroup.procs").read_text().split():
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        handled = int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)
+        if fields["Name"].strip() in ("sh", "busybox") and handled & 1 << signal.SIGTERM - 1:
+            return True
+    return False
+
+
 @contextmanager
 def two_workers(plancton: Plancton, engine: Engine, command: str) -> Iterator[tuple[str, str]]:
     """Two containers in a slice of their own, without a supervisor."""
@@ -205,7 +217,7 @@ def test_leaving_needs_the_lift(plancton: Plancton, owner: Load, engine: Engine,
     with two_workers(plancton, engine, leaver()) as (older, younger):
         assert plancton.yields
         groups = plancton.group(older), plancton.group(younger)
-        time.sleep(1)  # its trap is set by then
+        wait_for("its trap is set", lambda: handles_term(plancton.slice.tree / groups[1]), 10)
         owner.start()
         time.sleep(2)  # the owner's processes have the CPUs to themselves by then
         start = time.monotonic()
@@ -232,7 +244,8 @@ def test_who_does_not_leave_is_killed(plancton: Plancton, engine: Engine) -> Non
     plancton.configure(worker={"command": STUBBORN, "leave_timeout": "3s"}, pool={"max_workers": 1})
     plancton.start()
     (container,) = plancton.full(1)
-    time.sleep(0.5)  # its trap is set by then
+    group = plancton.slice.tree / plancton.group(container)
+    wait_for("its trap is set", lambda: handles_term(group), 10)
     since = time.time()
     plancton.configure(pool={"max_workers": 0})
     plancton.empty(25)

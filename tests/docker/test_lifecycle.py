@@ -353,7 +353,8 @@ def test_record_and_replay(plancton: Plancton) -> None:
     plancton.start("--record", str(recording))
     plancton.full(2)
     plancton.configure(pool={"max_workers": 1})
-    time.sleep(3)
+    recorded = len(recording.read_bytes().splitlines())
+    wait_for("it goes on", lambda: len(recording.read_bytes().splitlines()) >= recorded + 3, 10)
     first = [json.loads(line) for line in recording.read_text().splitlines()]
     assert set(first[0]) == {"version", "limits"}
     times = [tick["observation"]["time"] for tick in first[1:]]

@@ -261,6 +261,22 @@ def test_lift(v2: Slice) -> None:
     }
 
 
+def test_the_bound_stays_until_it_yields_again(v2: Slice) -> None:
+    """When the slice can't be made idle again, what it may take from the owner stays bounded."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b"])
+    knob = v2.directory / "cpu.idle"
+    knob.unlink()
+    knob.mkdir()
+    v2.drop()
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    assert read(v2.directory / "b/cgroup.freeze") == "0", "the others are thawed all the same"
+    knob.rmdir()
+    knob.write_text("0")
+    v2.repair()
+    assert (read(knob), read(v2.directory / "cpu.max")) == ("1", "max 100000")
+
+
 def test_lift_on_hybrid(hybrid: Slice) -> None:
     """With v1 knobs the bound is split among the leavers' own quotas, and each gets its own back."""
     hybrid.set_up()

@@ -12,9 +12,10 @@ from unit.trees import tree
 from plancton import survey as module
 from plancton.config import Config, parse
 from plancton.docker import DockerUnreachable
-from plancton.model import Limits, Observation
+from plancton.model import Fleet, Limits, Observation
+from plancton.policy import room_now, startable
 from plancton.slice import Layout
-from plancton.survey import how_many, survey
+from plancton.survey import survey
 
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
 
@@ -54,7 +55,8 @@ def seen(
 )  # fmt: skip
 def test_how_many(observation: Observation, limits: Limits, most: int | None, workers: int) -> None:
     """As many as CPUs, memory and max_workers allow, none when the owner's load is unknown."""
-    assert how_many(observation, limits, most) == workers
+    room = room_now(observation, limits)
+    assert (startable(Fleet(), most, room, limits) if room else 0) == workers
 
 
 @pytest.fixture
