@@ -9,7 +9,8 @@ import string
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import CLOCK_BOOTTIME, clock_gettime, time
+from typing import NamedTuple
 
 from plancton import containers
 from plancton.config import Config, digest
@@ -23,11 +24,15 @@ from plancton.docker import (
     NotFound,
     Summary,
 )
+from plancton.errors import PlanctonError
+from plancton.htcondor import REPORT, VOLUME
 from plancton.lane import Lane
 from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start, Worker
 from plancton.roster import Entry, Roster
 from plancton.sampler import read_process
 from plancton.slice import Slice, group_of
+from plancton.token_file import TokenError, pack, read_token
+from plancton.work import WorkBook
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,14 @@ LIFT_SECONDS = 5.0
 """A lift costs the owner 20 % of a CPU, so it lasts this long at the most."""
 KILL_TIMEOUT = 5.0
 """A kill that has not worked after this time is made again."""
+LARGEST_REPORT = 256 * 1024
+"""Bytes of a worker's report: a line for each of 20,000 jobs."""
+WORDS, LONGEST_WORDS = "plancton: ", 200
+"""So begins a line that a worker means for the host's owner."""
+LAST_LINES = 20
+"""Of what a worker wrote before it ended, so much is looked at for what it says of itself."""
+NO_WORK = 75
+"""Exit code of a worker that found no work."""
 HUNG = 3.0
 """A Docker call that takes longer may take for ever: who must die now dies without Docker."""
 
@@ -43,13 +56,22 @@ class Actuator:
     """Acts for one instance on one slice. ``say`` takes one sentence for the log and the status."""
 
     def __init__(
-        self, roster: Roster, lane: Lane, slice: Slice, instance: str, say: Callable[[str], None], proc: Path
+        self,
+        roster: Roster,
+        lane: Lane,
+        slice: Slice,
+        instance: str,
+        say: Callable[[str], None],
+        proc: Path,
+        book: WorkBook,
     ) -> None:
-        self.roster, self.slice = roster, slice
+        self.roster, self.slice, self.book = roster, slice, book
         self._lane, self._instance, self._say, self._proc = lane, instance, say, proc
         self._network = slice.unit.removesuffix(".slice")
         self._lifted_until: float | None = None
         self._lifted: set[str] = set()
+        self._unread: dict[str, None] = {}
+        self._fetching = False
         self.dry_run = False
         self.on_trouble: Callable[[DockerError], None] = lambda error: None
         self.on_image_lost: Callable[[], None] = lambda: None
@@ -80,7 +102,7 @@ class Actuator:
         name = containers.PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
         made_of = digest(config)
         body = containers.create_body(
-            config.worker, image, made_of, self._instance, self.slice.parent, self._network
+            name, config, image, made_of, self._instance, self.slice.parent, self._network
         )
         shares = body["HostConfig"]["CpuShares"]
         worker = Worker(
@@ -90,20 +112,29 @@ class Actuator:
             shares=shares,
             image=image,
             digest=made_of,
+            jobs=() if config.htcondor else None,
         )
         self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME))
         self._say(f"starting {name}")
-        self._lane.submit(
-            partial(start_worker, name=name, body=body, network=self._network, instance=self._instance),
-            partial(self._started, name),
+        try:
+            files = _files(config)
+        except TokenError as error:
+            self._not_started(name, error)
+            return
+        start = partial(
+            start_worker, name=name, body=body, files=files, network=self._network, instance=self._instance
         )
+        self._lane.submit(start, partial(self._started, name))
+
+    def _not_started(self, name: str, error: PlanctonError | None) -> None:
+        self._say(f"{name} can't be started: {error}")
+        self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
 
     def _started(self, name: str, container: Container | None, error: DockerError | None) -> None:
         if container is None:
             if isinstance(error, NotFound) and "no such image" in str(error).lower():
                 self.on_image_lost()
-            self._say(f"{name} can't be started: {error}")
-            self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
+            self._not_started(name, error)
             self._trouble(error)
             return
         entry = self.arrived(container)
@@ -122,7 +153,7 @@ class Actuator:
             process.ppid if process else 0,
         )
         if not container.state.running:
-            self.ended(container.name, _how(container), started or 0.0)
+            self.ended(container.name, container.state.exit_code, _how(container), started or 0.0)
         return entry
 
     def _tell(self, name: str, phase: Phase, signal: str, now: float, timeout: float, reason: str) -> None:
@@ -228,21 +259,84 @@ class Actuator:
         if event.name not in self.roster:
             return
         if event.action == "die":
-            self.ended(event.name, f"exit code {event.attributes.get('exitCode', 'unknown')}", boottime)
+            code = event.attributes.get("exitCode", "unknown")
+            self.ended(event.name, int(code) if code.isdecimal() else None, f"exit code {code}", boottime)
         elif event.action == "destroy":
-            self.ended(event.name, "removed by somebody", boottime)
-            self.roster.gone(event.name)
+            self.vanished(event.name, "removed by somebody", boottime)
 
-    def ended(self, name: str, reason: str, boottime: float) -> None:
-        """A worker's container has ended: end its lift, say so, remove it."""
-        sentence = self.roster.ended(name, reason, boottime)
-        if sentence is None:
+    def ended(self, name: str, code: int | None, reason: str, boottime: float) -> None:
+        """A worker's container has ended: end its lift, hear its last words, say so, remove it."""
+        if not self.roster.ended(name, boottime):
             return
         self._lifted.discard(name)
         if self._lifted_until is not None and not self._lifted:
             self.drop_lift()
-        self._say(sentence)
+        worker = self.roster[name].worker
+        if worker.told is not None and worker.jobs is None:
+            self._examined(name, code, reason, boottime, None, None)
+            return
+        self.roster.change(name, busy=True)
+        call = partial(examine, container=worker.id or name, reports=worker.jobs is not None)
+        self._lane.submit(call, partial(self._examined, name, code, reason, boottime))
+
+    def _examined(
+        self,
+        name: str,
+        code: int | None,
+        reason: str,
+        boottime: float,
+        found: "Remains | None",
+        error: DockerError | None,
+    ) -> None:
+        entry = self.roster.get(name)
+        if entry is None:
+            return
+        self.roster.change(name, busy=False)
+        if found and found.words:
+            reason = f"{reason}: {found.words}"
+        told = self.book.reported(name, found.report) if found and found.report is not None else 0
+        self._lose(entry, told)
+        self._say(self.roster.explain(name, reason, idle=code == NO_WORK))
+        if error is not None:
+            self._told(None, error)
         self._remove(name)
+
+    def _lose(self, entry: Entry, told: int = 0) -> None:
+        """Nothing more will be heard of this worker's jobs: what ran is lost, but for those ``told`` of."""
+        jobs = entry.worker.jobs or ()
+        if len(jobs) > told:
+            self.book.lost(len(jobs) - told, entry.job_cpu * (1 - told / len(jobs)))
+
+    def vanished(self, name: str, reason: str, boottime: float) -> None:
+        """A worker's container is there no more, and nobody can say how it ended."""
+        entry = self.roster.get(name)
+        if entry is not None and entry.worker.phase is Phase.ENDED and entry.worker.busy:
+            return  # it is being examined or removed: what comes of that says the rest
+        if entry is not None and self.roster.ended(name, boottime):
+            self._lose(entry)
+            self._say(self.roster.explain(name, reason))
+        self._gone(name)
+
+    def fetch_report(self, name: str) -> None:
+        """Count what a running worker says of its jobs, soon: a report costs dockerd 55 ms of CPU."""
+        self._unread[name] = None
+
+    def fetch_next(self) -> None:
+        """Read the report that has waited longest, unless one is being read."""
+        while self._unread and not self._fetching:
+            name = next(iter(self._unread))
+            del self._unread[name]
+            entry = self.roster.get(name)
+            if entry is not None and entry.worker.id and entry.worker.phase is not Phase.ENDED:
+                self._fetching = True
+                call = partial(read_report, container=entry.worker.id)
+                self._lane.submit(call, partial(self._fetched, name))
+
+    def _fetched(self, name: str, report: bytes | None, error: DockerError | None) -> None:
+        self._fetching = False
+        if report is not None and name in self.roster:
+            self.book.reported(name, report)
+        self._told(None, error)
 
     def _remove(self, name: str, force: bool = False) -> None:
         entry = self.roster.get(name)
@@ -254,10 +348,15 @@ class Actuator:
 
     def _removed(self, name: str, _: None, error: DockerError | None) -> None:
         if error is None or isinstance(error, NotFound):
-            self.roster.gone(name)
+            self._gone(name)
             return
         self.roster.change(name, busy=False)
         self._told(None, error)
+
+    def _gone(self, name: str) -> None:
+        """Its container is there no more, and so its report can't be counted again."""
+        self.book.forget(name)
+        self.roster.gone(name)
 
     def sweep(self) -> None:
         """Remove again what has ended and is still there."""
@@ -274,12 +373,12 @@ class Actuator:
                 continue
             names.add(container.name)
             self._reconcile_one(container, boottime)
+        self.book.keep(names)
         for entry in self.roster:
             if (
                 entry.worker.id and entry.worker.name not in names
             ):  # without an id its start is still under way
-                self.ended(entry.worker.name, "gone while Docker was out of sight", boottime)
-                self.roster.gone(entry.worker.name)
+                self.vanished(entry.worker.name, "gone while Docker was out of sight", boottime)
 
     def _reconcile_one(self, container: Container, boottime: float) -> None:
         entry = self.roster.get(container.name)
@@ -296,12 +395,14 @@ class Actuator:
         if entry is None:
             # Another supervisor's: its end is no news about the image.
             self.roster.tell(container.name, Phase.LEAVING, boottime, 0.0)
-        self.ended(container.name, _how(container), boottime)
+        self.ended(container.name, container.state.exit_code, _how(container), boottime)
 
     def force_all(self, now: float) -> None:
         """All workers gone now: their processes at once, their containers as soon as Docker answers."""
         for entry in self.roster:
             self.slice.kill(entry.group, entry.worker.id)
+            self._lose(entry)
+            self.roster.change(entry.worker.name, jobs=None)
             self.roster.tell(entry.worker.name, Phase.KILLED, now, KILL_TIMEOUT)
             self.roster.change(entry.worker.name, busy=False)
             self._remove(entry.worker.name, force=True)
@@ -317,15 +418,50 @@ class Actuator:
             self.on_trouble(error)
 
 
+def _files(config: Config) -> bytes | None:
+    """A tar of what a worker finds in its volume; the token goes this way and no other."""
+    if config.htcondor is None:
+        return None
+    return pack(read_token(config.htcondor.token_file, time()), config.worker.user)
+
+
 # ---------------------------------------------------------------- calls for the lane
 
 
+class Remains(NamedTuple):
+    """What an ended worker leaves: what it said of its end, and the report on its jobs, if it makes any."""
+
+    words: str
+    report: bytes | None
+
+
+def examine(docker: Docker, container: str, reports: bool) -> Remains:
+    """Look at a container that has ended."""
+    lines = docker.logs(container, LAST_LINES).splitlines()
+    for line in lines:
+        log.debug("%s wrote: %s", container[:12], line)
+    words = [line.removeprefix(WORDS) for line in lines if line.startswith(WORDS)]
+    return Remains(
+        words[-1][:LONGEST_WORDS] if words else "", read_report(docker, container) if reports else None
+    )
+
+
+def read_report(docker: Docker, container: str) -> bytes:
+    """A worker's report on its jobs; empty as long as none has ended."""
+    try:
+        return docker.read_file(container, REPORT, LARGEST_REPORT)
+    except NotFound:
+        return b""
+
+
 def start_worker(
-    docker: Docker, name: str, body: dict[str, object], network: str, instance: str
+    docker: Docker, name: str, body: dict[str, object], files: bytes | None, network: str, instance: str
 ) -> Container:
     """Create and start one container; what was created is removed when it can't be started."""
     container = docker.create(name, body)
     try:
+        if files is not None:
+            docker.put_archive(container, VOLUME, files)
         try:
             docker.start(container)
         except NotFound as error:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plancton import __version__
 from plancton.image import short
-from plancton.model import Decision, Event, Observation, Status, WorkerStatus
+from plancton.model import Decision, Event, Observation, Status, Work, WorkerStatus
 from plancton.publish import Reading, with_rates, worker_statuses
 from plancton.roster import Roster
 from plancton.rundir import RunDir
@@ -23,12 +23,14 @@ EVENTS = 20
 
 
 class Facts(NamedTuple):
-    """What the loop knows beside the observation: the slice, the image's name and id, how Docker is."""
+    """What the loop knows beside the observation: the slice, the image's name and id, how Docker is, what
+    work was done."""
 
     slice: Slice | None
     image: tuple[str, str]
     docker: str
     problems: tuple[str, ...]
+    work: Work
 
 
 class Bulletin:
@@ -98,6 +100,7 @@ class Bulletin:
             problems=facts.problems,
             workers=self._worker_statuses(seen, decision, readings),
             events=tuple(self._events),
+            work=facts.work,
         )
         return with_rates(status, seen, decision)
 

@@ -14,15 +14,18 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import simpleeval
 import yaml
 from msgspec import Meta
 
+from plancton import htcondor
 from plancton.errors import PlanctonError
+from plancton.htcondor import HTCondor
 from plancton.model import Limits
+from plancton.section import Section, default, require
 from plancton.units import Duration, Portion, Size, human_bytes, shown
 
 SIGNALS = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2")
@@ -35,21 +38,9 @@ LARGEST = 256 * 1024
 TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will do."""
 
-T = TypeVar("T")
-
 
 class ConfigError(PlanctonError):
     """A configuration that can't be used, in one line."""
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
-
-
-def _default(value: T) -> T:
-    """A default of a type that only we know: msgspec's schema writer can't show it, so `schema` adds it."""
-    return msgspec.field(default_factory=lambda: value)
 
 
 def _is_mount(text: str) -> bool:
@@ -61,117 +52,118 @@ def _is_mount(text: str) -> bool:
     )
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class Worker(_Section, frozen=True):
+class Worker(Section, frozen=True):
     """What one worker is: the container that is donated."""
 
     command: list[str] | str | None = None
     cpus: Annotated[float, Meta(gt=0, le=4096)] = 1.0
-    memory: Size = _default(Size(2_000_000_000))
-    swap: Size = _default(Size(0))
+    memory: Size = default(Size(2_000_000_000))
+    swap: Size = default(Size(0))
     user: str = "65534:65534"
-    environment: dict[str, str | int | float] = {}
-    mounts: list[str] = []
-    devices: list[str] = []
-    capabilities: list[str] = []
-    security_options: list[str] = []
+    environment: dict[str, str | int | float] = default({})
+    mounts: list[str] = default([])
+    devices: list[str] = default([])
+    capabilities: list[str] = default([])
+    security_options: list[str] = default([])
     privileged: bool = False
-    lifetime: Duration = _default(Duration(43_200))
+    read_only_root: bool = False
+    tmpfs: list[str] = default([])
+    volumes: list[str] = default([])
+    lifetime: Duration = default(Duration(43_200))
     leave_signal: str = "SIGTERM"
-    leave_timeout: Duration = _default(Duration(20))
+    leave_timeout: Duration = default(Duration(20))
     finish_signal: str = "SIGTERM"
-    finish_timeout: Duration = _default(Duration(3_600))
+    finish_timeout: Duration = default(Duration(3_600))
 
     def __post_init__(self) -> None:
-        _require(self.memory >= LEAST_MEMORY, "memory: a container needs at least 6MiB")
-        _require(self.lifetime >= 1, "lifetime: must be at least 1s")
+        require(self.memory >= LEAST_MEMORY, "memory: a container needs at least 6MiB")
+        require(self.lifetime >= 1, "lifetime: must be at least 1s")
         for key in ("leave_signal", "finish_signal"):
             name = getattr(self, key)
-            _require(name in SIGNALS, f"{key}: {shown(name)} is not one of {', '.join(SIGNALS)}")
+            require(name in SIGNALS, f"{key}: {shown(name)} is not one of {', '.join(SIGNALS)}")
         for mount in self.mounts:
-            _require(_is_mount(mount), f"mounts: {shown(mount)} is not /host/path:/container/path[:ro|:rw]")
+            require(_is_mount(mount), f"mounts: {shown(mount)} is not /host/path:/container/path[:ro|:rw]")
+        for key in ("tmpfs", "volumes"):
+            for path in getattr(self, key):
+                require(path.startswith("/") and path != "/", f"{key}: {shown(path)} is not /container/path")
         for device in self.devices:
-            _require(
+            require(
                 device.startswith("/dev/"), f"devices: {shown(device)} is not /dev/NAME[:/dev/NAME[:rwm]]"
             )
         for name in self.environment:
-            _require(name != "" and "=" not in name, f"environment: {shown(name)} is not a variable's name")
+            require(name != "" and "=" not in name, f"environment: {shown(name)} is not a variable's name")
 
 
-class Pool(_Section, frozen=True):
+class Pool(Section, frozen=True):
     """How many workers."""
 
     max_workers: int | float | str | None = None
     spawn_per_tick: Annotated[int, Meta(ge=1, le=64)] = 4
 
 
-class Owner(_Section, frozen=True):
+class Owner(Section, frozen=True):
     """What is always left to the host's owner."""
 
     reserve_cpus: Annotated[float, Meta(ge=0, le=4096)] = 0.0
-    reserve_memory: Portion = _default(Portion.parse("10%"))
-    reserve_disk: Portion = _default(Portion.parse("5%"))
+    reserve_memory: Portion = default(Portion.parse("10%"))
+    reserve_disk: Portion = default(Portion.parse("5%"))
 
 
-class Yield(_Section, frozen=True):
+class Yield(Section, frozen=True):
     """How quickly workers give way and come back."""
 
-    grace_kill: Duration = _default(Duration(120))
-    grace_spawn: Duration = _default(Duration(60))
+    grace_kill: Duration = default(Duration(120))
+    grace_spawn: Duration = default(Duration(60))
     worthwhile: Annotated[float, Meta(gt=0, le=1)] = 0.5
 
     def __post_init__(self) -> None:
         for key in ("grace_kill", "grace_spawn"):
-            _require(1 <= getattr(self, key) <= 86_400, f"{key}: must be between 1s and 24h")
+            require(1 <= getattr(self, key) <= 86_400, f"{key}: must be between 1s and 24h")
 
 
-class Image(_Section, frozen=True):
+class Image(Section, frozen=True):
     """The image that workers are made of."""
 
     name: str | None = None
-    refresh: Duration = _default(Duration(43_200))
+    refresh: Duration = default(Duration(43_200))
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.name is None or re.fullmatch(r"[\w][\w./:@-]*", self.name) is not None,
             f"name: {shown(self.name)} is not an image name such as registry.example.org/worker:1.0",
         )
-        _require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
+        require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
 
 
-class DockerSection(_Section, frozen=True):
+class DockerSection(Section, frozen=True):
     """Where the Engine is, and the cgroup that all workers live in."""
 
     socket: str = "/var/run/docker.sock"
     slice: str = "plancton"
 
     def __post_init__(self) -> None:
-        _require(
-            self.socket.startswith("/"), f"socket: {shown(self.socket)} is not the path of a unix socket"
-        )
-        _require(
+        require(self.socket.startswith("/"), f"socket: {shown(self.socket)} is not the path of a unix socket")
+        require(
             re.fullmatch(r"[a-z0-9_]{1,32}", self.slice) is not None,
             f"slice: {shown(self.slice)} is not a plain name (a to z, 0 to 9 and _)",
         )
-        _require(
+        require(
             self.slice not in OTHERS_SLICES,
             f"slice: {self.slice!r} is a cgroup of the system's, whose priority must not be lowered:"
             " choose another",
         )
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """The whole file."""
 
-    worker: Worker = _default(Worker())
-    pool: Pool = _default(Pool())
-    owner: Owner = _default(Owner())
+    worker: Worker = default(Worker())
+    pool: Pool = default(Pool())
+    owner: Owner = default(Owner())
     yielding: Yield = msgspec.field(name="yield", default_factory=Yield)
-    image: Image = _default(Image())
-    docker: DockerSection = _default(DockerSection())
+    image: Image = default(Image())
+    docker: DockerSection = default(DockerSection())
+    htcondor: HTCondor | None = None
 
 
 # ---------------------------------------------------------------- reading
@@ -223,10 +215,24 @@ def parse(text: str, name: str) -> Config:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {_explain(str(error), data)}") from None
     try:
+        config = _for_htcondor(config, set(data.get("worker", {})) if data else set())
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    try:
         worker_limit(config)
     except ValueError as error:
         raise ConfigError(f"{name}: pool.max_workers: {error}") from None
     return config
+
+
+def _for_htcondor(config: Config, set_by_hand: set[str]) -> Config:
+    """With an `htcondor` section the workers and their image are made of it."""
+    if config.htcondor is None:
+        return config
+    by_hand = {key: getattr(config.worker, key) for key in set_by_hand}
+    settings = htcondor.worker_settings(config.htcondor, by_hand, os.uname().nodename)
+    image = config.image if config.image.name else msgspec.structs.replace(config.image, name=htcondor.IMAGE)
+    return msgspec.structs.replace(config, worker=Worker(**settings), image=image)
 
 
 class _Loader(yaml.SafeLoader):
@@ -304,11 +310,13 @@ def _explain(message: str, data: object) -> str:
 
 
 def _known_keys(path: str) -> list[str]:
-    kind: Any = Config
-    for part in filter(None, path.split(".")):
-        fields = {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
-        kind = fields.get(part, Config)
+    kind = _section_type(path) if path else Config
     return [f.encode_name for f in msgspec.structs.fields(kind)]
+
+
+def _section_type(section: str) -> type[Section]:
+    kinds = {f.encode_name: f.type for f in msgspec.structs.fields(Config)}
+    return HTCondor if section == "htcondor" else cast(type[Section], kinds[section])
 
 
 def _type_name(data: object, path: str) -> str:
@@ -485,12 +493,15 @@ def _plain(value: object) -> object:
 def schema() -> bytes:
     """JSON Schema of the file, for editors."""
     (_, parts) = msgspec.json.schema_components([Config], schema_hook=_schema, ref_template="#/$defs/{name}")
-    defaults, comments = _plain(msgspec.to_builtins(Config(), enc_hook=str)), _comments(example())
-    for section, reference in parts["Config"]["properties"].items():
-        name = reference.pop("$ref").removeprefix("#/$defs/")
-        parts["Config"]["properties"][section] = {"$ref": f"#/$defs/{name}"}
-        for key, default in cast(dict[str, dict[str, object]], defaults)[section].items():
-            parts[name]["properties"][key] |= {"default": default, "description": comments[section, key]}
+    pool = HTCondor(central_manager="required", token_file="/required")
+    defaults = _plain(msgspec.to_builtins(Config(htcondor=pool), enc_hook=str))
+    comments, properties = _comments(example()), parts["Config"]["properties"]
+    for section in properties:
+        name = _section_type(section).__name__
+        properties[section] = {"$ref": f"#/$defs/{name}"}
+        for key, value in cast(dict[str, dict[str, object]], defaults)[section].items():
+            optional = {} if key in parts[name].get("required", ()) else {"default": value}
+            parts[name]["properties"][key] |= {"description": comments[section, key], **optional}
     for key in ("leave_signal", "finish_signal"):
         parts["Worker"]["properties"][key]["enum"] = SIGNALS
     whole = {

@@ -5,13 +5,15 @@ https://docs.docker.com/reference/api/engine/ ("Create a container") describes t
 
 from typing import Any
 
-from plancton.config import Worker as WorkerConfig
+from plancton.config import Config
 from plancton.docker import Container
 from plancton.model import full_shares
 
-INSTANCE, CPUS, MEMORY, IMAGE, DIGEST = (
-    f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration")
+INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
+    f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool")
 )
+HTCONDOR = "htcondor"
+"""POOL of workers that report their jobs as HTCondor's do."""
 PREFIX = "plancton-worker-"
 PERIOD = 100_000
 PIDS_LIMIT = 4096
@@ -20,12 +22,14 @@ LEAST_BLKIO_WEIGHT = 10
 
 
 def create_body(
-    worker: WorkerConfig, image: str, digest: str, instance: str, parent: str, network: str
+    name: str, config: Config, image: str, digest: str, instance: str, parent: str, network: str
 ) -> dict[str, Any]:
     """A worker's container, with the least privileges that the configuration allows."""
+    worker = config.worker
     security = ["no-new-privileges", *worker.security_options]
     body: dict[str, Any] = {
         "Image": image,
+        "Hostname": name,  # what its pool knows it by
         "User": worker.user,
         "Env": [f"{key}={value}" for key, value in worker.environment.items()],
         "Labels": {
@@ -34,7 +38,9 @@ def create_body(
             MEMORY: str(int(worker.memory)),
             IMAGE: image,
             DIGEST: digest,
+            **({POOL: HTCONDOR} if config.htcondor else {}),
         },
+        "Volumes": {path: {} for path in worker.volumes},
         "HostConfig": {
             "CgroupParent": parent,
             "CpuShares": full_shares(worker.cpus),
@@ -50,6 +56,8 @@ def create_body(
             "CapAdd": worker.capabilities,
             "SecurityOpt": security,
             "Privileged": worker.privileged,
+            "ReadonlyRootfs": worker.read_only_root,
+            "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
             "Binds": [_read_only(mount) for mount in worker.mounts],
             "Devices": [_device(device) for device in worker.devices],
             "LogConfig": {
@@ -68,6 +76,11 @@ def create_body(
 
 def _read_only(mount: str) -> str:
     return mount if mount.count(":") == 2 else f"{mount}:ro"
+
+
+def _tmpfs(text: str) -> tuple[str, str]:
+    path, _, options = text.partition(":")
+    return path, options
 
 
 def _device(text: str) -> dict[str, str]:

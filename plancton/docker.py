@@ -19,9 +19,11 @@ No version of the API is fixed: each new connection first asks what the Engine s
 so that dockerd may be upgraded while Plancton runs.
 """
 
+import io
 import re
 import socket as sockets
 import struct
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +56,7 @@ EVENT_TIMEOUT = 300.0
 """Seconds without any event after which a stream is taken for dead: the peer may have vanished silently."""
 
 _MAX_LINE = 1 << 20  # bytes; the Engine's documents have a few kB: more is no Engine
+_TAR_HEADERS = 4 * 1024  # bytes before a file's content
 _MAX_LOG = 64 * 1024  # bytes read of a log's end, for a message that shows a few lines
 _NOT_DOCKER = "set docker.socket to the socket of a Docker Engine"
 
@@ -347,6 +350,24 @@ class Docker:
                 data += piece
         text = _demultiplex(data).decode(errors="replace").splitlines()[-lines:]
         return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in text)
+
+    def put_archive(self, container: str, path: str, tar: bytes) -> None:
+        """Unpack a tar below ``path`` of a container, running or not: PUT /containers/{id}/archive."""
+        what = f"put files into container {container}"
+        url = f"/containers/{_quote(container)}/archive"
+        with self._wire.stream(what, "PUT", url, query={"path": path}, data=tar) as response:
+            response.content  # noqa: B018 (only then is the connection kept)
+
+    def read_file(self, container: str, path: str, most: int) -> bytes:
+        """Return the first ``most`` bytes of a container's file, or none if it is something else (a link, a
+        directory): GET /containers/{id}/archive."""
+        what = f"read {path} of container {container}"
+        url = f"/containers/{_quote(container)}/archive"
+        data, enough = b"", most + _TAR_HEADERS
+        with self._wire.stream(what, "GET", url, query={"path": path}) as response:
+            while len(data) < enough and (piece := response.raw.read1(enough, decode_content=False)):
+                data += piece
+        return _first_file(data)[:most]
 
     # Images
 
@@ -838,6 +859,18 @@ def _event(raw: _RawEvent) -> Event:
         attributes=attributes,
         type=raw.type,
     )
+
+
+def _first_file(tar: bytes) -> bytes:
+    """The content of the file that a tar begins with, as far as it is there."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as files:
+            entry = files.next()
+    except tarfile.TarError:
+        return b""
+    if entry is None or not entry.isfile():
+        return b""
+    return tar[entry.offset_data : entry.offset_data + entry.size]
 
 
 def _demultiplex(data: bytes) -> bytes:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 from plancton.docker import Docker, DockerError, Image, NotFound, Progress
+from plancton.htcondor import IMAGE as WORKER_IMAGE
 from plancton.lane import Done, Inbox, Lane
 
 log = logging.getLogger(__name__)
 
 NO_IMAGE = "no image is configured: set image.name"
+LOCAL = "localhost/"
+"""An image with such a name is made on this host and never pulled."""
 
 PROGRESS_INTERVAL = 5.0
 
@@ -84,7 +87,7 @@ class ImageKeeper:
         if self.name is None or self._busy or now < self._due:
             return
         self._busy = True
-        if self.id:
+        if self.id and not self.name.startswith(LOCAL):
             self._pull(self.name, now)
         else:
             name = self.name
@@ -95,9 +98,13 @@ class ImageKeeper:
         if name != self.name:
             return
         if image is not None:
+            if image.id != self.id:
+                log.info("image %s is here (%s)", name, short(image.id))
             self.id, self.problem = image.id, ""
             self._due = now + min(self._refresh, self.FIRST_REFRESH) if self._refresh else math.inf
-            log.info("image %s is here (%s)", name, short(image.id))
+        elif isinstance(error, NotFound) and name.startswith(LOCAL):
+            self.id, self.problem = "", not_here(name)
+            self._due = now + self.RETRY
         elif isinstance(error, NotFound):
             self._busy = True
             self._pull(name, now)
@@ -134,6 +141,12 @@ class ImageKeeper:
         self._failures += 1
         retry = min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures - 1, 10))
         self._due = now + (max(retry, self._refresh) if self.id else retry)
+
+
+def not_here(name: str) -> str:
+    """What is missing, and how it comes here."""
+    made = " (scripts/worker-image/build --load makes it)" if name == WORKER_IMAGE else ""
+    return f"image {name} is not on this host{made}"
 
 
 def short(image: str) -> str:

@@ -72,7 +72,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
     CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one at
     which patience ends. ``busy`` means that an action on it is under way: no other is given until
-    that is done.
+    that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs began, oldest
+    first (None: its pool does not let us know); ``worked`` says whether it ever had one.
     """
 
     name: str
@@ -88,10 +89,17 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     image: str = ""
     digest: str = ""
     busy: bool = False
+    jobs: tuple[float, ...] | None = None
+    worked: bool = False
 
 
 ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
 IN_LINE = ACTIVE | {Phase.FINISHING}
+
+
+def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, str]:
+    since = worker.jobs[0] if worker.jobs else worker.started
+    return worker.started is None, not worker.jobs, since or 0.0, worker.name
 
 
 class Fleet(msgspec.Struct, frozen=True, dict=True):
@@ -110,8 +118,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def line(self) -> tuple[Worker, ...]:
-        """Those that use CPU and may be told to leave, oldest first."""
-        return tuple(w for w in self.workers if w.phase in IN_LINE)
+        """Those that use CPU and may be told to leave, the one with the most to lose first.
+
+        Those with a job come before those without, the oldest job first; the others by their age.
+        """
+        return tuple(sorted((w for w in self.workers if w.phase in IN_LINE), key=_least_to_lose_last))
 
     @cached_property
     def active(self) -> int:
@@ -127,6 +138,13 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def starts(self) -> tuple[float, ...]:
         """When the running ones started, oldest first."""
         return tuple(w.started for w in self.running if w.started is not None)
+
+    @cached_property
+    def proven(self) -> tuple[float, ...]:
+        """As starts, of those that got work, as far as can be known."""
+        return tuple(
+            w.started for w in self.running if w.started is not None and (w.jobs is None or w.worked)
+        )
 
     @cached_property
     def kinds(self) -> frozenset[tuple[str, str]]:
@@ -174,12 +192,14 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     """A worker that ended, or could not be started, since the tick before, without being told to.
 
-    ``age`` is how long it ran (seconds), ``reason`` says how it ended ("exit code 1").
+    ``age`` is how long it ran (seconds), ``reason`` says how it ended ("exit code 1"). ``idle``: it
+    went because there was no work for it.
     """
 
     name: str
     age: float
     reason: str
+    idle: bool = False
 
 
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -319,6 +339,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """One worker for the eyes of people. ``cgroup`` is below the v2 mount, for who samples by himself.
 
     ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0 to 1).
+    ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run (seconds).
     """
 
     name: str
@@ -332,6 +353,23 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: int | None = None
     fits: bool = True
     cgroup: str = ""
+    jobs: int | None = None
+    job_age: float | None = None
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What was finished and what was thrown away on this host ``since`` then (Unix time).
+
+    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not let finish. ``cpu_*`` are CPU seconds:
+    all that the slice used, what the finished jobs used, and what the evicted ones had used.
+    """
+
+    since: float
+    jobs_done: int = 0
+    jobs_evicted: int = 0
+    cpu_donated: float = 0.0
+    cpu_done: float = 0.0
+    cpu_lost: float = 0.0
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -376,3 +414,4 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     problems: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
     events: tuple[Event, ...] = ()
+    work: Work | None = None

@@ -2,8 +2,9 @@
 
 `decide` is pure: no clock, no file, no socket. Time is `Observation.time`. The rules:
 
-- A worker *fits* while the room that the owner leaves, less all that older workers may use, is worth
-  at least `worthwhile` of its own CPUs (and the same for memory). `fit` counts those that do.
+- A worker *fits* while the room that the owner leaves, less all that the workers before it in the line
+  may use, is worth at least `worthwhile` of its own CPUs (and the same for memory). `fit` counts those
+  that do. Who has the most to lose is first in the line: the oldest job, then the oldest without one.
 - Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what would
   have fitted for two thirds of `grace_spawn`, with some margin, is started.
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at once.
@@ -48,6 +49,8 @@ FIRST_START = 10.0
 """The very first start waits this long instead of grace_spawn: someone is watching."""
 SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
 """A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the two."""
+IDLE_DELAY = 60.0
+"""So does one that found no work, whatever its age, from this on: the pool is asked less and less often."""
 SETTLED = 600.0
 """A worker retired younger than this was started too soon. From the second time on grace_spawn doubles, up
 to LONGEST_DELAY: an owner who comes once gets the promised times, one who comes and goes is left alone."""
@@ -68,9 +71,9 @@ class State(msgspec.Struct, frozen=True):
 
     ``kill`` and ``spawn`` are the two windows, ``recent`` the last rooms (end, seconds, CPUs, bytes)
     that are averaged: all in CLOCK_MONOTONIC seconds. ``failures`` counts workers in a row that ended
-    at once, ``flaps`` how often in a row workers were retired soon after their start; when, is told in
-    CLOCK_BOOTTIME seconds, as the workers' ages are. ``last_boottime`` is that of the last tick with
-    known figures.
+    at once or found no work (``idle``: the last one did), ``flaps`` how often in a row workers were
+    retired soon after their start; when, is told in CLOCK_BOOTTIME seconds, as the workers' ages are.
+    ``last_boottime`` is that of the last tick with known figures.
     """
 
     kill: Window = Window(0.0)
@@ -81,6 +84,7 @@ class State(msgspec.Struct, frozen=True):
     failures: int = 0
     last_failure: float = -math.inf
     failure: str = ""
+    idle: bool = False
     flaps: int = 0
     last_flap: float = -math.inf
 
@@ -230,28 +234,33 @@ def _smoothed(state: State) -> Room | None:
 def _count_failures(seen: Observation, state: State) -> State:
     for ended in seen.ended:
         # Those started before the last failure was known tell nothing new.
-        if ended.age < SHORT_LIFE and seen.boottime - ended.age > state.last_failure:
+        failed = ended.idle or ended.age < SHORT_LIFE
+        if failed and seen.boottime - ended.age > state.last_failure:
             state = msgspec.structs.replace(
-                state, failures=state.failures + 1, last_failure=seen.boottime, failure=ended.reason
+                state,
+                failures=state.failures + 1,
+                last_failure=seen.boottime,
+                failure=ended.reason,
+                idle=ended.idle,
             )
     return state
 
 
 def _forgive(seen: Observation, state: State) -> State:
-    """Forget failures and flaps once a worker started after them has lived long enough."""
+    """Forget failures once a worker started after them has lived long enough and got work, as far as that
+    can be known; flaps once one has lived long enough."""
     if not state.failures and not state.flaps:
         return state
     failures, flaps = state.failures, state.flaps
-    if _survived(seen, state.last_failure) >= SHORT_LIFE:
+    if _survived(seen.fleet.proven, seen, state.last_failure) >= SHORT_LIFE:
         failures = 0
-    if _survived(seen, state.last_flap) >= SETTLED:
+    if _survived(seen.fleet.starts, seen, state.last_flap) >= SETTLED:
         flaps = 0
     return msgspec.structs.replace(state, failures=failures, flaps=flaps)
 
 
-def _survived(seen: Observation, since: float) -> float:
-    """The age of the oldest that runs of those started after this time."""
-    starts = seen.fleet.starts
+def _survived(starts: tuple[float, ...], seen: Observation, since: float) -> float:
+    """The age of the oldest of those started after this time."""
     place = bisect_right(starts, since)
     return seen.boottime - starts[place] if place < len(starts) else 0.0
 
@@ -281,7 +290,8 @@ def _grace_spawn(state: State, limits: Limits) -> float:
 
 def _delay(state: State) -> float:
     """How long to wait after the last failure (seconds)."""
-    return min(LONGEST_DELAY, SHORTEST_DELAY * 2 ** min(state.failures - 1, 30)) if state.failures else 0.0
+    shortest = IDLE_DELAY if state.idle else SHORTEST_DELAY
+    return min(LONGEST_DELAY, shortest * 2 ** min(state.failures - 1, 30)) if state.failures else 0.0
 
 
 # ---------------------------------------------------------------- going
@@ -315,7 +325,7 @@ def _leave(worker: Worker, seen: Observation, timeout: float, reason: str) -> Le
 
 
 def _do_not_fit(seen: Observation, state: State, limits: Limits, fit: int) -> list[Action]:
-    """Youngest first, those that do not fit and have not for long enough."""
+    """From the end of the line, those that do not fit and have not for long enough."""
     fleet, actions = seen.fleet, list[Action]()
     if fit == len(fleet.line) or not state.kill.covered:
         return actions
@@ -325,7 +335,7 @@ def _do_not_fit(seen: Observation, state: State, limits: Limits, fit: int) -> li
             lambda s, n=place, c=cpus, m=memory: s.room < c or s.memory_room < m or n >= s.max_workers  # type: ignore[misc]
         )
         if part < LONG_ENOUGH:
-            break  # what the older ones need is less
+            break  # what those before it need is less
         if not fleet.line[place].busy:
             reason = f"has not fitted for {part * limits.grace_kill:.0f} s, {_owner(seen)}"
             actions.append(_leave(fleet.line[place], seen, limits.leave_timeout, reason))
@@ -333,7 +343,7 @@ def _do_not_fit(seen: Observation, state: State, limits: Limits, fit: int) -> li
 
 
 def _out_of_memory(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
-    """The youngest, when the owner's reserve is undercut and nobody is on the way out for it yet."""
+    """The last in line, when the owner's reserve is undercut and nobody is on the way out for it yet."""
     if seen.memory_available is None or seen.memory_available >= limits.reserve_memory:
         return []
     leaving = any(
@@ -439,23 +449,29 @@ def _held(seen: Observation, state: State, limits: Limits) -> str:
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return f"pool.max_workers is {seen.max_workers}"
     wait = state.last_failure + _delay(state) - seen.boottime
+    what = f"the last worker {'found no work' if state.idle else 'ended at once'} ({state.failure})"
     if state.failures and wait > 0:
-        return f"backing off for {_about(wait)}: the last worker ended at once ({state.failure})"
+        return f"backing off for {_about(wait)}: {what}"
+    if state.failures and _on_trial(seen.fleet, state):
+        return f"one worker is tried before any other starts: {what}"
     wait = state.last_flap + _grace_spawn(state, limits) - seen.boottime
     if state.flaps and wait > 0:
         return f"backing off for {_about(wait)}: a worker had to leave soon after its start"
     return ""
 
 
+def _on_trial(fleet: Fleet, state: State) -> bool:
+    """Whether one is there that may yet show that what made the last one fail is over."""
+    return fleet.active > len(fleet.running) or fleet.starts[-1:] > (state.last_failure,)
+
+
 def _starts(seen: Observation, state: State, limits: Limits, room: Room | None) -> list[Action]:
     """New workers for the room that has been there for long enough, and still is."""
     ready = state.spawn.covered or (state.first and state.spawn.seconds >= FIRST_START - 0.5)
     present = len(seen.fleet.workers)
-    most = (
-        limits.spawn_per_tick
-        if seen.max_workers is None
-        else min(limits.spawn_per_tick, seen.max_workers - present)
-    )
+    most = 1 if state.failures else limits.spawn_per_tick
+    if seen.max_workers is not None:
+        most = min(most, seen.max_workers - present)
     count = 0
     while room and ready and count < most:
         needed = needs_to_start(seen.fleet, count + 1, limits)

@@ -8,11 +8,14 @@ from plancton.model import Decision, Fleet, Observation, Phase, Status, Worker, 
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One worker's own figures, read every few seconds: CPUs, bytes, and CPUs of its shim."""
+    """One worker's own figures, read every few seconds: CPUs, bytes, CPUs of its shim, the starts of its
+    running jobs, and the CPU seconds used since the oldest began."""
 
     cpu: float | None = None
     memory: float | None = None
     shim: float | None = None
+    jobs: tuple[float, ...] | None = None
+    job_cpu: float = 0.0
 
 
 def headline(seen: Observation, fit: int) -> str:
@@ -51,6 +54,8 @@ def _worker_status(
         memory=None if reading.memory is None else int(reading.memory),
         fits=fits,
         cgroup=groups.get(worker.name, ""),
+        jobs=None if worker.jobs is None else len(worker.jobs),
+        job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
     )
 
 

@@ -1,9 +1,11 @@
-"""Reads the workers one by one, every few seconds: each one's CPU and memory, and what its shim uses."""
+"""Reads the workers one by one, every few seconds: CPU, memory, what the shim uses, which jobs run."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from plancton.engine import service_stat
+from plancton.htcondor import JOB_PROCESS
+from plancton.jobs import JobWatch
 from plancton.model import Fleet
 from plancton.publish import Reading
 from plancton.roster import Entry
@@ -19,6 +21,8 @@ class WorkerReadings:
     def __init__(self, slice: Slice, proc: Path) -> None:
         self._slice, self._proc = slice, proc
         self._cpu, self._memory, self._shim = Group[str](), Group[str](), Group[str]()
+        self._jobs = JobWatch(proc, JOB_PROCESS)
+        self._began: dict[str, tuple[float, float]] = {}
         self._fleet: Fleet | None = None
         self._time = 0.0
         self._old: tuple[Counters, Counters] = {}, {}
@@ -26,7 +30,7 @@ class WorkerReadings:
         self.shims = 0.0
         """CPUs that the shims use which are in no service of the engine's."""
 
-    def read(self, now: float, fleet: Fleet, entries: Iterable[Entry]) -> None:
+    def read(self, now: float, boottime: float, fleet: Fleet, entries: Iterable[Entry]) -> None:
         """``fleet`` is only compared: another one means that the workers may be others."""
         if fleet is not self._fleet:
             self._fleet = fleet
@@ -34,12 +38,32 @@ class WorkerReadings:
         seconds, self._time = now - self._time, now
         old, self._old = self._old, (self._cpu.read(), self._shim.read())
         cpu, shim = (_rates(before, new, seconds) for before, new in zip(old, self._old, strict=True))
-        memory = self._memory.read()
-        self.by_name = {name: Reading(cpu.get(name), memory[name], shim.get(name)) for name in memory}
+        memory, jobs = self._memory.read(), self._jobs.read(boottime)
+        self._note_beginnings(jobs)
+        self.by_name = {
+            name: Reading(cpu.get(name), memory[name], shim.get(name), jobs.get(name), self._job_cpu(name))
+            for name in memory
+        }
         self.shims = sum(shim.values())
+
+    def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
+        """What each worker had used when its oldest running job was first seen."""
+        used = self._old[0]
+        self._began = {
+            name: self._began[name]
+            if self._began.get(name, (None,))[0] == starts[0]
+            else (starts[0], used.get(name) or 0.0)
+            for name, starts in jobs.items()
+            if starts
+        }
+
+    def _job_cpu(self, name: str) -> float:
+        began, used = self._began.get(name), self._old[0].get(name)
+        return max(0.0, used - began[1]) if began and used is not None else 0.0
 
     def _watch(self, entries: list[Entry]) -> None:
         slice, memory = self._slice, self._slice.memory_stat.parent.parent
+        self._jobs.watch({e.worker.name: slice.tree / e.group for e in entries if e.worker.jobs is not None})
         self._cpu.watch({e.worker.name: slice.tree / e.group / "cpu.stat" for e in entries})
         self._memory.watch({e.worker.name: memory / e.group / "memory.stat" for e in entries})
         # Those in a service are in the service's own figure, which each tick reads.
@@ -47,7 +71,7 @@ class WorkerReadings:
         self._shim.watch({e.worker.name: self._proc / str(e.shim) / "stat" for e in alone})
 
     def close(self) -> None:
-        for group in (self._cpu, self._memory, self._shim):
+        for group in (self._cpu, self._memory, self._shim, self._jobs):
             group.close()
 
 

@@ -13,7 +13,8 @@ from plancton.units import human_seconds
 class Entry(msgspec.Struct):
     """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
 
-    ``group`` is its cgroup in the v2 tree, ``shim`` the process that the engine keeps for it.
+    ``group`` is its cgroup in the v2 tree, ``shim`` the process that the engine keeps for it, ``job_cpu``
+    the CPU seconds it has used since its oldest running job began, as far as was seen.
     """
 
     worker: Worker
@@ -21,6 +22,8 @@ class Entry(msgspec.Struct):
     group: str = ""
     pid: int = 0
     shim: int = 0
+    job_cpu: float = 0.0
+    age: float = 0.0
 
 
 class Roster:
@@ -42,6 +45,9 @@ class Roster:
 
     def get(self, name: str) -> Entry | None:
         return self._entries.get(name)
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
 
     @property
     def fleet(self) -> Fleet:
@@ -88,6 +94,16 @@ class Roster:
         """A worker is told to go, this way, within so many seconds."""
         self.change(name, phase=phase, told=now, deadline=now + timeout)
 
+    def note_jobs(self, name: str, jobs: tuple[float, ...], cpu: float) -> bool:
+        """A worker was looked at: it runs these jobs; whether one that it ran has ended."""
+        entry = self._entries.get(name)
+        if entry is None or entry.worker.jobs is None or entry.worker.phase is Phase.ENDED:
+            return False
+        before, entry.job_cpu = entry.worker.jobs, cpu
+        if jobs != before:
+            self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
+        return not set(before) <= set(jobs)
+
     def change(self, name: str, **fields: object) -> None:
         entry = self._entries.get(name)
         if entry is not None:
@@ -99,18 +115,23 @@ class Roster:
 
     # ------------------------------------------------------------ going
 
-    def ended(self, name: str, reason: str, boottime: float) -> str | None:
-        """A worker's container has ended; one sentence about it, or None when that was known."""
+    def ended(self, name: str, boottime: float) -> bool:
+        """A worker's container has ended; False when that was known."""
         entry = self._entries.get(name)
         if entry is None or entry.worker.phase is Phase.ENDED:
-            return None
-        worker = entry.worker
-        age = 0.0 if worker.started is None else max(0.0, boottime - worker.started)
-        if worker.told is None:
-            self._ended.append(Ended(name, age, reason))
-        how = "ended" if worker.told is None else "is gone"
+            return False
+        started = entry.worker.started
+        entry.age = 0.0 if started is None else max(0.0, boottime - started)
         self._replace(entry, phase=Phase.ENDED)
-        return f"{name} {how} after {human_seconds(age)}: {reason}"
+        return True
+
+    def explain(self, name: str, reason: str, idle: bool = False) -> str:
+        """How one that has ended did; one sentence about it."""
+        entry = self._entries[name]
+        told = entry.worker.told is not None
+        if not told:
+            self._ended.append(Ended(name, entry.age, reason, idle))
+        return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
 
     def gone(self, name: str) -> None:
         """Its container is removed."""
@@ -128,4 +149,5 @@ def adopted(container: Container) -> Worker:
         shares=container.host_config.cpu_shares or 1024,
         image=labels.get(containers.IMAGE, ""),
         digest=labels.get(containers.DIGEST, ""),
+        jobs=() if labels.get(containers.POOL) == containers.HTCONDOR else None,
     )

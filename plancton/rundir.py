@@ -179,7 +179,7 @@ class RunDir:
 
     def publish(self, status: Status) -> None:
         """Replace status.json; raises OSError (a full disk, for instance)."""
-        _replace(self.path / "status.json", msgspec.json.encode(status), 0o644)
+        replace_file(self.path / "status.json", msgspec.json.encode(status), 0o644)
 
     def retract(self) -> None:
         with contextlib.suppress(OSError):
@@ -250,13 +250,13 @@ def instance_id(state: Path) -> str:
         raise RunDirError(f"{path}: {error.strerror}; it holds this installation's id") from None
     try:
         state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        _replace(path, secrets.token_hex(6).encode(), 0o644)
+        replace_file(path, secrets.token_hex(6).encode(), 0o644)
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     return path.read_text().strip()
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def replace_file(path: Path, data: bytes, mode: int) -> None:
     """Write a file so that readers see the old one or the new one, never a part."""
     part = path.with_name(f".{path.name}.part")
     try:

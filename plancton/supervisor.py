@@ -45,6 +45,7 @@ from plancton.rundir import (
 )
 from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
+from plancton.work import WorkBook
 
 log = logging.getLogger("plancton")
 
@@ -84,6 +85,8 @@ class Supervisor:
         self.image = ImageKeeper(self.engine.socket, self.inbox, self.lane, may_pull=not options.dry_run)
         self.roster = Roster()
         self.bulletin = Bulletin(self.run_dir, instance, self.roster)
+        book = None if options.dry_run else paths.state / "work.json"
+        self.book = WorkBook(book, time.monotonic(), time.time())
         self.docker = Connection(self.engine.socket, instance, self.inbox, self.lane, self.bulletin)
         self.docker.on_info = self._docker_found
         self.docker.on_listed = self._docker_listed
@@ -185,6 +188,7 @@ class Supervisor:
         if self.docker.ready:
             self.image.step(now)
         seen = self._completed(seen, now)
+        self.book.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.limits)
         self._act(decision, now)
         self._record(seen, decision)
@@ -259,16 +263,25 @@ class Supervisor:
         self._read_disk()
         if self.readings and now >= self.next_reading:
             self.next_reading = now + READ_PER_WORKER * len(self.roster)
-            self.readings.read(now, self.roster.fleet, self.roster)
+            self._read_workers(now, seen.boottime)
         if self.actuator and self.slice and not self.options.dry_run:
             repaired = self.slice.repair()
             if repaired:
                 self.bulletin.say(repaired)
             if self.docker.ready:
                 self.actuator.sweep()
+                self.actuator.fetch_next()
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
+
+    def _read_workers(self, now: float, boottime: float) -> None:
+        assert self.readings
+        self.readings.read(now, boottime, self.roster.fleet, self.roster)
+        for name, reading in self.readings.by_name.items():
+            ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
+            if ended and self.actuator:
+                self.actuator.fetch_report(name)
 
     def _read_disk(self) -> None:
         try:
@@ -356,7 +369,9 @@ class Supervisor:
         self.previous = None
         self.host = Host(1, 0)
         self.readings = WorkerReadings(self.slice, PROC)
-        self.actuator = Actuator(self.roster, self.lane, self.slice, self.instance, self.bulletin.say, PROC)
+        self.actuator = Actuator(
+            self.roster, self.lane, self.slice, self.instance, self.bulletin.say, PROC, self.book
+        )
         self.actuator.dry_run = self.options.dry_run
         self.actuator.on_trouble = self.docker.trouble
         self.actuator.on_image_lost = self.image.lost
@@ -395,7 +410,7 @@ class Supervisor:
     def _facts(self, decision: Decision, now: float) -> Facts:
         image = (self.image.name or "", self.image.id)
         docker = self.docker.problem or "answers"
-        return Facts(self.slice, image, docker, self._problems(decision, now))
+        return Facts(self.slice, image, docker, self._problems(decision, now), self.book.work)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.lane.busy_for(now)
@@ -407,7 +422,8 @@ class Supervisor:
             self.limit_problem,
             self.image.problem,
             self.slice.tier_reason if self.slice and self.slice.tier == "none" else "",
-            decision.held if decision.held.startswith("backing off") or "disk" in decision.held else "",
+            decision.held if decision.held.startswith(("backing off", "one worker is tried")) else "",
+            decision.held if "of disk" in decision.held else "",
         ]
         return tuple(text for text in found if text)
 
@@ -415,6 +431,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing half done; with no worker left, leave no trace either."""
+        self.book.save()
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:
             self.actuator.drop_lift()

@@ -8,14 +8,18 @@ import msgspec
 from plancton.config import Config, Host, limits, never_starts, worker_limit
 from plancton.docker import Docker, DockerRefused
 from plancton.engine import find_engine
+from plancton.image import LOCAL, not_here
 from plancton.model import Fleet
 from plancton.observe import observe
 from plancton.policy import room_now, startable
 from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
-from plancton.units import human_bytes
+from plancton.token_file import expiry, read_token
+from plancton.units import human_bytes, human_seconds
 
 SECONDS = 1.0
+SOON = 3 * 86_400.0
+"""A token that ends before that is worth a word."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -28,6 +32,7 @@ class Survey(msgspec.Struct, frozen=True):
 def survey(config: Config) -> Survey:
     """Look at the host for a second; raises the Docker error when the Engine can't be used."""
     layout = read_layout()
+    token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = docker.info()
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
@@ -50,7 +55,7 @@ def survey(config: Config) -> Survey:
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
         f" the owner uses {owner:.1f} CPUs now: {fit} worker{'' if fit == 1 else 's'} would fit."
     )
-    return Survey(sentence, tuple(_warnings(config, host, image_missing)))
+    return Survey(sentence, tuple(_warnings(config, host, image_missing, token)))
 
 
 def _has_image(docker: Docker, name: str) -> bool:
@@ -61,13 +66,18 @@ def _has_image(docker: Docker, name: str) -> bool:
     return True
 
 
-def _warnings(config: Config, host: Host, image_missing: bool) -> list[str]:
+def _warnings(config: Config, host: Host, image_missing: bool, token: bytes) -> list[str]:
     found = []
     never = never_starts(config, host)
     if never:
         found.append(f"no worker can ever start here: {never}")
     if config.image.name is None:
         found.append("no image is configured, so nothing will be started: set image.name")
+    elif image_missing and config.image.name.startswith(LOCAL):
+        found.append(not_here(config.image.name))
     elif image_missing:
         found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
+    if config.htcondor and (expires := expiry(token)) is not None and expires - time.time() < SOON:
+        left = human_seconds(expires - time.time())
+        found.append(f"token file {config.htcondor.token_file}: expires in {left}")
     return found

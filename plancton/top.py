@@ -167,7 +167,8 @@ SORTS = ("age", "cpu", "share", "memory", "name", "state")
 SPARK_WIDTHS = (120, 60, 40, 30, 24, 20)
 LABEL, FIGURE, MEMORY = 9, 11, 44
 
-STATES = {Phase.KILLED: "killed", Phase.ENDED: "ended"}
+NO_JOB, WAITS = "no job", "waits for CPU"
+QUIET_STATES = frozenset({NO_JOB, *Phase}) - {Phase.RUNNING}
 
 HELP = (
     ("owner", "everything on this computer but the workers and Docker's own processes"),
@@ -177,6 +178,7 @@ HELP = (
     ("CPU %", "100 % = one CPU kept busy; a worker of two CPUs can use 200 %"),
     ("share", "the part of the CPU it asked for that a worker gets"),
     ("waits for CPU", "the owner leaves too little for this worker: it goes if that lasts"),
+    ("job 12m 03s", "runs a job for so long; no job: it waits for one"),
     ("leaving", "drops its job now, the pool runs it elsewhere"),
     ("finishing", "ends its job first, then goes"),
     ("", ""),
@@ -553,8 +555,17 @@ def _row(worker: WorkerStatus, measured: float | None) -> Row:
         share=share,
         memory=worker.memory,
         limit=worker.memory_limit,
-        state="waits for CPU" if waits else str(worker.phase),
+        state=WAITS if waits else _doing(worker),
     )
+
+
+def _doing(worker: WorkerStatus) -> str:
+    """What a worker is about; of one that runs, its job, if its pool lets us know."""
+    if worker.phase is not Phase.RUNNING or worker.jobs is None:
+        return str(worker.phase)
+    if worker.jobs > 1:
+        return f"{worker.jobs} jobs"
+    return f"job {human_seconds(worker.job_age)}" if worker.jobs else NO_JOB
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -605,6 +616,8 @@ def _workers_rule(screen: Screen, status: Status) -> Line:
     left = f"workers: {len(status.workers)}"
     if status.workers:
         left += f", {status.fit} fit"
+    if status.work and (status.work.jobs_done or status.work.jobs_evicted):
+        left += f"; jobs: {status.work.jobs_done} done, {status.work.jobs_evicted} evicted"
     notes = ("CPU: 100 % = one CPU, share: of what it asked for", "CPU: 100 % = one CPU")
     fitting = [note for note in notes if len(left) + len(note) + 10 <= screen.room]
     return _rule(screen, left, fitting[0] if fitting else "")
@@ -644,7 +657,7 @@ def _cells(row: Row, columns: Columns) -> Line:
         out.append(Segment(_fill(share, 6, right=True) + "  ", PLAIN))
     if columns.memory:
         out.append(Segment(_fill(_memory_cell(row, columns.limit), columns.memory, right=True) + "  ", PLAIN))
-    style = {"running": PLAIN, "waits for CPU": OWNER + LOUD}.get(row.state, QUIET)
+    style = QUIET if row.state in QUIET_STATES else OWNER + LOUD if row.state == WAITS else PLAIN
     out.append(Segment(row.state, style))
     return tuple(out)
 

@@ -1,8 +1,9 @@
 """What the command line prints, as lines of text. Pure."""
 
+import time
 from collections.abc import Iterable, Iterator
 
-from plancton.model import Phase, Status, WorkerStatus
+from plancton.model import Phase, Status, Work, WorkerStatus
 from plancton.replay import Replayed
 from plancton.units import human_bytes, human_seconds
 
@@ -13,6 +14,8 @@ def status_lines(status: Status, now: float) -> Iterator[str]:
     yield f"Mode: {status.mode}; tier: {status.tier}; last decision: {status.decision}."
     if now - status.time > 15:
         yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."
+    if status.work is not None:
+        yield _work_line(status.work)
     for problem in status.problems:
         yield f"! {problem}"
     if status.workers:
@@ -26,10 +29,22 @@ def _worker_line(worker: WorkerStatus) -> str:
     cpu = "–" if worker.cpu is None else f"{worker.cpu:.0%}"
     share = "–" if worker.share is None else f"{worker.share:.0%}"
     state = str(worker.phase)
+    if worker.jobs is not None:
+        jobs = "job" if worker.jobs == 1 else f"{worker.jobs} jobs"
+        state += f", {jobs} for {human_seconds(worker.job_age)}" if worker.jobs else ", no job"
     if worker.phase is Phase.RUNNING and not worker.fits:
         state += ", waits for CPU"
     memory = human_bytes(worker.memory)
     return f"{worker.name:<24} {human_seconds(worker.age):>8} {cpu:>6} {share:>7} {memory:>9}  {state}"
+
+
+def _work_line(work: Work) -> str:
+    since = time.strftime("%Y-%m-%d", time.localtime(work.since))
+    line = f"Since {since}: {human_seconds(work.cpu_donated)} of CPU time donated"
+    if work.jobs_done or work.jobs_evicted:
+        line += f"; {work.jobs_done} jobs done, {work.jobs_evicted} evicted"
+        line += f" (lost with them: {human_seconds(work.cpu_lost)} of CPU time)"
+    return f"{line}."
 
 
 class ReplaySummary:

@@ -56,6 +56,7 @@ class Host:
         self.use = 0.5  # of its memory limit that a worker takes
         self.job = 20.0
         self.image, self.digest = "image-1", "config-1"
+        self.pool = False  # whether new workers let us know of their jobs
         self.max_workers: int | None = None
         self.draining = self.stopping = self.hung = self.blind = False
         self.workers: dict[str, Worker] = {}
@@ -197,6 +198,7 @@ class Host:
             shares=max(2, round(1024 * self.limits.worker_cpus)),
             image=self.image,
             digest=self.digest,
+            jobs=() if self.pool else None,
         )
         self.workers[worker.name] = worker
         self._later(1.0, worker.name, msgspec.structs.replace(worker, phase=Phase.RUNNING, started=self.boot))
@@ -213,13 +215,23 @@ class Host:
         self.pending = [p for p in self.pending if p[1] != name]
         return worker
 
-    def ends(self, name: str, reason: str = "exit code 1") -> None:
+    def has_jobs(self, name: str, jobs: tuple[float, ...]) -> None:
+        """These are its jobs from now on, whatever is under way with it."""
+
+        def changed(worker: Worker) -> Worker:
+            return msgspec.structs.replace(worker, jobs=jobs, worked=worker.worked or jobs != ())
+
+        self.workers[name] = changed(self.workers[name])
+        self.pending = [(at, n, changed(w) if w and n == name else w) for at, n, w in self.pending]
+        self._fleet = None
+
+    def ends(self, name: str, reason: str = "exit code 1", idle: bool = False) -> None:
         """A worker ends without being told to, or dies by hand."""
         worker = self.workers.pop(name)
         self.pending = [p for p in self.pending if p[1] != name]
         if worker.told is None:
             age = 0.0 if worker.started is None else self.boot - worker.started
-            self.ended.append(Ended(name, age, reason))
+            self.ended.append(Ended(name, age, reason, idle))
         self._fleet = None
 
     def restart(self, told_are_gone: bool, starting_exist: bool = True) -> None:
@@ -241,6 +253,7 @@ class Host:
                 deadline=None,
                 busy=False,
                 shares_time=None,
+                worked=bool(worker.jobs),
             )
         self._fleet = None
 
@@ -254,9 +267,16 @@ class Host:
         return [w for w in self.workers.values() if w.phase in ACTIVE]
 
     def line(self) -> list[Worker]:
-        """Those that use CPU, oldest first."""
+        """Those that use CPU: who has the most to lose is first, a job or, without one, a life."""
         there = [w for w in self.workers.values() if w.phase in IN_LINE]
-        return sorted(there, key=lambda w: (w.started is None, w.started or 0.0, w.name))
+        new = [w for w in there if w.started is None]
+        working = [w for w in there if w.started is not None and w.jobs]
+        others = [w for w in there if w.started is not None and not w.jobs]
+        return [
+            *sorted(working, key=lambda w: (min(w.jobs or ()), w.name)),
+            *sorted(others, key=lambda w: (w.started, w.name)),
+            *sorted(new, key=lambda w: (not w.jobs, w.name)),
+        ]
 
     def needs(self, line: list[Worker], place: int) -> tuple[float, float]:
         """The room (CPUs, bytes) that this one in line needs to fit."""
@@ -268,7 +288,7 @@ class Host:
         )
 
     def fitting(self, line: list[Worker], cpus: float, memory: float, most: float) -> int:
-        """How many of the oldest fit, one after the other."""
+        """How many of the first in line fit, one after the other."""
         count = 0
         while count < len(line) and count < most:
             need_cpus, need_memory = self.needs(line, count)

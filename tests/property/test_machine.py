@@ -119,7 +119,10 @@ class DonatingHost(RuleBasedStateMachine):
         for _ in range(round(host.limits.grace_kill) + 3):
             self.tick()
         line = host.line()
-        memory = host.memory - host.owner_memory - host.limits.reserve_memory
+        # When there is too little for both, what workers have counts as theirs.
+        anon = sum(int(host.use * w.memory) for w in host.workers.values())
+        available = max(0, host.memory - host.owner_memory - anon)
+        memory = available + anon - host.limits.reserve_memory
         most = float("inf") if host.max_workers is None else host.max_workers
         fit = host.fitting(line, host.cpus - min(host.owner, host.cpus), memory, most)
         # One on which an action is under way can't be told to go until Docker has done that.

@@ -190,6 +190,45 @@ def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
     assert "warning: no image is configured" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"eyJ.eyJzdWIiOiJ4In0.c2VjcmV0", 0o644, "token: others can read it; chmod 600 "),
+        (b"c2VjcmV0", 0o600, "token: holds no token as condor_token_create prints it"),
+        (b"eyJ.eyJleHAiOjF9.c2VjcmV0", 0o600, "ago; ask the pool's administrator for a new one"),
+        (None, 0, "token: No such file or directory; the user that runs Plancton must be able to read it"),
+    ],
+    ids=["open", "no token", "expired", "missing"],
+)
+def test_check_of_a_bad_token(
+    host: Host, docker: Callable[[Script], Path], content: bytes | None, mode: int, words: str
+) -> None:
+    """A token that can't be used is a bad configuration to check, in one line without the token."""
+    path = host.home / "token"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    pool = f"htcondor: {{central_manager: cm, token_file: {path}}}"
+    done = host("check", host.config(pool, docker({"GET /info": INFO})))
+    assert_refused(done, f"token file {path}", words)
+    assert "c2VjcmV0" not in done.stderr and "eyJ" not in done.stderr, done.stderr
+
+
+def test_check_of_a_pool(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check shows the workers that the section makes, and says which command makes their image."""
+    path = host.home / "token"
+    path.write_bytes(b"eyJ.eyJzdWIiOiJ4In0.c2VjcmV0")
+    path.chmod(0o600)
+    pool = f"htcondor: {{central_manager: cm.example.org, token_file: {path}}}"
+    done = host("check", host.config(pool, docker({"GET /info": INFO})))
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["htcondor"]["central_manager"] == "cm.example.org" and shown["worker"]["read_only_root"]
+    assert set(shown["worker"]["environment"].values()) == {"***"}
+    assert "scripts/worker-image/build --load makes it" in done.stderr, done.stderr
+    assert "c2VjcmV0" not in done.stdout + done.stderr
+
+
 def test_check_schema(host: Host) -> None:
     """check --schema prints JSON Schema, without looking for Docker or a file."""
     done = host("check", "--schema", env={"HOME": "/nowhere"})

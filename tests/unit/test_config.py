@@ -37,10 +37,11 @@ from plancton.config import (
     schema,
     worker_limit,
 )
+from plancton.htcondor import HTCondor
 from plancton.units import Duration, Portion, Size
 
 HOST = Host(cpus=4, ram=16_000_000_000, swap=1_000_000_000, disk=100_000_000_000)
-SECTIONS = "worker, pool, owner, yield, image, docker"
+SECTIONS = "worker, pool, owner, yield, image, docker, htcondor"
 
 
 def refusal(text: str) -> str:
@@ -96,6 +97,12 @@ BAD = {
     "worker: {mounts: [a:b]}": "worker.mounts: 'a:b' is not /host/path:/container/path[:ro|:rw]",
     "worker: {mounts: [/a:/b:z]}": "worker.mounts: '/a:/b:z' is not /host/path:/container/path[:ro|:rw]",
     "worker: {devices: [sda]}": "worker.devices: 'sda' is not /dev/NAME[:/dev/NAME[:rwm]]",
+    "worker: {tmpfs: [tmp]}": "worker.tmpfs: 'tmp' is not /container/path",
+    "worker: {tmpfs: [/]}": "worker.tmpfs: '/' is not /container/path",
+    "worker: {volumes: ['']}": "worker.volumes: '' is not /container/path",
+    "worker: {volumes: [a/b]}": "worker.volumes: 'a/b' is not /container/path",
+    "worker: {read_only_root: 1}": "worker.read_only_root: must be true or false, not a whole number",
+    "htcondor: {central_manager: a b, token_file: /t}": "htcondor.central_manager: 'a b' is not HOST or HOST:PORT",
     "worker: {environment: {A: [1]}}": "worker.environment: must be a number or text, not a list",
     "worker: {environment: {A: true}}": "worker.environment: must be a number or text,"
     " not true or false (put it in quotes)",
@@ -304,6 +311,7 @@ sizes = st.integers(configuration.LEAST_MEMORY, 10**14).map(Size.parse)
 durations = st.floats(1, 80_000).map(Duration.parse)
 portions = st.one_of(sizes.map(Portion.parse), st.integers(0, 100).map(lambda n: Portion.parse(f"{n}%")))
 paths = st.from_regex(r"/[a-z/]{1,10}", fullmatch=True)
+paths_below = st.from_regex(r"/[a-z]{1,9}", fullmatch=True)
 signals = st.sampled_from(configuration.SIGNALS)
 
 configs = st.builds(
@@ -323,6 +331,9 @@ configs = st.builds(
         capabilities=st.lists(words, max_size=2),
         security_options=st.lists(words, max_size=2),
         privileged=st.booleans(),
+        read_only_root=st.booleans(),
+        tmpfs=st.lists(st.builds("{}{}".format, paths_below, st.sampled_from(["", ":size=1m"])), max_size=2),
+        volumes=st.lists(paths_below, max_size=2),
         lifetime=durations,
         leave_signal=signals,
         leave_timeout=durations,
@@ -366,12 +377,17 @@ def test_example_is_the_defaults() -> None:
     """The file that `init` writes is the defaults, as it is and with every key uncommented; it has all keys."""
     assert parse(example(), "FILE") == Config()
     full = re.sub(r"^  # (\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
-    seen = parse(full, "FILE")
+    keys = yaml.safe_load(full)
+    pool = keys.pop("htcondor")
+    seen = parse(json.dumps(keys), "FILE")
     assert seen.image.name == "registry.example.org/worker:1.0", "the example of an image's name"
     assert msgspec.structs.replace(seen, image=msgspec.structs.replace(seen.image, name=None)) == Config()
-    keys = {section: list(values) for section, values in yaml.safe_load(full).items()}
     defaults = yaml.safe_load(effective(Config()))
+    assert defaults.pop("htcondor") is None, "without the section there is no pool"
     assert {s: sorted(k) for s, k in keys.items()} == {s: sorted(v) for s, v in defaults.items()}
+    required = {key: pool[key] for key in ("central_manager", "token_file")}
+    assert sorted(pool) == sorted(HTCondor.__struct_fields__), "a key of htcondor is not in the example"
+    assert parse(json.dumps({"htcondor": pool}), "FILE") == parse(json.dumps({"htcondor": required}), "FILE")
 
 
 # ---------------------------------------------------------------- the schema
@@ -382,7 +398,10 @@ def test_schema_has_every_key() -> None:
     whole: dict[str, Any] = json.loads(schema())
     assert whole["$schema"].startswith("https://json-schema.org/")
     parts = whole["$defs"]
-    defaults = yaml.safe_load(effective(Config()))
+    pool = HTCondor(central_manager="cm", token_file="/t")
+    defaults = yaml.safe_load(effective(Config(htcondor=pool)))
+    defaults["htcondor"] |= {"central_manager": "none", "token_file": "none"}
+    assert parts["HTCondor"]["required"] == ["central_manager", "token_file"]
     assert list(parts["Config"]["properties"]) == list(defaults)
     for section, keys in defaults.items():
         part = parts[parts["Config"]["properties"][section]["$ref"].removeprefix("#/$defs/")]
@@ -466,6 +485,9 @@ MADE_OF = {
     "capabilities": ["CHOWN"],
     "security_options": ["seccomp=x"],
     "privileged": True,
+    "read_only_root": True,
+    "tmpfs": ["/tmp"],
+    "volumes": ["/v"],
 }
 TREATED = {
     "lifetime": "1h",

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 
 from plancton import containers
-from plancton.config import Config, Worker, parse
+from plancton.config import Config, parse
 from plancton.containers import create_body, is_ours, label_number, network_body
 from plancton.docker import Container, ContainerConfig, HostConfig
 
 
-def body(worker: Worker | None = None) -> dict[str, Any]:
-    return create_body(worker or Config().worker, "sha256:i", "d1", "inst", "/plancton", "plancton")
+def body(config: Config | None = None) -> dict[str, Any]:
+    return create_body("w1", config or Config(), "sha256:i", "d1", "inst", "/plancton", "plancton")
 
 
-def worker(text: str) -> Worker:
-    return parse(f"worker: {text}", "FILE").worker
+def worker(text: str) -> Config:
+    return parse(f"worker: {text}", "FILE")
 
 
 def test_least_privilege() -> None:
@@ -117,6 +117,47 @@ def test_swap() -> None:
     """Docker's MemorySwap is memory and swap together."""
     host = body(worker("{memory: 1GB, swap: 500MB}"))["HostConfig"]
     assert (host["Memory"], host["MemorySwap"]) == (1_000_000_000, 1_500_000_000)
+
+
+def test_hostname() -> None:
+    """A worker's host name is its own, so that its pool knows it by the name that people here know."""
+    assert body()["Hostname"] == "w1"
+
+
+def test_writable_places() -> None:
+    """A root that is read-only, with tmpfs, volumes and :rw mounts to write to, is Docker's own."""
+    made = body(worker("{read_only_root: true, tmpfs: ['/a', '/b:size=1m,mode=0700'], volumes: [/c, /d]}"))
+    host = made["HostConfig"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["Tmpfs"] == {"/a": "", "/b": "size=1m,mode=0700"}
+    assert made["Volumes"] == {"/c": {}, "/d": {}}
+
+
+def test_root_is_writable_by_default() -> None:
+    """By default a worker has the writable root of its image, and no other place."""
+    made = body()
+    host = made["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["Tmpfs"], made["Volumes"]) == (False, {}, {})
+
+
+def test_tmpfs_by_hand_wins() -> None:
+    """Of two tmpfs at one place the one that was written last is made."""
+    host = body(worker("{tmpfs: ['/tmp:size=1m', '/tmp:size=2m']}"))["HostConfig"]
+    assert host["Tmpfs"] == {"/tmp": "size=2m"}
+
+
+def test_pool() -> None:
+    """A pool's worker is labelled as one, has its settings, and as few rights as any other."""
+    config = parse("htcondor: {central_manager: cm, token_file: /etc/plancton/token, config_dir: /c}", "FILE")
+    made = body(config)
+    host = made["HostConfig"]
+    assert made["Labels"]["plancton.pool"] == "htcondor" and "plancton.pool" not in body()["Labels"]
+    assert "_CONDOR_COLLECTOR_HOST=cm" in made["Env"] and made["Volumes"] == {"/var/lib/plancton": {}}
+    assert host["ReadonlyRootfs"] is True and host["Binds"] == ["/c:/etc/condor/host.d:ro"]
+    assert set(host["Tmpfs"]) == {"/run/condor", "/tmp"}
+    assert (made["User"], host["CapDrop"], host["CapAdd"]) == ("65534:65534", ["ALL"], [])
+    assert host["SecurityOpt"] == ["no-new-privileges"] and host["Privileged"] is False
+    assert "/etc/plancton/token" not in str(made), "the token's place is nobody's business inside"
 
 
 def test_network() -> None:

@@ -5,9 +5,11 @@ import io
 import itertools
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -410,6 +412,168 @@ def test_endless_log(serve: Serve) -> None:
     assert len(lines) == 5
 
 
+# Files of a container
+
+
+def tar_of(
+    data: bytes = b"exit 1.0\n", kind: bytes = tarfile.REGTYPE, layout: int = tarfile.GNU_FORMAT
+) -> bytes:
+    """What Docker answers for a path: a tar with the file, the link or the directory itself."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=layout) as tar:
+        entry = tarfile.TarInfo("jobs")
+        entry.type, entry.linkname = kind, "/etc/shadow"
+        entry.size = len(data) if kind == tarfile.REGTYPE else 0
+        tar.addfile(entry, io.BytesIO(data))
+    return made.getvalue()
+
+
+ARCHIVE = "GET /containers/w1/archive"
+
+
+def test_put_archive(serve: Serve) -> None:
+    """Files go in as a tar, in one request with the directory they are for, and the connection is kept."""
+    bodies: list[bytes] = []
+
+    def keep(body: bytes) -> list[Step]:
+        bodies.append(body)
+        return reply(b"")
+
+    server, docker = serve({"PUT /containers/w1/archive": keep})
+    tar = tar_of(b"\0\xff" * 5_000)
+    for _ in range(3):
+        docker.put_archive("w1", "/var/lib/plancton", tar)
+    assert bodies == [tar] * 3 and server.accepts == 1, f"{server.accepts} connections"
+    assert server.requests[1] == "PUT /v1.41/containers/w1/archive?path=%2Fvar%2Flib%2Fplancton"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refused("404 Not Found", "Could not find the file /x in container w1"), NotFound),
+        (refused("400 Bad Request", "unexpected EOF"), DockerRefused),
+        (refused("403 Forbidden", "container rootfs is marked read-only"), DockerRefused),
+        ([CUT], DockerUnreachable),
+        ([b"HTTP/1.1 200 OK\r\n\r\n"], DockerUnreachable),
+    ],
+)
+def test_put_archive_fails(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
+    """Files that Docker does not take are an error with its reason, which holds nothing of the files."""
+    _, docker = serve({"PUT /containers/w1/archive": answer})
+    with pytest.raises(kind, match="put files into container w1") as caught:
+        docker.put_archive("w1", "/x", tar_of(b"s3cret"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 100_000])
+def test_read_file(serve: Serve, size: int, layout: int) -> None:
+    """A file's content comes back whole, however the answer is split."""
+    content = bytes(range(256)) * (size // 256 + 1)
+    content = content[:size]
+    tar = tar_of(content, layout=layout)
+    for answer in (reply(tar), chunked(tar), chunked(tar[:100], tar[100:600], tar[600:])):
+        server, docker = serve({ARCHIVE: answer})
+        assert docker.read_file("w1", "/work/jobs", 1 << 20) == content
+        assert server.requests[1] == "GET /v1.41/containers/w1/archive?path=%2Fwork%2Fjobs"
+
+
+@pytest.mark.parametrize("most", [0, 1, 511, 4_000, 99_999])
+def test_read_file_that_is_larger(serve: Serve, most: int) -> None:
+    """Of a file that is larger than asked for its first bytes come back."""
+    content = bytes(range(256)) * 400
+    _, docker = serve({ARCHIVE: chunked(tar_of(content))})
+    assert docker.read_file("w1", "/jobs", most) == content[:most]
+
+
+def test_read_endless_file(serve: Serve) -> None:
+    """A file of a terabyte is read no further than asked for, and the next call has a connection again."""
+    head = tarfile.TarInfo("jobs")
+    head.size = 1 << 40
+
+    def flood(_: bytes) -> Iterator[Step]:
+        yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n"
+        yield head.tobuf(tarfile.GNU_FORMAT) + b"\r\n"
+        while True:
+            yield b"10000\r\n" + b"y" * 65_536 + b"\r\n"
+
+    _, docker = serve({ARCHIVE: flood, "GET /info": reply(b'{"NCPU": 3}')})
+    assert docker.read_file("w1", "/jobs", 100_000) == b"y" * 100_000
+    assert docker.info().ncpu == 3
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tar_of(kind=tarfile.SYMTYPE),
+        tar_of(kind=tarfile.LNKTYPE),
+        tar_of(kind=tarfile.DIRTYPE),
+        tar_of(kind=tarfile.FIFOTYPE),
+        tar_of(kind=tarfile.CHRTYPE),
+        b"",
+        b"<html>",
+        b"\0" * 10_240,
+        b"x" * 10_240,
+        tar_of()[:300],
+    ],
+    ids=[
+        "link",
+        "hard link",
+        "directory",
+        "pipe",
+        "device",
+        "nothing",
+        "html",
+        "zeros",
+        "garbage",
+        "half a head",
+    ],
+)
+def test_read_no_file(serve: Serve, data: bytes) -> None:
+    """What is no file has no content; a link is not followed and a directory not entered."""
+    _, docker = serve({ARCHIVE: reply(data)})
+    assert docker.read_file("w1", "/jobs", 1_000) == b""
+
+
+def test_read_file_of_a_tar_that_is_cut(serve: Serve) -> None:
+    """Of a tar that ends too soon the part of the file that is there counts."""
+    _, docker = serve({ARCHIVE: reply(tar_of(b"exit 1\n" * 100)[: 512 + 70])})
+    assert docker.read_file("w1", "/jobs", 1_000) == b"exit 1\n" * 10
+
+
+def test_read_hostile_heads(serve: Serve) -> None:
+    """Whatever a tar's head holds, its checksum being right, there is content or there is none."""
+    chance = random.Random(2026)
+    server, docker = serve()
+    for _ in range(500):
+        head = bytearray(tar_of()[:512])
+        for _ in range(chance.randint(1, 9)):
+            head[chance.randrange(512)] = chance.randrange(256)
+        head[148:156] = b" " * 8
+        head[148:156] = b"%06o\0 " % sum(head)
+        server.script[ARCHIVE] = reply(bytes(head) + b"z" * 1_024)
+        assert len(docker.read_file("w1", "/jobs", 700)) <= 700, f"with {bytes(head)!r}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (refused("404 Not Found", "Could not find the file /jobs in container w1"), NotFound),
+        (refused("500 Internal Server Error", "no"), DockerRefused),
+        ([CUT], DockerUnreachable),
+        (chunked(tar_of()[:600], end=False), DockerUnreachable),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + tar_of()[:600], CUT], DockerUnreachable),
+        ([b"HTTP/1.1 200 OK\r\n\r\n" + tar_of(), CUT], DockerUnreachable),
+    ],
+    ids=["missing", "error", "cut", "cut in a chunk", "cut in the body", "no length"],
+)
+def test_read_file_fails(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
+    """A file that can't be read is an error: a part of it is not taken for the whole."""
+    _, docker = serve({ARCHIVE: answer})
+    with pytest.raises(kind, match="read /jobs of container w1"):
+        docker.read_file("w1", "/jobs", 1 << 20)
+
+
 # Pull and import
 
 PULL = [
@@ -704,6 +868,8 @@ FAULTS: Script = {
     "GET /networks/n": [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", HANG],
     "GET /containers/c/json": reply(b"<html>", "500 Oops"),
     "GET /images/i/json": [b"garbage\n", CUT],
+    "GET /containers/c/archive": chunked(b"x" * 600, end=False),
+    "PUT /containers/c/archive": [CUT],
     "POST /images/create": chunked(PULL_BYTES, end=False),
     "GET /events": chunked(event(), end=False),
 }
@@ -719,6 +885,8 @@ def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
             lambda: docker.network("n"),
             lambda: docker.inspect("c"),
             lambda: docker.image("i"),
+            lambda: docker.read_file("c", "/x", 10_000),
+            lambda: docker.put_archive("c", "/x", b"tar"),
             lambda: docker.pull("x", lambda _: None),
             lambda: list(docker.events({}, None)),
             Docker(tmp_path / "none").ping,
@@ -742,9 +910,10 @@ def test_engine_pid(serve: Serve) -> None:
 
 
 def test_import_is_cheap() -> None:
-    """Importing the client loads nothing beyond requests_unixsocket and msgspec."""
+    """Importing the client loads nothing beyond requests_unixsocket, msgspec and tarfile."""
     code = (
-        "import sys, requests_unixsocket, msgspec; before = set(sys.modules); import plancton.docker;"
+        "import sys, requests_unixsocket, msgspec, tarfile; before = set(sys.modules);"
+        "import plancton.docker;"
         "print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60)

@@ -211,6 +211,75 @@ def test_pull_that_hangs(kept: Callable[..., Kept]) -> None:
     assert it.asked() == ["GET /info"]
 
 
+WORKER = "localhost/plancton-worker:latest"
+LOCAL = f"GET /images/{WORKER}/json"
+
+
+def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
+    """An image of this host's own is never pulled: what makes it is said, and it is looked for again."""
+    it = kept({LOCAL: NONE, PULL: PULLED})
+    it.keeper.want(WORKER, 43_200.0)
+    now = 0.0
+    for _ in range(5):
+        keeper = it.step(now)
+        made = "scripts/worker-image/build --load makes it"
+        assert (keeper.id, keeper.problem) == ("", f"image {WORKER} is not on this host ({made})")
+        assert it.asked() == [LOCAL] and keeper._due == now + keeper.RETRY
+        now = keeper._due
+
+
+def test_another_local_image_is_missing(kept: Callable[..., Kept]) -> None:
+    """Of another image of this host's own nobody knows what makes it."""
+    it = kept({PULL: PULLED})
+    it.keeper.want("localhost/mine", 100.0)
+    assert it.step(0.0).problem == "image localhost/mine is not on this host"
+    assert it.asked() == ["GET /images/localhost/mine/json"]
+
+
+def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
+    """An image that is loaded meanwhile is found at the next look, and a newer one at a refresh."""
+    versions = iter([NONE, image(1), image(1), image(2)])
+    it = kept({LOCAL: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want(WORKER, 100.0)
+    assert it.step(0.0).id == ""
+    keeper = it.step(keeper_due(it))
+    assert keeper.id.endswith("1") and keeper.problem == ""
+    assert it.step(keeper_due(it)).id.endswith("1")
+    assert it.step(keeper_due(it)).id.endswith("2")
+    assert it.asked() == [LOCAL] * 4, "it was pulled"
+
+
+def keeper_due(it: Kept) -> float:
+    return it.keeper._due
+
+
+def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
+    """One that somebody removes is missing from the next look on, and nothing is started from it."""
+    versions = iter([image(1), NONE, image(3)])
+    it = kept({LOCAL: lambda _: next(versions)})
+    it.keeper.want(WORKER, 100.0)
+    assert it.step(0.0).id
+    keeper = it.step(keeper_due(it))
+    assert keeper.id == "" and "is not on this host" in keeper.problem
+    assert it.step(keeper_due(it)).id.endswith("3") and it.keeper.problem == ""
+
+
+def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:
+    """When Docker says at a start that the image isn't there, it is looked for at once, not pulled."""
+    it = kept({LOCAL: image(1), PULL: PULLED})
+    it.keeper.want(WORKER, 0.0)
+    it.step(0.0)
+    it.keeper.lost()
+    assert it.step(1.0).id and it.asked() == [LOCAL, LOCAL]
+
+
+def test_local_image_in_a_dry_run(kept: Callable[..., Kept]) -> None:
+    """A dry run says of a missing one what a real run says."""
+    it = kept({LOCAL: NONE}, may_pull=False)
+    it.keeper.want(WORKER, 100.0)
+    assert "build --load makes it" in it.step(0.0).problem
+
+
 def test_short() -> None:
     """Ids are shown as Docker shows them."""
     assert short("sha256:0123456789abcdef") == "0123456789ab" == short("0123456789abcdef")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 
 from plancton.model import (
@@ -530,6 +531,197 @@ def test_lift(idle: float | None, lift: bool) -> None:
     actions = [a for _, a in ticks.run(60)]
     assert {a.lift for a in actions if isinstance(a, Leave | Kill)} == {lift}, actions
     assert {type(a) for a in actions} >= {Leave, Kill}, actions
+
+
+# -- jobs -------------------------------------------------------------------------------------------------
+
+
+def pilot(name: str, age: float, *jobs: float, **fields: Any) -> Worker:
+    """A pool's worker that is this old, and its jobs."""
+    began = tuple(BOOT - job for job in jobs)
+    return worker(name, age, jobs=began, **({"worked": bool(jobs)} | fields))
+
+
+def line(*there: Worker) -> list[str]:
+    return [w.name for w in Fleet.of(there).line]
+
+
+def test_line_without_jobs() -> None:
+    """Plain workers stand in line by their age, as they always did; those starting come last."""
+    starting = msgspec.structs.replace(worker("s"), phase=Phase.STARTING, started=None)
+    assert line(worker("c", 10), starting, worker("a", 30), worker("b", 20)) == ["a", "b", "c", "s"]
+
+
+def test_line_with_jobs() -> None:
+    """The one with the most to lose is first: the oldest job, then the oldest without one."""
+    starting = msgspec.structs.replace(pilot("s", 0), phase=Phase.STARTING, started=None)
+    there = [pilot("idle-old", 9_000), starting, pilot("young-job", 5_000, 10), pilot("idle-young", 50),
+             pilot("old-job", 100, 90), pilot("two-jobs", 8_000, 40, 5), worker("plain", 7_000)]  # fmt: skip
+    order = ["old-job", "two-jobs", "young-job", "idle-old", "plain", "idle-young", "s"]
+    assert line(*there) == order == line(*reversed(there))
+
+
+def test_line_has_those_who_use_cpu() -> None:
+    """One that finishes keeps its place by its job; one that leaves has none."""
+    finishing = pilot("f", 50, 40, phase=Phase.FINISHING, told=1.0, deadline=1e9)
+    leaving = pilot("l", 50, 45, phase=Phase.LEAVING, told=1.0, deadline=1e9)
+    assert line(pilot("j", 50, 30), leaving, finishing) == ["f", "j"]
+
+
+def test_workers_stay_oldest_first() -> None:
+    """The list that people see does not jump about with the jobs."""
+    fleet = Fleet.of([pilot("b", 20, 10), pilot("a", 30), pilot("c", 10, 5)])
+    assert [w.name for w in fleet.workers] == ["a", "b", "c"]
+
+
+def test_those_without_a_job_leave_first() -> None:
+    """For want of CPU the youngest without a job goes first, then the one whose job is the youngest."""
+    there = [pilot("old-idle", 9_000), pilot("young-idle", 100), pilot("old-job", 500, 400),
+             pilot("young-job", 8_000, 50)]  # fmt: skip
+    order = []
+    while there:
+        ticks = Ticks(there=there)
+        ticks.run(200)
+        _, actions = ticks.until(Leave, owner=4.0 - (len(there) - 1))
+        names = [a.name for a in actions if isinstance(a, Leave)]
+        assert len(names) == 1, f"room for all but one: {actions}"
+        order += names
+        there = [w for w in there if w.name != names[0]]
+    assert order == ["young-idle", "old-idle", "young-job", "old-job"], order
+
+
+def test_memory_takes_those_without_a_job_first() -> None:
+    """Whoever has the least to lose leaves for the owner's memory, too."""
+    ticks = Ticks(Limits(reserve_memory=4 * GB), memory_available=3 * GB)
+    ticks.there = [pilot("job", 50, 40), pilot("idle", 9_000)]
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["idle"]
+    ticks.there = [pilot("old-job", 50, 40), pilot("young-job", 9_000, 30)]
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["young-job"]
+
+
+def test_shares_go_to_those_with_a_job() -> None:
+    """What CPU is scarce finishes jobs: one that gets a job gets the shares of one that has none."""
+    ticks = Ticks(there=[pilot("idle", 9_000), pilot("job", 50, 40, shares=2)], owner=3.2)
+    ticks.run(1)
+    shares = {a.name: a.shares for a in ticks.tick().actions if isinstance(a, Share)}
+    assert shares == {"idle": 2, "job": 1024}, shares
+
+
+def no_work(age: float = 1_200.0) -> tuple[Ended, ...]:
+    return (Ended("w", age, "exit code 75", idle=True),)
+
+
+def test_no_work_delays_longer() -> None:
+    """A worker that found no work, however long it waited, delays the next by 1 min, then twice as long."""
+    ticks, delays = Ticks(max_workers=1), list[float]()
+    ticks.until(Start)
+    ticks.run(2_000, draining=True)
+    for _ in range(8):
+        ticks.tick(ended=no_work(age=1.0))
+        since = ticks.now
+        delays.append(ticks.until(Start)[0] - since)
+    assert delays == [60, 120, 240, 480, 960, 1800, 1800, 1800], delays
+
+
+def test_no_work_says_so() -> None:
+    """The decision says that there was no work, not that something is broken."""
+    ticks = Ticks()
+    decision = ticks.tick(ended=no_work())
+    assert decision.held == "backing off for 1m 00s: the last worker found no work (exit code 75)", decision
+
+
+def test_a_job_done_is_no_failure() -> None:
+    """A worker that had work and ends after its patience is no failure."""
+    ticks = Ticks()
+    ticks.tick(ended=(Ended("w", 5_000.0, "exit code 0"),))
+    assert ticks.state.failures == 0
+
+
+def test_batch_without_work_counts_once() -> None:
+    """Four that started together and found no work are one failure, whenever each gave up."""
+    ticks = Ticks()
+    ticks.run(2_000, draining=True)
+    ticks.tick(ended=no_work(1_200.0) + no_work(1_200.0))
+    ticks.run(30, draining=True)
+    ticks.tick(ended=no_work(1_230.0))
+    assert ticks.state.failures == 1
+
+
+def test_the_last_failure_counts() -> None:
+    """A worker that ends at once after some that found no work is told as what it is."""
+    ticks = Ticks(max_workers=1)
+    ticks.run(100, draining=True)
+    ticks.tick(ended=no_work(1.0))
+    ticks.run(2, draining=True)
+    assert "ended at once (exit code 1)" in ticks.tick(ended=ended(0.5)).held
+    assert ticks.state.failures == 2
+
+
+def after_a_failure(*there: Worker, **same: Any) -> Ticks:
+    """Ticks with room for four, after a worker that ended at once, when the delay is over."""
+    ticks = Ticks(there=list(there), **same)
+    ticks.run(100, draining=True)
+    ticks.tick(ended=ended(0.1))
+    ticks.run(30, draining=True)
+    return ticks
+
+
+TRIED = "one worker is tried before any other starts: the last worker ended at once (exit code 1)"
+
+
+def test_one_is_tried() -> None:
+    """After a failure one worker starts, whatever the room, and no other beside it."""
+    ticks = after_a_failure()
+    assert len(of(Start, ticks.run(1))) == 1
+    ticks.there = [msgspec.structs.replace(pilot("t", 0), phase=Phase.STARTING, started=None)]
+    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=())]
+    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
+
+
+def test_one_is_tried_beside_others() -> None:
+    """Those from before the failure neither count as the one that is tried nor prove anything."""
+    ticks = after_a_failure(pilot("a", 5_000, 4_000), pilot("b", 5_000))
+    assert len(of(Start, ticks.run(1))) == 1
+    ticks.run(200, draining=True)
+    assert ticks.state.failures == 1
+
+
+def test_a_plain_worker_is_proven_by_its_age() -> None:
+    """Of a worker whose work can't be known a minute of life is proof enough, as ever."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now)]
+    assert not of(Start, ticks.run(59))
+    assert len(of(Start, ticks.run(1))) == 3, "all that there is room for"
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_pilot_is_proven_by_work(idle: bool) -> None:
+    """A pool's worker that waits for work proves nothing; one that got some, now or before, does."""
+    ticks = after_a_failure()
+    if idle:
+        ticks.tick(ended=no_work(1.0))
+        ticks.run(200, draining=True)
+    since = ticks.now
+    ticks.there = [worker("t", 0, at=since, jobs=())]
+    assert not of(Start, ticks.run(3_000)), "it is alone until it gets work, if that takes for ever"
+    ticks.there = [worker("t", ticks.now - since, at=ticks.now, jobs=(), worked=True)]
+    assert len(of(Start, ticks.run(1))) == 3 and ticks.state.failures == 0
+
+
+def test_work_alone_does_not_prove() -> None:
+    """A worker that got work has to live for a minute as well."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=(BOOT + ticks.now,), worked=True)]
+    assert not of(Start, ticks.run(59))
+    assert len(of(Start, ticks.run(1))) == 3
+
+
+def test_the_one_tried_is_told_to_go() -> None:
+    """One that leaves for want of room proves nothing, and the next one is tried in its place."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=(), phase=Phase.LEAVING, told=0.0, deadline=1e9)]
+    assert len(of(Start, ticks.run(1))) == 1
 
 
 # -- sharing ----------------------------------------------------------------------------------------------

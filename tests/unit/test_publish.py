@@ -54,3 +54,22 @@ def test_rates() -> None:
     assert (got.owner, got.idle, got.room, got.fit, got.capacity) == (1.235, None, 2.765, 3, 4.0), got
     assert (got.decision, got.memory_total, got.memory_donated) == ("said", 9, 4), got
     assert got.pid == 2 and got.tier == "kernel", got
+
+
+@pytest.mark.parametrize(
+    ("jobs", "count", "age"),
+    [(None, None, None), ((), 0, None), ((130.0,), 1, 30.0), ((110.0, 150.0), 2, 50.0), ((200.0,), 1, 0.0)],
+)
+def test_jobs(jobs: tuple[float, ...] | None, count: int | None, age: float | None) -> None:
+    """How many jobs, and for how long the oldest has run; unknown, none and some are three things."""
+    worker = Worker("a", phase=Phase.RUNNING, started=100.0, jobs=jobs)
+    (status,) = worker_statuses(Fleet.of([worker]), 1, 160.0, {}, {})
+    assert (status.jobs, status.job_age) == (count, age), status
+
+
+def test_who_waits_for_cpu() -> None:
+    """The list is oldest first; who fits is who has the most to lose, and that may be the youngest."""
+    idle = Worker("idle", phase=Phase.RUNNING, started=100.0, jobs=())
+    working = Worker("working", phase=Phase.RUNNING, started=200.0, jobs=(250.0,))
+    seen = [(s.name, s.fits) for s in worker_statuses(Fleet.of([idle, working]), 1, 300.0, {}, {})]
+    assert seen == [("idle", False), ("working", True)]

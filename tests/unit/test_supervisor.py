@@ -1,6 +1,8 @@
 """The loop with a scripted Docker and a slice of plain files: it never waits, and survives what comes."""
 
+import io
 import json
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ from unit.trees import tree
 from plancton import supervisor as module
 from plancton.config_file import ConfigFile
 from plancton.connection import LONGEST_RETRY
-from plancton.model import Header, Status, Tick
+from plancton.model import Decision, Header, Status, Tick
+from plancton.publish import Reading
 from plancton.replay import read_recording, replay
 from plancton.rundir import Paths, read_status, request
 from plancton.slice import Layout
 from plancton.supervisor import Options, Supervisor
+from plancton.work import WorkBook
 
 DEADLINE = 20.0
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
@@ -329,3 +333,80 @@ def test_dry_run_touches_nothing(run: Callable[..., Run]) -> None:
     assert not list((it.root / "v2").iterdir()) and not (it.root / "run").exists()
     assert it.server is not None
     assert all(each.startswith("GET ") for each in it.server.requests), it.server.requests
+
+
+# ---------------------------------------------------------------- work and jobs
+
+ID = "c0ffee" * 8
+
+
+def with_a_pilot(report: bytes = b"") -> Script:
+    """A Docker with one worker of a pool, whose jobs have reported this."""
+    labels = {"plancton.instance": "i", "plancton.pool": "htcondor"}
+    inspected = {
+        "Id": ID,
+        "Name": "/w1",
+        "State": {"Running": True, "Pid": 0},
+        "Config": {"Labels": labels},
+        "HostConfig": {"CgroupParent": "/plancton"},
+    }
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        entry = tarfile.TarInfo("jobs")
+        entry.size = len(report)
+        tar.addfile(entry, io.BytesIO(report))
+    return {
+        **WORKING,
+        "GET /containers/json": reply(json.dumps([{"Id": ID, "Names": ["/w1"], "Labels": labels}]).encode()),
+        f"GET /containers/{ID}/json": reply(json.dumps(inspected).encode()),
+        f"GET /containers/{ID}/archive": reply(made.getvalue()),
+    }
+
+
+def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
+    """When a look finds that a job has ended, its worker's report is read, and the status has the sums."""
+    it = run(with_a_pilot(b"exit 10.0\n"))
+    it.ready()
+    it.until(lambda: len(it.it.roster) == 1, "the worker")
+    assert it.it.readings is not None
+    looks = [Reading(jobs=(5.0,), job_cpu=1.0), Reading(jobs=(5.0,), job_cpu=2.0), Reading(jobs=())]
+    for look in looks:
+        it.it.readings.read = lambda *_: None  # type: ignore[method-assign]
+        it.it.readings.by_name = {"w1": look, "gone": Reading(jobs=(1.0,))}
+        it.it.next_slow = it.it.next_reading = 0.0
+        assert it.it.book.work.jobs_done == 0
+        it.tick()
+    it.until(lambda: it.it.book.work.jobs_done == 1, "the report")
+    for _ in range(6):
+        it.tick()
+    work, (worker,) = it.status().work, it.status().workers
+    assert work is not None and (work.jobs_done, work.cpu_done) == (1, 10.0), work
+    assert worker.jobs == 0, worker
+
+
+def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
+    """The sums are kept in the state directory, where the next run finds them."""
+    it = run(dict(WORKING))
+    (it.root / "state").mkdir()
+    it.it.book.lost(2, 33.0)
+    kept = WorkBook(it.root / "state" / "work.json", 0.0, 0.0).work
+    assert (kept.jobs_evicted, kept.cpu_lost) == (2, 33.0), kept
+    it.tick()
+    assert it.status().work == it.it.book.work
+
+
+def test_dry_run_keeps_no_book(run: Callable[..., Run]) -> None:
+    """A dry run neither reads nor writes what the real one counts."""
+    it = run(dict(WORKING), dry_run=True)
+    it.it.book.lost(1, 1.0)
+    it.it.book.save()
+    assert not (it.root / "state").exists()
+
+
+def test_trial_is_a_problem(run: Callable[..., Run]) -> None:
+    """That only one worker is tried, and why, is said where problems are."""
+    it = run(dict(WORKING))
+    for held in ("one worker is tried before any other starts: x", "backing off for 5s: x"):
+        assert held in it.it._problems(Decision(0, "", held=held), it.now)
+    for held in ("pool.max_workers is 2", "draining: nothing new is started", ""):
+        assert held not in it.it._problems(Decision(0, "", held=held), it.now)

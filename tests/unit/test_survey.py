@@ -1,6 +1,8 @@
 """What check says of a host: how many workers would fit now, and what stands in the way."""
 
+import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +17,8 @@ from plancton.docker import DockerUnreachable
 from plancton.model import Fleet, Limits, Observation
 from plancton.policy import room_now, startable
 from plancton.slice import Layout
-from plancton.survey import survey
+from plancton.survey import SOON, survey
+from plancton.token_file import TokenError
 
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
 
@@ -102,3 +105,51 @@ def test_docker_that_is_cut(docker: Callable[[Script], Path]) -> None:
     """A Docker that goes away during the survey is its error."""
     with pytest.raises(DockerUnreachable):
         survey(config(docker({"GET /info": ["cut"]})))
+
+
+# ---------------------------------------------------------------- a pool
+
+
+def token(path: Path, expires: float | None = None, mode: int = 0o600) -> str:
+    """An htcondor section with a token that ends then."""
+    claims = json.dumps({"sub": "x"} if expires is None else {"exp": expires}).encode()
+    path.write_bytes(b"eyJ." + base64.urlsafe_b64encode(claims).rstrip(b"=") + b".c2VjcmV0")
+    path.chmod(mode)
+    return f"htcondor: {{central_manager: cm, token_file: {path}, memory: 192MiB}}"
+
+
+def test_workers_image_is_not_here(docker: Callable[[Script], Path], tmp_path: Path) -> None:
+    """Nobody can pull the workers' own image: what makes it is said."""
+    found = survey(config(docker({"GET /info": INFO}), token(tmp_path / "token")))
+    image = "image localhost/plancton-worker:latest is not on this host"
+    assert found.warnings == (f"{image} (scripts/worker-image/build --load makes it)",)
+
+
+def test_local_image_is_not_here(docker: Callable[[Script], Path]) -> None:
+    """Of another image of this host's own nobody knows what makes it."""
+    found = survey(config(docker({"GET /info": INFO}), "image: {name: localhost/mine}"))
+    assert found.warnings == ("image localhost/mine is not on this host",)
+
+
+def test_pool_that_is_ready(docker: Callable[[Script], Path], tmp_path: Path) -> None:
+    """With the image and a token that lasts nothing is said."""
+    script: Script = {
+        "GET /info": INFO,
+        "GET /images/localhost/plancton-worker:latest/json": reply(b'{"Id": "sha256:1"}'),
+    }
+    socket = docker(script)
+    for expires in (None, time.time() + SOON + 60):
+        assert survey(config(socket, token(tmp_path / "token", expires))).warnings == ()
+
+
+def test_token_that_ends_soon(docker: Callable[[Script], Path], tmp_path: Path) -> None:
+    """A token that ends within days is told with the time that is left."""
+    expires = int(time.time()) + 7_230
+    found = survey(config(docker({"GET /info": INFO}), token(tmp_path / "token", expires)))
+    assert found.warnings[-1] == f"token file {tmp_path}/token: expires in 2h 00m", found
+
+
+def test_token_that_is_refused(docker: Callable[[Script], Path], tmp_path: Path) -> None:
+    """A token that can't be used is an error before Docker is asked for anything."""
+    with pytest.raises(TokenError, match="chmod 600"):
+        survey(config(tmp_path / "none.sock", token(tmp_path / "token", mode=0o644)))

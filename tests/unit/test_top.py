@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from plancton import top
-from plancton.model import Event, Phase, Status, WorkerStatus
+from plancton.model import Event, Phase, Status, Work, WorkerStatus
 from plancton.top import Figures, Meter, Screen, Top, run_top, size, top_json, view
 from plancton.units import human_seconds
 
@@ -106,6 +106,11 @@ STATUSES = {
         decision=LONG + "!",
         problems=(LONG,) * 9,
         time=NOW - 100,
+    ),
+    "jobs": a_status(
+        300,
+        workers=tuple(a_worker(n, jobs=n % 4, job_age=3e7 * (n % 4) or None) for n in range(300)),
+        work=Work(0.0, jobs_done=10**12, jobs_evicted=10**12, cpu_donated=1e15, cpu_done=1e15, cpu_lost=1e15),
     ),
     "wide letters": a_status(1, sentence="仕事" * 100, workers=(a_worker(name="働く" * 30),)),
 }
@@ -220,13 +225,28 @@ def test_shows_the_tiers_reason_when_it_is_weak() -> None:
         ({"fits": False, "phase": Phase.LEAVING}, "leaving"),
         ({"phase": Phase.FINISHING}, "finishing"),
         ({"phase": Phase.STARTING}, "starting"),
+        ({"jobs": None}, "running"),
+        ({"jobs": 0}, "no job"),
+        ({"jobs": 1, "job_age": 723.0}, "job 12m 03s"),
+        ({"jobs": 3, "job_age": 723.0}, "3 jobs"),
+        ({"jobs": 1, "job_age": 723.0, "fits": False}, "waits for CPU"),
+        ({"jobs": 1, "job_age": 723.0, "phase": Phase.LEAVING}, "leaving"),
+        ({"jobs": 0, "phase": Phase.STARTING}, "starting"),
     ],
 )
 def test_states_are_words(changes: dict[str, Any], word: str) -> None:
-    """A worker's state is one word or three, never a colour."""
+    """A worker's state is a few words, never a colour; of one that runs it is its job, if that is known."""
     text = text_of(a_screen(status=a_status(0, workers=(a_worker(1, **changes),))))
     line = next(line for line in text.splitlines() if "plancton-worker" in line)
     assert line.endswith(word), line
+
+
+def test_counts_jobs() -> None:
+    """What became of the jobs is above the workers, once there were any."""
+    for work in (None, Work(0.0, cpu_donated=5.0)):
+        assert "jobs:" not in text_of(a_screen(120, status=a_status(work=work)))
+    text = text_of(a_screen(120, status=a_status(work=Work(0.0, jobs_done=12, jobs_evicted=1))))
+    assert "workers: 6, 6 fit; jobs: 12 done, 1 evicted" in text, text
 
 
 def order(**changes: Any) -> list[str]:

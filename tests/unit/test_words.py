@@ -1,8 +1,10 @@
 """What the command line prints."""
 
+import time
+
 import msgspec
 
-from plancton.model import Decision, Leave, Observation, Phase, Start, Status, WorkerStatus
+from plancton.model import Decision, Leave, Observation, Phase, Start, Status, Work, WorkerStatus
 from plancton.replay import Replayed
 from plancton.words import ReplaySummary, replay_lines, status_lines
 
@@ -43,6 +45,45 @@ def test_problems_and_workers() -> None:
     assert "–" in lines[6] and lines[6].endswith("running, waits for CPU"), lines
     assert lines[7].endswith("leaving"), lines
     assert len({line.index("  running") for line in lines[5:7]}) == 1, "columns stand below each other"
+
+
+def test_jobs() -> None:
+    """What a worker does is with its state: nothing, one job or several, and for how long."""
+    states = []
+    for jobs, age in ((None, None), (0, None), (1, 723.0), (3, 60.0)):
+        worker = msgspec.structs.replace(WORKER, jobs=jobs, job_age=age)
+        lines = list(status_lines(msgspec.structs.replace(STATUS, workers=(worker,)), 1_000.0))
+        states.append(lines[-1].partition("GB  ")[2])
+    assert states == ["running", "running, no job", "running, job for 12m 03s", "running, 3 jobs for 1m 00s"]
+
+
+def test_jobs_of_one_that_waits() -> None:
+    """A worker with a job may wait for CPU, and one that leaves may have a job still."""
+    waits = msgspec.structs.replace(WORKER, jobs=1, job_age=5.0, fits=False)
+    leaves = msgspec.structs.replace(waits, phase=Phase.LEAVING)
+    lines = list(status_lines(msgspec.structs.replace(STATUS, workers=(waits, leaves)), 1_000.0))
+    assert lines[-2].endswith("running, job for 5s, waits for CPU"), lines
+    assert lines[-1].endswith("leaving, job for 5s"), lines
+
+
+def test_work() -> None:
+    """What was donated since when, and what became of it as far as jobs are known."""
+    since = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
+    work = Work(since, cpu_donated=7_200.0)
+    plain = msgspec.structs.replace(STATUS, work=work)
+    assert list(status_lines(plain, 1_000.0))[2:] == ["Since 2026-11-23: 2h 00m of CPU time donated."]
+    done = msgspec.structs.replace(work, jobs_done=12, jobs_evicted=1, cpu_done=7_000.0, cpu_lost=63.0)
+    assert list(status_lines(msgspec.structs.replace(STATUS, work=done), 1_000.0))[2:] == [
+        "Since 2026-11-23: 2h 00m of CPU time donated; 12 jobs done, 1 evicted"
+        " (lost with them: 1m 03s of CPU time)."
+    ]
+    only = msgspec.structs.replace(work, jobs_evicted=1)
+    assert "0 jobs done, 1 evicted" in list(status_lines(msgspec.structs.replace(STATUS, work=only), 1.0))[2]
+
+
+def test_status_of_an_older_plancton() -> None:
+    """A status without these figures, as an older version writes it, is shown as it was."""
+    assert not [line for line in status_lines(STATUS, 1_000.0) if "Since" in line or "job" in line]
 
 
 def test_replay_lines() -> None:
