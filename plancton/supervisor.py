@@ -261,6 +261,8 @@ class Supervisor:
     def _slow_pass(self, now: float, seen: Observation) -> None:
         self.next_slow = now + SLOW_PASS
         self._read_disk()
+        if self.actuator and self.docker.ready:
+            self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
         if self.readings and now >= self.next_reading:
             self.next_reading = now + READ_PER_WORKER * len(self.roster)
             self._read_workers(now, seen.boottime)
@@ -270,7 +272,6 @@ class Supervisor:
                 self.bulletin.say(repaired)
             if self.docker.ready:
                 self.actuator.sweep()
-                self.actuator.fetch_next()
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))

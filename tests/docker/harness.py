@@ -143,7 +143,10 @@ class Engine:
                 self.kill()
 
     def close(self) -> None:
-        """End it and all that is its own: containerd, shims, mounts, files."""
+        """End it and all that is its own: networks, containerd, shims, mounts, files."""
+        with suppress(OSError, http.client.HTTPException, ApiError):
+            for name in self.networks() - {"bridge", "host", "none"}:
+                self.call("DELETE", f"/networks/{name}")
         if self.process:
             self.terminate()
         for pid in self._processes():

@@ -1,0 +1,46 @@
+"""Fixtures: a real HTCondor pool on a dockerd of the tests' own, and a supervisor whose workers join it."""
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from docker.conftest import engine, owner, private_engine
+from docker.harness import Engine, Plancton
+from htcondor.harness import Pool, build_image, join
+
+__all__ = ["engine", "owner", "private_engine"]
+
+
+@pytest.fixture(scope="session")
+def worker_image(private_engine: Engine) -> str:
+    """The worker image's tag; this dockerd has it."""
+    return build_image(private_engine)
+
+
+@pytest.fixture
+def pool(engine: Engine, worker_image: str) -> Iterator[Pool]:
+    """A pool without workers and jobs: it starts in two seconds, so each test has one of its own."""
+    with Pool(engine.socket, worker_image) as personal:
+        yield personal
+
+
+@pytest.fixture
+def plancton(engine: Engine, pool: Pool, worker_image: str, tmp_path: Path) -> Iterator[Plancton]:
+    """A supervisor that is configured for the pool but not started."""
+    supervisor = Plancton(tmp_path, engine)
+    try:
+        join(supervisor, pool, worker_image)
+        yield supervisor
+    finally:
+        supervisor.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the pool's and the supervisor's last words."""
+    report = yield
+    for name in ("pool", "plancton"):
+        subject = getattr(item, "funcargs", {}).get(name)
+        if report.failed and subject is not None:
+            report.sections.append((f"what {name} says", subject.describe()))
+    return report

@@ -1,0 +1,153 @@
+"""A pool for tests: supervisors that join it, what can go wrong between the two, where a secret could be."""
+
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from docker.harness import Engine, Plancton, wait_for
+from personal_pool import Event, Pool, Slot
+
+from plancton.config import load
+from plancton.containers import create_body
+from plancton.docker import Docker
+from plancton.htcondor import VOLUME
+from plancton.token_file import pack
+
+__all__ = ["Event", "Pool", "Slot"]
+
+BUILD = Path(__file__).parents[2] / "scripts" / "worker-image" / "build"
+HOST = "host.test"
+"""What the tests' supervisors call their host."""
+
+
+def build_image(engine: Engine) -> str:
+    """Make the worker image, or take it from the cache, and give it to this dockerd; its tag."""
+    done = subprocess.run([BUILD, "--load", engine.socket], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{BUILD} failed: {done.stderr}"
+    return done.stdout.splitlines()[1]
+
+
+def write_token(plancton: Plancton, token: bytes) -> Path:
+    """Put a token where the supervisor reads it, for nobody else's eyes."""
+    file = plancton.directory / "token"
+    file.touch(0o600)
+    file.write_bytes(token)
+    return file
+
+
+def join(plancton: Plancton, pool: Pool, image: str) -> None:
+    """Configure the supervisor for workers that join this pool."""
+    plancton.settings.pop("worker")
+    plancton.configure(
+        image={"name": image, "refresh": "0s"},
+        htcondor={
+            "central_manager": pool.address,
+            "token_file": str(write_token(plancton, pool.token())),
+            "idle_shutdown": "2m",
+            "retirement": "1h",
+            "memory": "400MB",
+            "attributes": {"PlanctonHost": HOST},
+        },
+        yielding={"grace_kill": "10s", "grace_spawn": "1s"},
+    )
+
+
+def calm(plancton: Plancton, count: int = 1) -> None:
+    """Workers that stay beside whatever else this machine does, for tests that are not about CPU."""
+    plancton.configure(
+        htcondor={"cpus": 0.5},
+        pool={"max_workers": count},
+        yielding={"worthwhile": 0.1, "grace_kill": "1h"},
+    )
+
+
+def when(plancton: Plancton, *words: str) -> float:
+    """The Unix time of the log's first line that has all these words."""
+    line = plancton.lines(*words)[0]
+    date, _, milliseconds = " ".join(line.split()[:2]).partition(",")
+    return time.mktime(time.strptime(date, "%Y-%m-%d %H:%M:%S")) + int(milliseconds) / 1000
+
+
+def slot_appears(pool: Pool, worker: str, timeout: float) -> float:
+    """Wait until a worker's slot is in the collector: the Unix time."""
+    wait_for(
+        f"{worker} is in the collector",
+        lambda: any(slot.worker == worker for slot in pool.slots()),
+        timeout,
+        every=0.1,
+    )
+    return time.time()
+
+
+def wait_for_done(pool: Pool, count: int, timeout: float) -> None:
+    """Wait until so many jobs have ended by themselves."""
+    wait_for(f"{count} jobs are done", lambda: pool.queue().completed >= count, timeout, every=0.3)
+
+
+def wait_for_executing(pool: Pool, count: int, timeout: float = 60) -> None:
+    """Wait until so many jobs have begun."""
+    wait_for(f"{count} jobs execute", lambda: len(events(pool, "executing")) >= count, timeout, every=0.2)
+
+
+def events(pool: Pool, kind: str) -> list[Event]:
+    return [event for event in pool.events() if event.kind == kind]
+
+
+def close_door(engine: Engine, container: str) -> None:
+    """Drop all that comes into a container's network unless it was asked for from inside."""
+    pid = engine.inspect(container)["State"]["Pid"]
+    for rule in (
+        "-A INPUT -i lo -j ACCEPT",
+        "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+        "-P INPUT DROP",
+    ):
+        command = ["nsenter", f"--target={pid}", "--net", "iptables", "-w", *rule.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+
+
+def drops(engine: Engine, container: str) -> int:
+    """How many packets the closed door has kept out."""
+    pid = engine.inspect(container)["State"]["Pid"]
+    command = ["nsenter", f"--target={pid}", "--net", "iptables", "-w", "-nvxL", "INPUT"]
+    head = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    return int(head.partition("policy DROP ")[2].split()[0])
+
+
+def knock(engine: Engine, container: str) -> bool:
+    """Whether a connection to the port that HTCondor listens on in a container comes through."""
+    (network,) = engine.inspect(container)["NetworkSettings"]["Networks"].values()
+    try:
+        socket.create_connection((network["IPAddress"], 9618), timeout=2).close()
+    except TimeoutError:
+        return False
+    return True
+
+
+def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token: bytes) -> tuple[int, str]:
+    """Run a worker of this configuration, but with this token, until it ends: its exit code and its words."""
+    config, name = load(plancton.config), f"by-hand-{plancton.name[-6:]}"
+    body = create_body(name, config, image, "", "", "", pool.name)
+    body["Labels"] = {}
+    with Docker(engine.socket) as docker:
+        container = docker.create(name, body)
+        try:
+            docker.put_archive(container, VOLUME, pack(token, config.worker.user))
+            docker.start(container)
+            wait_for("the worker ends", lambda: not docker.inspect(container).state.running, 60, every=0.2)
+            return docker.inspect(container).state.exit_code, docker.logs(container, 20)
+        finally:
+            docker.remove(container, force=True)
+
+
+def open_to_all(directory: Path, since: float) -> Iterator[Path]:
+    """Files made or changed since then whose mode lets anybody read them, wherever they are below."""
+    for file in directory.rglob("*"):
+        with suppress(OSError):  # it may be gone again
+            found = file.lstat()
+            if stat.S_ISREG(found.st_mode) and found.st_mode & 0o004 and found.st_ctime >= since:
+                yield file

@@ -1,0 +1,104 @@
+"""Each command of docs/htcondor.md, run as it stands there, on a real pool and a real host."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from docker.harness import Engine, Plancton, wait_for
+from htcondor.harness import Pool
+from personal_pool import DOMAIN
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "htcondor.md").read_text()
+PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)
+
+
+class Reader:
+    """Somebody who follows the page, line by line, the pool's own names in the place of the examples'."""
+
+    def __init__(self, plancton: Plancton, engine: Engine, pool: Pool) -> None:
+        self.plancton, self.engine, self.pool = plancton, engine, pool
+        self.token = plancton.directory / "reader" / "token"
+        self.token.parent.mkdir()
+        self.printed = ""
+
+    def type(self, prompt: str, line: str) -> str:
+        """Type one line; what it printed."""
+        for example, real in (
+            ("example.org", DOMAIN),
+            ("/etc/plancton/token", str(self.token)),
+            ("--load", f"--load {self.engine.socket}"),
+        ):
+            line = line.replace(example, real)
+        if prompt == "cm#":
+            return self.pool.run(*line.split())
+        if prompt == "submit$":
+            return self.pool.run(*line.split(), user=True)
+        return self.on_the_host(line)
+
+    def on_the_host(self, line: str) -> str:
+        if line == "plancton run &":
+            self.plancton.start()
+            self.plancton.full(1, 60)
+            return ""
+        line = line.replace("plancton check", f"plancton check {self.plancton.config}")
+        scripts = Path(sys.executable).parent
+        done = subprocess.run(
+            ["sh", "-c", line],
+            input=self.printed,  # what was copied from the screen before
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**self.plancton.environment, "PATH": f"{scripts}:/usr/sbin:/usr/bin:/sbin:/bin"},
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}: exit code {done.returncode}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+
+def configuration() -> dict[str, dict[str, object]]:
+    """The page's three lines."""
+    block = PAGE.partition("are enough:\n\n")[2].partition("\n\n")[0]
+    parsed = yaml.safe_load(block)
+    assert list(parsed) == ["htcondor"] and len(parsed["htcondor"]) == 2, f"not three lines: {block}"
+    return dict(parsed)
+
+
+def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """Who follows the page from top to bottom has a worker in the pool, and sees it from both sides."""
+    reader = Reader(plancton, engine, pool)
+    del plancton.settings["image"]
+    plancton.settings["htcondor"] = configuration()["htcondor"]
+    plancton.configure(
+        htcondor={"central_manager": pool.address, "token_file": str(reader.token)},
+        pool={"max_workers": 1},
+    )
+    said = dict[str, str]()
+    for prompt, line in PROMPT.findall(PAGE):
+        if line.startswith("condor_status"):
+            wait_for("the worker is in the pool", pool.slots, 30)
+        if prompt == "submit$":
+            pool.submit("#!/bin/sh\n")
+        reader.printed = said[line] = reader.type(prompt, line)
+    assert len(said) >= 8, f"the page's commands were not found: {list(said)}"
+    (slots,) = [text for line, text in said.items() if line.startswith("condor_status")]
+    assert re.match(r"slot1\S*@plancton-worker-\w{6} \S+ ", slots), slots
+    assert "worker would fit" in said["plancton check"] or "workers would fit" in said["plancton check"], said
+    assert "no job" in said["plancton status"], said["plancton status"]
+    (leases,) = [text for line, text in said.items() if "JobLeaseDuration" in line]
+    assert leases.split()[1] == "2400", leases
+
+
+@pytest.mark.parametrize(
+    ("setting", "default"), [("NEGOTIATOR_INTERVAL", "60"), ("JOB_DEFAULT_LEASE_DURATION", "2400")]
+)
+def test_defaults(pool: Pool, setting: str, default: str) -> None:
+    """HTCondor's own defaults are those that the page gives."""
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{setting}`")]
+    assert f"| {default} s" in row, row
+    found = pool.run("env", "CONDOR_CONFIG=/dev/null", "condor_config_val", setting).strip()
+    assert found == default, f"{setting} is {found} by default"
