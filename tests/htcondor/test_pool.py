@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 
 import pytest
 from docker.harness import CPUS, Engine, Plancton, idle_cpus, wait_for
@@ -180,6 +181,25 @@ def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
     time.sleep(20)  # what is counted is starts in a time
     assert started(plancton) == workers, f"started in vain: {started(plancton)}"
     assert not pool.slots(), f"the collector still has {pool.slots()}"
+
+
+def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
+    """The slot has what the administrator's own files say, and the attributes; `start` wins over files."""
+    files = tmp_path / "condor.d"
+    files.mkdir()
+    (files / "10-rack.conf").write_text('STARTD_ATTRS = $(STARTD_ATTRS) Rack\nRack = "r 1"\nSTART = False\n')
+    calm(plancton)
+    settings: dict[str, object] = {
+        "config_dir": str(files),
+        "attributes": {"Site": "here"},
+        "start": "TARGET.Rush =?= true",
+    }
+    plancton.configure(htcondor=settings)
+    plancton.start()
+    (worker,) = first_workers(plancton, 1)
+    slot_appears(pool, worker, 30)
+    said = pool.run("condor_status", "-af:V", "Rack", "Site", "Start").strip()
+    assert said.startswith('"r 1" "here" ') and "Rush" in said, said
 
 
 def test_the_token_is_nowhere(plancton: Plancton, engine: Engine, pool: Pool) -> None:
