@@ -264,8 +264,11 @@ class Actuator:
         elif event.action == "destroy":
             self.vanished(event.name, "removed by somebody", boottime)
 
-    def ended(self, name: str, code: int | None, reason: str, boottime: float) -> None:
-        """A worker's container has ended: end its lift, hear its last words, say so, remove it."""
+    def ended(self, name: str, code: int | None, reason: str, boottime: float, unseen: bool = False) -> None:
+        """A worker's container has ended: end its lift, hear its last words, say so, remove it.
+
+        ``unseen``: while Docker was away, whose end may have been its own.
+        """
         if not self.roster.ended(name, boottime):
             return
         self._lifted.discard(name)
@@ -273,18 +276,18 @@ class Actuator:
             self.drop_lift()
         worker = self.roster[name].worker
         if worker.told is not None and worker.jobs is None:
-            self._examined(name, code, reason, boottime, None, None)
+            self._examined(name, code, reason, unseen, None, None)
             return
         self.roster.change(name, busy=True)
         call = partial(examine, container=worker.id or name, reports=worker.jobs is not None)
-        self._lane.submit(call, partial(self._examined, name, code, reason, boottime))
+        self._lane.submit(call, partial(self._examined, name, code, reason, unseen))
 
     def _examined(
         self,
         name: str,
         code: int | None,
         reason: str,
-        boottime: float,
+        unseen: bool,
         found: "Remains | None",
         error: DockerError | None,
     ) -> None:
@@ -296,7 +299,7 @@ class Actuator:
             reason = f"{reason}: {found.words}"
         told = self.book.reported(name, found.report) if found and found.report is not None else 0
         self._lose(entry, told)
-        self._say(self.roster.explain(name, reason, idle=code == NO_WORK))
+        self._say(self.roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
         if error is not None:
             self._told(None, error)
         self._remove(name)
@@ -395,7 +398,7 @@ class Actuator:
         if entry is None:
             # Another supervisor's: its end is no news about the image.
             self.roster.tell(container.name, Phase.LEAVING, boottime, 0.0)
-        self.ended(container.name, container.state.exit_code, _how(container), boottime)
+        self.ended(container.name, container.state.exit_code, _how(container), boottime, unseen=True)
 
     def force_all(self, now: float) -> None:
         """All workers gone now: their processes at once, their containers as soon as Docker answers."""

@@ -125,11 +125,11 @@ class Roster:
         self._replace(entry, phase=Phase.ENDED)
         return True
 
-    def explain(self, name: str, reason: str, idle: bool = False) -> str:
-        """How one that has ended did; one sentence about it."""
+    def explain(self, name: str, reason: str, idle: bool = False, unseen: bool = False) -> str:
+        """How one that has ended did; one sentence about it. One whose end was ``unseen`` is no failure."""
         entry = self._entries[name]
         told = entry.worker.told is not None
-        if not told:
+        if not told and not unseen:
             self._ended.append(Ended(name, entry.age, reason, idle))
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
 

@@ -228,3 +228,12 @@ def test_idle_that_was_told() -> None:
     roster.ended("w1", 130.0)
     assert roster.explain("w1", "exit code 75", idle=True) == "w1 is gone after 30s: exit code 75"
     assert roster.take_ended() == ()
+
+
+def test_end_that_nobody_saw() -> None:
+    """One that ended while Docker was away is no failure: its end may have been Docker's own."""
+    roster = Roster()
+    roster.request(Worker("w1"), 1.0)
+    assert roster.ended("w1", 10.0)
+    assert "ended after" in roster.explain("w1", "exit code 0", unseen=True)
+    assert roster.take_ended() == ()
