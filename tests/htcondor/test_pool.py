@@ -198,7 +198,7 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     plancton.start()
     (worker,) = first_workers(plancton, 1)
     slot_appears(pool, worker, 30)
-    said = pool.run("condor_status", "-af:V", "Rack", "Site", "Start").strip()
+    said = pool.run("condor_status", "-af:r", "Rack", "Site", "Start").strip()
     assert said.startswith('"r 1" "here" ') and "Rush" in said, said
 
 
