@@ -27,7 +27,7 @@ from plancton.docker import (
 from plancton.errors import PlanctonError
 from plancton.htcondor import REPORT, VOLUME
 from plancton.lane import Lane
-from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start, Worker
+from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Quota, Share, Start, Worker
 from plancton.roster import Entry, Roster
 from plancton.sampler import read_process
 from plancton.slice import Slice, group_of
@@ -48,6 +48,8 @@ LAST_LINES = 20
 """Of what a worker wrote before it ended, so much is looked at for what it says of itself."""
 NO_WORK = 75
 """Exit code of a worker that found no work."""
+UNKNOWN = 0.0
+"""As a quota: Docker has not taken the last one, so it is set again."""
 HUNG = 3.0
 """A Docker call that takes longer may take for ever: who must die now dies without Docker."""
 
@@ -95,6 +97,8 @@ class Actuator:
                     self._kill(name, now, reason)
                 case Share(name=name, shares=shares):
                     self._share(name, shares, now)
+                case Quota(name=name, cpus=cpus):
+                    self._limit(name, cpus)
         if lift:
             self._lift(now)
 
@@ -216,6 +220,24 @@ class Actuator:
             self.roster.change(name, shares=shares)
             return
         self._told(None, error)
+
+    def _limit(self, name: str, cpus: float) -> None:
+        entry = self.roster.get(name)
+        if entry is None:
+            return
+        container = entry.worker.id
+        # Known at once, so that it is not asked for again while Docker is slow.
+        self.roster.change(name, quota=None if cpus == entry.worker.cpus else cpus)
+        self._lane.submit(
+            lambda docker: docker.set_quota(container, containers.quota(cpus), containers.PERIOD),
+            partial(self._limited, name),
+            urgent=True,
+        )
+
+    def _limited(self, name: str, _: None, error: DockerError | None) -> None:
+        if error is not None:
+            self.roster.change(name, quota=UNKNOWN)
+            self._told(None, error)
 
     # ------------------------------------------------------------ the lift
 

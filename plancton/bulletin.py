@@ -92,6 +92,7 @@ class Bulletin:
             tier=slice.tier if slice else "none",
             tier_reason=slice.tier_reason if slice else "waiting for Docker",
             slice=slice.path if slice else "",
+            memory_ceiling=slice.ceiling() if slice else None,
             capacity=seen.capacity,
             fit=decision.fit,
             image=image,

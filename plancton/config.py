@@ -14,7 +14,7 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import simpleeval
@@ -22,6 +22,7 @@ import yaml
 from msgspec import Meta
 
 from plancton import htcondor
+from plancton.bounds import Bounds
 from plancton.errors import PlanctonError
 from plancton.htcondor import HTCondor
 from plancton.model import Limits
@@ -140,6 +141,7 @@ class DockerSection(Section, frozen=True):
 
     socket: str = "/var/run/docker.sock"
     slice: str = "plancton"
+    tier: Literal["kernel", "weight", "quota"] = "kernel"
 
     def __post_init__(self) -> None:
         require(self.socket.startswith("/"), f"socket: {shown(self.socket)} is not the path of a unix socket")
@@ -359,6 +361,17 @@ def limits(config: Config, host: Host) -> Limits:
         worthwhile=config.yielding.worthwhile,
         grace_kill=float(config.yielding.grace_kill),
         grace_spawn=float(config.yielding.grace_spawn),
+    )
+
+
+def bounds(config: Config, host: Host) -> Bounds:
+    """What all workers together may take at the most; swap in the measure that their memory fits."""
+    memory = max(LEAST_MEMORY, host.ram - config.owner.reserve_memory.of(host.ram))
+    reserve = config.owner.reserve_cpus
+    return Bounds(
+        memory=memory,
+        swap=memory // config.worker.memory * int(config.worker.swap),
+        cpus=max(0.0, host.cpus - reserve) if reserve else None,
     )
 
 

@@ -45,7 +45,7 @@ def create_body(
             "CgroupParent": parent,
             "CpuShares": full_shares(worker.cpus),
             "CpuPeriod": PERIOD,
-            "CpuQuota": max(1_000, round(worker.cpus * PERIOD)),
+            "CpuQuota": quota(worker.cpus),
             "Memory": int(worker.memory),
             "MemorySwap": int(worker.memory) + int(worker.swap),
             "OomScoreAdj": 1000,
@@ -72,6 +72,11 @@ def create_body(
         text = isinstance(worker.command, str)
         body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
     return body
+
+
+def quota(cpus: float) -> int:
+    """Microseconds of CPU per PERIOD; Docker takes no less than 1000."""
+    return max(1_000, round(cpus * PERIOD))
 
 
 def _read_only(mount: str) -> str:

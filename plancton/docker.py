@@ -336,6 +336,10 @@ class Docker:
         """Set CpuShares; 0 would change nothing, 2 is the least."""
         self.update(container, {"CpuShares": shares})
 
+    def set_quota(self, container: str, quota: int, period: int) -> None:
+        """Set CpuQuota and CpuPeriod (microseconds)."""
+        self.update(container, {"CpuQuota": quota, "CpuPeriod": period})
+
     def update(self, container: str, body: dict[str, Any]) -> None:
         """Change its resources: POST /containers/{id}/update."""
         self._container("update", container, "POST", "/update", _Nothing, body=body)

@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
-Tier = Literal["kernel", "weight", "none"]
-"""How strongly this host can yield: the slice is idle class, has the least weight, or can't be written."""
+Tier = Literal["kernel", "weight", "quota", "none"]
+"""How strongly this host can yield: the slice is idle class, has the least weight, or can't be written, so
+that the workers' CPU is limited through Docker. "none" until that is known."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -73,7 +74,9 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one at
     which patience ends. ``busy`` means that an action on it is under way: no other is given until
     that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs began, oldest
-    first (None: its pool does not let us know); ``worked`` says whether it ever had one.
+    first (None: its pool does not let us know); ``worked`` says whether it ever had one. ``quota`` are
+    the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that its output keeps the
+    engine busy.
     """
 
     name: str
@@ -91,6 +94,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     busy: bool = False
     jobs: tuple[float, ...] | None = None
     worked: bool = False
+    quota: float | None = None
+    flooding: bool = False
 
 
 ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
@@ -155,6 +160,16 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def finishing(self) -> bool:
         """Whether any was asked to finish."""
         return any(w.phase is Phase.FINISHING for w in self.workers)
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether Docker lets any have less CPU than it was made for."""
+        return any(w.quota is not None for w in self.workers)
+
+    @cached_property
+    def flooding(self) -> tuple[Worker, ...]:
+        """Those in line whose output keeps the engine busy."""
+        return tuple(w for w in self.line if w.flooding)
 
     @cached_property
     def next_deadline(self) -> float:
@@ -256,6 +271,8 @@ class Limits(msgspec.Struct, frozen=True):
     worthwhile: float = 0.5
     grace_kill: float = 120.0
     grace_spawn: float = 60.0
+    quota: bool = False
+    """Whether the workers' CPU must be limited one by one, because no slice yields for them."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -300,19 +317,29 @@ class Share(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Action = Start | Finish | Leave | Kill | Share
+class Quota(msgspec.Struct, frozen=True, tag=True):
+    """Limit the CPUs that a worker may use (Docker's CpuQuota)."""
+
+    name: str
+    cpus: float
+    reason: str
+
+
+Action = Start | Finish | Leave | Kill | Share | Quota
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
-    may be room (empty when nothing holds it).
+    may be room (empty when nothing holds it). ``limit`` are the CPUs that all workers together may use
+    where they must be limited one by one.
     """
 
     fit: int
     sentence: str
     room: float | None = None
+    limit: float | None = None
     held: str = ""
     actions: tuple[Action, ...] = ()
 
@@ -408,6 +435,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_total: int = 0
     memory_available: int | None = None
     memory_donated: int | None = None
+    memory_ceiling: int | None = None
     image: str = ""
     image_id: str = ""
     docker: str = ""

@@ -8,6 +8,7 @@
 - Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what would
   have fitted for two thirds of `grace_spawn`, with some margin, is started.
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at once.
+- So it is with the disk, one worker after the other. A worker whose output keeps the engine busy leaves.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap.
 """
 
@@ -17,6 +18,7 @@ from bisect import bisect_right
 
 import msgspec
 
+from plancton import quota
 from plancton.model import (
     LEAST_SHARES,
     Action,
@@ -56,12 +58,15 @@ SETTLED = 600.0
 to LONGEST_DELAY: an owner who comes once gets the promised times, one who comes and goes is left alone."""
 LEAST_LIFETIME = 0.9
 """Workers live this part of the configured lifetime at least, and as much over it at most."""
+FLOODED = "flooded its output"
 MEMORY_TIMEOUT = 3.0
 """How long a worker may take to leave when the owner needs its memory."""
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
 MOST_WORKERS = 4096
 """No host has room for more; a bound for counting with tiny workers."""
+DISK_WAIT = 30.0
+"""The next worker leaves for the disk when the one before has had this long to take its files away."""
 NO_IDLE = 0.5
 """With less idle CPU than this a leaver can't count on any and is lifted."""
 
@@ -73,7 +78,8 @@ class State(msgspec.Struct, frozen=True):
     that are averaged: all in CLOCK_MONOTONIC seconds. ``failures`` counts workers in a row that ended
     at once or found no work (``idle``: the last one did), ``flaps`` how often in a row workers were
     retired soon after their start; when, is told in CLOCK_BOOTTIME seconds, as the workers' ages are.
-    ``last_boottime`` is that of the last tick with known figures.
+    ``last_boottime`` is that of the last tick with known figures, ``last_short`` of the last one at which a
+    worker was told to leave while the disk was short. ``limit``: see Decision.
     """
 
     kill: Window = Window(0.0)
@@ -87,6 +93,8 @@ class State(msgspec.Struct, frozen=True):
     idle: bool = False
     flaps: int = 0
     last_flap: float = -math.inf
+    last_short: float = -math.inf
+    limit: float | None = None
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -104,8 +112,10 @@ def decide(seen: Observation, state: State, limits: Limits) -> tuple[Decision, S
     held = _held(seen, state, limits)
     actions, reason = _retire(seen, state, limits, room, fit)
     if not seen.stopping:
-        actions += _shares(seen, fit, actions) if room else []
+        actions += _shares(seen, fit, actions) if room and not limits.quota else []
         actions += [] if held else _starts(seen, state, limits, room)
+    limit = quota.limit(seen, state.limit, limits) if limits.quota else None
+    actions += _quotas(seen, limit, limits, actions)
     worth = fit
     if room and fit == len(seen.fleet.line):
         worth += startable(seen.fleet, seen.max_workers, room, limits)
@@ -113,10 +123,11 @@ def decide(seen: Observation, state: State, limits: Limits) -> tuple[Decision, S
         fit=worth,
         sentence=reason or _sentence(seen, worth, held),
         room=room.cpus if room else None,
+        limit=limit,
         held=held,
         actions=tuple(actions),
     )
-    return decision, _after(seen, state, actions)
+    return decision, msgspec.structs.replace(_after(seen, state, limits, actions), limit=limit)
 
 
 # ---------------------------------------------------------------- what fits
@@ -240,7 +251,7 @@ def _count_failures(seen: Observation, state: State) -> State:
                 state,
                 failures=state.failures + 1,
                 last_failure=seen.boottime,
-                failure=ended.reason,
+                failure=f"{'found no work' if ended.idle else 'ended at once'} ({ended.reason})",
                 idle=ended.idle,
             )
     return state
@@ -265,11 +276,18 @@ def _survived(starts: tuple[float, ...], seen: Observation, since: float) -> flo
     return seen.boottime - starts[place] if place < len(starts) else 0.0
 
 
-def _after(seen: Observation, state: State, actions: list[Action]) -> State:
+def _after(seen: Observation, state: State, limits: Limits, actions: list[Action]) -> State:
     """The state once these actions are under way."""
     by_name = {w.name: w for w in seen.fleet.workers} if actions else {}
     retired = [by_name[a.name] for a in actions if isinstance(a, Leave)] if not seen.stopping else []
-    young = [w for w in retired if w.phase is not Phase.FINISHING and _age(w, seen) < SETTLED]
+    if retired and _short_of_disk(seen, limits):
+        state = msgspec.structs.replace(state, last_short=seen.boottime)
+    if any(w.flooding for w in retired):
+        state = msgspec.structs.replace(
+            state, failures=state.failures + 1, last_failure=seen.boottime, failure=FLOODED, idle=False
+        )
+    settled = {w.name for w in retired if w.flooding or w.phase is Phase.FINISHING}
+    young = [w for w in retired if w.name not in settled and _age(w, seen) < SETTLED]
     # Those started before the last flap leave for the same reason as the one that made it.
     if any(seen.boottime - _age(w, seen) > state.last_flap for w in young):
         state = msgspec.structs.replace(state, flaps=state.flaps + 1, last_flap=seen.boottime)
@@ -306,6 +324,8 @@ def _retire(
     else:
         actions = _do_not_fit(seen, state, limits, fit) if room else []
         actions += _out_of_memory(seen, limits, actions)
+        actions += _out_of_disk(seen, state, limits, actions)
+        actions += _floods(seen, limits, actions)
         actions += _done(seen, limits, actions)
     actions += _overdue(seen, limits, actions)
     told = [a for a in actions if isinstance(a, Leave | Finish | Kill)]
@@ -358,6 +378,34 @@ def _out_of_memory(seen: Observation, limits: Limits, others: list[Action]) -> l
     have, want = seen.memory_available / 1e9, limits.reserve_memory / 1e9
     reason = f"the owner needs the memory: {have:.1f} GB are available, {want:.1f} GB reserved"
     return [_leave(line[-1], seen, MEMORY_TIMEOUT, reason)]
+
+
+def _short_of_disk(seen: Observation, limits: Limits) -> bool:
+    return seen.disk_free is not None and seen.disk_free < limits.reserve_disk
+
+
+def _out_of_disk(seen: Observation, state: State, limits: Limits, others: list[Action]) -> list[Action]:
+    """The last in line, when the disk's reserve is undercut and nobody has left for it just now."""
+    line = [w for w in seen.fleet.line if not w.busy]
+    waits = seen.boottime - state.last_short < DISK_WAIT or any(isinstance(a, Leave) for a in others)
+    if not _short_of_disk(seen, limits) or waits or not line:
+        return []
+    return [_leave(line[-1], seen, limits.leave_timeout, _disk(seen, limits))]
+
+
+def _disk(seen: Observation, limits: Limits) -> str:
+    free, reserved = (seen.disk_free or 0) / 1e9, limits.reserve_disk / 1e9
+    return f"only {free:.1f} GB of disk are free, {reserved:.1f} GB are reserved"
+
+
+def _floods(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
+    going = {a.name for a in others if isinstance(a, Leave)}
+    reason = "its output keeps Docker busy, at the owner's cost"
+    return [
+        _leave(w, seen, limits.leave_timeout, reason)
+        for w in seen.fleet.flooding
+        if not w.busy and w.name not in going
+    ]
 
 
 def _done(seen: Observation, limits: Limits, others: list[Action]) -> list[Action]:
@@ -433,6 +481,15 @@ def _shares(seen: Observation, fit: int, others: list[Action]) -> list[Action]:
     return actions
 
 
+def _quotas(seen: Observation, limit: float | None, limits: Limits, others: list[Action]) -> list[Action]:
+    """Where no slice yields for the workers: what Docker is to let each of them have."""
+    if limit is None and (limits.quota or not seen.fleet.limited):
+        return []
+    going = {a.name for a in others if isinstance(a, Leave | Finish | Kill)}
+    unable = going | {w.name for w in seen.fleet.workers if w.busy or w.phase is Phase.STARTING}
+    return [a for a in quota.adjust(seen.fleet, limit) if a.name not in unable]
+
+
 def _held(seen: Observation, state: State, limits: Limits) -> str:
     """Why nothing may be started, whatever the room; empty when nothing holds it."""
     if seen.stopping:
@@ -443,13 +500,12 @@ def _held(seen: Observation, state: State, limits: Limits) -> str:
         return "Docker does not answer"
     if not seen.image:
         return "there is no image to start workers from"
-    if seen.disk_free is not None and seen.disk_free < limits.reserve_disk:
-        free, reserved = seen.disk_free / 1e9, limits.reserve_disk / 1e9
-        return f"only {free:.1f} GB of disk are free, {reserved:.1f} GB are reserved"
+    if _short_of_disk(seen, limits):
+        return _disk(seen, limits)
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return f"pool.max_workers is {seen.max_workers}"
     wait = state.last_failure + _delay(state) - seen.boottime
-    what = f"the last worker {'found no work' if state.idle else 'ended at once'} ({state.failure})"
+    what = f"the last worker {state.failure}"
     if state.failures and wait > 0:
         return f"backing off for {_about(wait)}: {what}"
     if state.failures and _on_trial(seen.fleet, state):

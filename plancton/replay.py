@@ -12,6 +12,7 @@ import msgspec
 
 from plancton.errors import PlanctonError
 from plancton.model import (
+    Action,
     Decision,
     Finish,
     Fleet,
@@ -21,6 +22,7 @@ from plancton.model import (
     Limits,
     Observation,
     Phase,
+    Quota,
     Share,
     Start,
     Tick,
@@ -84,7 +86,7 @@ class Simulation:
             self.workers = [_arrived(w, seen) if w.name == name else w for w in self.workers]
             self.workers = [w for w in self.workers if w.name != name or w.phase is Phase.RUNNING]
 
-    def _carry_out(self, action: Start | Finish | Leave | Kill | Share, seen: Observation) -> None:
+    def _carry_out(self, action: Action, seen: Observation) -> None:
         if isinstance(action, Start):
             self.made += 1
             worker = Worker(f"worker-{self.made}", str(self.made), cpus=self.limits.worker_cpus,
@@ -92,6 +94,9 @@ class Simulation:
                             image=seen.image, digest=seen.digest)  # fmt: skip
             self.workers.append(worker)
             self._pending.append((self.latency - 1, worker.name))
+            return
+        if isinstance(action, Quota):
+            self._change(action.name, quota=action.cpus)
             return
         if isinstance(action, Share):
             self._change(action.name, shares=action.shares, shares_time=seen.time)

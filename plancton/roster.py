@@ -9,6 +9,11 @@ from plancton.docker import Container
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
 
+FLOOD = 0.2
+"""CPUs of a shim that passes on more output than any job has: 10,000 lines a second take half of that."""
+FLOODED = 2
+"""At so many looks in a row: a short burst is no flood."""
+
 
 class Entry(msgspec.Struct):
     """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
@@ -24,6 +29,7 @@ class Entry(msgspec.Struct):
     shim: int = 0
     job_cpu: float = 0.0
     age: float = 0.0
+    floods: int = 0
 
 
 class Roster:
@@ -104,6 +110,15 @@ class Roster:
             self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
         return not set(before) <= set(jobs)
 
+    def note_shim(self, name: str, cpus: float) -> None:
+        """A worker was looked at: the process that passes its output on uses so many CPUs."""
+        entry = self._entries.get(name)
+        if entry is None or entry.worker.phase is Phase.ENDED:
+            return
+        entry.floods = entry.floods + 1 if cpus >= FLOOD else 0
+        if (entry.floods >= FLOODED) != entry.worker.flooding:
+            self._replace(entry, flooding=entry.floods >= FLOODED)
+
     def change(self, name: str, **fields: object) -> None:
         entry = self._entries.get(name)
         if entry is not None:
@@ -142,12 +157,19 @@ class Roster:
 def adopted(container: Container) -> Worker:
     """A worker that an earlier supervisor started, from its labels."""
     labels = container.config.labels
+    cpus = max(0.01, containers.label_number(labels, containers.CPUS, 1.0))
     return Worker(
         name=container.name,
-        cpus=max(0.01, containers.label_number(labels, containers.CPUS, 1.0)),
+        cpus=cpus,
         memory=int(containers.label_number(labels, containers.MEMORY, container.host_config.memory)),
         shares=container.host_config.cpu_shares or 1024,
+        quota=_quota(container, cpus),
         image=labels.get(containers.IMAGE, ""),
         digest=labels.get(containers.DIGEST, ""),
         jobs=() if labels.get(containers.POOL) == containers.HTCONDOR else None,
     )
+
+
+def _quota(container: Container, cpus: float) -> float | None:
+    has = container.host_config.cpu_quota
+    return None if has in (0, containers.quota(cpus)) else has / containers.PERIOD

@@ -8,12 +8,14 @@ while cgroup.freeze and cgroup.kill are in the v2 tree.
 
 import contextlib
 import logging
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from plancton.bounds import PERIOD, Bounds, Knob, memory_ceiling, v1_knobs, v2_knobs
 from plancton.errors import PlanctonError
 from plancton.model import Tier
 
@@ -21,7 +23,11 @@ log = logging.getLogger(__name__)
 
 PROC = Path("/proc")
 
-PERIOD = 100_000
+KERNEL: Tier = "kernel"
+WEIGHT: Tier = "weight"
+KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
+WEIGHT_REASON = "the slice has the least weight"
+NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
 LIFT_QUOTA = 20_000
 """Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
 
@@ -76,10 +82,12 @@ def group_of(proc: Path, pid: int) -> str | None:
 
 
 class Slice:
-    """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd."""
+    """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd; ``strongest``
+    the tier that is not gone beyond, whatever the host can do."""
 
-    def __init__(self, layout: Layout, name: str, driver: str) -> None:
+    def __init__(self, layout: Layout, name: str, driver: str, strongest: Tier = "kernel") -> None:
         assert layout.v2 is not None
+        self.strongest = strongest
         self.systemd = driver == "systemd"
         self.unit = f"{name}.slice"
         self.path = self.unit if self.systemd else name
@@ -91,11 +99,16 @@ class Slice:
             ("cpu.shares", "2", "1024") if self.v1 else ("cpu.weight", "1", "100")
         )
         self.cpu = layout.v1.get("cpu", layout.v2) / self.path
-        self.memory_stat = layout.v1.get("memory", layout.v2) / self.path / "memory.stat"
+        self.memory = layout.v1.get("memory", layout.v2) / self.path
+        self.memory_stat = self.memory / "memory.stat"
+        self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
         self._roots = {layout.v2, *layout.v1.values()}
         self._frozen: list[Path] = []
         self._quotas: dict[Path, str] = {}
         self.lifted = False
+        self.bounds = Bounds()
+        self.ours = True
+        """Whether we may write it; else the tier is what somebody else has made it."""
         self.tier: Tier = "none"
         self.tier_reason = "the slice is not set up yet"
 
@@ -108,46 +121,120 @@ class Slice:
         except OSError as error:
             log.debug("making %s: %s", self.directory, error)
         self.tier, self.tier_reason = self._yield()
+        self._bind()
         self.drop(everything=True)
+
+    def bound(self, bounds: Bounds) -> None:
+        """Set what all workers together may take at the most, from now on."""
+        self.bounds = bounds
+        self._bind()
+
+    @property
+    def can_lift(self) -> bool:
+        """Whether leavers can be given CPU to leave with."""
+        return self.tier in (KERNEL, WEIGHT) and self.ours
+
+    def ceiling(self) -> int | None:
+        """Bytes of memory that the kernel lets the workers have at the most; None: it sets no limit."""
+        return memory_ceiling(_read(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
 
     def _make(self) -> None:
         if self.systemd:
-            _systemctl("set-property", "--runtime", self.unit, "CPUWeight=idle", "CPUAccounting=yes")
-            _systemctl("start", self.unit)
+            if os.geteuid() == 0:
+                self._ask_systemd()
             return
-        for directory in {self.directory, self.cpu}:
+        for directory in filter(None, (self.directory, self.cpu, self.memory, self._blkio)):
             directory.mkdir(exist_ok=True)
         if not self.v1:
-            for controller in ("+cpu", "+memory"):  # Docker does the same for its containers' parents
+            for controller in ("+cpu", "+memory", "+io"):  # Docker does the same for its containers' parents
                 with contextlib.suppress(OSError):
                     (self.tree / "cgroup.subtree_control").write_text(controller)
 
+    def _ask_systemd(self) -> None:
+        weight = {"kernel": "idle", "weight": "1"}.get(self.strongest, "100")
+        known = _systemctl("set-property", "--runtime", self.unit, f"CPUWeight={weight}", "CPUAccounting=yes")
+        # Before systemd 252 there is no idle class; what it does not know it would overwrite.
+        if not known and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
+            self.strongest = WEIGHT
+        _systemctl("start", self.unit)
+
     def _yield(self) -> tuple[Tier, str]:
+        idle = self.cpu / "cpu.idle"
+        self.ours = True
         try:
-            if (self.cpu / "cpu.idle").exists():
-                _write(self.cpu / "cpu.idle", "1")
-                return "kernel", "the slice is idle class: the kernel gives every CPU to the owner at once"
-            _write(self.cpu / self._weight, self._least)
-            return (
-                "weight",
-                "this kernel has no idle class for cgroups (Linux 5.15 has): the slice has the least weight",
-            )
+            if self.strongest == "quota":
+                return self._never_mind(idle)
+            if self.strongest == "kernel" and idle.exists():
+                knob, wanted, tier, reason = idle, "1", KERNEL, KERNEL_REASON
+            else:
+                knob, wanted, tier = self.cpu / self._weight, self._least, WEIGHT
+                reason = WEIGHT_REASON if idle.exists() else NO_IDLE_CLASS
+                if idle.exists():
+                    _write(idle, "0")
+            self._write_own(knob, wanted)
         except OSError as error:
-            return "none", (
-                f"{error.filename or self.cpu} can't be written ({error.strerror}): run as root,"
-                " or nothing protects the owner from the workers"
+            return "quota", (
+                f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
+                " limited through Docker, within seconds: run as root to have the kernel yield at once"
             )
+        return tier, reason if self.ours else f"{reason} (it is not ours to change)"
+
+    def _write_own(self, knob: Path, wanted: str) -> None:
+        try:
+            _write(knob, wanted)
+        except PermissionError:
+            if _read(knob) != wanted:
+                raise
+            self.ours = False
+
+    def _never_mind(self, idle: Path) -> tuple[Tier, str]:
+        if idle.exists():
+            _write(idle, "0")
+        _write(self.cpu / self._weight, self._normal)
+        return (
+            "quota",
+            "docker.tier asks for no more: the workers' CPU is limited through Docker, within seconds",
+        )
+
+    def _knobs(self) -> Iterator[Knob]:
+        if not self.v1:
+            return v2_knobs(self.directory, self.bounds)
+        return v1_knobs(self.cpu, self.memory, self._blkio, self.bounds)
+
+    def _bind(self) -> list[str]:
+        """Make the bounds hold; says which of them did not, as far as that could be mended."""
+        wrong = [(knob, _read(knob.file)) for knob in self._knobs() if not knob.holds()]
+        units = [knob.unit for knob, _ in wrong if knob.unit]
+        if units and self.systemd and os.geteuid() == 0:
+            _systemctl("set-property", "--runtime", self.unit, *units)
+        for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
+            for knob, _found in wrong:
+                with contextlib.suppress(OSError):
+                    _write(knob.file, knob.wanted)
+        return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
 
     def repair(self) -> str | None:
-        """Put the slice back into its tier when something has changed it; says what was found."""
+        """Put the slice back into its tier and its bounds when they were changed; says what was found."""
         if self.lifted or self.tier == "none":
             return None
+        if self.tier == "quota":
+            return self._promote()
         knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
         found = _read(self.cpu / knob)
-        if found == wanted:
+        if found != wanted:
+            self.set_up()
+            return (
+                f"the slice had {knob} {found or 'missing'} instead of {wanted}: put back to tier {self.tier}"
+            )
+        mended = self._bind()
+        return f"the slice had {', '.join(mended)}: put back" if mended else None
+
+    def _promote(self) -> str | None:
+        """Where nobody had prepared the slice, somebody may have done so by now."""
+        if self.strongest == "quota" or self._yield()[0] == "quota":
             return None
         self.set_up()
-        return f"the slice had {knob} {found or 'missing'} instead of {wanted}: put back to tier {self.tier}"
+        return f"tier {self.tier}: {self.tier_reason}"
 
     def remove(self) -> None:
         """Take the slice away once it is empty; a directory that is in use stays."""
@@ -166,7 +253,7 @@ class Slice:
 
         The others are frozen meanwhile, so that all of the bounded CPU is the leavers'.
         """
-        if self.tier == "none":
+        if not self.can_lift:
             return
         self.lifted = True
         leavers = list(leavers)
@@ -200,10 +287,10 @@ class Slice:
         """End the lift. ``everything``: also thaw what this process has not frozen itself."""
         if not self.lifted and not everything:
             return
-        yields = self._yield()[0] != "none"
+        yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
-                _write(self.directory / "cpu.max", f"max {PERIOD}")
+                _write(self.directory / "cpu.max", f"{self.bounds.quota or 'max'} {PERIOD}")
         for quota, before in self._quotas.items():
             with contextlib.suppress(OSError):
                 _write(quota, before)
@@ -260,7 +347,8 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _systemctl(*arguments: str) -> None:
+def _systemctl(*arguments: str) -> bool:
+    """Whether systemd has done it; else the log says why."""
     import subprocess  # only hosts with the systemd driver pay for it
 
     command = ["systemctl", "--no-ask-password", *arguments]
@@ -271,3 +359,4 @@ def _systemctl(*arguments: str) -> None:
         problem = str(error)
     if problem:
         log.warning("systemctl %s: %s", " ".join(arguments), problem.splitlines()[0])
+    return not problem

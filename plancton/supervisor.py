@@ -20,7 +20,7 @@ import msgspec
 from plancton import __version__
 from plancton.actuator import Actuator
 from plancton.bulletin import Bulletin, Facts
-from plancton.config import Config, Host, digest, limits, worker_limit
+from plancton.config import Config, Host, bounds, digest, limits, worker_limit
 from plancton.config_file import ConfigFile
 from plancton.connection import Connection
 from plancton.docker import Container, Event, Info
@@ -238,9 +238,10 @@ class Supervisor:
 
     def _limits(self) -> Limits:
         made = limits(self.file.config, self.host)
-        if self.slice is not None and self.slice.tier == "none":
-            # The leavers can't be given CPU to leave with, and nothing but memory is urgent.
-            return msgspec.structs.replace(made, leave_timeout=max(120.0, made.leave_timeout))
+        if self.slice is not None and not self.slice.can_lift:
+            # The leavers can't be given CPU to leave with at once, and nothing but memory is urgent.
+            patience = max(120.0, made.leave_timeout)
+            return msgspec.structs.replace(made, leave_timeout=patience, quota=self.slice.tier == "quota")
         return made
 
     def _act(self, decision: Decision, now: float) -> None:
@@ -267,19 +268,27 @@ class Supervisor:
             self.next_reading = now + READ_PER_WORKER * len(self.roster)
             self._read_workers(now, seen.boottime)
         if self.actuator and self.slice and not self.options.dry_run:
-            repaired = self.slice.repair()
-            if repaired:
-                self.bulletin.say(repaired)
+            self._verify_slice(self.slice)
             if self.docker.ready:
                 self.actuator.sweep()
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
 
+    def _verify_slice(self, slice: Slice) -> None:
+        wanted = bounds(self.file.config, self.host)
+        if self.host.ram and slice.bounds != wanted:
+            slice.bound(wanted)
+        repaired = slice.repair()
+        if repaired:
+            self.bulletin.say(repaired)
+            self.limits = self._limits()
+
     def _read_workers(self, now: float, boottime: float) -> None:
         assert self.readings
         self.readings.read(now, boottime, self.roster.fleet, self.roster)
         for name, reading in self.readings.by_name.items():
+            self.roster.note_shim(name, reading.shim or 0.0)
             ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
             if ended and self.actuator:
                 self.actuator.fetch_report(name)
@@ -359,7 +368,7 @@ class Supervisor:
             self._make_slice(info)
 
     def _make_slice(self, info: Info) -> None:
-        self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver)
+        self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
         if not self.options.dry_run:
             self.slice.set_up()
             say = self.bulletin.say if self.slice.tier == "kernel" else self.bulletin.warn
@@ -422,7 +431,7 @@ class Supervisor:
             NEEDS_RESTART if self.file.config.docker != self.engine else "",
             self.limit_problem,
             self.image.problem,
-            self.slice.tier_reason if self.slice and self.slice.tier == "none" else "",
+            self.slice.tier_reason if self.slice and self.slice.tier == "quota" else "",
             decision.held if decision.held.startswith(("backing off", "one worker is tried")) else "",
             decision.held if "of disk" in decision.held else "",
         ]

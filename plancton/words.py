@@ -11,7 +11,10 @@ from plancton.units import human_bytes, human_seconds
 def status_lines(status: Status, now: float) -> Iterator[str]:
     """`plancton status`: the headline, what is wrong, then the workers. ``now`` is Unix time."""
     yield status.sentence
-    yield f"Mode: {status.mode}; tier: {status.tier}; last decision: {status.decision}."
+    tier = str(status.tier)
+    if status.memory_ceiling is not None:
+        tier += f", at most {human_bytes(status.memory_ceiling)} of memory"
+    yield f"Mode: {status.mode}; tier: {tier}; last decision: {status.decision}."
     if now - status.time > 15:
         yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."
     if status.work is not None:

@@ -18,6 +18,7 @@ from plancton.model import (
     Limits,
     Observation,
     Phase,
+    Quota,
     Share,
     Start,
     Worker,
@@ -173,6 +174,8 @@ class Host:
                     asked = msgspec.structs.replace(self.workers[name], busy=True, shares_time=self.now)
                     self.workers[name] = asked
                     self._later(1.0, name, msgspec.structs.replace(asked, busy=False, shares=shares))
+                case Quota(name, cpus):
+                    self.workers[name] = msgspec.structs.replace(self.workers[name], quota=cpus)
                 case Finish(name, _, timeout):
                     self._tell(name, Phase.FINISHING, timeout)
                     self._later(self.job, name, None)

@@ -167,7 +167,7 @@ def test_publish_that_fails(run_dir: RunDir) -> None:
         b"[" * 100_000,
         b'{"version": 1}',
         msgspec.json.encode(status())[:-1],
-        msgspec.json.encode(status()).replace(b'"kernel"', b'"quota"'),
+        msgspec.json.encode(status()).replace(b'"kernel"', b'"other"'),
     ],
     ids=["empty", "binary", "latin", "other", "list", "deep", "type", "cut", "tier"],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
+from plancton.bounds import Bounds, v2_knobs
 from plancton.slice import Layout, LayoutError, Slice, find_layout, group_of, read_layout
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -161,13 +162,100 @@ def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
         assert read(slice.cpu / knob) == least
 
 
-def test_tier_none(v2: Slice) -> None:
-    """Where the slice can't be written, nothing protects the owner: the file is named and the remedy."""
+def test_tier_quota(v2: Slice) -> None:
+    """Where the slice can't be written, Docker must limit the workers: the file is named and the remedy."""
     (v2.cpu / "cpu.idle").unlink()
     (v2.cpu / "cpu.idle").mkdir()
     v2.set_up()
-    assert v2.tier == "none"
-    assert "/cpu.idle can't be written (Is a directory): run as root" in v2.tier_reason, v2.tier_reason
+    assert v2.tier == "quota" and not v2.can_lift
+    assert "/cpu.idle can't be written (Is a directory), so the workers' CPU is" in v2.tier_reason
+    assert "run as root" in v2.tier_reason, v2.tier_reason
+
+
+def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
+    """docker.tier keeps a slice from yielding more strongly, even when it did so before."""
+    for slice, weak, normal in ((v2, "1", "100"), (hybrid, "2", "1024")):
+        knobs = slice.cpu / "cpu.idle", slice.cpu / ("cpu.shares" if slice.v1 else "cpu.weight")
+        slice.set_up()
+        for tier, idle_and_weight in (("weight", ["0", weak]), ("quota", ["0", normal])):
+            slice.strongest = tier  # type: ignore[assignment]
+            slice.set_up()
+            assert str(slice.tier) == tier and "idle class" not in slice.tier_reason, slice.tier_reason
+            assert [read(knob) for knob in knobs] == idle_and_weight
+
+
+def test_promoted(v2: Slice) -> None:
+    """A slice that could not be written is taken into its tier once it can be."""
+    idle = v2.cpu / "cpu.idle"
+    idle.unlink()
+    idle.mkdir()
+    v2.set_up()
+    assert v2.repair() is None and v2.tier == "quota"
+    idle.rmdir()
+    idle.write_text("0")
+    assert (v2.repair() or "").startswith("tier kernel: "), v2.tier_reason
+    assert v2.can_lift and read(idle) == "1"
+
+
+# ---------------------------------------------------------------- bounds
+
+BOUNDS = Bounds(memory=10_000_000, swap=1_000_000, cpus=1.5)
+MEMORY, BOTH = str(10_000_000 // 4096 * 4096), str(11_000_000 // 4096 * 4096)
+
+
+def test_bounds(v2: Slice, hybrid: Slice) -> None:
+    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and its disk comes last."""
+    for name, text in (("memory.max", "max"), ("memory.swap.max", "max"), ("io.weight", "default 100")):
+        (v2.directory / name).write_text(text)
+    for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+        (hybrid.memory / name).write_text("9223372036854771712")
+    (hybrid.cpu / "cpu.cfs_quota_us").write_text("-1")
+    assert v2.ceiling() is None and hybrid.ceiling() is None
+    for slice in (v2, hybrid):
+        slice.set_up()
+        slice.bound(BOUNDS)
+    names = ("memory.max", "memory.swap.max", "io.weight", "cpu.max")
+    swap = str(1_000_000 // 4096 * 4096)
+    assert [read(v2.directory / name) for name in names] == [MEMORY, swap, "default 1", "150000 100000"]
+    assert read(hybrid.memory / "memory.limit_in_bytes") == MEMORY
+    assert read(hybrid.memory / "memory.memsw.limit_in_bytes") == BOTH
+    assert read(hybrid.cpu / "cpu.cfs_quota_us") == "150000"
+    assert v2.ceiling() == hybrid.ceiling() == int(MEMORY)
+
+
+def test_bounds_are_put_back(v2: Slice) -> None:
+    """A bound that somebody took away is put back and named; one that the kernel lacks is left out."""
+    (v2.directory / "memory.max").write_text("max")
+    v2.set_up()
+    v2.bound(BOUNDS)
+    assert v2.repair() is None
+    (v2.directory / "memory.max").write_text("max")
+    assert v2.repair() == f"the slice had memory.max max instead of {MEMORY}: put back"
+    assert read(v2.directory / "memory.max") == MEMORY
+    assert not (v2.directory / "memory.swap.max").exists()
+
+
+def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
+    """After a lift the slice has its own CPU bound again, not none."""
+    v2.set_up()
+    v2.bound(BOUNDS)
+    v2.lift(["plancton/a"], [])
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    v2.drop()
+    assert read(v2.directory / "cpu.max") == "150000 100000"
+
+
+def test_bounds_for_systemd(tmp_path: Path) -> None:
+    """systemd is told of each bound that it knows, or it would overwrite them."""
+    made = {knob.file.name: knob.unit for knob in v2_knobs(tmp_path, BOUNDS)}
+    assert made == {
+        "cpu.max": "CPUQuota=150.00%",
+        "memory.max": f"MemoryMax={MEMORY}",
+        "memory.swap.max": f"MemorySwapMax={1_000_000 // 4096 * 4096}",
+        "io.weight": "IOWeight=1",
+        "io.prio.class": "",
+    }
+    assert next(v2_knobs(tmp_path, Bounds())).unit == "CPUQuota="
 
 
 def test_tier_before_set_up(v2: Slice) -> None:
