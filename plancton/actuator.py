@@ -239,6 +239,24 @@ class Actuator:
             self.roster.change(name, quota=UNKNOWN)
             self._told(None, error)
 
+    def look_for_floods(self) -> None:
+        """Find out whose output keeps the engine busy: its lines are the only thing that tells."""
+        names = {
+            e.worker.id: e.worker.name
+            for e in self.roster
+            if e.worker.phase in (Phase.RUNNING, Phase.FINISHING)
+        }
+        since = time() - 1.0
+        call = partial(flooding, containers=list(names), since=since)
+        self._lane.submit(call, partial(self._found_floods, names))
+
+    def _found_floods(
+        self, names: dict[str, str], found: list[str] | None, error: DockerError | None
+    ) -> None:
+        for container in found or ():
+            self.roster.change(names[container], flooding=True)
+        self._told(None, error)
+
     # ------------------------------------------------------------ the lift
 
     def _lift(self, now: float) -> None:
@@ -498,6 +516,18 @@ def start_worker(
     except DockerRefused:
         docker.remove(container, force=True)
         raise
+
+
+def flooding(docker: Docker, containers: list[str], since: float) -> list[str]:
+    """Those that have written more than any job does since then (Unix time)."""
+    found = []
+    for container in containers:
+        try:
+            if docker.floods(container, since):
+                found.append(container)
+        except DockerRefused:  # it has ended meanwhile
+            pass
+    return found
 
 
 def remove_network(docker: Docker, name: str, instance: str) -> None:

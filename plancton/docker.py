@@ -58,6 +58,7 @@ EVENT_TIMEOUT = 300.0
 _MAX_LINE = 1 << 20  # bytes; the Engine's documents have a few kB: more is no Engine
 _TAR_HEADERS = 4 * 1024  # bytes before a file's content
 _MAX_LOG = 64 * 1024  # bytes read of a log's end, for a message that shows a few lines
+_FLOOD = 1000
 _NOT_DOCKER = "set docker.socket to the socket of a Docker Engine"
 
 
@@ -346,14 +347,23 @@ class Docker:
 
     def logs(self, container: str, lines: int = 5) -> str:
         """Return the last lines it wrote, at most 64 kB, fit for a terminal: GET /containers/{id}/logs."""
-        query = {"stdout": "1", "stderr": "1", "tail": str(lines)}
+        data = self._log(container, {"tail": str(lines)})
+        text = _demultiplex(data).decode(errors="replace").splitlines()[-lines:]
+        return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in text)
+
+    def floods(self, container: str, since: float) -> bool:
+        """Whether it has written 1000 lines, or 64 kB in fewer, since then (Unix time)."""
+        data = self._log(container, {"tail": str(_FLOOD), "since": f"{since:.6f}"})
+        return len(data) >= _MAX_LOG or _demultiplex(data).count(b"\n") >= _FLOOD
+
+    def _log(self, container: str, query: dict[str, str]) -> bytes:
         what = f"show the log of container {container}"
+        query = {"stdout": "1", "stderr": "1", **query}
         with self._wire.stream(what, "GET", f"/containers/{_quote(container)}/logs", query=query) as response:
             data = b""
             while len(data) < _MAX_LOG and (piece := response.raw.read1(_MAX_LOG, decode_content=False)):
                 data += piece
-        text = _demultiplex(data).decode(errors="replace").splitlines()[-lines:]
-        return "\n".join("".join(char if char.isprintable() else " " for char in line) for line in text)
+        return data
 
     def put_archive(self, container: str, path: str, tar: bytes) -> None:
         """Unpack a tar below ``path`` of a container, running or not: PUT /containers/{id}/archive."""

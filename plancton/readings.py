@@ -22,7 +22,6 @@ class WorkerReadings:
         self._slice, self._proc = slice, proc
         self._cpu, self._memory, self._shim = Group[str](), Group[str](), Group[str]()
         self._jobs = JobWatch(proc, JOB_PROCESS)
-        self._alone: set[str] = set()
         self._began: dict[str, tuple[float, float]] = {}
         self._fleet: Fleet | None = None
         self._time = 0.0
@@ -45,7 +44,7 @@ class WorkerReadings:
             name: Reading(cpu.get(name), memory[name], shim.get(name), jobs.get(name), self._job_cpu(name))
             for name in memory
         }
-        self.shims = sum(rate for name, rate in shim.items() if name in self._alone)
+        self.shims = sum(shim.values())
 
     def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
         """What each worker had used when its oldest running job was first seen."""
@@ -67,10 +66,9 @@ class WorkerReadings:
         self._jobs.watch({e.worker.name: slice.tree / e.group for e in entries if e.worker.jobs is not None})
         self._cpu.watch({e.worker.name: slice.tree / e.group / "cpu.stat" for e in entries})
         self._memory.watch({e.worker.name: memory / e.group / "memory.stat" for e in entries})
-        shims = {e.worker.name: e.shim for e in entries if e.shim > 1}
-        self._shim.watch({name: self._proc / str(pid) / "stat" for name, pid in shims.items()})
         # Those in a service are in the service's own figure, which each tick reads.
-        self._alone = {n for n, pid in shims.items() if service_stat(self._proc, pid, slice.tree) is None}
+        alone = [e for e in entries if e.shim > 1 and service_stat(self._proc, e.shim, slice.tree) is None]
+        self._shim.watch({e.worker.name: self._proc / str(e.shim) / "stat" for e in alone})
 
     def close(self) -> None:
         for group in (self._cpu, self._memory, self._shim, self._jobs):

@@ -9,11 +9,6 @@ from plancton.docker import Container
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
 
-FLOOD = 0.2
-"""CPUs of a shim that passes on more output than any job has: 10,000 lines a second take half of that."""
-FLOODED = 2
-"""At so many looks in a row: a short burst is no flood."""
-
 
 class Entry(msgspec.Struct):
     """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
@@ -29,7 +24,6 @@ class Entry(msgspec.Struct):
     shim: int = 0
     job_cpu: float = 0.0
     age: float = 0.0
-    floods: int = 0
 
 
 class Roster:
@@ -109,15 +103,6 @@ class Roster:
         if jobs != before:
             self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
         return not set(before) <= set(jobs)
-
-    def note_shim(self, name: str, cpus: float) -> None:
-        """A worker was looked at: the process that passes its output on uses so many CPUs."""
-        entry = self._entries.get(name)
-        if entry is None or entry.worker.phase is Phase.ENDED:
-            return
-        entry.floods = entry.floods + 1 if cpus >= FLOOD else 0
-        if (entry.floods >= FLOODED) != entry.worker.flooding:
-            self._replace(entry, flooding=entry.floods >= FLOODED)
 
     def change(self, name: str, **fields: object) -> None:
         entry = self._entries.get(name)

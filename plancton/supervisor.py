@@ -57,6 +57,9 @@ READ_PER_WORKER = 0.06
 ENGINE_SCAN = 60.0
 LOOK_BEFORE_STOP = 5.0
 """Told to stop right after the start, Plancton waits so long to learn which workers there are."""
+BUSY_ENGINE = 0.3
+"""CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One that
+writes without a pause costs a whole CPU and more."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
@@ -111,6 +114,7 @@ class Supervisor:
         self.recorded: Limits | None = None
         self.record: BinaryIO | None = None
         self.last_said = ""
+        self.engine_busy = 0
 
     # ------------------------------------------------------------ the loop
 
@@ -263,6 +267,10 @@ class Supervisor:
         self.next_slow = now + SLOW_PASS
         self._read_disk()
         if self.actuator and self.docker.ready:
+            self.engine_busy = self.engine_busy + 1 if (seen.engine or 0.0) >= BUSY_ENGINE else 0
+            if self.engine_busy >= 2:
+                self.engine_busy = 0
+                self.actuator.look_for_floods()
             self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
         if self.readings and now >= self.next_reading:
             self.next_reading = now + READ_PER_WORKER * len(self.roster)
@@ -288,7 +296,6 @@ class Supervisor:
         assert self.readings
         self.readings.read(now, boottime, self.roster.fleet, self.roster)
         for name, reading in self.readings.by_name.items():
-            self.roster.note_shim(name, reading.shim or 0.0)
             ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
             if ended and self.actuator:
                 self.actuator.fetch_report(name)

@@ -19,7 +19,7 @@ from plancton.actuator import LIFT_SECONDS, Actuator, list_workers
 from plancton.config import Config, parse
 from plancton.docker import Container, ContainerConfig, ContainerState, Docker, DockerError, Event, HostConfig
 from plancton.lane import Inbox, Lane
-from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Share, Start, Work, Worker
+from plancton.model import Action, Finish, Kill, Leave, Limits, Phase, Quota, Share, Start, Work, Worker
 from plancton.roster import Roster
 from plancton.slice import Layout, Slice
 from plancton.work import WorkBook
@@ -399,6 +399,31 @@ def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> 
     assert not entry.worker.busy and entry.worker.shares == 1024 and entry.worker.shares_time == 7.0
     it.pump()
     assert not entry.worker.busy and entry.worker.shares == shares
+
+
+@pytest.mark.parametrize(("steps", "quota"), [(reply(b"{}"), 0.3), (refused("500 x", "no"), 0.0)])
+def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) -> None:
+    """A limit counts as set until Docker refuses it; then it differs from any, and is set again."""
+    it = world({f"POST /containers/{ID}/update": steps})
+    it.adopt()
+    it.act(Quota("w1", 0.3, "the workers may use 0.3 CPUs"))
+    (entry,) = it.roster
+    assert entry.worker.quota == 0.3
+    it.pump()
+    assert entry.worker.quota == quota
+    it.act(Quota("w1", 1.0, "the slice yields by itself"))
+    assert entry.worker.quota is None, "all of its CPUs are no limit"
+
+
+@pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])
+def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
+    """A worker that writes without a pause is known as one that floods; Docker is asked for nothing else."""
+    it = world({LOGS: reply(b"y\n" * lines)})
+    it.adopt()
+    it.actuator.look_for_floods()
+    it.pump()
+    (entry,) = it.roster
+    assert entry.worker.flooding is floods
 
 
 # ---------------------------------------------------------------- the lift

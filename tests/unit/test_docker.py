@@ -412,6 +412,22 @@ def test_endless_log(serve: Serve) -> None:
     assert len(lines) == 5
 
 
+@pytest.mark.parametrize(
+    ("data", "floods"),
+    [
+        (b"", False),
+        (frame(1, b"y\n") * 999, False),
+        (frame(1, b"y\n") * 1000, True),
+        (frame(1, b"x" * 16_384) * 4, True),
+    ],
+)
+def test_floods(serve: Serve, data: bytes, floods: bool) -> None:
+    """A thousand lines, or 64 kB in fewer, since a moment ago are a flood."""
+    server, docker = serve({"GET /containers/w1/logs": chunked(data) if data else reply(b"")})
+    assert docker.floods("w1", 1_000.5) is floods
+    assert "since=1000.500000" in server.requests[-1] and "tail=1000" in server.requests[-1]
+
+
 # Files of a container
 
 

@@ -20,6 +20,7 @@ from plancton.model import (
     Limits,
     Observation,
     Phase,
+    Quota,
     Share,
     Start,
     Worker,
@@ -27,7 +28,7 @@ from plancton.model import (
 from plancton.policy import State, count_fit, decide, lifetime, room_now
 
 GB = 1_000_000_000
-A = TypeVar("A", Start, Leave, Finish, Kill, Share)
+A = TypeVar("A", Start, Leave, Finish, Kill, Share, Quota)
 BOOT = 1_000_000.0
 """How far CLOCK_BOOTTIME is ahead: the host was suspended for long."""
 
@@ -948,3 +949,46 @@ def test_quiet_ticks_cost_the_same_with_many_workers() -> None:
     assert len(costs) == 4
     for name, (one, many) in costs.items():
         assert many <= one + 40, f"{name}: {one} calls with one worker, {many} with 256"
+
+
+# -- the disk, floods, and limits one by one --------------------------------------------------------------
+
+
+def test_the_disks_reserve() -> None:
+    """Below the disk's reserve workers leave one at a time, the youngest first, half a minute apart."""
+    ticks = Ticks(Limits(reserve_disk=10 * GB), workers(3))
+    left = of(Leave, ticks.run(70, disk_free=9 * GB))
+    assert [(round(time), a.name) for time, a in left] == [(1, "w2"), (31, "w2"), (61, "w2")], left
+    assert left[0][1].reason == "only 9.0 GB of disk are free, 10.0 GB are reserved"
+    assert not of(Leave, Ticks(Limits(reserve_disk=10 * GB), workers(3)).run(70, disk_free=10 * GB))
+
+
+def test_a_flood() -> None:
+    """A worker whose output keeps the engine busy leaves, others stay, and the next start waits."""
+    there = [worker("quiet"), worker("loud", flooding=True)]
+    ticks = Ticks(there=there, max_workers=8)
+    ticks.run(30)
+    ((_, leave),) = of(Leave, Ticks(there=there).run(1))
+    assert leave.name == "loud" and "keeps Docker busy" in leave.reason
+    assert "backing off" in ticks.tick().held and "flooded its output" in ticks.tick().held
+
+
+def test_shares_or_quotas() -> None:
+    """Where workers must be limited one by one, that takes the place of shares; else nobody is limited."""
+    scarce = {"owner": 3.5, "idle": 0.3, "donated": 0.2}
+    limited = {type(a) for _, a in Ticks(Limits(quota=True), workers(2)).run(20, **scarce)}
+    free = {type(a) for _, a in Ticks(Limits(), workers(2)).run(20, **scarce)}
+    assert limited == {Quota} and free == {Share}, (limited, free)
+
+
+def test_limits_are_lifted() -> None:
+    """Workers adopted from a time without a slice get all of their CPUs back at once."""
+    actions = Ticks(Limits(), [worker("w", quota=0.2), worker("x")]).tick().actions
+    assert [(a.name, a.cpus) for a in actions if isinstance(a, Quota)] == [("w", 1.0)]
+
+
+def test_no_limit_for_who_can_take_none() -> None:
+    """Who has an action under way, or no container yet, is not limited now."""
+    there = [worker("busy", busy=True), worker("starting", phase=Phase.STARTING)]
+    ticks = Ticks(Limits(quota=True), there)
+    assert not of(Quota, ticks.run(5, owner=4.0, idle=0.0))
