@@ -129,6 +129,20 @@ class Info(_Reply, frozen=True):
     mem_total: int = 0
     operating_system: str = ""
     driver: str = ""
+    security_options: list[str] = []
+
+
+class Component(_Reply, frozen=True):
+    """A program that the Engine is made of."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Version(_Reply, frozen=True):
+    """The Engine's programs: GET /version. Podman's service says here that it is Podman."""
+
+    components: list[Component] = []
 
 
 class Summary(_Reply, frozen=True):
@@ -302,7 +316,16 @@ class Docker:
         """Tell about the Engine and its host: GET /info."""
         return self._call("tell about itself", "GET", "/info", Info)
 
+    def version(self) -> Version:
+        """Tell which programs answer here: GET /version."""
+        return self._call("tell its version", "GET", "/version", Version)
+
     # Containers
+
+    def containers_named(self, part: str) -> list[Summary]:
+        """List the containers with this in their names, stopped ones too: GET /containers/json."""
+        query = {"all": "1", "filters": _filters({"name": [part]})}
+        return self._call("list containers", "GET", "/containers/json", list[Summary], query=query)
 
     def containers(self, label: str) -> list[Summary]:
         """List the containers with a label ("key" or "key=value"), stopped ones too: GET /containers/json."""
@@ -778,6 +801,8 @@ def _cannot_connect(path: str, error: OSError) -> DockerUnreachable:
         return DockerUnreachable(
             f"there is no Docker socket at {path}: start Docker (systemctl start docker) or set docker.socket"
         )
+    if isinstance(error, ConnectionRefusedError) and not Path(path).is_socket():
+        return DockerUnreachable(f"{path} is no socket: {_NOT_DOCKER}")
     if isinstance(error, ConnectionRefusedError):
         return DockerUnreachable(f"nobody listens on {path}: start Docker (systemctl start docker)")
     if isinstance(error, BlockingIOError | TimeoutError):  # the queue of a unix socket is full: EAGAIN

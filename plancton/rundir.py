@@ -95,6 +95,16 @@ def is_locked(state: Path, pid: int) -> bool:
     return False
 
 
+def holders(state: Path) -> list[int]:
+    """The pids of the supervisors that run with this state directory, whatever they publish."""
+    pids = list[int]()
+    for lock in sorted(state.glob("*.lock")):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if not _free(lock):
+                pids.append(int(lock.read_text().split()[0]))
+    return pids
+
+
 def last_places(state: Path) -> list[tuple[str, str]]:
     """The sockets and slices' names of supervisors that ran with this state directory, and run no more."""
     places = list[tuple[str, str]]()

@@ -39,6 +39,23 @@ class Layout(msgspec.Struct, frozen=True):
     v1: dict[str, Path] = {}
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
+
+    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``bounded``
+    and ``frozen`` (how many workers): what a lift has done to it.
+    """
+
+    path: str
+    exists: bool
+    writable: bool
+    tier: Tier = "none"
+    knob: str = ""
+    populated: bool = False
+    bounded: bool = False
+    frozen: int = 0
+
+
 class LayoutError(PlanctonError):
     """This host has no cgroups that Plancton can use, in one line."""
 
@@ -333,6 +350,29 @@ class Slice:
         except OSError:
             return False
         return True
+
+    # ------------------------------------------------------------ only looking
+
+    def look(self) -> Seen:
+        """How it is now; changes nothing."""
+        if not self.cpu.is_dir():
+            parents = {self.directory.parent, self.cpu.parent}
+            may_make = os.geteuid() == 0 if self.systemd else all(os.access(p, os.W_OK) for p in parents)
+            return Seen(self.path, exists=False, writable=may_make)
+        has_idle = (self.cpu / "cpu.idle").exists()
+        name, wanted = ("cpu.idle", "1") if has_idle else (self._weight, self._least)
+        found = _read(self.cpu / name)
+        tier: Tier = "none" if found != wanted else "kernel" if has_idle else "weight"
+        return Seen(
+            self.path,
+            exists=True,
+            writable=os.access(self.cpu / name, os.W_OK),
+            tier=tier,
+            knob=f"{name} is {found or 'missing'}",
+            populated="populated 1" in (_read(self.directory / "cgroup.events") or ""),
+            bounded=not (_read(self.directory / "cpu.max") or "max").startswith("max"),
+            frozen=sum(_read(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),
+        )
 
 
 def _write(path: Path, text: str) -> None:
