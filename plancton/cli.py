@@ -161,6 +161,24 @@ def init(
     typer.echo(f"{path}: written; set image.name in it, then `plancton check {path}`")
 
 
+@app.command()
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say what of this host is ok, could be better or is broken, and the remedy. Changes nothing.
+
+    Exit code 0: all ok, 1: something could be better, 4: something is broken.
+    """
+    from plancton.doctor import EXIT_CODES, diagnose, lines
+    from plancton.host_facts import look
+
+    report = diagnose(look(paths_in_use(), config))
+    if as_json:
+        _print_json(report)
+    else:
+        for line in lines(report):
+            typer.echo(line)
+    raise typer.Exit(EXIT_CODES[report.worst])
+
+
 # ---------------------------------------------------------------- looking
 
 
