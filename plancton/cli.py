@@ -37,7 +37,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="The configuration file.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", readable=False, help="The configuration file.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -119,7 +121,8 @@ def _print_json(data: object) -> None:
 @app.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(help="The configuration file; without it the default one.")
+        Path | None,
+        typer.Argument(readable=False, help="The configuration file; without it the default one."),
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")

@@ -27,7 +27,7 @@ from plancton.slice import PROC, Layout, Seen, Slice, find_layout, group_of
 from plancton.token_file import expiry, read_token
 
 SYS = Path("/sys")
-DOCKER_TIMEOUT, DOCKER_SECONDS = 2.0, 4.0
+DOCKER_TIMEOUT, DOCKER_SECONDS = 2.0, 3.0
 """Seconds for one answer, and for all that Docker is asked."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
@@ -316,7 +316,7 @@ def _left(docker: Docker, instance: str, slice: Slice | None) -> Left:
     others = dict[str, tuple[str, ...]]()
     for each in docker.containers(containers.INSTANCE):
         whose = each.labels.get(containers.INSTANCE, "")
-        if whose != instance:
+        if whose and whose != instance:
             others[whose] = (*others.get(whose, ()), *each.names[:1])
     named = docker.containers_named(containers.PREFIX)
     old = [
