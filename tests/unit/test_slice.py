@@ -6,7 +6,7 @@ import pytest
 from unit.trees import Tree, tree
 
 from plancton.bounds import Bounds, v2_knobs
-from plancton.slice import Layout, LayoutError, Slice, find_layout, group_of, read_layout
+from plancton.slice import Layout, LayoutError, Seen, Slice, find_layout, group_of, read_layout
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -476,3 +476,41 @@ def test_no_kill(killable: Slice, group: str, container: str) -> None:
     """Outside of the slice, through .., for another id or none, nobody is killed."""
     assert not killable.kill(group, container)
     assert killed(killable) == []
+
+
+# ---------------------------------------------------------------- only looking
+
+
+def test_look_at_a_slice_that_yields(v2: Slice) -> None:
+    """A slice that was set up is seen in its tier; looking writes nothing."""
+    v2.set_up()
+    before = files(v2.tree)
+    found = v2.look()
+    assert found == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
+    assert files(v2.tree) == before
+
+
+def test_look_at_a_lift(v2: Slice) -> None:
+    """What a lift does to a slice is seen: it does not yield, is bounded, and workers are frozen."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
+    found = v2.look()
+    assert (found.tier, found.knob, found.bounded, found.frozen) == ("none", "cpu.idle is 0", True, 2)
+
+
+def test_look_at_a_hybrid_slice(hybrid: Slice) -> None:
+    """On hybrid hosts the knobs are v1's; without an idle class the least weight counts."""
+    assert hybrid.look().knob == "cpu.idle is 0"
+    (hybrid.cpu / "cpu.idle").unlink()
+    assert (hybrid.look().tier, hybrid.look().knob) == ("none", "cpu.shares is 1024")
+    (hybrid.cpu / "cpu.shares").write_text("2\n")
+    assert hybrid.look().tier == "weight"
+    tree(hybrid.directory, {"cgroup.events": "populated 1\nfrozen 0\n"})
+    assert hybrid.look().populated
+
+
+def test_look_where_there_is_none(tmp_path: Path) -> None:
+    """A slice that is not there is not made by looking."""
+    root = tree(tmp_path, v2={}) / "v2"
+    assert Slice(Layout(root), "plancton", "cgroupfs").look() == Seen("plancton", False, True)
+    assert list(root.iterdir()) == []

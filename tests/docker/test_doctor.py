@@ -1,0 +1,61 @@
+"""doctor on a real Docker Engine and the kernel's own cgroups."""
+
+import json
+from typing import Any
+
+import pytest
+from docker.harness import Engine, Plancton
+
+pytestmark = pytest.mark.docker
+
+
+def findings(plancton: Plancton, subject: str = "") -> list[dict[str, Any]]:
+    """What doctor says, of one subject if that is given."""
+    done = plancton.cli("doctor", "--config", str(plancton.config), "--json")
+    assert done.stderr == "" and done.returncode in (0, 1, 4), done.stderr
+    report = json.loads(done.stdout)
+    return [each for each in report["findings"] if subject in ("", each["subject"])]
+
+
+def levels(found: list[dict[str, Any]]) -> set[str]:
+    return {each["level"] for each in found}
+
+
+def test_host_that_is_well(plancton: Plancton) -> None:
+    """Before the start nothing is broken, nothing is made, and the slice is expected."""
+    found = findings(plancton)
+    assert "broken" not in levels(found), found
+    assert plancton.directories() == [] and plancton.name not in plancton.engine.networks()
+    assert not plancton.paths.run.exists() and not plancton.paths.state.exists()
+    assert "not there yet" in findings(plancton, "slice")[0]["text"]
+
+
+def test_supervisor_that_runs(plancton: Plancton, engine: Engine) -> None:
+    """While workers run the slice's tier is seen, and nothing is left over."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    assert "broken" not in levels(findings(plancton))
+    (slice,) = findings(plancton, "slice")
+    assert slice["level"] == "ok" and "tier" in slice["text"], slice
+    assert levels(findings(plancton, "workers")) == {"ok"}
+    assert f"(pid {plancton.pid})" in findings(plancton, "supervisors")[0]["text"]
+
+
+def test_leftover_workers(plancton: Plancton, engine: Engine) -> None:
+    """Workers of a supervisor that was killed are found, and what doctor says to do removes them."""
+    plancton.calm()
+    plancton.start()
+    plancton.full(2)
+    plancton.crash()
+    stranger = engine.run("plancton-worker-of-06", "sleep 1000")
+    try:
+        orphans, old = findings(plancton, "workers")
+    finally:
+        engine.remove(stranger)
+    assert orphans["level"] == "could be better" and "plancton stop --force" in orphans["remedy"]
+    for worker in plancton.workers():
+        assert worker["Names"][0][1:] in orphans["text"], orphans
+    assert old["remedy"] == "docker rm -f plancton-worker-of-06"
+    assert plancton.cli("stop", "--force").returncode == 0
+    assert levels(findings(plancton, "workers")) == {"ok"}
