@@ -55,7 +55,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def diagnose(facts: Facts) -> Report:
-    findings = tuple(_findings(facts))
+    findings = tuple(map(_printable, _findings(facts)))
     counts = {level: sum(each.level is level for each in findings) for level in Level}
     worst = max(Level, key=lambda level: (counts[level] > 0, list(Level).index(level)))
     problems = []
@@ -71,9 +71,17 @@ def lines(report: Report) -> Iterator[str]:
     """What is printed: level, subject, text and remedy, then the sentence."""
     for each in report.findings:
         text = f"{each.text}; {each.remedy}" if each.remedy else each.text
-        # Some of it comes from Docker and from files: no escape sequence gets into a terminal.
-        yield re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", f"{each.level:<17} {each.subject:<14} {text}")
+        yield f"{each.level:<17} {each.subject:<14} {text}"
     yield report.sentence
+
+
+def _printable(found: Finding) -> Finding:
+    """Some of it comes from Docker and from files: no escape sequence, and nothing that is no text."""
+
+    def clean(text: str) -> str:
+        return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
+
+    return msgspec.structs.replace(found, text=clean(found.text), remedy=clean(found.remedy))
 
 
 def _things(count: int, one: str, many: str) -> str:

@@ -100,7 +100,7 @@ def holders(state: Path) -> list[int]:
     pids = list[int]()
     for lock in sorted(state.glob("*.lock")):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if not _free(lock):
+            if lock.is_file() and not _free(lock):
                 pids.append(int(lock.read_text().split()[0]))
     return pids
 

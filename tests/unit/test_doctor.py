@@ -282,6 +282,7 @@ def test_token(expires: float | str | None, level: Level, words: str) -> None:
         (RUNS, (Process(3, "boinc", "system.slice/b.service"),), [OK, BETTER], "boinc (pid 3) takes"),
         (RUNS, (Process(3, "condor_startd", ""),), [OK, BETTER], "condor_startd (pid 3)"),
         (RUNS, (Process(3, "condor_startd", "plancton/abc"),), [OK], "runs"),
+        (Supervisors(), (Process(3, "boinc", ""),), [OK, BETTER], "boinc (pid 3)"),
         (RUNS, (Process(3, "condor_startd", "planctonx/abc"),), [OK, BETTER], "condor_startd (pid 3)"),
     ],
 )  # fmt: skip
@@ -690,6 +691,20 @@ def test_command_where_it_is_broken(place: Place) -> None:
     )
     missing = run(place.root, "--config", "none.yaml")
     assert missing.returncode == 4 and "none.yaml: no such file" in missing.stdout
+    for options in ([], ["--json"]):
+        odd = run(place.root, "--config", os.fsdecode(b"\xff.yaml"), *options)
+        assert (odd.returncode, odd.stderr) == (4, "") and "?.yaml: no such file" in odd.stdout
+
+
+def test_odd_directories(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Directories and pipes where our own files should be keep nobody waiting, and are no supervisor."""
+    serve(script())
+    (place.paths.run / "status.json").mkdir()
+    os.mkfifo(place.paths.state / "x.lock")
+    (place.paths.state / "instance").unlink()
+    (place.paths.state / "instance").mkdir()
+    found = place.look()
+    assert found.supervisors == Supervisors() and found.left == Left()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
