@@ -102,10 +102,10 @@ def expected_tier(facts: Facts) -> Tier:
     seen = facts.slice
     if seen is None or not isinstance(facts.engine, Engine) or facts.engine.outside_our_slice:
         return "none"
-    if seen.exists and (facts.supervisors.pid is not None or not seen.writable):
-        return seen.tier
+    if facts.supervisors.status is not None:
+        return facts.supervisors.status.tier
     if not seen.writable:
-        return "none"
+        return "quota" if seen.tier == "none" else seen.tier
     return "kernel" if has_idle_class(facts.kernel, facts.cgroups) else "weight"
 
 
@@ -291,7 +291,8 @@ def systemd(version: int | None, driver: str) -> Finding:
 
 def slice_state(seen: Seen, running: Supervisors) -> Finding:
     subject = "slice"
-    by_root = "run `plancton run` as root, or nothing protects the owner from the workers"
+    by_root = "run `plancton run` as root, and the kernel yields at once"
+    by_docker = "so Docker limits the workers one by one, within seconds"
     status = running.status
     if status is not None and status.slice != seen.path:
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
@@ -300,18 +301,22 @@ def slice_state(seen: Seen, running: Supervisors) -> Finding:
         return Finding(subject, Level.BETTER, f"{seen.path} is gone", "the supervisor makes it within 5 s")
     if not seen.exists:
         if not seen.writable:
-            return Finding(subject, Level.BROKEN, f"{seen.path} can't be made by this user", by_root)
+            text = f"{seen.path} can't be made by this user, {by_docker}"
+            return Finding(subject, Level.BETTER, text, by_root)
         return Finding(subject, Level.OK, f"{seen.path} is not there yet: the first start makes it")
     found = f"{seen.path}: {seen.knob}"
     if running.pid is not None:
-        return _of_running(seen, found, by_root if status and status.tier == "none" else "")
-    if not seen.writable:
-        return Finding(subject, Level.BROKEN, f"{found}, which this user can't set", by_root)
+        if status and status.tier == "quota":
+            return Finding(subject, Level.BETTER, f"tier quota: {status.tier_reason}", by_root)
+        return _of_running(seen, found)
+    if not seen.writable and seen.tier == "none":
+        text = f"{found}, which this user can't set, {by_docker}"
+        return Finding(subject, Level.BETTER, text, by_root)
     if seen.populated and seen.tier == "none":
         remedy = "`plancton run` puts that right, `plancton stop --force` ends the workers"
         text = f"{found} and workers are in it: nothing protects the owner"
         return Finding(subject, Level.BROKEN, text, remedy)
-    if seen.bounded or seen.frozen:
+    if seen.lifted or seen.frozen:
         text = f"{found}, and a lift that was cut short left {seen.frozen} workers frozen"
         return Finding(subject, Level.BETTER, text, "`plancton run` undoes it")
     if seen.tier == "none":
@@ -319,11 +324,9 @@ def slice_state(seen: Seen, running: Supervisors) -> Finding:
     return Finding(subject, Level.OK, f"{found}: tier {seen.tier}")
 
 
-def _of_running(seen: Seen, found: str, remedy: str) -> Finding:
+def _of_running(seen: Seen, found: str) -> Finding:
     """The supervisor repairs its slice every 5 s and lifts it for 5 s at the most."""
-    if remedy:
-        return Finding("slice", Level.BROKEN, f"{found}, and the supervisor can't set it", remedy)
-    if seen.bounded or seen.frozen:
+    if seen.lifted or seen.frozen:
         return Finding("slice", Level.OK, f"{found}, lifted for workers that leave now")
     if seen.tier == "none":
         text = f"{found}: it does not yield now"

@@ -42,8 +42,8 @@ class Layout(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True):
     """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
 
-    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``bounded``
-    and ``frozen`` (how many workers): what a lift has done to it.
+    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``lifted`` and
+    ``frozen`` (how many workers): what a lift has done to it.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Seen(msgspec.Struct, frozen=True):
     tier: Tier = "none"
     knob: str = ""
     populated: bool = False
-    bounded: bool = False
+    lifted: bool = False
     frozen: int = 0
 
 
@@ -370,7 +370,7 @@ class Slice:
             tier=tier,
             knob=f"{name} is {found or 'missing'}",
             populated="populated 1" in (_read(self.directory / "cgroup.events") or ""),
-            bounded=not (_read(self.directory / "cpu.max") or "max").startswith("max"),
+            lifted=_read(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}",
             frozen=sum(_read(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),
         )
 

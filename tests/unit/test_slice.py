@@ -495,7 +495,7 @@ def test_look_at_a_lift(v2: Slice) -> None:
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
     found = v2.look()
-    assert (found.tier, found.knob, found.bounded, found.frozen) == ("none", "cpu.idle is 0", True, 2)
+    assert (found.tier, found.knob, found.lifted, found.frozen) == ("none", "cpu.idle is 0", True, 2)
 
 
 def test_look_at_a_hybrid_slice(hybrid: Slice) -> None:
