@@ -75,6 +75,7 @@ def test_pure_modules_import_nothing(module: str) -> None:
     ("what", "who"),
     [
         ("plancton._sampler", {"sampler"}),
+        ("plancton._load", {"load"}),
         ("requests", {"docker"}),
         ("requests_unixsocket", {"docker"}),
         ("urllib3", {"docker"}),
