@@ -26,7 +26,7 @@ from plancton.rundir import (
 if TYPE_CHECKING:
     from plancton.config import Host
 
-EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 2, 3, 75
+EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 1, 2, 3, 75
 NOT_RUNNING = "Plancton is not running; start it with `plancton run`."
 
 app = typer.Typer(
@@ -236,6 +236,30 @@ def _drain_from_top(paths: Paths, on: bool) -> str:
         return "donating again"
     except RunDirError as error:
         return str(error)
+
+
+@app.command()
+def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Measure whether this host gives its CPUs back at once: half a minute, at any time. Exit code 1: no."""
+    from plancton.config import load
+    from plancton.selftest import selftest as measure
+    from plancton.selftest_figures import report_lines
+
+    report = measure(load(config or default_paths().config, missing_ok=config is None), _progress)
+    _progress("")
+    if as_json:
+        _print_json(report)
+    else:
+        for line in report_lines(report):
+            typer.echo(line)
+    if not report.yields:
+        raise typer.Exit(EXIT_DOES_NOT_YIELD)
+
+
+def _progress(text: str) -> None:
+    """One line that is written over and over, for people only."""
+    if sys.stderr.isatty():
+        typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 # ---------------------------------------------------------------- asking the supervisor

@@ -428,6 +428,11 @@ class Docker:
             status = line.status
         return status
 
+    def remove_image(self, name: str) -> None:
+        """Remove it, unless a container runs from it: DELETE /images/{name}."""
+        path = f"/images/{quote(name, safe='/:@')}"
+        self._call(f"remove image {name}", "DELETE", path, list[_Nothing], query={"force": "1"})
+
     def _create_image(
         self, what: str, query: dict[str, str], data: BinaryIO | bytes | None
     ) -> Iterator[_PullLine]:

@@ -14,8 +14,8 @@ ENOUGH = 0.90
 FULL_SPEED, WINDOW = 0.95, 0.005
 """CPU is back when over so many seconds the load gets this part of what it gets alone. An idle slice still
 has a turn of some 4 ms now and then: a longer window would often hold one."""
-LEAST_DONATED = 0.10
-"""Of all CPUs: when the workers got less than this while the owner slept, there was nothing to give back."""
+LEAST_DONATED, MOST_IDLE = 0.10, 0.50
+"""Of all CPUs: workers that used less while so many were idle had nothing to give back."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -39,12 +39,14 @@ class Load(msgspec.Struct, frozen=True):
 class Round(msgspec.Struct, frozen=True):
     """A load, then a sleeper on a host that is idle but for the workers.
 
-    ``late`` is in seconds, one for each time they woke; ``donated`` the CPUs that workers used meanwhile.
+    ``late`` is in seconds, one for each time they woke; meanwhile workers used ``donated`` CPUs, and ``idle``
+    ones nobody did.
     """
 
     load: Load
     late: tuple[float, ...]
     donated: float
+    idle: float
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -74,6 +76,7 @@ class Figures(msgspec.Struct, frozen=True):
     wake_up_donating: Latency
     cpu_back_within: float | None
     cpus_donated: float
+    cpus_idle: float
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -98,6 +101,7 @@ def figures(pairs: list[Pair]) -> Figures:
         wake_up_donating=_latency([pair.donating for pair in pairs]),
         cpu_back_within=back if math.isfinite(back) else None,
         cpus_donated=median(pair.donating.donated for pair in pairs),
+        cpus_idle=median(pair.donating.idle for pair in pairs),
     )
 
 
@@ -146,10 +150,10 @@ def judge(found: Figures, tier: Tier, knobs: str, cpus: int) -> tuple[bool, str]
             f"This host does not yield: the slice has {knobs}, so nothing protects the owner ({kept}):"
             " start Plancton anew, as root, and it puts the slice right."
         )
-    if found.cpus_donated < LEAST_DONATED * cpus:
+    if found.cpus_donated < LEAST_DONATED * cpus and found.cpus_idle > MOST_IDLE * cpus:
         return False, (
-            f"This host is too busy to tell: workers got {found.cpus_donated:.2f} of {cpus} CPUs,"
-            " so there was nothing to give back: run it again when the host has less to do."
+            f"Nothing is proven: workers used {found.cpus_donated:.2f} CPUs and left {found.cpus_idle:.2f}"
+            " idle, so they had none to give back: look for a CPU limit on the slice, then run it again."
         )
     if found.cpu_time_kept < ENOUGH:
         return False, f"This host does not yield: {kept}: {_remedy(tier)}."

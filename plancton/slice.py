@@ -230,6 +230,16 @@ class Slice:
                     _write(knob.file, knob.wanted)
         return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
 
+    def look(self) -> tuple[Tier, str]:
+        """The tier that the kernel's files show now, and the knobs that say so; writes nothing."""
+        idle, weight = _read(self.cpu / "cpu.idle"), _read(self.cpu / self._weight)
+        if idle == "1":
+            return "kernel", "cpu.idle 1"
+        knobs = f"{self._weight} {weight or 'missing'}"
+        if weight == self._least:
+            return "weight", knobs
+        return "none", f"cpu.idle {idle or 'missing'} and {knobs}"
+
     def repair(self) -> str | None:
         """Put the slice back into its tier and its bounds when they were changed; says what was found."""
         if self.lifted or self.tier == "none":
@@ -313,7 +323,8 @@ class Slice:
                 _write(quota, before)
         frozen = self._frozen
         if everything:
-            frozen = [path.parent for path in self.directory.glob("*/cgroup.freeze") if _read(path) == "1"]
+            knobs = [self.directory / "cgroup.freeze", *self.directory.glob("*/cgroup.freeze")]
+            frozen = [knob.parent for knob in knobs if _read(knob) == "1"]
         for group in frozen:
             with contextlib.suppress(OSError):
                 _write(group / "cgroup.freeze", "0")

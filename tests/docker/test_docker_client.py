@@ -216,7 +216,9 @@ def test_import(docker: Docker) -> None:
         image = docker.image(f"{repo}:1")
         assert (image.id, image.repo_tags) == (made, [f"{repo}:1"])
     finally:
-        docker._call("remove the image", "DELETE", f"/images/{repo}:1", list[dict[str, str]])
+        docker.remove_image(f"{repo}:1")
+    with pytest.raises(NotFound):
+        docker.image(f"{repo}:1")
 
 
 def test_network(docker: Docker) -> None:

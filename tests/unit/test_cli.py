@@ -112,7 +112,9 @@ def wait_until(true: Callable[[], object], what: str) -> None:
 # ---------------------------------------------------------------- bad configurations
 
 
-@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+@pytest.mark.parametrize(
+    "command", [["check"], ["run", "--config"], ["selftest", "--config"]], ids=lambda c: c[0]
+)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -130,7 +132,9 @@ def test_bad_configuration(host: Host, command: list[str], text: str, words: str
     assert_refused(host(*command, host.config(text)), words)
 
 
-@pytest.mark.parametrize("command", [["check"], ["run", "--config"], ["replay", "x", "--config"]])
+@pytest.mark.parametrize(
+    "command", [["check"], ["run", "--config"], ["selftest", "-c"], ["replay", "x", "-c"]]
+)
 def test_no_configuration(host: Host, command: list[str]) -> None:
     """A configuration that was named must be there."""
     assert_refused(host(*command, "my none.yaml"), "my none.yaml: no such file; `plancton init my none.yaml`")
@@ -324,7 +328,7 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
     assert_refused(done, "permission denied on", "docker group (usermod -aG docker USER)")
 
 
-@pytest.mark.parametrize("command", [["check"], ["run"], ["top", "--once"]])
+@pytest.mark.parametrize("command", [["check"], ["run"], ["selftest"], ["top", "--once"]])
 def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
     """A host without cgroup v2 is told how to boot."""
     (host.home / "proc/self").mkdir(parents=True)
@@ -337,7 +341,8 @@ def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: lis
         f"slice.read_layout.__defaults__ = (Path({str(host.home / 'proc')!r}),)\n"
         "cli.main()"
     )
-    options = {"check": [str(config)], "run": ["--config", str(config)], "top": []}[command[0]]
+    named = ["--config", str(config)]
+    options = {"check": [str(config)], "run": named, "selftest": named, "top": []}[command[0]]
     done = subprocess.run(
         [sys.executable, "-P", "-c", code, *command, *options],
         capture_output=True,
@@ -422,7 +427,7 @@ def test_usage(host: Host, command: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["--help"], ["-h"], *([name, "-h"] for name in (
-    "run", "check", "init", "status", "top", "drain", "resume", "stop", "replay"))])  # fmt: skip
+    "run", "check", "init", "status", "top", "selftest", "drain", "resume", "stop", "replay"))])  # fmt: skip
 def test_help(host: Host, command: list[str]) -> None:
     """Every command helps."""
     done = host(*command)

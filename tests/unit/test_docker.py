@@ -351,6 +351,7 @@ def test_requests(serve: Serve) -> None:
             "POST /networks/create": reply(b'{"Id":"n1"}', "201 Created"),
             "GET /networks/n1": reply(b'{"Id":"n1","Name":"plancton","Options":null}'),
             "DELETE /networks/n1": none,
+            "DELETE /images/i:1": reply(b'[{"Untagged":"i:1"},{"Deleted":"sha256:1"}]'),
         }
     )
     assert docker.create("w1", {"Image": "x"}) == "c1"
@@ -361,6 +362,7 @@ def test_requests(serve: Serve) -> None:
     assert docker.create_network("plancton", {"Driver": "bridge"}) == "n1"
     assert docker.network("n1").name == "plancton"
     docker.remove_network("n1")
+    docker.remove_image("i:1")
     assert bodies == [b'{"CpuShares":2}']
     assert server.requests == [
         "GET /_ping",
@@ -372,6 +374,7 @@ def test_requests(serve: Serve) -> None:
         "POST /v1.41/networks/create",
         "GET /v1.41/networks/n1",
         "DELETE /v1.41/networks/n1",
+        "DELETE /v1.41/images/i:1?force=1",
     ]
 
 

@@ -29,11 +29,15 @@ def load(share: float = 1.0, late: int = 0, waited: float | None = 0.0, work: in
 
 
 def pair(
-    alone: Load | None = None, donating: Load | None = None, donated: float = 4.0, late: float = 0.000_05
+    alone: Load | None = None,
+    donating: Load | None = None,
+    donated: float = 4.0,
+    late: float = 0.000_05,
+    idle: float = 0.0,
 ) -> Pair:
     return Pair(
-        Round(alone or load(), QUICK, 0.0),
-        Round(donating or load(), (late,) * 100, donated),
+        Round(alone or load(), QUICK, 0.0, 4.0),
+        Round(donating or load(), (late,) * 100, donated, idle),
     )
 
 
@@ -54,6 +58,7 @@ def test_all_kept() -> None:
         wake_up_donating=Latency(0.000_05, 0.000_05),
         cpu_back_within=STEP,
         cpus_donated=4.0,
+        cpus_idle=0.0,
     )
 
 
@@ -164,9 +169,15 @@ def test_lost_in_tier_weight() -> None:
 
 
 def test_nothing_donated() -> None:
-    """Workers that got no CPU prove nothing, however well the owner fares."""
-    yields, said = verdict(pair(donated=0.1))
-    assert not yields and said.startswith("This host is too busy to tell") and "0.10 of 4 CPUs" in said
+    """Workers that leave CPUs idle prove nothing, however well the owner fares."""
+    yields, said = verdict(pair(donated=0.1, idle=3.9))
+    assert not yields
+    assert said.startswith("Nothing is proven: workers used 0.10 CPUs and left 3.90 idle") and "limit" in said
+
+
+def test_busy_owner() -> None:
+    """Workers that get next to nothing because the owner uses every CPU do yield."""
+    assert verdict(pair(donated=0.1, idle=0.0))[0]
 
 
 # ---------------------------------------------------------------- as text

@@ -266,6 +266,23 @@ def test_tier_before_set_up(v2: Slice) -> None:
     assert files(v2.tree) == before and not v2.lifted
 
 
+def test_look(v2: Slice, hybrid: Slice) -> None:
+    """The kernel's files say which tier it is, whoever set it up; looking changes nothing."""
+    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
+        before = files(slice.cpu)
+        normal = read(slice.cpu / knob)
+        assert slice.look() == ("none", f"cpu.idle 0 and {knob} {normal}")
+        assert files(slice.cpu) == before
+        (slice.cpu / knob).write_text(f"{least}\n")
+        assert slice.look() == ("weight", f"{knob} {least}")
+        (slice.cpu / "cpu.idle").write_text("1\n")
+        assert slice.look() == ("kernel", "cpu.idle 1")
+    assert Slice(Layout(v2.tree), "gone", "cgroupfs").look() == (
+        "none",
+        "cpu.idle missing and cpu.weight missing",
+    )
+
+
 def test_set_up_makes_it(tmp_path: Path) -> None:
     """A slice that is not there is made, in each tree."""
     root = tree(tmp_path, v2={}, cpu={})
@@ -420,6 +437,13 @@ def test_lift_that_a_crash_left(v2: Slice) -> None:
     again.set_up()
     assert [read(again.directory / name / "cgroup.freeze") for name in "abc"] == ["0", "0", "0"]
     assert (read(again.cpu / "cpu.idle"), read(again.directory / "cpu.max")) == ("1", "max 100000")
+
+
+def test_freeze_that_a_selftest_left(v2: Slice) -> None:
+    """A slice that is frozen as a whole is thawed when it is set up."""
+    (v2.directory / "cgroup.freeze").write_text("1")
+    v2.set_up()
+    assert read(v2.directory / "cgroup.freeze") == "0"
 
 
 def test_drop_without_a_lift(v2: Slice) -> None:

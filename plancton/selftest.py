@@ -1,0 +1,216 @@
+"""Proves on this host that its owner gets the CPU at once: a load alone, and with every CPU donated.
+
+Both are measured in turn, several times, because hosts are noisy. What is measured alone is measured with
+the whole slice frozen, real workers included, for little more than a second at a time. What is measured
+with donation has the real workers, and two of our own that keep every CPU busy. Our own have another
+instance's label, so that the supervisor doesn't take them for its workers.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mode
+
+from plancton import burners, load
+from plancton.afterwards import afterwards
+from plancton.config import Config
+from plancton.docker import Docker
+from plancton.errors import PlanctonError
+from plancton.model import Tier
+from plancton.rundir import paths_in_use, running
+from plancton.sampler import Sampler
+from plancton.selftest_figures import Pair, Report, Round, figures, judge
+from plancton.slice import PROC, Layout, Slice, read_layout
+
+PAIRS = 9
+STEP, STEPS = 0.001, 600
+"""Of the load: 0.6 s, seen in milliseconds."""
+WAKE_STEP, WAKE_UPS = 0.005, 120
+SETTLE = 0.2
+"""Seconds until all workers that were thawed, or started, use the CPUs again."""
+FREEZING = 1.0
+"""Seconds that the kernel may take to freeze; what it can't stop by then waits for a disk and uses no CPU."""
+LIMIT = 60.0
+"""Seconds that the whole takes at the most: twice the usual."""
+SILENCE = 15.0
+"""Seconds after which Docker is taken for hung."""
+UNDER_WAY = 2.0
+"""Seconds until what Docker was just asked to make is there."""
+NO_CEILING = 1 << 60
+
+
+class SelftestError(PlanctonError):
+    """The selftest can't be made here, in one line."""
+
+
+def selftest(config: Config, tell: Callable[[str], None]) -> Report:
+    """Measure and judge this host, in half a minute; ``tell`` takes a word on how far it is."""
+    layout = read_layout()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
+    with Docker(config.docker.socket, SILENCE) as docker:
+        slice = Slice(layout, config.docker.slice, docker.info().cgroup_driver)
+        _refuse_inside(slice)
+        with _only_one(slice.tree):
+            made = _prepare(slice)
+            ceiling = _memory_ceiling(layout, slice)
+            cpus = os.cpu_count() or 1
+            if made is None:
+                verdict = f"This host does not yield: {slice.tier_reason}."
+                return Report(False, verdict, cpus, "none", ceiling, None)
+            pairs, (tier, knobs) = _donate_and_measure(docker, config, slice, cpus, made, tell)
+    found = figures(pairs)
+    yields, verdict = judge(found, tier, knobs, cpus)
+    return Report(yields, verdict, cpus, tier, ceiling, found)
+
+
+def _donate_and_measure(
+    docker: Docker, config: Config, slice: Slice, cpus: int, made: bool, tell: Callable[[str], None]
+) -> tuple[list[Pair], tuple[Tier, str]]:
+    instance = f"selftest-{secrets.token_hex(4)}"
+    with afterwards(lambda orderly: _clean_up(config, slice, instance, made, orderly), LIMIT):
+        tell("starting two workers")
+        ids = burners.start(docker, instance, slice, cpus)
+        measured = _measure(slice, tell)
+        burners.check(docker, ids)
+        tell("cleaning up")
+    return measured
+
+
+# ---------------------------------------------------------------- the slice
+
+
+def _refuse_inside(slice: Slice) -> None:
+    """An owner's load that is inside of the slice would be a worker's."""
+    groups = [line.split(":", 2)[2] for line in (PROC / "self/cgroup").read_text().splitlines()]
+    if any(f"{group}/".startswith(f"/{slice.path}/") for group in groups):
+        raise SelftestError(
+            f"this process is inside of {slice.parent} itself: run the selftest outside of any worker"
+        )
+
+
+def _prepare(slice: Slice) -> bool | None:
+    """Whether the slice was made here; None where it can't be. A supervisor's own is left as it is."""
+    status = running(paths_in_use())
+    if status is not None and status.slice != slice.path:
+        raise SelftestError(
+            f"Plancton runs with the slice {status.slice}, but this configuration says {slice.path}:"
+            " give the same file with --config"
+        )
+    there = slice.directory.exists()
+    if status is None:
+        slice.set_up()
+        if slice.tier == "none":
+            return None
+    knob = slice.directory / "cgroup.freeze"
+    try:
+        if _open(knob).strip() == "1":
+            raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
+    except FileNotFoundError:
+        raise SelftestError(f"{knob} is missing: the selftest needs Linux 5.2 or newer") from None
+    except OSError as error:
+        raise SelftestError(f"{knob}: {error.strerror}; run the selftest as root") from None
+    return not there
+
+
+def _open(knob: Path) -> str:
+    """What it says; raises OSError where it can't be written, too."""
+    with knob.open("r+") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _only_one(tree: Path) -> Iterator[None]:
+    """Two selftests at once would measure each other, and freeze each other's workers."""
+    descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SelftestError("another selftest runs on this host: wait for its end") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _memory_ceiling(layout: Layout, slice: Slice) -> int | None:
+    """Bytes that all workers together may have; None without a limit."""
+    name = "memory.limit_in_bytes" if "memory" in layout.v1 else "memory.max"
+    try:
+        text = slice.memory_stat.with_name(name).read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() and int(text) < NO_CEILING else None
+
+
+def _clean_up(config: Config, slice: Slice, instance: str, made: bool, orderly: bool) -> None:
+    with contextlib.suppress(OSError):
+        (slice.directory / "cgroup.freeze").write_text("0")
+    if not orderly:
+        time.sleep(UNDER_WAY)
+    with Docker(config.docker.socket, SILENCE) as docker:
+        burners.remove(docker, instance)
+    # A supervisor may have come meanwhile: then the slice is its.
+    if made and running(paths_in_use()) is None and not any(slice.directory.glob("*/")):
+        slice.remove()
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def _measure(slice: Slice, tell: Callable[[str], None]) -> tuple[list[Pair], tuple[Tier, str]]:
+    """All pairs, and how the slice was set in most of them: a worker that leaves may have it lifted."""
+    pairs, looks = [], []
+    with contextlib.closing(Sampler(PROC, slice.directory, slice.memory_stat)) as sampler:
+        for number in range(1, PAIRS + 1):
+            tell(f"{number} of {PAIRS}: the owner alone")
+            with _frozen(slice):
+                alone = _round(slice, sampler)
+            tell(f"{number} of {PAIRS}: every CPU donated")
+            time.sleep(SETTLE)
+            pairs.append(Pair(alone, _round(slice, sampler)))
+            looks.append(slice.look())
+    return pairs, mode(looks)
+
+
+def _round(slice: Slice, sampler: Sampler) -> Round:
+    spun = load.spin(len(os.sched_getaffinity(0)), STEP, STEPS)
+    before = sampler.sample()
+    late = load.wake_ups(WAKE_STEP, WAKE_UPS)
+    after = sampler.sample()
+    if before.slice is None or after.slice is None:
+        raise _gone(slice)
+    seconds = after.monotonic - before.monotonic
+    return Round(spun, late, (after.slice - before.slice) / seconds, (after.idle - before.idle) / seconds)
+
+
+@contextlib.contextmanager
+def _frozen(slice: Slice) -> Iterator[None]:
+    """Nothing in the slice runs."""
+    _freeze(slice, "1")
+    try:
+        deadline = time.monotonic() + FREEZING
+        while (
+            "frozen 1" not in (slice.directory / "cgroup.events").read_text() and time.monotonic() < deadline
+        ):
+            time.sleep(0.002)
+        yield
+    finally:
+        _freeze(slice, "0")
+
+
+def _freeze(slice: Slice, value: str) -> None:
+    try:
+        (slice.directory / "cgroup.freeze").write_text(value)
+    except OSError:
+        raise _gone(slice) from None
+
+
+def _gone(slice: Slice) -> SelftestError:
+    return SelftestError(f"{slice.parent} has been removed meanwhile: run the selftest again")

@@ -1,0 +1,194 @@
+"""`plancton selftest` on a real dockerd: it finds out whether this host yields, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from docker.harness import CPUS, IMAGE, Engine, Plancton, wait_for
+
+from plancton.burners import COUNT, PREFIX
+
+pytestmark = pytest.mark.docker
+
+LONGEST = 40.0
+
+
+@pytest.fixture
+def donating(plancton: Plancton) -> Plancton:
+    """A supervisor with busy workers, none of which will be told to go, whoever else uses this host."""
+    plancton.configure(
+        worker={"cpus": 0.5},
+        pool={"max_workers": 2},
+        yielding={"grace_kill": "1h", "worthwhile": 0.1},
+    )
+    plancton.start()
+    plancton.full(2)
+    return plancton
+
+
+def is_frozen(plancton: Plancton) -> bool:
+    knob = plancton.slice.directory / "cgroup.freeze"
+    return knob.exists() and knob.read_text().strip() == "1"
+
+
+def burners(engine: Engine) -> list[str]:
+    names = [name for container in engine.containers() for name in container["Names"]]
+    return [name for name in names if name.startswith(f"/{PREFIX}")]
+
+
+def nothing_left(plancton: Plancton) -> bool:
+    """No container and no image of the selftest, and nothing frozen."""
+    images = {tag for image in plancton.engine.call("GET", "/images/json") for tag in image["RepoTags"]}
+    return not burners(plancton.engine) and images == {IMAGE} and not is_frozen(plancton)
+
+
+def runs(plancton: Plancton, seconds: float = 1.0) -> bool:
+    """Whether the workers use CPU."""
+    before = plancton.used()
+    time.sleep(seconds)  # what is measured is a time
+    return plancton.used() - before > 0.2 * seconds
+
+
+@contextmanager
+def selftest(plancton: Plancton) -> Iterator[subprocess.Popen[str]]:
+    """A selftest that has its workers, and measures alone: all workers are frozen."""
+    process = subprocess.Popen(
+        plancton.command("selftest", "--config", str(plancton.config)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=plancton.environment,
+    )
+    try:
+        wait_for("the slice is frozen", lambda: is_frozen(plancton), 20, every=0.005)
+        assert len(burners(plancton.engine)) == COUNT
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=LONGEST)
+        wait_for("the selftest has cleaned up", lambda: nothing_left(plancton), 20)
+
+
+def test_a_host_that_yields(donating: Plancton) -> None:
+    """It says so within 40 s, beside a supervisor whose workers run on as if nothing had been."""
+    workers, said = donating.ids(), len(donating.log)
+    start = time.monotonic()
+    done = donating.cli("selftest", "--config", str(donating.config), "--json")
+    took = time.monotonic() - start
+    print(f"{took:.1f} s: {done.stdout}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert took < LONGEST
+    report = json.loads(done.stdout)
+    assert report["yields"] and report["verdict"].startswith("This host yields")
+    assert (report["tier"], report["cpus"], report["memory_ceiling"]) == ("kernel", CPUS, None)
+    assert report["figures"]["cpu_time_kept"] >= 0.9
+    assert report["figures"]["throughput_kept"] > 0
+    assert report["figures"]["cpus_donated"] > 0.1 * CPUS
+    for latency in (report["figures"]["wake_up_alone"], report["figures"]["wake_up_donating"]):
+        assert 0 < latency["p50"] <= latency["p99"] < 1
+    assert nothing_left(donating)
+    assert donating.ids() == workers and donating.yields and runs(donating)
+    assert PREFIX not in donating.log[said:], "the supervisor has nothing to do with it"
+
+
+def test_without_a_supervisor(plancton: Plancton) -> None:
+    """The slice is made for it and removed again; people get lines, the verdict last; limits are shown."""
+    before = set(plancton.slice.tree.iterdir())
+    process = subprocess.Popen(
+        plancton.command("selftest", "--config", str(plancton.config)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=plancton.environment,
+    )
+    wait_for("the workers of the selftest run", lambda: len(burners(plancton.engine)) == COUNT, 20)
+    for name in burners(plancton.engine):
+        made = plancton.engine.inspect(name[1:])
+        assert made["HostConfig"]["CapDrop"] == ["ALL"]
+        assert made["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+        assert made["HostConfig"]["NetworkMode"] == "none"
+        assert made["HostConfig"]["ReadonlyRootfs"]
+        assert made["Config"]["User"] == "65534:65534"
+        assert not any(mount["RW"] for mount in made["Mounts"])
+    out, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, out + err
+    assert err == ""
+    assert out.splitlines()[-1].startswith("This host yields: with every CPU donated")
+    assert "Tier               kernel" in out and "Memory ceiling     none" in out
+    assert nothing_left(plancton)
+    assert not plancton.directories() and set(plancton.slice.tree.iterdir()) == before
+
+
+def test_a_host_that_does_not_yield(donating: Plancton) -> None:
+    """With a slice like any other cgroup the owner loses CPU: exit code 1, why, and what to do."""
+    donating.send(signal.SIGSTOP)  # or it would put the slice right
+    try:
+        if (donating.slice.cpu / "cpu.idle").exists():
+            (donating.slice.cpu / "cpu.idle").write_text("0")
+        knob, normal = ("cpu.shares", "1024") if donating.slice.v1 else ("cpu.weight", "100")
+        (donating.slice.cpu / knob).write_text(normal)
+        done = donating.cli("selftest", "--config", str(donating.config))
+        print(done.stdout)
+        assert done.returncode == 1, done.stdout + done.stderr
+        *_, verdict = done.stdout.splitlines()
+        assert verdict.startswith("This host does not yield") and f"{knob} {normal}" in verdict
+        assert "as root" in verdict
+        assert not donating.yields, "what a supervisor is there for is its own"
+        assert nothing_left(donating)
+    finally:
+        donating.send(signal.SIGCONT)
+    wait_for("the supervisor puts it right", lambda: donating.yields, 20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_selftest_that_is_ended(donating: Plancton, number: signal.Signals) -> None:
+    """However it is ended while workers are frozen, they run again at once and nothing is left."""
+    workers = donating.ids()
+    with selftest(donating) as process:
+        process.send_signal(number)
+        wait_for("the workers are thawed", lambda: not is_frozen(donating), 5)
+        process.communicate(timeout=20)
+        assert process.returncode != 0
+        wait_for("all is cleaned up", lambda: nothing_left(donating), 20)
+    assert donating.ids() == workers and runs(donating)
+
+
+def test_only_one_and_only_outside(plancton: Plancton) -> None:
+    """A second selftest in the same slice is refused, and one that runs inside of the slice."""
+    with selftest(plancton):
+        second = plancton.cli("selftest", "--config", str(plancton.config))
+        assert second.returncode == 2 and "another selftest runs" in second.stderr, second.stderr
+
+        def enter() -> None:
+            (plancton.slice.directory / "inside/cgroup.procs").write_text(str(os.getpid()))
+
+        (plancton.slice.directory / "inside").mkdir()
+        plancton.slice.directory.joinpath("cgroup.freeze").write_text("0")
+        inside = subprocess.run(
+            plancton.command("selftest", "--config", str(plancton.config)),
+            capture_output=True,
+            text=True,
+            env=plancton.environment,
+            timeout=LONGEST,
+            check=False,
+            preexec_fn=enter,
+        )
+        assert inside.returncode == 2 and "is inside of" in inside.stderr, inside.stderr
+        (plancton.slice.directory / "inside").rmdir()
+
+
+def test_workers_that_end_before_time(plancton: Plancton, engine: Engine) -> None:
+    """Without its workers it has measured nothing: one line, exit code 2, nothing left."""
+    with selftest(plancton) as process:
+        for name in burners(engine):
+            engine.remove(name[1:])
+        _, err = process.communicate(timeout=LONGEST)
+        assert process.returncode == 2 and "workers were gone" in err, err
+        assert len(err.splitlines()) == 1 and Path(plancton.config).exists()
