@@ -21,7 +21,8 @@ from plancton.slice import PROC, Slice, group_of
 from plancton.units import Size
 
 PREFIX = "plancton-selftest-"
-IMAGE = "localhost/plancton-selftest"
+REPOSITORY, TAG = "localhost/plancton-selftest", "latest"
+IMAGE = f"{REPOSITORY}:{TAG}"
 COUNT = 2
 LIFETIME = 60
 """Seconds after which they end by themselves, and Docker removes them, should nobody do it before."""
@@ -38,9 +39,9 @@ class BurnerError(PlanctonError):
 
 def start(docker: Docker, instance: str, slice: Slice, cpus: int) -> list[str]:
     """Fill so many CPUs with them; the containers' ids."""
-    image = f"{IMAGE}:{instance}"
-    docker.import_image(_image(Path("/")), IMAGE, instance)
-    body = _body(image, instance, slice.parent, cpus, Path("/"))
+    _remove_image(docker)  # one that a selftest left when Docker was gone
+    docker.import_image(_image(Path("/")), REPOSITORY, TAG)
+    body = _body(instance, slice.parent, cpus, Path("/"))
     return [_start(docker, f"{PREFIX}{instance}-{number}", body, slice) for number in range(COUNT)]
 
 
@@ -90,11 +91,15 @@ def remove(docker: Docker, instance: str) -> None:
             with contextlib.suppress(NotFound, Conflict):  # Docker does it already
                 docker.remove(summary.id, force=True)
         time.sleep(0.05)
-    with contextlib.suppress(NotFound):
-        docker.remove_image(f"{IMAGE}:{instance}")
+    _remove_image(docker)
 
 
-def _body(image: str, instance: str, parent: str, cpus: int, root: Path) -> dict[str, Any]:
+def _remove_image(docker: Docker) -> None:
+    with contextlib.suppress(NotFound, Conflict):  # a container may not have quite gone
+        docker.remove_image(IMAGE)
+
+
+def _body(instance: str, parent: str, cpus: int, root: Path) -> dict[str, Any]:
     """A worker like any other, but for what it is made of."""
     each = math.ceil(cpus / COUNT)
     worker = Worker(
@@ -104,7 +109,7 @@ def _body(image: str, instance: str, parent: str, cpus: int, root: Path) -> dict
         mounts=[f"/{name}:/{name}" for name in PROGRAMS if _is_directory(root / name)],
         read_only_root=True,
     )
-    body = containers.create_body("", Config(worker=worker), image, "selftest", instance, parent, "none")
+    body = containers.create_body("", Config(worker=worker), IMAGE, "selftest", instance, parent, "none")
     # docker-init would be mounted below /sbin, which is the host's here. The shell needs no reaper.
     body["HostConfig"] |= {"Init": False, "AutoRemove": True}
     return body

@@ -20,7 +20,7 @@ from statistics import mode
 from plancton import burners, load
 from plancton.afterwards import afterwards
 from plancton.config import Config
-from plancton.docker import Docker
+from plancton.docker import Docker, DockerError
 from plancton.errors import PlanctonError
 from plancton.model import Tier
 from plancton.rundir import paths_in_use, running
@@ -98,13 +98,14 @@ def _refuse_inside(slice: Slice) -> None:
 def _prepare(slice: Slice) -> bool | None:
     """Whether the slice was made here; None where it can't be. A supervisor's own is left as it is."""
     status = running(paths_in_use())
-    if status is not None and status.slice != slice.path:
+    theirs = status.slice if status is not None else ""  # also as long as it has not found Docker
+    if theirs not in ("", slice.path):
         raise SelftestError(
-            f"Plancton runs with the slice {status.slice}, but this configuration says {slice.path}:"
+            f"Plancton runs with the slice {theirs}, but this configuration says {slice.path}:"
             " give the same file with --config"
         )
     there = slice.directory.exists()
-    if status is None:
+    if not theirs:
         slice.set_up()
         if slice.tier == "none":
             return None
@@ -154,11 +155,15 @@ def _clean_up(config: Config, slice: Slice, instance: str, made: bool, orderly: 
         (slice.directory / "cgroup.freeze").write_text("0")
     if not orderly:
         time.sleep(UNDER_WAY)
-    with Docker(config.docker.socket, SILENCE) as docker:
-        burners.remove(docker, instance)
-    # A supervisor may have come meanwhile: then the slice is its.
-    if made and running(paths_in_use()) is None and not any(slice.directory.glob("*/")):
-        slice.remove()
+    try:
+        with Docker(config.docker.socket, SILENCE) as docker:
+            burners.remove(docker, instance)
+    except DockerError as error:
+        raise SelftestError(f"the selftest's workers were left to end by themselves: {error}") from None
+    finally:
+        # A supervisor may have come meanwhile: then the slice is its.
+        if made and running(paths_in_use()) is None and not any(slice.directory.glob("*/")):
+            slice.remove()
 
 
 # ---------------------------------------------------------------- measuring

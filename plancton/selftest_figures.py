@@ -142,9 +142,8 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 def judge(found: Figures, tier: Tier, knobs: str, cpus: int) -> tuple[bool, str]:
     """Whether the host yields, and that in one sentence. ``knobs`` is how the slice is set."""
-    kept = (
-        f"with every CPU donated, its owner keeps {found.cpu_time_kept:.1%} of the CPU time they have alone"
-    )
+    part = min(found.cpu_time_kept, 1.0)  # on a noisy host they may have had more
+    kept = f"with every CPU donated, its owner keeps {part:.1%} of the CPU time they have alone"
     if tier == "none":
         return False, (
             f"This host does not yield: the slice has {knobs}, so nothing protects the owner ({kept}):"

@@ -28,7 +28,7 @@ def donating(plancton: Plancton) -> Plancton:
         yielding={"grace_kill": "1h", "worthwhile": 0.1},
     )
     plancton.start()
-    plancton.full(2)
+    plancton.full(2, timeout=90)  # others may use this machine just now
     return plancton
 
 

@@ -48,19 +48,19 @@ def test_image_of_a_split_host(split: Path) -> None:
 
 def test_mounts(merged: Path) -> None:
     """A link's target is mounted, not the link."""
-    assert burners._body("i", "x", "/plancton", 4, merged)["HostConfig"]["Binds"] == ["/usr:/usr:ro"]
+    assert burners._body("x", "/plancton", 4, merged)["HostConfig"]["Binds"] == ["/usr:/usr:ro"]
 
 
 def test_mounts_of_a_split_host(split: Path) -> None:
     """Directories are mounted one by one, read-only."""
-    binds = burners._body("i", "x", "/plancton", 4, split)["HostConfig"]["Binds"]
+    binds = burners._body("x", "/plancton", 4, split)["HostConfig"]["Binds"]
     assert binds == ["/usr:/usr:ro", "/bin:/bin:ro", "/lib:/lib:ro"]
 
 
 @pytest.mark.parametrize(("cpus", "each"), [(1, 1), (2, 1), (3, 2), (4, 2), (255, 128)])
 def test_body(merged: Path, cpus: int, each: int) -> None:
     """Together they fill every CPU; alone each can do as little as a worker, and ends by itself."""
-    body = burners._body("image:1", "selftest-1", "/plancton", cpus, merged)
+    body = burners._body("selftest-1", "/plancton", cpus, merged)
     host = body["HostConfig"]
     assert COUNT * each >= cpus
     assert host["CpuQuota"] == each * host["CpuPeriod"]

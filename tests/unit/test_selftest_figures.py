@@ -141,6 +141,11 @@ def test_yields(tier: Tier) -> None:
     )
 
 
+def test_more_than_alone() -> None:
+    """Nobody gains by donating: what a noisy host adds is not promised."""
+    assert "keeps 100.0% of" in verdict(pair(load(0.5), load(0.6)))[1]
+
+
 @pytest.mark.parametrize(("share", "wanted"), [(0.91, True), (0.89, False)])
 def test_threshold(share: float, wanted: bool) -> None:
     """Nine tenths are enough: hosts are noisy."""
