@@ -26,7 +26,7 @@ from plancton.model import Tier
 from plancton.rundir import paths_in_use, running
 from plancton.sampler import Sampler
 from plancton.selftest_figures import Pair, Report, Round, figures, judge
-from plancton.slice import PROC, Layout, Slice, read_layout
+from plancton.slice import PROC, Slice, read_layout
 
 PAIRS = 9
 STEP, STEPS = 0.001, 600
@@ -42,7 +42,6 @@ SILENCE = 15.0
 """Seconds after which Docker is taken for hung."""
 UNDER_WAY = 2.0
 """Seconds until what Docker was just asked to make is there."""
-NO_CEILING = 1 << 60
 
 
 class SelftestError(PlanctonError):
@@ -59,7 +58,7 @@ def selftest(config: Config, tell: Callable[[str], None]) -> Report:
         _refuse_inside(slice)
         with _only_one(slice.tree):
             made = _prepare(slice)
-            ceiling = _memory_ceiling(layout, slice)
+            ceiling = slice.ceiling()
             cpus = os.cpu_count() or 1
             if made is None:
                 verdict = f"This host does not yield: {slice.tier_reason}."
@@ -107,7 +106,7 @@ def _prepare(slice: Slice) -> bool | None:
     there = slice.directory.exists()
     if not theirs:
         slice.set_up()
-        if slice.tier == "none":
+        if slice.tier == "quota":
             return None
     knob = slice.directory / "cgroup.freeze"
     try:
@@ -140,16 +139,6 @@ def _only_one(tree: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _memory_ceiling(layout: Layout, slice: Slice) -> int | None:
-    """Bytes that all workers together may have; None without a limit."""
-    name = "memory.limit_in_bytes" if "memory" in layout.v1 else "memory.max"
-    try:
-        text = slice.memory_stat.with_name(name).read_text().strip()
-    except OSError:
-        return None
-    return int(text) if text.isdecimal() and int(text) < NO_CEILING else None
-
-
 def _clean_up(config: Config, slice: Slice, instance: str, made: bool, orderly: bool) -> None:
     with contextlib.suppress(OSError):
         (slice.directory / "cgroup.freeze").write_text("0")
@@ -180,7 +169,8 @@ def _measure(slice: Slice, tell: Callable[[str], None]) -> tuple[list[Pair], tup
             tell(f"{number} of {PAIRS}: every CPU donated")
             time.sleep(SETTLE)
             pairs.append(Pair(alone, _round(slice, sampler)))
-            looks.append(slice.look())
+            seen = slice.look()
+            looks.append((seen.tier, seen.knob))
     return pairs, mode(looks)
 
 

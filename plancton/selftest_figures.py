@@ -146,7 +146,7 @@ def judge(found: Figures, tier: Tier, knobs: str, cpus: int) -> tuple[bool, str]
     kept = f"with every CPU donated, its owner keeps {part:.1%} of the CPU time they have alone"
     if tier == "none":
         return False, (
-            f"This host does not yield: the slice has {knobs}, so nothing protects the owner ({kept}):"
+            f"This host does not yield: the slice's {knobs}, so nothing protects the owner ({kept}):"
             " start Plancton anew, as root, and it puts the slice right."
         )
     if found.cpus_donated < LEAST_DONATED * cpus and found.cpus_idle > MOST_IDLE * cpus:

@@ -230,16 +230,6 @@ class Slice:
                     _write(knob.file, knob.wanted)
         return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
 
-    def look(self) -> tuple[Tier, str]:
-        """The tier that the kernel's files show now, and the knobs that say so; writes nothing."""
-        idle, weight = _read(self.cpu / "cpu.idle"), _read(self.cpu / self._weight)
-        if idle == "1":
-            return "kernel", "cpu.idle 1"
-        knobs = f"{self._weight} {weight or 'missing'}"
-        if weight == self._least:
-            return "weight", knobs
-        return "none", f"cpu.idle {idle or 'missing'} and {knobs}"
-
     def repair(self) -> str | None:
         """Put the slice back into its tier and its bounds when they were changed; says what was found."""
         if self.lifted or self.tier == "none":
@@ -370,16 +360,20 @@ class Slice:
             parents = {self.directory.parent, self.cpu.parent}
             may_make = os.geteuid() == 0 if self.systemd else all(os.access(p, os.W_OK) for p in parents)
             return Seen(self.path, exists=False, writable=may_make)
-        has_idle = (self.cpu / "cpu.idle").exists()
-        name, wanted = ("cpu.idle", "1") if has_idle else (self._weight, self._least)
-        found = _read(self.cpu / name)
-        tier: Tier = "none" if found != wanted else "kernel" if has_idle else "weight"
+        idle, weight = _read(self.cpu / "cpu.idle"), _read(self.cpu / self._weight)
+        knob = "cpu.idle" if idle is not None else self._weight
+        tier: Tier = KERNEL if idle == "1" else WEIGHT if weight == self._least else "none"
+        says = {
+            "cpu.idle": None if tier == WEIGHT else idle,
+            self._weight: None if tier == KERNEL else weight,
+        }
+        text = " and ".join(f"{name} is {value}" for name, value in says.items() if value is not None)
         return Seen(
             self.path,
             exists=True,
-            writable=os.access(self.cpu / name, os.W_OK),
+            writable=os.access(self.cpu / knob, os.W_OK),
             tier=tier,
-            knob=f"{name} is {found or 'missing'}",
+            knob=text,
             populated="populated 1" in (_read(self.directory / "cgroup.events") or ""),
             lifted=_read(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}",
             frozen=sum(_read(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),

@@ -154,9 +154,11 @@ def test_threshold(share: float, wanted: bool) -> None:
 
 def test_tier_none_never_yields() -> None:
     """With nothing that protects the owner the figures may be good by chance."""
-    yields, said = verdict(pair(), tier="none", knobs="cpu.idle 0 and cpu.weight 100")
+    yields, said = verdict(pair(), tier="none", knobs="cpu.idle is 0 and cpu.weight is 100")
     assert not yields
-    assert "the slice has cpu.idle 0 and cpu.weight 100" in said and "as root" in said and "100.0%" in said
+    assert (
+        "the slice's cpu.idle is 0 and cpu.weight is 100" in said and "as root" in said and "100.0%" in said
+    )
 
 
 def test_lost_in_tier_kernel() -> None:

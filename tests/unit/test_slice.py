@@ -266,23 +266,6 @@ def test_tier_before_set_up(v2: Slice) -> None:
     assert files(v2.tree) == before and not v2.lifted
 
 
-def test_look(v2: Slice, hybrid: Slice) -> None:
-    """The kernel's files say which tier it is, whoever set it up; looking changes nothing."""
-    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
-        before = files(slice.cpu)
-        normal = read(slice.cpu / knob)
-        assert slice.look() == ("none", f"cpu.idle 0 and {knob} {normal}")
-        assert files(slice.cpu) == before
-        (slice.cpu / knob).write_text(f"{least}\n")
-        assert slice.look() == ("weight", f"{knob} {least}")
-        (slice.cpu / "cpu.idle").write_text("1\n")
-        assert slice.look() == ("kernel", "cpu.idle 1")
-    assert Slice(Layout(v2.tree), "gone", "cgroupfs").look() == (
-        "none",
-        "cpu.idle missing and cpu.weight missing",
-    )
-
-
 def test_set_up_makes_it(tmp_path: Path) -> None:
     """A slice that is not there is made, in each tree."""
     root = tree(tmp_path, v2={}, cpu={})
@@ -519,16 +502,25 @@ def test_look_at_a_lift(v2: Slice) -> None:
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
     found = v2.look()
-    assert (found.tier, found.knob, found.lifted, found.frozen) == ("none", "cpu.idle is 0", True, 2)
+    assert (found.tier, found.knob, found.lifted, found.frozen) == (
+        "none",
+        "cpu.idle is 0 and cpu.weight is 100",
+        True,
+        2,
+    )
 
 
-def test_look_at_a_hybrid_slice(hybrid: Slice) -> None:
-    """On hybrid hosts the knobs are v1's; without an idle class the least weight counts."""
-    assert hybrid.look().knob == "cpu.idle is 0"
-    (hybrid.cpu / "cpu.idle").unlink()
-    assert (hybrid.look().tier, hybrid.look().knob) == ("none", "cpu.shares is 1024")
-    (hybrid.cpu / "cpu.shares").write_text("2\n")
-    assert hybrid.look().tier == "weight"
+def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
+    """The kernel's files say which tier it is, whoever set it up; on hybrid hosts they are v1's."""
+    for slice, weight, normal, least in ((v2, "cpu.weight", "100", "1"), (hybrid, "cpu.shares", "1024", "2")):
+        found = slice.look()
+        assert (found.tier, found.knob) == ("none", f"cpu.idle is 0 and {weight} is {normal}")
+        (slice.cpu / weight).write_text(f"{least}\n")
+        assert (slice.look().tier, slice.look().knob) == ("weight", f"{weight} is {least}")
+        (slice.cpu / "cpu.idle").write_text("1\n")
+        assert (slice.look().tier, slice.look().knob) == ("kernel", "cpu.idle is 1")
+        (slice.cpu / "cpu.idle").unlink()
+        assert slice.look().tier == "weight", "an old kernel has no idle class"
     tree(hybrid.directory, {"cgroup.events": "populated 1\nfrozen 0\n"})
     assert hybrid.look().populated
 
