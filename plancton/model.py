@@ -257,7 +257,11 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The settings that `decide` goes by, in base units (the configuration made plain for one host)."""
+    """The settings that `decide` goes by, in base units (the configuration made plain for one host).
+
+    ``gap``: ticks further apart than this have missed something (suspend, a stopped process, figures
+    unknown). It is no setting: only a simulation, which knows that nothing was missed, takes longer ticks.
+    """
 
     worker_cpus: float = 1.0
     worker_memory: int = 2_000_000_000
@@ -271,6 +275,7 @@ class Limits(msgspec.Struct, frozen=True):
     worthwhile: float = 0.5
     grace_kill: float = 120.0
     grace_spawn: float = 60.0
+    gap: float = 5.0
     quota: bool = False
     """Whether the workers' CPU must be limited one by one, because no slice yields for them."""
 

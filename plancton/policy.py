@@ -45,8 +45,6 @@ SMOOTHING = 10.0
 grace_kill, so that an owner who stays for grace_kill always gets the CPU back within it."""
 MARGIN = 0.2
 """More of its CPU must be free to start a worker than to keep one, so that the two don't alternate."""
-GAP = 5.0
-"""Ticks further apart than this have missed something (suspend, a stopped process, figures unknown)."""
 FIRST_START = 10.0
 """The very first start waits this long instead of grace_spawn: someone is watching."""
 SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
@@ -202,7 +200,7 @@ def startable(fleet: Fleet, max_workers: int | None, room: Room, limits: Limits)
 def _remember(seen: Observation, state: State, limits: Limits) -> State:
     """The state with this tick in its windows, and with what ended and what settled counted."""
     # CLOCK_MONOTONIC stands still in suspend, CLOCK_BOOTTIME does not.
-    gap = state.last_boottime is None or seen.boottime - state.last_boottime > GAP
+    gap = state.last_boottime is None or seen.boottime - state.last_boottime > limits.gap
     spawn_length = _grace_spawn(state, limits)
     if gap:
         state = msgspec.structs.replace(
