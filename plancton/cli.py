@@ -1,9 +1,10 @@
 """The command line: parse, call, print. Imports wait until a command needs them: `status` is quick."""
 
+import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from plancton.rundir import (
 
 if TYPE_CHECKING:
     from plancton.config import Host
+    from plancton.replay import Replayed
 
 EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 1, 2, 3, 75
 NOT_RUNNING = "Plancton is not running; start it with `plancton run`."
@@ -349,21 +351,25 @@ def _wait_until(holds: Callable[[], bool], paths: Paths, seconds: float | None) 
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="What `plancton run --record` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(help="What `plancton run --record` wrote, or a history: FILE.csv of time,owner.")
+    ],
     config: ConfigOption = None,
+    cpus: Annotated[
+        float | None, typer.Option(help="CPUs of a history's host, where it does not say so.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a recording through the policy: as it was, or with another configuration."""
-    from plancton import config as configuration
-    from plancton.replay import RecordingError, read_recording
-    from plancton.replay import replay as put_through
+    """Put a recording or an owner's history through the policy: as it was, or with another configuration."""
+    from plancton.history import is_history
+    from plancton.replay import RecordingError
     from plancton.words import ReplaySummary, replay_lines
 
-    limits = None
-    if config is not None:
-        limits = configuration.limits(configuration.load(config), _recorded_host(file))
+    if cpus is not None and not is_history(file):
+        raise RecordingError(f"{file}: a recording says how many CPUs there are: leave out --cpus")
+    ticks = _history_replayed(file, config, cpus) if is_history(file) else _replayed(file, config)
     summary = ReplaySummary()
-    for line in replay_lines(put_through(read_recording(file), limits), summary):
+    for line in replay_lines(ticks, summary):
         if not as_json:
             typer.echo(line)
     if not summary.ticks:
@@ -371,7 +377,30 @@ def replay(
     if as_json:
         _print_json(vars(summary))
     else:
-        typer.echo(summary.sentence(compared=config is None))
+        typer.echo(summary.sentence(compared=config is None and not is_history(file)))
+
+
+def _replayed(file: Path, config: Path | None) -> "Iterator[Replayed]":
+    from plancton import config as configuration
+    from plancton.replay import read_recording
+    from plancton.replay import replay as put_through
+
+    limits = None
+    if config is not None:
+        limits = configuration.limits(configuration.load(config), _recorded_host(file))
+    return put_through(read_recording(file), limits)
+
+
+def _history_replayed(file: Path, config: Path | None, cpus: float | None) -> "Iterator[Replayed]":
+    from plancton import config as configuration
+    from plancton.history import observations, read_history
+    from plancton.replay import simulate
+
+    loaded = configuration.load(config) if config is not None else configuration.Config()
+    history = read_history(file, cpus)
+    # Memory and disk are not part of a history, so they are never short.
+    host = configuration.Host(math.floor(history.cpus), ram=0)
+    return simulate(observations(history), configuration.limits(loaded, host))
 
 
 def _recorded_host(file: Path) -> "Host":

@@ -2,10 +2,10 @@
 
 As it was, each recorded observation goes to `decide` and the decisions are compared. With other
 settings the recorded workers would no longer be the ones that are there, so the owner's recorded load
-meets simulated workers instead.
+meets simulated workers instead. So does a history (history.py), which has no workers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -162,3 +162,10 @@ def replay(lines: Iterator[Header | Tick], limits: Limits | None = None) -> Iter
         else:
             decision, state = decide(line.observation, state, recorded_limits)
             yield Replayed(line.observation, decision, line.decision)
+
+
+def simulate(observations: Iterable[Observation], limits: Limits) -> Iterator[Replayed]:
+    """Each tick of an owner's load, with simulated workers."""
+    simulation = Simulation(limits)
+    for seen in observations:
+        yield Replayed(*simulation.step(seen))

@@ -468,6 +468,24 @@ def test_replay_of_nothing(host: Host) -> None:
     assert_refused(host("replay", "empty", "--config", host.config()), "empty: holds no tick")
 
 
+def test_replay_of_a_history(host: Host) -> None:
+    """What an owner used, in CSV, meets simulated workers: with the defaults, or with a configuration."""
+    (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
+    assert_refused(host("replay", "desk.csv"), "desk.csv: line 2: how many CPUs", "Add --cpus N")
+    lines = host("replay", "desk.csv", "--cpus", "2").stdout.splitlines()
+    assert lines[0] == "      0.0 s  0 workers, 0 fit, the owner uses 0.0 of 2 CPUs", lines
+    assert lines[-1].startswith("900 ticks: 2 × leave, 2 × share, 2 × start; 578 CPU seconds donated"), lines
+    calm = host.config("yield: {grace_kill: 1h}")
+    done = host("replay", "desk.csv", "--cpus", "2", "--config", calm, "--json")
+    assert json.loads(done.stdout)["actions"] == {"start": 2, "share": 2}, done
+
+
+def test_replay_needs_no_cpus_of_a_recording(host: Host) -> None:
+    """A recording knows its host."""
+    (host.home / "recording").write_bytes(msgspec.json.encode(Header("1", Limits())) + b"\n")
+    assert_refused(host("replay", "recording", "--cpus", "2"), "recording: ", "leave out --cpus")
+
+
 def test_record_where_it_cannot(host: Host) -> None:
     """A recording that can't be written is told before anything starts."""
     done = host("run", "--config", host.config(), "--record", "/nowhere/x")
