@@ -78,11 +78,14 @@ def read_history(path: Path, cpus: float | None = None) -> History:
         raise HistoryError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise HistoryError(f"{path}: can't be read: is not UTF-8 text") from None
-    rows = _Rows(path, cpus)
+    rows, first = _Rows(path, cpus), True
     for number, line in enumerate(text.splitlines(), 1):
-        fields = [field.strip() for field in line.split(",")]
-        if any(fields) and not line.startswith("#") and not (rows.empty and _are_names(fields)):
+        fields = [field.strip(' \t"') for field in line.split(",")]
+        if not any(fields) or line.startswith("#"):
+            continue
+        if not (first and _are_names(fields)):
             rows.add(number, fields)
+        first = False
     return rows.history()
 
 

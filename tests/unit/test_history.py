@@ -34,6 +34,7 @@ def test_a_history(tmp_path: Path) -> None:
         "0,1,4\n300,2\n",
         "when,CPUs\n0,1,4\n300,2,4\n",
         "1.7e9,1\n1700000300,2",
+        '"Time","Value"\n"0","1"\n"300","2"\n',
     ],
 )
 def test_forms(tmp_path: Path, text: str) -> None:
@@ -65,6 +66,7 @@ def test_a_little_too_much_is_noise(tmp_path: Path) -> None:
         ("0,1,4\n60,x,4\n", "line 2: 'x' is not a number"),
         ("0,1,4\ntime,owner,cpus\n", "line 2: 'time' is not a number"),
         ("2011-03-03,1,4\n", "line 1: '2011-03-03' is not a number"),
+        ("time,owner\ntime,owner\n0,1,4\n", "line 2: 'time' is not a number"),
         ("0,1,4\n60,,4\n", "line 2: '' is not a number"),
         ("0,1,4\n60,nan,4\n", "line 2: 'nan' is not a number"),
         ("0,1,4\ninf,1,4\n", "line 2: 'inf' is not a number"),
