@@ -14,7 +14,7 @@ from plancton.model import Limits
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HISTORIES = SCRIPTS / "histories"
 HOUR, DAY = 3600.0, 86_400.0
-LIMITS = Limits(finish_timeout=DAY)
+LIMITS = Limits(grace_kill=120.0, finish_timeout=DAY)
 
 
 def lend(
