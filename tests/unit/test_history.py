@@ -129,7 +129,9 @@ def test_means(step: float, expected: list[float]) -> None:
 
 def test_observations() -> None:
     """One a second, with what the policy needs to start workers."""
-    ticks = list(simulate(observations(History("host", 2.0, (0.0, 200.0), (0.0, 2.0))), Limits(grace_kill=120.0)))
+    ticks = list(
+        simulate(observations(History("host", 2.0, (0.0, 200.0), (0.0, 2.0))), Limits(grace_kill=120.0))
+    )
     assert len(ticks) == 400 and not any(t.differs for t in ticks)
     times = {type(a): t.seen.time for t in ticks for a in t.decision.actions}
     assert times[Start] == 11.0, "the first start comes ten seconds after the first tick"
