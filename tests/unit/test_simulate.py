@@ -91,3 +91,12 @@ def test_the_histories_are_made(tmp_path: Path) -> None:
     subprocess.run([sys.executable, HISTORIES / "make", tmp_path], check=True, timeout=60)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_text() for path in HISTORIES.glob("*.csv")}
+
+
+def test_settings_to_compare(tmp_path: Path) -> None:
+    """Without a choice: the default first, and nothing twice."""
+    (tmp_path / "busy.csv").write_text("0,4,4\n600,4,4\n")
+    names = [cells(line)[0] for line in simulate(tmp_path).stdout.splitlines()[2:]]
+    assert names[0] == "default" and len(names) == len(set(names)) > 14
+    assert {"worthwhile=0.25", "grace_kill=1m", "grace_spawn=30s", "lifetime=2h"} <= set(names)
+    assert not {"worthwhile=0.5", "grace_spawn=1m", "lifetime=12h"} & set(names), "these are the default"
