@@ -113,7 +113,7 @@ class Owner(Section, frozen=True):
 class Yield(Section, frozen=True):
     """How quickly workers give way and come back."""
 
-    grace_kill: Duration = default(Duration(120))
+    grace_kill: Duration = default(Duration(600))
     grace_spawn: Duration = default(Duration(60))
     worthwhile: Annotated[float, Meta(gt=0, le=1)] = 0.5
 

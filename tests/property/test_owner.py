@@ -13,9 +13,9 @@ PERIODS = (2, 5, 10, 17, 30, 45, 60, 90, 120, 180, 300, 600, 750, 900, 1_200, 1_
 DUTIES = (10, 50, 70, 90)
 STARTS_PER_HOUR = 6
 """For each CPU. A worker that lived for 10 min is no sign of a bad time to start one, so 60 / (10 + 1)."""
-LONG, LEAST = 300, 0.15
-"""Whoever is there gets this part of its CPU over this many seconds (beside older ones, without yielding
-to younger): less than a third of the time at half a CPU would be starving."""
+LONG, LEAST = 1_500, 0.15
+"""Whoever is there gets this part of its CPU over this many seconds, two and a half grace_kill (beside older
+ones, without yielding to younger): less than a third of the time at half a CPU would be starving."""
 
 
 def used_until(time: float, period: float, duty: float) -> float:

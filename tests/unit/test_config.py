@@ -444,7 +444,7 @@ def test_limits() -> None:
     """The limits are the configuration in base units: portions of this host's memory and disk."""
     made = limits(parse("owner: {reserve_memory: 25%, reserve_disk: 1GB}\nworker: {cpus: 2}", "FILE"), HOST)
     assert (made.reserve_memory, made.reserve_disk, made.worker_cpus) == (4_000_000_000, 1_000_000_000, 2.0)
-    assert (made.leave_timeout, made.grace_kill, made.lifetime) == (20.0, 120.0, 43_200.0)
+    assert (made.leave_timeout, made.grace_kill, made.lifetime) == (20.0, 600.0, 43_200.0)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB."""
+"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB, who
+have not fitted for two minutes, in parts, before they leave."""
 
 import math
 import sys
@@ -48,7 +49,7 @@ class Ticks:
     """Ticks one after the other, with what stays the same from one to the next."""
 
     def __init__(self, limits: Limits | None = None, there: list[Worker] | None = None, **same: Any) -> None:
-        self.limits, self.state, self.now = limits or Limits(), State(), 0.0
+        self.limits, self.state, self.now = limits or Limits(grace_kill=120.0), State(), 0.0
         self.there = there or []
         self.same: dict[str, Any] = {
             "capacity": 4.0, "owner": 0.0, "idle": 4.0, "memory_total": 64 * GB, "memory_available": 60 * GB,

@@ -292,7 +292,7 @@ def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_pa
     it.tick()
     lines = list(read_recording(tmp_path / "rec"))
     headers = [line for line in lines if isinstance(line, Header)]
-    assert [(h.limits.grace_kill, h.continued) for h in headers] == [(120.0, False), (77.0, True)], headers
+    assert [(h.limits.grace_kill, h.continued) for h in headers] == [(600.0, False), (77.0, True)], headers
     total = next(line.observation.memory_total for line in lines if isinstance(line, Tick))
     assert headers[0].limits.reserve_memory == total // 10, headers[0]
     assert all(not tick.differs for tick in replay(iter(lines))), lines
