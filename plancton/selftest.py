@@ -19,7 +19,7 @@ from statistics import mode
 
 from plancton import burners, load
 from plancton.afterwards import afterwards
-from plancton.config import Config
+from plancton.config import Config, Host, bounds
 from plancton.docker import Docker, DockerError
 from plancton.errors import PlanctonError
 from plancton.model import Tier
@@ -57,7 +57,7 @@ def selftest(config: Config, tell: Callable[[str], None]) -> Report:
         slice = Slice(layout, config.docker.slice, docker.info().cgroup_driver)
         _refuse_inside(slice)
         with _only_one(slice.tree):
-            made = _prepare(slice)
+            made = _prepare(slice, config)
             ceiling = slice.ceiling()
             cpus = os.cpu_count() or 1
             if made is None:
@@ -94,7 +94,7 @@ def _refuse_inside(slice: Slice) -> None:
         )
 
 
-def _prepare(slice: Slice) -> bool | None:
+def _prepare(slice: Slice, config: Config) -> bool | None:
     """Whether the slice was made here; None where it can't be. A supervisor's own is left as it is."""
     status = running(paths_in_use())
     theirs = status.slice if status is not None else ""  # also as long as it has not found Docker
@@ -108,6 +108,8 @@ def _prepare(slice: Slice) -> bool | None:
         slice.set_up()
         if slice.tier == "quota":
             return None
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        slice.bound(bounds(config, Host(os.cpu_count() or 1, memory)))
     knob = slice.directory / "cgroup.freeze"
     try:
         if _open(knob).strip() == "1":
