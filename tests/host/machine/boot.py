@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""A throw-away host with systemd, pure cgroup v2 and a real Docker Engine, in QEMU without KVM.
+
+`boot.py make SUITE` makes it once (`build`), boots it and keeps the running state, and prints where.
+`boot.py run SUITE PROJECT COMMAND...` goes on from that state within seconds, with a copy of the directory
+PROJECT as /project, runs the command there as root, prints its output, and ends with its exit code.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+HERE = Path(__file__).resolve().parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plancton" / "hosts"
+SOURCES = ("build", "kernel", "configure", "init", "agent")
+
+MACHINE: tuple[str, ...] = ("-accel", "tcg,thread=multi", "-m", "2048", "-smp", "2")
+MACHINE += ("-cpu", "Nehalem,-cx16,+rdrand")  # QEMU 7.2 gets cmpxchg16b wrong: kernel 6.12 faults with it
+MACHINE += ("-display", "none", "-no-reboot", "-nodefaults", "-nic", "none")
+KERNEL = "console=ttyS0 quiet psi=1 panic=-1 mitigations=off nokaslr no5lvl systemd.show_status=0"
+PROJECT_SIZE = 128 << 20
+
+BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 600, 600
+
+
+def fail(message: str) -> NoReturn:
+    sys.exit(f"boot: {message}")
+
+
+# ---------------------------------------------------------------- making it
+
+
+def make(suite: str) -> Path:
+    """Where the host's files are; made when they are missing or made by other sources."""
+    made = CACHE / suite
+    key = _key()
+    with _alone(suite):
+        if not (made / "key").exists() or (made / "key").read_text() != key:
+            shutil.rmtree(made, ignore_errors=True)
+            made.mkdir()
+            _build(suite, made)
+            _snapshot(made)
+            (made / "key").write_text(key)
+    return made
+
+
+def _key() -> str:
+    """Changes with all that a kept state depends on."""
+    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, check=True).stdout
+    digest = hashlib.sha256(version + repr((MACHINE, KERNEL, PROJECT_SIZE)).encode())
+    for name in SOURCES:
+        digest.update((HERE / name).read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(suite: str) -> Iterator[None]:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{suite}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(suite: str, made: Path) -> None:
+    _say(f"Making a host of Debian {suite}: about a minute, once")
+    log = made / "build.log"
+    with log.open("wb") as output:
+        command = [str(HERE / "build"), suite, str(made)]
+        done = subprocess.run(command, stdout=output, stderr=output, timeout=BUILD_SECONDS, check=False)
+    if done.returncode:
+        last = log.read_text(errors="replace").splitlines()[-20:]
+        fail("\n".join([f"Debian {suite} was not made:", *last]))
+
+
+def _snapshot(made: Path) -> None:
+    """Boot it, and keep its disk and its memory as they are when it is ready."""
+    disk, state = made / "ready.qcow2", made / "state.zst"
+    overlay = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(made / "root.ext4")]
+    subprocess.run([*overlay, str(disk)], check=True)
+    with _scratch() as scratch, _qemu(made, scratch, f"file={disk},format=qcow2", "-qmp", "stdio") as qemu:
+        for text in _output(qemu, scratch, BOOT_SECONDS):
+            if "@@ ready" in text:
+                break
+        else:
+            fail(f"the host was not ready after {BOOT_SECONDS} s:\n{_last_words(scratch)}")
+        time.sleep(2)  # so that it is calm when it goes on
+        _ask(qemu, "qmp_capabilities")
+        _ask(qemu, "migrate-set-parameters", **{"max-bandwidth": 10**11})
+        # Not stopped before: the restored host would stay so.
+        _ask(qemu, "migrate", uri=f"exec:zstd -q -1 -o {shlex.quote(str(state))}")
+        while (status := _ask(qemu, "query-migrate")["status"]) != "completed":
+            if status == "failed":
+                fail("QEMU could not keep the host's state")
+            time.sleep(0.2)
+        _ask(qemu, "quit")
+        qemu.wait(60)
+
+
+def _ask(qemu: subprocess.Popen[str], command: str, **arguments: object) -> Any:
+    """QEMU's answer to a command of its machine protocol (QMP)."""
+    assert qemu.stdin and qemu.stdout
+    qemu.stdin.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+    qemu.stdin.flush()
+    for line in qemu.stdout:  # events come between
+        answer = json.loads(line)
+        if "error" in answer:
+            fail(f"QEMU: {command}: {answer['error']['desc']}")
+        if "return" in answer:
+            return answer["return"]
+    fail(f"QEMU has ended at {command}")
+
+
+# ---------------------------------------------------------------- running it
+
+
+def run(made: Path, project: Path, command: list[str]) -> int:
+    """Run a command in it; its exit code."""
+    disk = f"file={made / 'ready.qcow2'},format=qcow2,snapshot=on"
+    state = f"exec:zstd -dcq {shlex.quote(str(made / 'state.zst'))}"
+    with _scratch() as scratch:
+        _fill(scratch / "project", project, command)
+        with _qemu(made, scratch, disk, "-monitor", "none", "-incoming", state) as qemu:
+            text = ""
+            for more in _output(qemu, scratch, RUN_SECONDS):
+                text += more
+                *lines, text = text.split("\n")
+                for line in lines:
+                    if line.startswith("@@ exit="):
+                        return int(line.partition("=")[2])
+                    print(line, flush=True)
+        print(_last_words(scratch), file=sys.stderr)
+    fail(f"the host has died, or was not ready after {RUN_SECONDS} s")
+
+
+def _fill(disk: Path, project: Path, command: list[str]) -> None:
+    """Make the file system that the agent finds, with the command as a script."""
+    (project / "run").write_text(f"exec {shlex.join(command)}\n")
+    make = ["mke2fs", "-q", "-t", "ext4", "-O", "^metadata_csum,^has_journal", "-m", "0"]
+    subprocess.run([*make, "-d", str(project), str(disk)], check=True)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A directory for one boot: the project's disk, and what the serial ports say."""
+    with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as name:
+        scratch = Path(name)
+        (scratch / "output").touch()
+        with (scratch / "project").open("wb") as disk:
+            disk.truncate(PROJECT_SIZE)
+        yield scratch
+
+
+@contextmanager
+def _qemu(made: Path, scratch: Path, disk: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """The devices must be the same when a state is kept and when it is used."""
+    command = ["qemu-system-x86_64", *MACHINE]
+    command += ["-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd"), "-append", KERNEL]
+    command += ["-drive", f"{disk},if=virtio,cache=unsafe"]
+    command += ["-drive", f"file={scratch / 'project'},format=raw,if=virtio,cache=unsafe"]
+    command += ["-serial", f"file:{scratch / 'console'}", "-serial", f"file:{scratch / 'output'}", *more]
+    environment = {**os.environ, "TMPDIR": str(scratch)}  # where snapshot=on keeps what changes
+    pipe = subprocess.PIPE
+    with (scratch / "qemu").open("wb") as log:
+        qemu = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=log, text=True)
+    try:
+        yield qemu
+    finally:
+        qemu.kill()
+        qemu.wait()
+
+
+def _output(qemu: subprocess.Popen[str], scratch: Path, seconds: float) -> Iterator[str]:
+    """What the agent says, as it says it, until QEMU ends or the time is up."""
+    deadline = time.monotonic() + seconds
+    with (scratch / "output").open(errors="replace", newline="\n") as file:
+        while time.monotonic() < deadline:
+            ended = qemu.poll() is not None
+            if text := file.read():
+                yield text
+            elif ended:
+                return
+            time.sleep(0.1)
+
+
+def _last_words(scratch: Path) -> str:
+    texts = [(scratch / n).read_text(errors="replace") for n in ("console", "qemu") if (scratch / n).exists()]
+    return "\n".join(line for text in texts for line in text.splitlines()[-10:])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    match arguments:
+        case ["make", suite]:
+            print(make(suite))
+            return 0
+        case ["run", suite, project, *command] if command:
+            return run(make(suite), Path(project), command)
+    fail("usage: boot.py make SUITE | boot.py run SUITE PROJECT COMMAND...")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # QEMU must not outlive us
+    sys.exit(main(sys.argv[1:]))
