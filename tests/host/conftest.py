@@ -1,0 +1,53 @@
+"""These tests run on hosts with systemd and pure cgroup v2, and are not collected on others.
+
+`scripts/test-host SUITE` boots such a host for them.
+"""
+
+from collections.abc import Generator, Iterator
+
+import pytest
+from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton
+from host.harness import SOCKET, SystemEngine, is_systemd_on_v2
+
+collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The machine's own dockerd, with the image that workers are made of."""
+    if not BUSYBOX.exists() or not SOCKET.exists():
+        pytest.fail(f"needs a running dockerd (no {SOCKET}?) and {BUSYBOX} (busybox-static)")
+    engine = SystemEngine()
+    engine.import_image()
+    yield engine
+    engine.call("DELETE", f"/images/{IMAGE}?force=1")
+
+
+@pytest.fixture(scope="session")
+def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plancton]:
+    """A supervisor with a busy worker on each CPU. One for all tests: it takes half a minute where all
+    is emulated, so they leave it as they found it."""
+    supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
+    # The owner's load is no reason to retire a worker, nor to start one anew while it is frozen.
+    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
+    try:
+        supervisor.start()
+        yield supervisor
+    finally:
+        supervisor.close()
+
+
+@pytest.fixture
+def workers(plancton: Plancton) -> set[str]:
+    """The workers' ids, when all of them run."""
+    return plancton.full(CPUS, 120)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the supervisor's last words."""
+    report = yield
+    supervisor = getattr(item, "funcargs", {}).get("plancton")
+    if report.failed and supervisor is not None:
+        report.sections.append(("the supervisor's log and status", supervisor.describe()))
+    return report

@@ -1,0 +1,125 @@
+"""The slice on a host with systemd and pure cgroup v2: it is idle class whatever systemd does, and yields.
+
+The tests share one supervisor and come in the order in which they need its workers.
+"""
+
+import signal
+import time
+
+import pytest
+from docker.harness import CPUS, Engine, Plancton, wait_for
+from host.harness import RUNTIME_PROPERTIES, frozen, hung, output, owner_in, shell
+
+pytestmark = pytest.mark.docker
+
+KEPT, LOST = 0.90, 0.65
+"""The part of the CPUs that an owner keeps at least, and without the slice at most. Where all is
+emulated ratios are true to about 5 %."""
+REPAIR = 10.0
+"""Seconds after which the slice is idle class again, whoever changed it."""
+
+DISTURBANCES = {
+    "daemon-reload": "systemctl daemon-reload",
+    "set-property": "systemctl set-property --runtime $SLICE TasksMax=10000",
+    "set-property-elsewhere": "systemctl set-property --runtime system.slice TasksMax=infinity",
+    "another-unit": "systemd-run --quiet --wait --slice=$SLICE true",
+    "another-scope": "systemd-run --quiet --scope --slice=$SLICE true",
+}
+"""What somebody may do who does not mean the slice's class."""
+CHANGES = {
+    "cpu.idle": "echo 0 >$DIRECTORY/cpu.idle",
+    "CPUWeight": "systemctl set-property --runtime $SLICE CPUWeight=100",
+    "stop": "systemctl stop $SLICE",
+}
+"""What takes it away."""
+
+
+def put_back(plancton: Plancton) -> float:
+    """Wait until the slice is idle class; the seconds that it took."""
+    start = time.monotonic()
+    wait_for("the slice is idle class", lambda: plancton.yields, REPAIR)
+    return time.monotonic() - start
+
+
+def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> None:
+    """The slice with all workers in it is idle class for the kernel, for systemd and by our own word."""
+    assert plancton.yields
+    assert output("systemctl show --property=CPUWeight $SLICE", plancton) == "CPUWeight=idle\n"
+    status = plancton.status
+    assert status and status.tier == "kernel", status
+    for container in workers:
+        assert plancton.group(container).startswith(f"{plancton.slice.unit}/")
+
+
+@pytest.mark.parametrize("slice", ["user.slice", "system.slice"])
+def test_yields(plancton: Plancton, workers: set[str], slice: str) -> None:
+    """An owner keeps nine tenths or more of what they have alone, also while the supervisor hangs."""
+    with hung(plancton), owner_in(slice) as owner:
+        with frozen(plancton):
+            alone = owner.share()
+        beside = owner.share()
+    print(f"owner in {slice}: {beside / alone:.1%} ({alone:.2f} CPUs alone, {beside:.2f} beside the workers)")
+    assert beside >= KEPT * alone
+
+
+def test_nothing_else_yields(plancton: Plancton, workers: set[str], engine: Engine) -> None:
+    """The same load where Docker puts it takes much of the owner's CPU, though it has the least shares."""
+    loops = " & ".join(["while :; do :; done"] * CPUS)
+    with hung(plancton), frozen(plancton):
+        container = engine.run(f"{plancton.name}-elsewhere", loops, HostConfig={"CpuShares": 2})
+        try:
+            with owner_in("user.slice") as owner:
+                beside = owner.share()
+        finally:
+            engine.remove(container)
+    print(f"without the slice: {beside / CPUS:.1%} ({beside:.2f} CPUs beside the load)")
+    assert beside <= LOST * CPUS
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+def test_stays_idle_class(plancton: Plancton, workers: set[str], disturbance: str) -> None:
+    """Nothing that systemd does for others takes the slice's class, not even until Plancton notices."""
+    shell(DISTURBANCES[disturbance], plancton)
+    assert plancton.yields
+    time.sleep(0.5)  # systemd writes some cgroups' files when it has nothing else to do
+    assert plancton.yields
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None:
+    """Plancton notices that the slice was changed, or is gone, and makes it idle class again."""
+    position = len(plancton.log)
+    shell(CHANGES[change], plancton)
+    assert not plancton.yields, f"{change} did not change the slice"
+    print(f"{change}: put back after {put_back(plancton):.1f} s")
+    wait_for("the log says so", lambda: plancton.lines("the slice had", "put back", start=position), 2)
+
+
+def test_comes_back_as_it_was(plancton: Plancton) -> None:
+    """A slice that was stopped is idle class at once when somebody else, as Docker may, starts it again."""
+    put_back(plancton)
+    with hung(plancton):
+        shell("systemctl stop $SLICE; systemctl start $SLICE", plancton)
+        assert plancton.yields
+
+
+def test_donates_again(plancton: Plancton) -> None:
+    """A worker comes into the new slice, and its CPU time is seen."""
+    wait_for("a worker runs", plancton.workers, 60, every=0.2)
+    (worker, *_) = plancton.ids()
+    assert plancton.group(worker).startswith(f"{plancton.slice.unit}/")
+    assert plancton.yields
+
+    def is_seen() -> bool:
+        status = plancton.status
+        return status is not None and (status.donated or 0) > 0.5
+
+    wait_for("the CPU that it uses is seen", is_seen, 20)
+
+
+def test_leaves_nothing(plancton: Plancton) -> None:
+    """After the supervisor's end neither the kernel nor systemd knows anything of the slice."""
+    plancton.send(signal.SIGTERM)
+    assert plancton.ended() == 0
+    assert not plancton.directories()
+    assert not list(RUNTIME_PROPERTIES.glob(f"{plancton.slice.unit}*"))
