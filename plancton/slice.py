@@ -144,7 +144,8 @@ class Slice:
     def bound(self, bounds: Bounds) -> None:
         """Set what all workers together may take at the most, from now on."""
         self.bounds = bounds
-        self._bind()
+        if not self.lifted:  # else the next repair does it: the lift has a bound of its own
+            self._bind()
 
     @property
     def can_lift(self) -> bool:
