@@ -32,7 +32,7 @@ MACHINE += ("-display", "none", "-no-reboot", "-nodefaults", "-nic", "none")
 KERNEL = "console=ttyS0 quiet psi=1 apparmor=0 panic=-1 mitigations=off nokaslr no5lvl systemd.show_status=0"
 PROJECT_SIZE = 128 << 20
 
-BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 600, 600
+BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 600, 300
 
 
 def fail(message: str) -> NoReturn:
@@ -214,6 +214,8 @@ def main(arguments: list[str]) -> int:
                 if (status := run(made, Path(project), command)) is not None:
                     return status
                 _say(f"The host has died, or was not done after {RUN_SECONDS} s")
+                (made / "key").unlink(missing_ok=True)  # the kept state may be what it dies of
+                made = make(suite)
             return 1
     fail("usage: boot.py make SUITE | boot.py run SUITE PROJECT COMMAND...")
 
