@@ -278,8 +278,12 @@ class Slice:
         for group in others:
             self._freeze(self.tree / group)
         for group in leavers:
-            with contextlib.suppress(OSError):  # one may be gone already
+            try:
                 self._lift_one(group, len(leavers))
+            except PermissionError:
+                raise  # on v1 nothing else would bound the lift
+            except OSError:
+                pass  # it is gone already
         if not self.v1:
             _write(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
         if self.tier == "kernel":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
+import plancton.slice as slices
 from plancton.bounds import Bounds, v2_knobs
 from plancton.slice import Layout, LayoutError, Seen, Slice, find_layout, group_of, read_layout
 
@@ -410,6 +411,24 @@ def test_lift_in_tier_weight(v2: Slice) -> None:
     assert read(v2.cpu / "cpu.weight") == "100" and not (v2.cpu / "cpu.idle").exists()
     v2.drop()
     assert read(v2.cpu / "cpu.weight") == "1"
+
+
+def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On v1, who may not bound the leavers does not lift the slice."""
+    hybrid.set_up()
+    write = slices._write
+
+    def refuse(path: Path, text: str) -> None:
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(slices, "_write", refuse)
+    with pytest.raises(PermissionError):
+        hybrid.lift(["plancton/a"], ["plancton/b"])
+    assert read(hybrid.cpu / "cpu.idle") == "1"
+    hybrid.drop()
+    assert read(hybrid.tree / "plancton/b/cgroup.freeze") == "0" and not hybrid.lifted
 
 
 def test_lift_that_a_crash_left(v2: Slice) -> None:
