@@ -30,6 +30,7 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
     # The owner's load is no reason to retire a worker, nor to start one anew while it is frozen.
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
+    supervisor.configure(owner={"reserve_memory": "10%"})
     try:
         supervisor.start()
         yield supervisor

@@ -3,6 +3,7 @@
 The tests share one supervisor and come in the order in which they need its workers.
 """
 
+import os
 import signal
 import time
 
@@ -93,6 +94,22 @@ def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None
     assert not plancton.yields, f"{change} did not change the slice"
     print(f"{change}: put back after {put_back(plancton):.1f} s")
     wait_for("the log says so", lambda: plancton.lines("the slice had", "put back", start=position), 2)
+
+
+def test_bounds(plancton: Plancton, workers: set[str]) -> None:
+    """The kernel bounds the workers' memory and swap, as systemd knows; what is taken away is put back."""
+    directory = plancton.slice.directory
+    wait_for("the memory is bounded", lambda: plancton.slice.ceiling() is not None, REPAIR)
+    ceiling = plancton.slice.ceiling()
+    ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert ceiling is not None and 0.5 * ram < ceiling < ram, f"{ceiling} of {ram}"
+    assert (directory / "memory.swap.max").read_text() == "0\n"
+    assert output("systemctl show --property=MemoryMax $SLICE", plancton) == f"MemoryMax={ceiling}\n"
+    shell("systemctl set-property --runtime $SLICE MemoryMax=infinity", plancton)
+    assert plancton.slice.ceiling() is None, "systemd did not take the ceiling away"
+    start = time.monotonic()
+    wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, REPAIR)
+    print(f"MemoryMax: put back after {time.monotonic() - start:.1f} s")
 
 
 def test_comes_back_as_it_was(plancton: Plancton) -> None:
