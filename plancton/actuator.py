@@ -355,6 +355,8 @@ class Actuator:
         entry = self.roster.get(name)
         if entry is not None and entry.worker.phase is Phase.ENDED and entry.worker.busy:
             return  # it is being examined or removed: what comes of that says the rest
+        if entry is not None and entry.worker.phase is Phase.STARTING and not entry.worker.id:
+            return  # its start is under way, or has failed and is being undone
         if entry is not None and self.roster.ended(name, boottime):
             self._lose(entry)
             self._say(self.roster.explain(name, reason))

@@ -149,7 +149,7 @@ def test_leaving_under_load(
 
 def test_leaving_without_the_way_out(plancton: Plancton, engine: Engine, pool: Pool, owner: Load) -> None:
     """With the least shares, as who does not fit has them, and no lift, the same signal does not get the job
-    evicted in half a minute."""
+    evicted in 15 s, three times what it may take."""
     two_workers(plancton)
     pool.submit(BURN, str(LONG), count=2)
     workers = running(pool, 2)
@@ -160,7 +160,7 @@ def test_leaving_without_the_way_out(plancton: Plancton, engine: Engine, pool: P
     leaver = max(workers.values())
     engine.call("POST", f"/containers/{leaver}/update", {"CpuShares": LEAST_SHARES})
     engine.call("POST", f"/containers/{leaver}/kill?signal=SIGQUIT")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 15
     while time.monotonic() < deadline and not events(pool, "evicted"):
         time.sleep(0.5)
     assert not events(pool, "evicted"), f"evicted all the same: {pool.describe()}"
