@@ -12,10 +12,12 @@ import pytest
 
 DEADLINE = 20.0
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from plancton.afterwards import afterwards
 from plancton.errors import PlanctonError
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored
 
 def clean_up(orderly):
     if {refuse}:
