@@ -122,7 +122,7 @@ def test_comes_back_as_it_was(plancton: Plancton) -> None:
 
 def test_donates_again(plancton: Plancton) -> None:
     """A worker comes into the new slice, and its CPU time is seen."""
-    (worker, *_) = plancton.full(1, 120)
+    (worker, *_) = plancton.full(CPUS, 120)
     assert plancton.group(worker).startswith(f"{plancton.slice.unit}/")
     assert plancton.yields
 
