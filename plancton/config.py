@@ -116,6 +116,7 @@ class Yield(Section, frozen=True):
     grace_kill: Duration = default(Duration(600))
     grace_spawn: Duration = default(Duration(60))
     worthwhile: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    limit: Literal["none", "room"] = "none"
 
     def __post_init__(self) -> None:
         for key in ("grace_kill", "grace_spawn"):
@@ -361,6 +362,7 @@ def limits(config: Config, host: Host) -> Limits:
         worthwhile=config.yielding.worthwhile,
         grace_kill=float(config.yielding.grace_kill),
         grace_spawn=float(config.yielding.grace_spawn),
+        quota=config.yielding.limit == "room",
     )
 
 

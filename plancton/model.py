@@ -277,7 +277,7 @@ class Limits(msgspec.Struct, frozen=True):
     grace_spawn: float = 60.0
     gap: float = 5.0
     quota: bool = False
-    """Whether the workers' CPU must be limited one by one, because no slice yields for them."""
+    """Whether the workers' CPU is limited one by one: where no slice yields for them, or by configuration."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):

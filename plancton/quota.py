@@ -1,4 +1,5 @@
-"""Tier quota: the CPU that each worker may use where no slice yields for them. Pure.
+"""The CPU that each worker may use where no slice yields for them (tier quota), and where the configuration
+wants some CPU to be really idle (yield.limit). Pure.
 
 Docker limits the workers one by one (CpuQuota), within a second or two of the owner's wish. A part of
 the CPUs stays free, so that a growing owner is seen; when none is free the owner may want any amount,
@@ -55,7 +56,9 @@ def divide(fleet: Fleet, limit: float) -> dict[str, float]:
 def adjust(fleet: Fleet, limit: float | None) -> list[Quota]:
     """What to change; without a ``limit`` each worker gets all that it was made for."""
     wanted = {w.name: w.cpus for w in fleet.workers} if limit is None else divide(fleet, limit)
-    reason = "the slice yields by itself" if limit is None else f"the workers may use {limit:.1f} CPUs"
+    reason = (
+        "nothing limits the workers any more" if limit is None else f"the workers may use {limit:.1f} CPUs"
+    )
     return [
         Quota(worker.name, wanted[worker.name], reason)
         for worker in fleet.workers

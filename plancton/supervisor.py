@@ -245,7 +245,8 @@ class Supervisor:
         if self.slice is not None and not self.slice.can_lift:
             # The leavers can't be given CPU to leave with at once, and nothing but memory is urgent.
             patience = max(120.0, made.leave_timeout)
-            return msgspec.structs.replace(made, leave_timeout=patience, quota=self.slice.tier == "quota")
+            quota = made.quota or self.slice.tier == "quota"
+            return msgspec.structs.replace(made, leave_timeout=patience, quota=quota)
         return made
 
     def _act(self, decision: Decision, now: float) -> None:

@@ -152,3 +152,29 @@ def test_disk(plancton: Plancton) -> None:
     wait_for("it is gone", lambda: len(plancton.workers()) == 1, 30)
     assert len(plancton.lines("to leave: only")) == 1, plancton.lines("to leave: only")
     wait_for("so is the other", lambda: not plancton.workers(), 60)
+
+
+@pytest.mark.usefixtures("idle_host")
+def test_limit_room(plancton: Plancton, owner: Load) -> None:
+    """With yield.limit: room the workers don't use all that an owner leaves; without, nothing limits them."""
+    plancton.configure(yielding={"grace_kill": "1h", "limit": "room"})
+    plancton.start()
+    plancton.full(CPUS)
+    assert plancton.status_json()["tier"] == "kernel"
+    owner.start(CPUS // 2)
+    time.sleep(8)
+    used, begin = plancton.used(), time.monotonic()
+    time.sleep(4)
+    rate = (plancton.used() - used) / (time.monotonic() - begin)
+    left = CPUS - CPUS // 2
+    print(f"the workers use {rate:.2f} of {left} CPUs")
+    assert 0.6 * left <= rate <= 0.98 * left, "as the slice alone, or next to nothing"
+    plancton.configure(yielding={"limit": "none"})
+    owner.stop()
+    wait_for("their limits are gone", lambda: all_quotas(plancton) == {1.0}, 20)
+
+
+def all_quotas(plancton: Plancton) -> set[float]:
+    """CPUs that Docker gives each of the workers."""
+    found = [plancton.engine.inspect(each["Id"])["HostConfig"] for each in plancton.workers()]
+    return {each["CpuQuota"] / each["CpuPeriod"] for each in found}

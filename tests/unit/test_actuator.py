@@ -411,7 +411,7 @@ def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) ->
     assert entry.worker.quota == 0.3
     it.pump()
     assert entry.worker.quota == quota
-    it.act(Quota("w1", 1.0, "the slice yields by itself"))
+    it.act(Quota("w1", 1.0, "nothing limits the workers any more"))
     assert entry.worker.quota is None, "all of its CPUs are no limit"
 
 

@@ -76,7 +76,7 @@ BAD = {
     "wroker: {}": "wroker: unknown key; did you mean 'worker'?",
     "zebra: {}": f"zebra: unknown key; known: {SECTIONS}",
     "worker: {cpu: 1}": "worker.cpu: unknown key; did you mean 'cpus'?",
-    "yield: {zebra: 1}": "yield.zebra: unknown key; known: grace_kill, grace_spawn, worthwhile",
+    "yield: {zebra: 1}": "yield.zebra: unknown key; known: grace_kill, grace_spawn, worthwhile, limit",
     'worker: {"cp\\nus": 1}': "worker.cp us: unknown key; did you mean 'cpus'?",
     "- a": "the file: must be a section (key: value lines), not a list",
     "hello": "the file: must be a section (key: value lines), not text",
@@ -348,7 +348,13 @@ configs = st.builds(
         spawn_per_tick=st.integers(1, 64),
     ),
     owner=st.builds(Owner, reserve_cpus=st.floats(0, 4096), reserve_memory=portions, reserve_disk=portions),
-    yielding=st.builds(Yield, grace_kill=durations, grace_spawn=durations, worthwhile=st.floats(0.01, 1)),
+    yielding=st.builds(
+        Yield,
+        grace_kill=durations,
+        grace_spawn=durations,
+        worthwhile=st.floats(0.01, 1),
+        limit=st.sampled_from(["none", "room"]),
+    ),
     image=st.builds(
         Image,
         name=st.one_of(st.none(), st.from_regex(r"[a-z0-9][a-z0-9./:@-]{0,20}", fullmatch=True)),
@@ -445,6 +451,7 @@ def test_limits() -> None:
     made = limits(parse("owner: {reserve_memory: 25%, reserve_disk: 1GB}\nworker: {cpus: 2}", "FILE"), HOST)
     assert (made.reserve_memory, made.reserve_disk, made.worker_cpus) == (4_000_000_000, 1_000_000_000, 2.0)
     assert (made.leave_timeout, made.grace_kill, made.lifetime) == (20.0, 600.0, 43_200.0)
+    assert not made.quota and limits(parse("yield: {limit: room}", "FILE"), HOST).quota
 
 
 @pytest.mark.parametrize(

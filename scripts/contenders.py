@@ -1,0 +1,181 @@
+"""Ways to lend every CPU of a host, for scripts/bench-yield. All of them are there at once, and sleep (frozen
+or stopped) but for one, so that measurements can take turns.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from stage import BUSY, Stage, plancton, workers
+from yield_figures import ALONE, LOADS
+
+from plancton.docker import Docker
+from plancton.slice import PROC, Layout, group_of
+
+
+class Contender:
+    """Some busy processes that can be put to sleep. ``used`` is their CPU time in seconds; ``loads``: those
+    that it is measured beside."""
+
+    def __init__(
+        self,
+        name: str,
+        used: Callable[[], float],
+        sleep: Callable[[bool], None],
+        loads: Sequence[str] = LOADS,
+    ) -> None:
+        self.name, self.used, self._sleep, self.loads = name, used, sleep, loads
+        self._sleep(True)
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let it work; in the end it sleeps again."""
+        self._sleep(False)
+        try:
+            yield
+        finally:
+            self._sleep(True)
+
+
+def nobody() -> Contender:
+    """The owner is alone."""
+    return Contender(ALONE, lambda: 0.0, lambda _: None)
+
+
+@contextlib.contextmanager
+def supervised(
+    directory: Path, tier: str, image: str, layout: Layout, limit: str = "none"
+) -> Iterator[Contender]:
+    """Plancton itself, with as many workers as there are CPUs."""
+    directory.mkdir()
+    stage, slice = Stage(directory), f"plancton_bench_{tier}_{limit}"
+    # Its patience is not what is measured here; and while it sleeps its clock goes on.
+    config = f"""\
+image: {{name: "{image}", refresh: 0s}}
+worker: {{command: "{BUSY}", memory: 64MB, leave_timeout: 2s}}
+pool: {{max_workers: {os.cpu_count()}}}
+yield: {{grace_kill: 1d, grace_spawn: 10s, limit: {limit}}}
+docker: {{slice: {slice}, tier: {tier}}}
+"""
+    with plancton(stage, config) as process:
+        stage.until("all workers run", 120, lambda status: workers(status) == os.cpu_count())
+        assert layout.v2
+        group = layout.v2 / slice
+
+        def sleep(asleep: bool) -> None:
+            if asleep:
+                process.send_signal(signal.SIGSTOP)
+            _freeze(group, asleep)
+            if not asleep:
+                process.send_signal(signal.SIGCONT)
+
+        name = f"Plancton, tier {tier}" + (", `yield.limit: room`" if limit == "room" else "")
+        # A limit only matters where the class alone falls short, and where it leaves CPU unused.
+        loads = ("half", "bursty", "compile") if limit == "room" else LOADS
+        contender = Contender(name, lambda: _group_used([group]), sleep, loads)
+        try:
+            yield contender
+        finally:
+            contender._sleep(False)
+
+
+@contextlib.contextmanager
+def containers(docker: Docker, layout: Layout, name: str, image: str, **limits: int) -> Iterator[Contender]:
+    """Docker containers, a busy process in each, in Docker's own parent."""
+    body = {
+        "Image": image,
+        "Cmd": ["/bin/sh", "-c", BUSY],
+        "HostConfig": {"NetworkMode": "none", **limits},
+    }
+    ids = list[str]()
+    try:
+        for number in range(os.cpu_count() or 1):
+            ids.append(docker.create(f"plancton-bench-{os.getpid()}-{len(limits)}{number}", body))
+            docker.start(ids[-1])
+        groups = [_group(docker, container, layout) for container in ids]
+
+        def sleep(asleep: bool) -> None:
+            for group in groups:
+                _freeze(group, asleep)
+
+        contender = Contender(name, lambda: _group_used(groups), sleep)
+        yield contender
+        contender._sleep(False)
+    finally:
+        for container in ids:
+            docker.remove(container, force=True)
+
+
+def _group(docker: Docker, container: str, layout: Layout) -> Path:
+    group = group_of(PROC, docker.inspect(container).state.pid)
+    assert group and layout.v2, f"{container} does not run"
+    return layout.v2 / group
+
+
+@contextlib.contextmanager
+def processes(name: str, cgroup: Path, prepare: Callable[[], None]) -> Iterator[Contender]:
+    """Busy processes without containers in this cgroup; each one prepares itself first."""
+
+    def begin() -> None:
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        prepare()
+
+    load = [subprocess.Popen(["/bin/sh", "-c", BUSY], preexec_fn=begin) for _ in range(os.cpu_count() or 1)]
+
+    def sleep(asleep: bool) -> None:
+        for process in load:
+            process.send_signal(signal.SIGSTOP if asleep else signal.SIGCONT)
+
+    try:
+        yield Contender(name, lambda: sum(_process_used(process.pid) for process in load), sleep)
+    finally:
+        for process in load:
+            process.kill()
+            process.wait()
+
+
+def nice() -> None:
+    """As little as nice(1) gives."""
+    os.nice(19)
+
+
+def idle_class() -> None:
+    """sched(7): SCHED_IDLE."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+@contextlib.contextmanager
+def cgroup(layout: Layout, name: str) -> Iterator[Path]:
+    """A cgroup of its own with a weight like any other, such as a user's session or a service has."""
+    root = layout.v1.get("cpu", layout.v2)
+    assert root
+    path = root / name
+    path.mkdir(exist_ok=True)
+    try:
+        yield path
+    finally:
+        deadline = time.monotonic() + 5
+        while (path / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        path.rmdir()
+
+
+def _freeze(group: Path, frozen: bool) -> None:
+    (group / "cgroup.freeze").write_text(str(int(frozen)))
+    deadline = time.monotonic() + 5
+    while f"frozen {int(frozen)}" not in (group / "cgroup.events").read_text():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{group} is not {'frozen' if frozen else 'thawed'}")
+        time.sleep(0.002)
+
+
+def _group_used(groups: list[Path]) -> float:
+    return sum(int((group / "cpu.stat").read_text().split()[1]) for group in groups) / 1e6
+
+
+def _process_used(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9

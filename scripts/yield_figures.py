@@ -1,0 +1,183 @@
+"""What the measurements of scripts/bench-yield say, as tables. Pure."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from statistics import median
+
+import msgspec
+from owner import STEP, Result
+
+from plancton.selftest_figures import percentile
+
+ALONE = "owner alone"
+LOADS = ("steady", "half", "bursty", "interactive", "compile", "memory")
+FULL_SPEED, WINDOW = 0.95, 0.5
+"""CPU is back when the owner has this part of what they have alone, over so many seconds."""
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """One load beside one contender. ``donated`` and ``idle`` are CPU seconds meanwhile, ``recovery`` how
+    many seconds the contender took before to use the CPUs again."""
+
+    round: int
+    contender: str
+    load: str
+    result: Result
+    donated: float
+    idle: float
+    recovery: float
+
+
+Pair = tuple[Measurement, Measurement]
+"""The owner alone, and in the same round beside a contender."""
+Figure = Callable[[Measurement, Measurement], float]
+"""Of such a pair; NaN where there is none."""
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """A median, and where it lies with 95 % confidence."""
+
+    middle: float
+    low: float
+    high: float
+
+
+def spread(values: Iterable[float]) -> Spread | None:
+    """By order statistics (the sign test's interval): nothing is assumed of how values are distributed."""
+    found = sorted(value for value in values if not math.isnan(value))
+    if not found:
+        return None
+    count, below, chance = len(found), 0, 0.5 ** len(found)
+    # The interval may leave out as many at each end as are outside with a chance of 2.5 % at the most.
+    while below < (count - 1) // 2 and chance <= 0.025:
+        below += 1
+        chance += math.comb(count, below) * 0.5**count
+    below = max(0, below - 1)
+    return Spread(median(found), found[below], found[count - 1 - below])
+
+
+# ---------------------------------------------------------------- figures of one pair
+
+
+def cpu_kept(alone: Measurement, beside: Measurement) -> float:
+    """The part of their CPU time that the owner keeps."""
+    a, b = alone.result, beside.result
+    return (b.cpu / b.wall) / (a.cpu / a.wall)
+
+
+def work_kept(alone: Measurement, beside: Measurement) -> float:
+    """The part of their throughput that the owner keeps."""
+    return beside.result.work / (alone.result.work or math.nan)
+
+
+def delay(_: Measurement, beside: Measurement) -> float:
+    """The part of the time that the owner wants a CPU and waits for it."""
+    waited = beside.result.waited
+    return math.nan if waited is None else waited / beside.result.wall
+
+
+def late(percent: float) -> Figure:
+    """Seconds from when a sleeper should run until they do."""
+    return lambda _, beside: percentile(beside.result.late, percent) if beside.result.late else math.nan
+
+
+def later(percent: float) -> Figure:
+    """The same, over what it is alone."""
+    return lambda alone, beside: late(percent)(alone, beside) / late(percent)(beside, alone)
+
+
+def back(alone: Measurement, beside: Measurement) -> float:
+    """Seconds until the owner has its speed again; infinite when it never has."""
+    series = (0.0, *beside.result.cpu_series)
+    window = round(WINDOW / STEP)
+    wanted = FULL_SPEED * alone.result.cpu * window / len(alone.result.cpu_series or [0])
+    for start in range(len(series) - window):
+        if series[start + window] - series[start] >= wanted:
+            return start * STEP
+    return math.inf
+
+
+def harvest(_: Measurement, beside: Measurement) -> float:
+    """The part of what the owner leaves that is used."""
+    return beside.donated / (beside.donated + beside.idle)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def tables(measured: list[Measurement]) -> Iterator[str]:
+    """All of them, in Markdown."""
+    per_load: list[tuple[str, Figure, Sequence[str]]] = [
+        ("CPU time that the owner keeps", cpu_kept, LOADS),
+        ("Throughput that the owner keeps", work_kept, LOADS),
+        ("Run delay: waiting for a CPU, of the time that the owner wants one", delay, LOADS),
+        (
+            "Harvest: of the CPU time that the owner leaves",
+            harvest,
+            ("half", "bursty", "interactive"),
+        ),
+    ]
+    for title, figure, loads in per_load:
+        yield from table(title, measured, [(name, name, figure, percent) for name in loads])
+    yield from table(
+        "Wake-ups in the interactive load, and a steady owner's CPU",
+        measured,
+        [
+            ("p50", "interactive", late(50), microseconds),
+            ("p90", "interactive", late(90), microseconds),
+            ("p99", "interactive", late(99), microseconds),
+            ("p50, of alone", "interactive", later(50), times),
+            ("p90, of alone", "interactive", later(90), times),
+            ("95 % of solo speed after", "steady", back, seconds),
+        ],
+    )
+
+
+Column = tuple[str, str, Figure, Callable[[float], str]]
+"""Heading, load, figure, and how it is written."""
+
+
+def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
+    """One line for each contender: medians over the rounds, with their intervals."""
+    yield f"**{title}**"
+    yield ""
+    yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"
+    yield "|---|" + "---|" * len(columns)
+    for contender in dict.fromkeys(each.contender for each in measured):
+        cells = [
+            cell(spread(figure(*pair) for pair in pairs(measured, contender, load)), show)
+            for _, load, figure, show in columns
+        ]
+        yield f"| {contender} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def pairs(measured: list[Measurement], contender: str, load: str) -> list[Pair]:
+    """By round; a contender that the round did not come to has none."""
+    alone = {each.round: each for each in measured if (each.contender, each.load) == (ALONE, load)}
+    beside = [each for each in measured if (each.contender, each.load) == (contender, load)]
+    return [(alone[each.round], each) for each in beside if each.round in alone]
+
+
+def cell(found: Spread | None, show: Callable[[float], str]) -> str:
+    """ "99.1 % (98.8–99.3)"; the unit only once."""
+    if found is None:
+        return "–"
+    low, high = (show(value).split(" ")[0] for value in (found.low, found.high))
+    return f"{show(found.middle)} ({low}–{high})"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def microseconds(value: float) -> str:
+    return f"{1e6 * value:.0f} µs"
+
+
+def times(value: float) -> str:
+    return f"{value:.2f} ×"
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f} s" if math.isfinite(value) else "never s"
