@@ -22,7 +22,7 @@ from plancton.selftest_figures import Load
 
 CPUS = len(os.sched_getaffinity(0))
 STEP = 0.01
-STEADY, PART, INTERACTIVE, COMPILE, GROWTH = 3.5, 2.0, 2.0, 3.0, 2.0
+STEADY, PART, INTERACTIVE, COMPILE, GROWTH = 3.0, 1.5, 2.0, 2.5, 1.5
 """How long each load lasts (seconds)."""
 BURST, PAUSE = 1.0, 3.0
 KEYSTROKE, WAKE_STEP = 3, 0.002

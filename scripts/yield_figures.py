@@ -152,6 +152,12 @@ def table(title: str, measured: list[Measurement], columns: list[Column]) -> Ite
     yield ""
 
 
+def median_kept(measured: list[Measurement], contender: str, load: str) -> float | None:
+    """The part of their CPU time that the owner keeps; None where it was not measured."""
+    found = spread(cpu_kept(*pair) for pair in pairs(measured, contender, load))
+    return None if found is None else found.middle
+
+
 def pairs(measured: list[Measurement], contender: str, load: str) -> list[Pair]:
     """By round; a contender that the round did not come to has none."""
     alone = {each.round: each for each in measured if (each.contender, each.load) == (ALONE, load)}
