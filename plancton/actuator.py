@@ -3,13 +3,14 @@
 Everything here runs in the loop's thread; what Docker answers comes back as a call of the loop.
 """
 
+import contextlib
 import logging
 import random
 import string
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import CLOCK_BOOTTIME, clock_gettime, time
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 from typing import NamedTuple
 
 from plancton import containers
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 LIFT_SECONDS = 5.0
 """A lift costs the owner 20 % of a CPU, so it lasts this long at the most."""
+MOST_SHARES = 262_144
+"""Docker takes no more; beside it a worker of ordinary shares gets next to nothing."""
 KILL_TIMEOUT = 5.0
 """A kill that has not worked after this time is made again."""
 LARGEST_REPORT = 256 * 1024
@@ -259,12 +262,24 @@ class Actuator:
 
     # ------------------------------------------------------------ the lift
 
+    def _leaving(self) -> list[Entry]:
+        return [e for e in self.roster if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group]
+
     def _lift(self, now: float) -> None:
         """Let all that are leaving leave together."""
-        leaving = {
-            e.worker.name: e.group for e in self.roster if e.worker.phase in (Phase.LEAVING, Phase.KILLED)
-        }
-        leaving = {name: group for name, group in leaving.items() if group}
+        if self.slice.privileged:
+            self._raise(now)
+        elif self.slice.can_lift:
+            # Docker first: with its systemd driver an update lets systemd write the slice's files anew.
+            call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
+            self._lane.submit(call, self._preferred, urgent=True)
+
+    def _preferred(self, _: None, error: DockerError | None) -> None:
+        self._told(None, error)
+        self._raise(monotonic())
+
+    def _raise(self, now: float) -> None:
+        leaving = {entry.worker.name: entry.group for entry in self._leaving()}
         others = [
             e.group for e in self.roster if e.group and e.worker.phase in (Phase.RUNNING, Phase.FINISHING)
         ]
@@ -444,6 +459,7 @@ class Actuator:
 
     def force_all(self, now: float) -> None:
         """All workers gone now: their processes at once, their containers as soon as Docker answers."""
+        self.slice.kill_all({entry.worker.id for entry in self.roster if entry.worker.id})
         for entry in self.roster:
             self.slice.kill(entry.group, entry.worker.id)
             self._lose(entry)
@@ -530,6 +546,13 @@ def flooding(docker: Docker, containers: list[str], since: float) -> list[str]:
         except DockerRefused:  # it has ended meanwhile
             pass
     return found
+
+
+def prefer(docker: Docker, containers: list[str]) -> None:
+    """Put these first in line for the CPU that the slice gets; the others can't be frozen without root."""
+    for container in containers:
+        with contextlib.suppress(DockerRefused):  # it has ended meanwhile
+            docker.set_shares(container, MOST_SHARES)
 
 
 def remove_network(docker: Docker, name: str, instance: str) -> None:

@@ -167,6 +167,17 @@ def init(
 
 
 @app.command()
+def prepare(
+    user: Annotated[str, typer.Option("--user", help="Who will run Plancton, by name or number.")],
+    config: ConfigOption = None,
+) -> None:
+    """Make the slice and hand it to a user of the group docker, who then runs Plancton without root."""
+    from plancton.prepare import prepare as make_ready
+
+    typer.echo(make_ready(user, config))
+
+
+@app.command()
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Say what of this host is ok, could be better or is broken, and the remedy. Changes nothing.
 

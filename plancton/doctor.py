@@ -118,7 +118,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.engine, Engine):
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
-        yield slice_state(facts.slice, facts.supervisors)
+        yield slice_state(facts.slice, facts.supervisors, facts.user)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors)
     yield disk_space(facts.config, facts.host, facts.disk_free)
     yield smt(facts.smt)
@@ -289,9 +289,11 @@ def systemd(version: int | None, driver: str) -> Finding:
     return Finding(subject, Level.OK, f"{version}")
 
 
-def slice_state(seen: Seen, running: Supervisors) -> Finding:
+def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
+    """``user``: who looks, and would run Plancton; empty: root."""
     subject = "slice"
-    by_root = "run `plancton run` as root, and the kernel yields at once"
+    by_root = f"`sudo plancton prepare --user {user}`" if user else "run `plancton run` as root"
+    by_root += ", and the kernel yields at once"
     by_docker = "so Docker limits the workers one by one, within seconds"
     status = running.status
     if status is not None and status.slice != seen.path:
@@ -306,8 +308,8 @@ def slice_state(seen: Seen, running: Supervisors) -> Finding:
         return Finding(subject, Level.OK, f"{seen.path} is not there yet: the first start makes it")
     found = f"{seen.path}: {seen.knob}"
     if running.pid is not None:
-        if status and status.tier == "quota":
-            return Finding(subject, Level.BETTER, f"tier quota: {status.tier_reason}", by_root)
+        if status and (status.tier == "quota" or status.tier_reason in status.problems):
+            return Finding(subject, Level.BETTER, f"tier {status.tier}: {status.tier_reason}")
         return _of_running(seen, found)
     if not seen.writable and seen.tier == "none":
         text = f"{found}, which this user can't set, {by_docker}"
@@ -321,7 +323,11 @@ def slice_state(seen: Seen, running: Supervisors) -> Finding:
         return Finding(subject, Level.BETTER, text, "`plancton run` undoes it")
     if seen.tier == "none":
         return Finding(subject, Level.OK, f"{found}, but it is empty: the next start puts that right")
-    return Finding(subject, Level.OK, f"{found}: tier {seen.tier}")
+    if user and not seen.writable:
+        text = f"{found}: tier {seen.tier}, but {user} can't set it, so leavers get no CPU"
+        return Finding(subject, Level.BETTER, text, f"`sudo plancton prepare --user {user}`")
+    prepared = f", prepared for {user}" if user else ""
+    return Finding(subject, Level.OK, f"{found}: tier {seen.tier}{prepared}")
 
 
 def _of_running(seen: Seen, found: str) -> Finding:

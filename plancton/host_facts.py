@@ -23,7 +23,7 @@ from plancton.errors import PlanctonError
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.sampler import Sampler, SamplerError
-from plancton.slice import PROC, Layout, Seen, Slice, find_layout, group_of
+from plancton.slice import PROC, Layout, Seen, Slice, find_layout, group_of, user_name
 from plancton.token_file import expiry, read_token
 
 SYS = Path("/sys")
@@ -109,6 +109,8 @@ class Facts(msgspec.Struct, frozen=True):
     processes: tuple[Process, ...] = ()
     supervisors: Supervisors = Supervisors()
     left: Left | str = ""
+    user: str = ""
+    """Who looks; empty: root."""
     now: float = 0.0
     """Unix time."""
 
@@ -141,6 +143,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         processes=tuple(find_takers(commands, proc)),
         supervisors=find_supervisors(commands, paths),
         left=left,
+        user=user_name() if os.geteuid() else "",
         now=now,
     )
 

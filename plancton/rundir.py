@@ -37,29 +37,59 @@ class AlreadyRunning(PlanctonError):
 
 
 class Paths(msgspec.Struct, frozen=True):
-    """Where things are: root's places, or those of the user's session (XDG Base Directory)."""
+    """Where things are: the host's places, or those of the user's session (XDG Base Directory)."""
 
     config: Path
     run: Path
     state: Path
 
 
-def default_paths(environ: dict[str, str] | None = None, uid: int | None = None) -> Paths:
-    """The standard places for this user. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
+ROOTS = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/var/lib/plancton"))
+
+
+def default_paths(
+    environ: dict[str, str] | None = None, uid: int | None = None, roots: Paths = ROOTS
+) -> Paths:
+    """The standard places for this user: root's, or those of them that were handed over to the user
+    (`plancton prepare`), or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
     environ = dict(os.environ) if environ is None else environ
-    if (os.geteuid() if uid is None else uid) == 0:
-        paths = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/var/lib/plancton"))
+    uid = os.geteuid() if uid is None else uid
+    if uid == 0:
+        paths = roots
     else:
         home = Path(environ.get("HOME", "/"))
         config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
         state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
         run = Path(environ["XDG_RUNTIME_DIR"]) if environ.get("XDG_RUNTIME_DIR") else state
-        paths = Paths(config / "plancton/config.yaml", run / "plancton", state / "plancton")
+        own = Paths(config / "plancton/config.yaml", run / "plancton", state / "plancton")
+        paths = Paths(
+            roots.config if _is_of(uid, roots.state) and not os.path.exists(own.config) else own.config,
+            roots.run if _is_of(uid, roots.run) else own.run,
+            roots.state if _is_of(uid, roots.state) else own.state,
+        )
     return Paths(
         paths.config,
         Path(environ.get("PLANCTON_RUN_DIR") or paths.run),
         Path(environ.get("PLANCTON_STATE_DIR") or paths.state),
     )
+
+
+def _is_of(uid: int, directory: Path) -> bool:
+    try:
+        return directory.stat().st_uid == uid
+    except OSError:
+        return False
+
+
+def hand_over(paths: Paths, uid: int) -> None:
+    """Make the run and state directories this user's, with what a supervisor of root's left in them."""
+    for directory in (paths.run, paths.state):
+        try:
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for path in (directory, *directory.iterdir()):
+                os.chown(path, uid, -1, follow_symlinks=False)
+        except OSError as error:
+            raise RunDirError(f"{directory}: can't be handed over: {error.strerror}") from None
 
 
 def paths_in_use() -> Paths:

@@ -9,6 +9,7 @@ while cgroup.freeze and cgroup.kill are in the v2 tree.
 import contextlib
 import logging
 import os
+import pwd
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +31,11 @@ WEIGHT_REASON = "the slice has the least weight"
 NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
 LIFT_QUOTA = 20_000
 """Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
+HANDED = (
+    *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
+    *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+)
+"""The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -124,6 +130,9 @@ class Slice:
         self._quotas: dict[Path, str] = {}
         self.lifted = False
         self.bounds = Bounds()
+        self.privileged = os.geteuid() == 0
+        """Else nothing can be made, and of all files only those that `plancton prepare` has handed over
+        can be written: the slice's own, never a worker's."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
         self.tier: Tier = "none"
@@ -158,7 +167,7 @@ class Slice:
 
     def _make(self) -> None:
         if self.systemd:
-            if os.geteuid() == 0:
+            if self.privileged:
                 self._ask_systemd()
             return
         for directory in filter(None, (self.directory, self.cpu, self.memory, self._blkio)):
@@ -193,9 +202,15 @@ class Slice:
         except OSError as error:
             return "quota", (
                 f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
-                " limited through Docker, within seconds: run as root to have the kernel yield at once"
+                f" limited through Docker, within seconds: {self._remedy} to have the kernel yield at once"
             )
-        return tier, reason if self.ours else f"{reason} (it is not ours to change)"
+        if not self.ours:
+            reason += f", but {knob} is not ours to change, so leavers get no CPU: {self._remedy} mends that"
+        return tier, reason
+
+    @property
+    def _remedy(self) -> str:
+        return "run as root" if self.privileged else f"`sudo plancton prepare --user {user_name()}`"
 
     def _write_own(self, knob: Path, wanted: str) -> None:
         try:
@@ -223,7 +238,7 @@ class Slice:
         """Make the bounds hold; says which of them did not, as far as that could be mended."""
         wrong = [(knob, _read(knob.file)) for knob in self._knobs() if not knob.holds()]
         units = [knob.unit for knob, _ in wrong if knob.unit]
-        if units and self.systemd and os.geteuid() == 0:
+        if units and self.systemd and self.privileged:
             _systemctl("set-property", "--runtime", self.unit, *units)
         for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
             for knob, _found in wrong:
@@ -238,12 +253,16 @@ class Slice:
         if self.tier == "quota":
             return self._promote()
         knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
-        found = _read(self.cpu / knob)
+        found, before = _read(self.cpu / knob), self.tier
         if found != wanted:
             self.set_up()
-            return (
-                f"the slice had {knob} {found or 'missing'} instead of {wanted}: put back to tier {self.tier}"
-            )
+            what = f"the slice had {knob} {found or 'missing'} instead of {wanted}"
+            if self.tier == before:
+                return f"{what}: put back to tier {self.tier}"
+            return f"{what}: tier {self.tier}: {self.tier_reason}"
+        if self.ours != os.access(self.cpu / knob, os.W_OK):  # made anew by others, or handed over meanwhile
+            self.set_up()
+            return f"tier {self.tier}: {self.tier_reason}"
         mended = self._bind()
         return f"the slice had {', '.join(mended)}: put back" if mended else None
 
@@ -254,8 +273,20 @@ class Slice:
         self.set_up()
         return f"tier {self.tier}: {self.tier_reason}"
 
+    def hand_over(self, uid: int) -> list[str]:
+        """Let this user write what a supervisor without root needs; says which files those are."""
+        handed = list[str]()
+        for directory in dict.fromkeys((self.cpu, self.memory, self.directory)):
+            for file in (directory / name for name in HANDED):
+                if file.exists():
+                    os.chown(file, uid, -1)
+                    handed.append(file.name)
+        return handed
+
     def remove(self) -> None:
-        """Take the slice away once it is empty; a directory that is in use stays."""
+        """Take the slice away once it is empty; what is in use stays, and so does what root prepared."""
+        if not self.privileged:
+            return
         if self.systemd:
             _systemctl("stop", self.unit)
             _systemctl("revert", self.unit)
@@ -269,12 +300,28 @@ class Slice:
     def lift(self, leavers: Iterable[str], others: Iterable[str]) -> None:
         """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the owner.
 
-        The others are frozen meanwhile, so that all of the bounded CPU is the leavers'.
+        The others are frozen meanwhile, so that all of the bounded CPU is the leavers'. Who may not do
+        that sees to it that the leavers come first among the workers, before this (actuator.py).
         """
         if not self.can_lift:
             return
         self.lifted = True
-        leavers = list(leavers)
+        if self.privileged:
+            self._prefer(list(leavers), others)
+        if not self.v1:
+            _write(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
+        if self.tier == "kernel":
+            _write(self.cpu / "cpu.idle", "0")
+        _write(self.cpu / self._weight, self._lifted_weight())
+
+    def _lifted_weight(self) -> str:
+        """An ordinary one where a quota bounds the lift. On v1 the quota is on the workers' own files, so
+        without them the weight is the bound: against an owner of ordinary weight as much as the quota."""
+        if not self.v1 or self.privileged:
+            return self._normal
+        return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // (os.cpu_count() or 1)))
+
+    def _prefer(self, leavers: list[str], others: Iterable[str]) -> None:
         for group in others:
             self._freeze(self.tree / group)
         for group in leavers:
@@ -284,11 +331,6 @@ class Slice:
                 raise  # on v1 nothing else would bound the lift
             except OSError:
                 pass  # it is gone already
-        if not self.v1:
-            _write(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
-        if self.tier == "kernel":
-            _write(self.cpu / "cpu.idle", "0")
-        _write(self.cpu / self._weight, self._normal)
 
     def _lift_one(self, group: str, count: int) -> None:
         own = self.cpu.parent / group
@@ -354,6 +396,17 @@ class Slice:
         try:
             _write(self.tree / path / "cgroup.kill", "1")
         except OSError:
+            return self.kill_all({container})
+        return True
+
+    def kill_all(self, containers: set[str]) -> bool:
+        """End these where their own files can't be written; not while anybody else is in the slice."""
+        inside = [path.name for path in self.directory.glob("*/")]
+        if self.privileged or not all(any(each in name for each in containers) for name in inside):
+            return False
+        try:
+            _write(self.directory / "cgroup.kill", "1")
+        except OSError:
             return False
         return True
 
@@ -363,7 +416,7 @@ class Slice:
         """How it is now; changes nothing."""
         if not self.cpu.is_dir():
             parents = {self.directory.parent, self.cpu.parent}
-            may_make = os.geteuid() == 0 if self.systemd else all(os.access(p, os.W_OK) for p in parents)
+            may_make = self.privileged if self.systemd else all(os.access(p, os.W_OK) for p in parents)
             return Seen(self.path, exists=False, writable=may_make)
         idle, weight = _read(self.cpu / "cpu.idle"), _read(self.cpu / self._weight)
         knob = "cpu.idle" if idle is not None else self._weight
@@ -383,6 +436,14 @@ class Slice:
             lifted=_read(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}",
             frozen=sum(_read(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),
         )
+
+
+def user_name() -> str:
+    """Who we are; the number where it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _write(path: Path, text: str) -> None:

@@ -379,7 +379,8 @@ class Supervisor:
         self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
         if not self.options.dry_run:
             self.slice.set_up()
-            say = self.bulletin.say if self.slice.tier == "kernel" else self.bulletin.warn
+            best = self.slice.tier == "kernel" and self.slice.ours
+            say = self.bulletin.say if best else self.bulletin.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
         self.sampler.close()
         self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat)
@@ -439,7 +440,9 @@ class Supervisor:
             NEEDS_RESTART if self.file.config.docker != self.engine else "",
             self.limit_problem,
             self.image.problem,
-            self.slice.tier_reason if self.slice and self.slice.tier == "quota" else "",
+            self.slice.tier_reason
+            if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
+            else "",
             decision.held if decision.held.startswith(("backing off", "one worker is tried")) else "",
             decision.held if "of disk" in decision.held else "",
         ]

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, Engine, Load, Plancton
+from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +45,18 @@ def plancton(engine: Engine, tmp_path: Path) -> Iterator[Plancton]:
 
 
 @pytest.fixture
+def without_root(engine: Engine) -> Iterator[WithoutRoot]:
+    """The same of a user without root, to whom nothing has been handed over yet."""
+    directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))  # pytest's are root's alone
+    supervisor = WithoutRoot(directory, engine)
+    try:
+        yield supervisor
+    finally:
+        supervisor.close()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
 def owner() -> Iterator[Load]:
     """The owner, who does nothing yet."""
     load = Load()
@@ -58,7 +70,8 @@ def owner() -> Iterator[Load]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the supervisor's last words."""
     report = yield
-    supervisor = getattr(item, "funcargs", {}).get("plancton")
+    arguments = getattr(item, "funcargs", {})
+    supervisor = arguments.get("plancton") or arguments.get("without_root")
     if report.failed and supervisor is not None:
         report.sections.append(("the supervisor's log and status", supervisor.describe()))
     return report

@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -493,6 +494,51 @@ class Plancton:
                     inner.rmdir()
             with suppress(OSError):
                 directory.rmdir()
+
+
+class WithoutRoot(Plancton):
+    """The same, run by a user who has nothing but the group of Docker's socket."""
+
+    USER = "daemon"
+    """Each Debian has it."""
+
+    def __init__(self, directory: Path, engine: Engine) -> None:
+        self.account = pwd.getpwnam(self.USER)
+        super().__init__(directory, engine)
+        engine.directory.chmod(0o711)  # the tests' dockerd is below it
+        os.chown(directory, self.account.pw_uid, -1)
+        self.prefix: tuple[str, ...] = (
+            "setpriv",
+            f"--reuid={self.account.pw_uid}",
+            f"--regid={self.account.pw_gid}",
+            f"--groups={engine.socket.stat().st_gid}",
+            "--no-new-privs",
+        )
+        reached = subprocess.run([*self.prefix, "env", sys.executable, "-c", ""], stderr=subprocess.DEVNULL)
+        if reached.returncode != 0:  # a Python below /root: that it may be read is all that this adds
+            self.prefix += ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+
+    def command(self, *arguments: str) -> list[str]:
+        return [*self.prefix, *super().command(*arguments)]
+
+    def prepare(self) -> str:
+        """As root does it; what it said."""
+        done = subprocess.run(
+            super().command("prepare", "--user", self.USER, "--config", str(self.config)),
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def handed(self) -> set[str]:
+        """What in the cgroup trees, at or below the slice, is the user's: paths below the tree's root."""
+        found = {path for root in self.directories() for path in (root, *root.rglob("*"))}
+        mine = {path for path in found if path.stat().st_uid == self.account.pw_uid}
+        return {f"{path.parent.name}/{path.name}" for path in mine}
 
 
 def _plain(status: Status) -> object:

@@ -78,6 +78,7 @@ class World:
         self.lane = Lane(str(self.server.path), self.inbox)
         self.lane.start()
         self.slice = Slice(Layout(v2), "plancton", "cgroupfs")
+        self.slice.privileged = True  # whoever runs the tests
         self.slice.set_up()
         self.said: list[str] = []
         self.troubles: list[DockerError] = []
@@ -460,6 +461,36 @@ def test_lift_that_fails(world: Callable[..., World]) -> None:
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
     assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
     assert it.phases() == {"w1": Phase.LEAVING}
+
+
+@pytest.mark.parametrize(
+    "answer", [NO_CONTENT, refused("404 Not Found", "gone"), [CUT]], ids=["ok", "gone", "cut"]
+)
+def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> None:
+    """Who can't freeze the others has Docker put the leavers first, then lifts the slice all the same."""
+    bodies: list[bytes] = []
+    update = f"POST /containers/{ID}/update"
+    it = world({update: lambda body: bodies.append(body) or answer})  # type: ignore[func-returns-value]
+    it.adopt()
+    it.slice.privileged = False
+    it.act(Leave("w1", "no room", 20.0, lift=True))
+    assert not it.slice.lifted, "lifted before Docker, which may undo it with systemd"
+    it.pump(2)
+    assert it.asked() == [SIGNAL, update]
+    assert b'"CpuShares":262144' in bodies[0].replace(b" ", b"")
+    assert it.slice.lifted and it.read("cpu.idle") == "0" and it.actuator.lift_ends() is not None
+    it.actuator.drop_lift()
+    assert not it.slice.lifted and it.read("cpu.idle") == "1"
+
+
+def test_no_lift_of_what_is_not_ours(world: Callable[..., World]) -> None:
+    """A slice that can't be written is not lifted, and Docker not bothered."""
+    it = world()
+    it.adopt()
+    it.slice.privileged = it.slice.ours = False
+    it.act(Leave("w1", "no room", 20.0, lift=True))
+    it.pump(1)
+    assert it.asked() == [SIGNAL] and not it.slice.lifted
 
 
 # ---------------------------------------------------------------- making the roster agree

@@ -197,7 +197,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
         (replace(WRONG, lifted=True), RUNS, OK, "lifted for workers that leave now"),
         (WRONG, RUNS, BETTER, "does not yield now; look again"),
-        (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no; run"),
+        (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no"),
         (GONE, RUNS, BETTER, "plancton is gone"),
         (GONE, Supervisors(7), BETTER, "plancton is gone"),
         (SLICE, Supervisors(7, replace(STATUS, slice="mine")), BETTER, "the supervisor's slice is mine"),
@@ -206,6 +206,25 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
 def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
     """What a running supervisor mends by itself is not broken; what no one looks after may be."""
     says(doctor.slice_state(seen, running), level, words)
+
+
+PREPARE = "`sudo plancton prepare --user donor`"
+
+
+@pytest.mark.parametrize(
+    ("seen", "running", "level", "words"),
+    [
+        (replace(GONE, writable=False), Supervisors(), BETTER, f"so Docker limits the workers one by one, within seconds; {PREPARE}, and"),
+        (replace(WRONG, writable=False), Supervisors(), BETTER, PREPARE),
+        (replace(SLICE, writable=False), Supervisors(), BETTER, f"tier kernel, but donor can't set it, so leavers get no CPU; {PREPARE}"),
+        (SLICE, Supervisors(), OK, "cpu.idle is 1: tier kernel, prepared for donor"),
+        (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
+        (replace(SLICE, writable=False), Supervisors(7, replace(STATUS, tier_reason="not ours", problems=("not ours",))), BETTER, "tier kernel: not ours"),
+    ],
+)  # fmt: skip
+def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
+    """A user is told whether the slice was prepared, and the command that root prepares it with."""
+    says(doctor.slice_state(seen, running, "donor"), level, words)
 
 
 CONFIG = parse("worker: {memory: 2GB}", "FILE")

@@ -20,6 +20,7 @@ from plancton.rundir import (
     RunDir,
     RunDirError,
     default_paths,
+    hand_over,
     instance_id,
     is_locked,
     peek_instance,
@@ -182,6 +183,54 @@ def test_status_of_a_newer_version(tmp_path: Path) -> None:
     newer = {**msgspec.to_builtins(status()), "something": "new"}
     (tmp_path / "status.json").write_text(json.dumps(newer))
     assert read_status(tmp_path) == status()
+
+
+# ---------------------------------------------------------------- handed over
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Paths:
+    """Places of root's, of which none is there."""
+    return Paths(tmp_path / "etc/config.yaml", tmp_path / "run/plancton", tmp_path / "lib/plancton")
+
+
+def test_places_that_were_handed_over(roots: Paths) -> None:
+    """A user who has root's places uses them, so that everybody finds the status there; a configuration of
+    the user's own comes first."""
+    environ, uid = {"HOME": str(roots.config.parents[1] / "home")}, os.getuid() or 1000
+    own = default_paths(environ, uid, roots)
+    assert str(own.run).startswith(environ["HOME"]) and str(own.config).startswith(environ["HOME"])
+    hand_over(roots, uid)
+    assert default_paths(environ, uid, roots) == roots
+    assert default_paths(environ, uid + 1, roots) == own
+    own.config.parent.mkdir(parents=True)
+    own.config.write_text("")
+    assert default_paths(environ, uid, roots) == Paths(own.config, roots.run, roots.state)
+    roots.run.rmdir()
+    assert default_paths(environ, uid, roots) == Paths(own.config, own.run, roots.state)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over what is root's")
+def test_handing_over(roots: Paths, tmp_path: Path) -> None:
+    """The user has both directories, readable for all, and what root's supervisor left in them; a link
+    leads nowhere else."""
+    roots.state.mkdir(parents=True)
+    (roots.state / "instance").write_text("abc")
+    (tmp_path / "other").write_text("")
+    (roots.state / "link").symlink_to(tmp_path / "other")
+    hand_over(roots, NOBODY)
+    for path in (roots.run, roots.state, roots.state / "instance"):
+        assert path.stat().st_uid == NOBODY
+    assert mode(roots.run) == 0o755 and roots.run.parent.stat().st_uid == 0
+    assert (tmp_path / "other").stat().st_uid == 0
+
+
+def test_handing_over_a_file(roots: Paths) -> None:
+    """What is no directory is named."""
+    roots.run.parent.mkdir()
+    roots.run.write_text("")
+    with pytest.raises(RunDirError, match=r"/run/plancton: can't be handed over: File exists$"):
+        hand_over(roots, 1000)
 
 
 # ---------------------------------------------------------------- the directory

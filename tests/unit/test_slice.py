@@ -1,5 +1,6 @@
 """The slice on fixture trees: v2 only, hybrid, and the systemd driver's paths."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,13 @@ def group(**workers: Tree) -> Tree:
 def v2(tmp_path: Path) -> Slice:
     """A slice on pure v2 with an idle class, not yet set up; workers a, b and c."""
     root = tree(tmp_path / "v2", {"cgroup.subtree_control": ""}, plancton=group(a=WORKER, b=WORKER, c=WORKER))
-    return Slice(Layout(root), "plancton", "cgroupfs")
+    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
+
+
+def of_root(slice: Slice) -> Slice:
+    """As root sees it, whoever runs the tests."""
+    slice.privileged = True
+    return slice
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ def hybrid(tmp_path: Path) -> Slice:
         memory={"plancton": {}},
     )
     layout = Layout(root / "v2", {"cpu": root / "cpu", "cpuacct": root / "cpu", "memory": root / "memory"})
-    return Slice(layout, "plancton", "cgroupfs")
+    return of_root(Slice(layout, "plancton", "cgroupfs"))
 
 
 def read(path: Path) -> str:
@@ -277,8 +284,8 @@ def test_set_up_makes_it(tmp_path: Path) -> None:
 def test_remove(tmp_path: Path) -> None:
     """An empty slice is removed, one in use stays."""
     root = tree(tmp_path, {"plancton": {}, "used": {"worker": {}}})
-    Slice(Layout(root), "plancton", "cgroupfs").remove()
-    Slice(Layout(root), "used", "cgroupfs").remove()
+    of_root(Slice(Layout(root), "plancton", "cgroupfs")).remove()
+    of_root(Slice(Layout(root), "used", "cgroupfs")).remove()
     assert [path.name for path in root.iterdir()] == ["used"]
 
 
@@ -467,7 +474,7 @@ def killable(tmp_path: Path) -> Slice:
     own: Tree = {ID: {"cgroup.kill": ""}, f"docker-{ID}.scope": {"cgroup.kill": ""}, "cgroup.kill": ""}
     other: Tree = {ID: {"cgroup.kill": ""}, "cgroup.kill": ""}
     root = tree(tmp_path, {"cgroup.kill": "", "plancton": own, "owner": other, "plancton2": other})
-    return Slice(Layout(root), "plancton", "cgroupfs")
+    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
 
 
 def killed(slice: Slice) -> list[str]:
@@ -502,6 +509,169 @@ def test_no_kill(killable: Slice, group: str, container: str) -> None:
     """Outside of the slice, through .., for another id or none, nobody is killed."""
     assert not killable.kill(group, container)
     assert killed(killable) == []
+
+
+# ---------------------------------------------------------------- without root
+
+
+class User:
+    """Who may write only what was handed over. The tests' own user may write all, so the calls that would be
+    refused are stood in for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.handed = set[str]()
+        self.written = list[str]()
+        write = slices._write
+
+        def refuse(path: Path, text: str) -> None:
+            if not path.exists():
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            if str(path) not in self.handed:
+                raise PermissionError(13, "Permission denied", str(path))
+            self.written.append(path.name)
+            write(path, text)
+
+        monkeypatch.setattr(slices, "_write", refuse)
+        monkeypatch.setattr(os, "access", lambda path, mode: str(path) in self.handed)
+        monkeypatch.setattr(os, "chown", lambda path, uid, gid: self.handed.add(str(path)))
+        monkeypatch.setattr(slices, "user_name", lambda: "donor")
+
+    def sees(self, slice: Slice) -> Slice:
+        slice.privileged = False
+        return slice
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> User:
+    return User(monkeypatch)
+
+
+def test_handing_over(v2: Slice, user: User) -> None:
+    """These files of the slice are handed over, as far as there are any: no directory, no worker's file, and
+    none that processes are moved with."""
+    tree(v2.directory, {"memory.max": "max", "cgroup.kill": "", "cgroup.procs": "", "io.weight": "1"})
+    v2.hand_over(7)
+    names = ("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill")
+    assert user.handed == {str(v2.directory / name) for name in names}
+
+
+def test_handing_over_on_hybrid(hybrid: Slice, user: User) -> None:
+    """They are handed over in whatever tree they are."""
+    tree(hybrid.memory, {"memory.limit_in_bytes": "1", "tasks": ""})
+    assert hybrid.hand_over(7) == ["cpu.idle", "cpu.shares", "memory.limit_in_bytes", "cgroup.freeze"]
+    assert str(hybrid.memory / "memory.limit_in_bytes") in user.handed and len(user.handed) == 4
+
+
+def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
+    """With the slice's own files the user has tier kernel, repairs it and sets its bounds."""
+    (v2.directory / "memory.max").write_text("max")
+    for slice in (v2, hybrid):
+        slice.hand_over(7)
+        user.sees(slice).set_up()
+        assert (slice.tier, slice.ours, slice.can_lift) == ("kernel", True, True), slice.tier_reason
+        (slice.cpu / "cpu.idle").write_text("0")
+        assert (slice.repair() or "").endswith("put back to tier kernel")
+    v2.bound(BOUNDS)
+    (v2.directory / "memory.max").write_text("max")
+    assert v2.repair() == f"the slice had memory.max max instead of {MEMORY}: put back"
+
+
+def test_not_prepared(v2: Slice, user: User) -> None:
+    """Where nothing was handed over Docker must limit the workers, and what root can do is named; that it
+    was done is noticed."""
+    user.sees(v2).set_up()
+    assert v2.tier == "quota"
+    assert v2.tier_reason.endswith(
+        "/cpu.idle can't be written (Permission denied), so the workers' CPU is limited through Docker,"
+        " within seconds: `sudo plancton prepare --user donor` to have the kernel yield at once"
+    )
+    assert v2.repair() is None
+    v2.hand_over(7)
+    assert (v2.repair() or "").startswith("tier kernel: ") and v2.can_lift
+
+
+def test_made_anew_by_others(v2: Slice, user: User) -> None:
+    """A slice that is root's again is still idle class, but nobody can be lifted in it: that is told once,
+    with the remedy, and so is its end."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.clear()
+    said = v2.repair() or ""
+    assert said.startswith("tier kernel: ") and said.endswith(
+        "/cpu.idle is not ours to change, so leavers get no CPU:"
+        " `sudo plancton prepare --user donor` mends that"
+    )
+    assert not v2.can_lift and v2.repair() is None
+    v2.hand_over(7)
+    assert "not ours" not in (v2.repair() or "not ours") and v2.can_lift
+
+
+def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
+    """A slice that is gone, or is root's and like any other, leaves tier quota."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.clear()
+    (v2.cpu / "cpu.idle").write_text("0")
+    said = v2.repair() or ""
+    assert said.startswith("the slice had cpu.idle 0 instead of 1: tier quota: ") and "prepare --user" in said
+
+
+def test_lift_without_root(v2: Slice, user: User) -> None:
+    """The slice itself bounds the lift; no worker's file is written, and all is put back."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    before = files(v2.tree)
+    v2.lift(["plancton/a"], ["plancton/b"])
+    assert (read(v2.cpu / "cpu.idle"), read(v2.cpu / "cpu.weight")) == ("0", "100")
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    assert user.written[-3:] == ["cpu.max", "cpu.idle", "cpu.weight"], "it was lifted before it was bounded"
+    v2.drop()
+    assert files(v2.tree) == before
+
+
+def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
+    """Without the file that bounds it the slice is not lifted."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.remove(str(v2.directory / "cpu.max"))
+    with pytest.raises(PermissionError):
+        v2.lift(["plancton/a"], [])
+    assert read(v2.cpu / "cpu.idle") == "1"
+
+
+@pytest.mark.parametrize(("cpus", "shares"), [(1, "204"), (2, "102"), (64, "3"), (4096, "2")])
+def test_lift_on_hybrid_without_root(
+    hybrid: Slice, user: User, monkeypatch: pytest.MonkeyPatch, cpus: int, shares: str
+) -> None:
+    """v1 takes no quota of the slice below its workers', so its weight is the bound: 20 % of a CPU's."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    hybrid.hand_over(7)
+    user.sees(hybrid).set_up()
+    hybrid.lift(["plancton/a"], ["plancton/b"])
+    assert (read(hybrid.cpu / "cpu.idle"), read(hybrid.cpu / "cpu.shares")) == ("0", shares)
+    hybrid.drop()
+    assert read(hybrid.cpu / "cpu.idle") == "1"
+
+
+def test_kill_without_root(killable: Slice, user: User) -> None:
+    """All workers can be ended through the slice's own file, as long as nobody else is in it."""
+    killable.hand_over(7)
+    user.sees(killable)
+    assert not killable.kill_all({"f" * 64}) and killed(killable) == []
+    assert killable.kill(f"plancton/{ID}", ID), "who is alone there can be ended alone"
+    assert killed(killable) == ["plancton"]
+
+
+def test_stays_without_root(tmp_path: Path, user: User) -> None:
+    """What root prepared is not taken away: the next start needs it."""
+    root = tree(tmp_path, {"plancton": {}})
+    user.sees(Slice(Layout(root), "plancton", "cgroupfs")).remove()
+    assert (root / "plancton").is_dir()
+
+
+def test_who_is_privileged(tmp_path: Path) -> None:
+    """Root is."""
+    assert Slice(Layout(tmp_path), "plancton", "cgroupfs").privileged == (os.geteuid() == 0)
 
 
 # ---------------------------------------------------------------- only looking
