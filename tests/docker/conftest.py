@@ -3,11 +3,12 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot
+from docker.harness import BUSYBOX, CPUS, Engine, Load, Plancton, WithoutRoot, idle_cpus, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +48,7 @@ def plancton(engine: Engine, tmp_path: Path) -> Iterator[Plancton]:
 @pytest.fixture
 def without_root(engine: Engine) -> Iterator[WithoutRoot]:
     """The same of a user without root, to whom nothing has been handed over yet."""
+    engine.directory.chmod(0o711)  # its socket is there
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))  # pytest's are root's alone
     supervisor = WithoutRoot(directory, engine)
     try:
@@ -54,6 +56,18 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
     finally:
         supervisor.close()
         shutil.rmtree(directory)
+
+
+@pytest.fixture
+def idle_host() -> None:
+    """These tests are about the host's idle CPU: others' work on it would be an owner of its own."""
+
+    def is_idle() -> bool:
+        before = idle_cpus()
+        time.sleep(0.5)
+        return idle_cpus() - before > 0.45 * CPUS
+
+    wait_for("the host is idle", is_idle, 60)
 
 
 @pytest.fixture

@@ -38,6 +38,8 @@ APPLETS = ("sh", "sleep", "true", "cat", "echo", "ping")
 BUSY = "trap 'exit 0' TERM; while :; do :; done"
 """A worker that uses all CPU that it gets and leaves when told to."""
 STUBBORN = "trap '' TERM; while :; do :; done"
+LEAVE_CPU = 0.1
+"""Seconds of CPU that a leaver needs: what HTCondor's daemons take to end in order."""
 IDLE = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
 
 
@@ -277,6 +279,22 @@ def idle_cpus() -> float:
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
+def busybox_loop(seconds: float) -> str:
+    """Shell text that takes so many seconds of CPU here."""
+    count = 200_000
+    loop = "i=0; while [ $i -lt {} ]; do i=$((i+1)); done"
+    before = os.times()
+    subprocess.run([str(BUSYBOX), "sh", "-c", loop.format(count)], check=True)
+    after = os.times()
+    taken = after.children_user + after.children_system - before.children_user - before.children_system
+    return loop.format(int(count * seconds / taken))
+
+
+def leaver(seconds: float = LEAVE_CPU) -> str:
+    """A busy worker that needs some CPU to end in order."""
+    return f"trap '{busybox_loop(seconds)}; exit 0' TERM; while :; do :; done"
+
+
 # ---------------------------------------------------------------- Plancton
 
 
@@ -505,7 +523,7 @@ class WithoutRoot(Plancton):
     def __init__(self, directory: Path, engine: Engine) -> None:
         self.account = pwd.getpwnam(self.USER)
         super().__init__(directory, engine)
-        engine.directory.chmod(0o711)  # the tests' dockerd is below it
+        directory.chmod(0o755)
         os.chown(directory, self.account.pw_uid, -1)
         self.prefix: tuple[str, ...] = (
             "setpriv",

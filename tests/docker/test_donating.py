@@ -1,35 +1,19 @@
 """The promise, on a real dockerd and in the kernel's own files: idle CPU is used, the owner gets it back."""
 
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSY, BUSYBOX, CPUS, STUBBORN, Engine, Load, Plancton, idle_cpus, wait_for
+from docker.harness import BUSY, CPUS, STUBBORN, Engine, Load, Plancton, idle_cpus, leaver, wait_for
 
 from plancton.containers import INSTANCE
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
 
 GRACE_KILL, GRACE_SPAWN = 10.0, 2.0
-LEAVE_CPU = 0.1
-"""Seconds of CPU that a leaver needs: what HTCondor's daemons take to end in order."""
-
-
-@pytest.fixture(autouse=True)
-def idle_host() -> None:
-    """These tests are about the host's idle CPU: others' work on it would be an owner of its own."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.45 * CPUS
-
-    wait_for("the host is idle", is_idle, 60)
 
 
 def exits(engine: Engine, since: float) -> dict[str, tuple[list[str], str]]:
@@ -125,22 +109,6 @@ def test_yields(plancton: Plancton, owner: Load, engine: Engine) -> None:
     assert {container: ended[container] for container in workers} == {c: (["15"], "0") for c in workers}
     owner.stop()
     plancton.full(CPUS, GRACE_SPAWN + 15)
-
-
-def busybox_loop(seconds: float) -> str:
-    """Shell text that takes so many seconds of CPU here."""
-    count = 200_000
-    loop = "i=0; while [ $i -lt {} ]; do i=$((i+1)); done"
-    before = os.times()
-    subprocess.run([str(BUSYBOX), "sh", "-c", loop.format(count)], check=True)
-    after = os.times()
-    taken = after.children_user + after.children_system - before.children_user - before.children_system
-    return loop.format(int(count * seconds / taken))
-
-
-def leaver(seconds: float = LEAVE_CPU) -> str:
-    """A busy worker that needs some CPU to end in order."""
-    return f"trap '{busybox_loop(seconds)}; exit 0' TERM; while :; do :; done"
 
 
 def test_the_way_out(plancton: Plancton, owner: Load, engine: Engine) -> None:

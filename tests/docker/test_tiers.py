@@ -20,18 +20,6 @@ SETTLED = 0.15
 MEGABYTES = 1024**2
 
 
-@pytest.fixture
-def idle_host() -> None:
-    """These tests are about the host's idle CPU: others' work on it would be an owner of its own."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.45 * CPUS
-
-    wait_for("the host is idle", is_idle, 60)
-
-
 def limits(recording: Path) -> Iterator[tuple[float, float]]:
     """Times and the workers' limit, of each recorded tick that has one."""
     for line in read_recording(recording):

@@ -7,27 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
-from docker.harness import CPUS, Load, WithoutRoot, idle_cpus, wait_for
-from docker.test_donating import leaver
+from docker.harness import CPUS, Load, WithoutRoot, leaver, wait_for
 
 from plancton.slice import HANDED
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
 
 REPAIR = 10.0
 """Seconds after which what was changed is noticed."""
-
-
-@pytest.fixture(autouse=True)
-def idle_host() -> None:
-    """These tests are about the host's idle CPU: others' work on it would be an owner of its own."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.45 * CPUS
-
-    wait_for("the host is idle", is_idle, 60)
 
 
 def is_in_tier(plancton: WithoutRoot, tier: str) -> bool:

@@ -3,10 +3,13 @@
 `scripts/test-host SUITE` boots such a host for them.
 """
 
+import shutil
+import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton
+from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton, WithoutRoot, leaver
 from host.harness import SOCKET, SystemEngine, is_systemd_on_v2
 
 collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
@@ -38,6 +41,23 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         supervisor.close()
 
 
+@pytest.fixture(scope="session")
+def without_root(engine: Engine) -> Iterator[WithoutRoot]:
+    """The same of a user without root, for whom root prepared it; its workers need some CPU to leave."""
+    directory = Path(tempfile.mkdtemp())  # pytest's are root's alone
+    supervisor = WithoutRoot(directory, engine)
+    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
+    supervisor.configure(owner={"reserve_memory": "10%"}, worker={"command": leaver()})
+    try:
+        supervisor.prepare()
+        supervisor.start()
+        supervisor.full(CPUS, 120)
+        yield supervisor
+    finally:
+        supervisor.close()
+        shutil.rmtree(directory)
+
+
 @pytest.fixture
 def workers(plancton: Plancton) -> set[str]:
     """The workers' ids, when all of them run."""
@@ -48,7 +68,8 @@ def workers(plancton: Plancton) -> set[str]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure shows the supervisor's last words."""
     report = yield
-    supervisor = getattr(item, "funcargs", {}).get("plancton")
+    arguments = getattr(item, "funcargs", {})
+    supervisor = arguments.get("plancton") or arguments.get("without_root")
     if report.failed and supervisor is not None:
         report.sections.append(("the supervisor's log and status", supervisor.describe()))
     return report
