@@ -299,6 +299,8 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
     if status is not None and status.slice != seen.path:
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
         return Finding(subject, Level.BETTER, text, "give doctor the supervisor's configuration (--config)")
+    if status and (status.tier == "quota" or status.tier_reason in status.problems):
+        return Finding(subject, Level.BETTER, f"tier {status.tier}: {status.tier_reason}")
     if not seen.exists and running.pid is not None:
         return Finding(subject, Level.BETTER, f"{seen.path} is gone", "the supervisor makes it within 5 s")
     if not seen.exists:
@@ -308,8 +310,6 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
         return Finding(subject, Level.OK, f"{seen.path} is not there yet: the first start makes it")
     found = f"{seen.path}: {seen.knob}"
     if running.pid is not None:
-        if status and (status.tier == "quota" or status.tier_reason in status.problems):
-            return Finding(subject, Level.BETTER, f"tier {status.tier}: {status.tier_reason}")
         return _of_running(seen, found)
     if not seen.writable and seen.tier == "none":
         text = f"{found}, which this user can't set, {by_docker}"

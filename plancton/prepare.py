@@ -36,7 +36,7 @@ def prepare(user: str, config_file: Path | None) -> str:
     slice = Slice(read_layout(), config.docker.slice, driver, config.docker.tier)
     slice.set_up()
     if slice.tier == "quota" and config.docker.tier != "quota":
-        raise PrepareError(f"{slice.parent} can't be prepared: {slice.tier_reason}")
+        raise PrepareError(f"{slice.cpu}: can't be made or set up; `plancton doctor` may say why")
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     slice.bound(bounds(config, Host(os.cpu_count() or 1, memory)))
     files = slice.hand_over(entry.pw_uid)

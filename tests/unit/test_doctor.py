@@ -218,6 +218,7 @@ PREPARE = "`sudo plancton prepare --user donor`"
         (replace(WRONG, writable=False), Supervisors(), BETTER, PREPARE),
         (replace(SLICE, writable=False), Supervisors(), BETTER, f"tier kernel, but donor can't set it, so leavers get no CPU; {PREPARE}"),
         (SLICE, Supervisors(), OK, "cpu.idle is 1: tier kernel, prepared for donor"),
+        (GONE, Supervisors(7, replace(STATUS, tier="quota", tier_reason="prepare it")), BETTER, "tier quota: prepare it"),
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
         (replace(SLICE, writable=False), Supervisors(7, replace(STATUS, tier_reason="not ours", problems=("not ours",))), BETTER, "tier kernel: not ours"),
     ],
