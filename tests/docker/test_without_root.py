@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from docker.harness import CPUS, Load, WithoutRoot, leaver, wait_for
+from docker.harness import CPUS, STUBBORN, Load, WithoutRoot, leaver, wait_for
 
 from plancton.slice import HANDED
 
@@ -121,6 +121,25 @@ def test_the_way_out(without_root: WithoutRoot, owner: Load) -> None:
     plancton.full(CPUS - 1)
 
 
+def test_the_lift_is_bounded(without_root: WithoutRoot, owner: Load) -> None:
+    """Workers that use all CPU that they get, and don't leave, take a fifth of a CPU while lifted."""
+    plancton = without_root
+    plancton.configure(worker={"command": STUBBORN, "leave_timeout": "1m"}, yielding={"grace_kill": "1h"})
+    plancton.prepare()
+    plancton.start()
+    plancton.full(CPUS)
+    owner.start()
+    time.sleep(2)  # the owner's processes have the CPUs to themselves by then
+    plancton.send(signal.SIGTERM)
+    wait_for("they are lifted", lambda: not plancton.yields, 5, every=0.01)
+    start, used = time.monotonic(), plancton.used()
+    wait_for("that ends", lambda: plancton.yields, 10, every=0.01)
+    took, used = time.monotonic() - start, plancton.used() - used
+    print(f"lifted for {took:.1f} s, the slice took {used / took:.2f} CPUs")
+    assert 4 < took < 6
+    assert 0.05 < used / took < 0.25
+
+
 def test_stops_at_once_without_docker(without_root: WithoutRoot) -> None:
     """When Docker hangs, `stop --force` ends the workers through the slice's own file."""
     plancton = without_root
@@ -141,6 +160,19 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_selftest(without_root: WithoutRoot) -> None:
+    """The user can measure, real workers frozen with the slice meanwhile, that the host yields."""
+    plancton = without_root
+    plancton.configure(yielding={"grace_kill": "1h"})
+    plancton.prepare()
+    plancton.start()
+    plancton.full(CPUS)
+    done = plancton.cli("selftest", "--json", "--config", str(plancton.config), timeout=90)
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["tier"] == "kernel"
+    assert (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n"
 
 
 def test_not_prepared(without_root: WithoutRoot, owner: Load) -> None:
