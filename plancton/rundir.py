@@ -54,24 +54,23 @@ def default_paths(
     (`plancton prepare`), or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
     environ = dict(os.environ) if environ is None else environ
     uid = os.geteuid() if uid is None else uid
-    if uid == 0:
-        paths = roots
-    else:
-        home = Path(environ.get("HOME", "/"))
-        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-        state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
-        run = Path(environ["XDG_RUNTIME_DIR"]) if environ.get("XDG_RUNTIME_DIR") else state
-        own = Paths(config / "plancton/config.yaml", run / "plancton", state / "plancton")
-        paths = Paths(
-            roots.config if _is_of(uid, roots.state) and not os.path.exists(own.config) else own.config,
-            roots.run if _is_of(uid, roots.run) else own.run,
-            roots.state if _is_of(uid, roots.state) else own.state,
-        )
+    paths = roots if uid == 0 else _users_paths(environ, uid, roots)
     return Paths(
         paths.config,
         Path(environ.get("PLANCTON_RUN_DIR") or paths.run),
         Path(environ.get("PLANCTON_STATE_DIR") or paths.state),
     )
+
+
+def _users_paths(environ: dict[str, str], uid: int, roots: Paths) -> Paths:
+    home = Path(environ.get("HOME", "/"))
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "plancton/config.yaml"
+    state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "plancton"
+    if _is_of(uid, roots.state):
+        state = roots.state
+        config = config if os.path.exists(config) else roots.config
+    run = Path(environ["XDG_RUNTIME_DIR"]) / "plancton" if environ.get("XDG_RUNTIME_DIR") else state
+    return Paths(config, roots.run if _is_of(uid, roots.run) else run, state)
 
 
 def _is_of(uid: int, directory: Path) -> bool:

@@ -207,7 +207,7 @@ def test_places_that_were_handed_over(roots: Paths) -> None:
     own.config.write_text("")
     assert default_paths(environ, uid, roots) == Paths(own.config, roots.run, roots.state)
     roots.run.rmdir()
-    assert default_paths(environ, uid, roots) == Paths(own.config, own.run, roots.state)
+    assert default_paths(environ, uid, roots) == Paths(own.config, roots.state, roots.state), "after a boot"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over what is root's")
