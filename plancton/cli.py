@@ -74,13 +74,14 @@ def run(
     from plancton.config import load
     from plancton.docker import Docker, DockerPermission, DockerUnreachable
     from plancton.slice import read_layout
+    from plancton.suitable import require
 
     paths = default_paths()
     loaded = load(config or paths.config, missing_ok=config is None)
     read_layout()
     try:
         with Docker(loaded.docker.socket, timeout=5.0) as docker:
-            docker.ping()
+            require(docker)
     except DockerPermission:
         raise
     except DockerUnreachable:

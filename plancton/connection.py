@@ -9,6 +9,7 @@ from plancton.bulletin import Bulletin
 from plancton.containers import INSTANCE
 from plancton.docker import Container, DockerError, DockerTimeout, DockerUnreachable, Event, Info, NotDocker
 from plancton.lane import Follower, Inbox, Lane
+from plancton.suitable import require
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Connection:
 
     def _look(self) -> None:
         self.looking = True
-        self._lane.submit(lambda docker: docker.info(), self._found)
+        self._lane.submit(require, self._found)
 
     def _found(self, info: Info | None, error: DockerError | None) -> None:
         if info is None:

@@ -130,19 +130,12 @@ class Info(_Reply, frozen=True):
     operating_system: str = ""
     driver: str = ""
     security_options: list[str] = []
+    buildah_version: str = ""
 
-
-class Component(_Reply, frozen=True):
-    """A program that the Engine is made of."""
-
-    name: str = ""
-    version: str = ""
-
-
-class Version(_Reply, frozen=True):
-    """The Engine's programs: GET /version. Podman's service says here that it is Podman."""
-
-    components: list[Component] = []
+    @property
+    def is_podman(self) -> bool:
+        """Podman's service tells of the Buildah it has in it; Docker has none."""
+        return bool(self.buildah_version)
 
 
 class Summary(_Reply, frozen=True):
@@ -315,10 +308,6 @@ class Docker:
     def info(self) -> Info:
         """Tell about the Engine and its host: GET /info."""
         return self._call("tell about itself", "GET", "/info", Info)
-
-    def version(self) -> Version:
-        """Tell which programs answer here: GET /version."""
-        return self._call("tell its version", "GET", "/version", Version)
 
     # Containers
 

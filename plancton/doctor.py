@@ -14,6 +14,7 @@ from plancton.config import Config, Host, never_starts
 from plancton.host_facts import OLD_PLANCTON, Cgroups, Disks, Engine, Facts, Left, Process, Supervisors
 from plancton.model import Tier
 from plancton.slice import Seen
+from plancton.suitable import REMEDY, objection
 from plancton.survey import SOON
 from plancton.units import human_bytes, human_seconds
 
@@ -100,7 +101,7 @@ def _how_it_yields(facts: Facts) -> str:
 def expected_tier(facts: Facts) -> Tier:
     """The tier that `plancton run` has here, or would have."""
     seen = facts.slice
-    if seen is None or not isinstance(facts.engine, Engine) or facts.engine.outside_our_slice:
+    if seen is None or not isinstance(facts.engine, Engine) or objection(facts.engine.info):
         return "none"
     if facts.supervisors.status is not None:
         return facts.supervisors.status.tier
@@ -253,22 +254,11 @@ def docker(engine: Engine | str) -> Finding:
     if isinstance(engine, str):
         return Finding("docker", Level.BROKEN, engine)
     info = engine.info
-    kind = "Podman " if engine.podman else ""
-    text = (
-        f"{kind}{info.server_version}, API {engine.api}, {info.cgroup_driver} driver, {info.driver} storage"
-    )
-    if engine.outside_our_slice:
-        rootless = "name=rootless" in info.security_options
-        text += (
-            "; rootless: its containers are below its user's cgroup" if rootless else "; it keeps no cgroups"
-        )
-        text += ", never in our slice, so nothing protects the owner"
-        return Finding("docker", Level.BROKEN, text, "set docker.socket to a Docker Engine that root runs")
+    text = f"{info.server_version}, API {engine.api}, {info.cgroup_driver} driver, {info.driver} storage"
+    if problem := objection(info):
+        return Finding("docker", Level.BROKEN, problem, REMEDY)
     if tuple(map(int, engine.api.split("."))) < OLDEST_API:
         return Finding("docker", Level.BROKEN, text, "update to Docker Engine 20.10 or newer")
-    if engine.podman:
-        text += "; nobody has tried Plancton with Podman"
-        return Finding("docker", Level.BETTER, text, "set docker.socket to a Docker Engine")
     if info.driver == "vfs":
         text += ", which copies the whole image for each worker"
         return Finding("docker", Level.BETTER, text, "configure overlay2 in Docker (storage-driver)")

@@ -56,13 +56,6 @@ class Engine(msgspec.Struct, frozen=True):
 
     info: Info
     api: str
-    podman: bool = False
-
-    @property
-    def outside_our_slice(self) -> bool:
-        """It is rootless, or keeps no cgroups: its containers are never in our slice."""
-        driver = self.info.cgroup_driver
-        return "name=rootless" in self.info.security_options or driver not in ("cgroupfs", "systemd")
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -296,8 +289,7 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
         deadline.start()
         try:
             api = docker.ping()
-            programs = [program.name for program in docker.version().components]
-            engine = Engine(docker.info(), api, any("podman" in name.lower() for name in programs))
+            engine = Engine(docker.info(), api)
             return engine, _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
         except DockerError as error:
             return engine or str(error), str(error)

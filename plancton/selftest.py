@@ -27,6 +27,7 @@ from plancton.rundir import paths_in_use, running
 from plancton.sampler import Sampler
 from plancton.selftest_figures import Pair, Report, Round, figures, judge
 from plancton.slice import PROC, Slice, read_layout
+from plancton.suitable import require
 
 PAIRS = 9
 STEP, STEPS = 0.001, 600
@@ -54,7 +55,7 @@ def selftest(config: Config, tell: Callable[[str], None]) -> Report:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
     with Docker(config.docker.socket, SILENCE) as docker:
-        slice = Slice(layout, config.docker.slice, docker.info().cgroup_driver)
+        slice = Slice(layout, config.docker.slice, require(docker).cgroup_driver)
         _refuse_inside(slice)
         with _only_one(slice.tree):
             made = _prepare(slice, config)

@@ -14,6 +14,7 @@ from plancton.observe import observe
 from plancton.policy import room_now, startable
 from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
+from plancton.suitable import require
 from plancton.token_file import expiry, read_token
 from plancton.units import human_bytes, human_seconds
 
@@ -34,7 +35,7 @@ def survey(config: Config) -> Survey:
     layout = read_layout()
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
-        info = docker.info()
+        info = require(docker)
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     slice = Slice(layout, config.docker.slice, info.cgroup_driver)
     sampler = Sampler(PROC, slice.directory, slice.memory_stat)

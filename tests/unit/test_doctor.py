@@ -145,8 +145,8 @@ def test_disk_priority(disks: Disks, level: Level, words: str) -> None:
     says(doctor.disk_priority(disks), level, words)
 
 
-def engine(api: str = "1.41", podman: bool = False, **info: object) -> Engine:
-    return Engine(replace(DOCKER.info, **info), api, podman)
+def engine(api: str = "1.41", **info: object) -> Engine:
+    return Engine(replace(DOCKER.info, **info), api)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def engine(api: str = "1.41", podman: bool = False, **info: object) -> Engine:
         (engine("1.54", cgroup_driver="systemd"), OK, "API 1.54, systemd driver"),
         ("permission denied on /s: run as root", BROKEN, "permission denied on /s"),
         (engine("1.40"), BROKEN, "update to Docker Engine 20.10"),
-        (engine(security_options=["name=seccomp,profile=default", "name=rootless"]), BROKEN, "rootless: its containers"),
-        (engine(cgroup_driver="none"), BROKEN, "it keeps no cgroups, never in our slice"),
-        (engine(podman=True), BETTER, "Podman 20.10.24"),
+        (engine(security_options=["name=seccomp,profile=default", "name=rootless"]), BROKEN, "rootless Docker's containers"),
+        (engine(cgroup_driver="none"), BROKEN, "keeps no cgroups"),
+        (engine(buildah_version="1.28.2"), BROKEN, "Podman 20.10.24"),
         (engine(driver="vfs"), BETTER, "copies the whole image"),
     ],
 )  # fmt: skip
@@ -446,7 +446,6 @@ def serve(place: Place) -> Iterator[Callable[[Script], ScriptedDocker]]:
 def script(*containers: dict[str, object], **info: object) -> Script:
     """A Docker with these containers (whatever the filter asks for) and these facts."""
     answers: Script = {
-        "GET /version": document({"Components": [{"Name": "Engine", "Version": "20.10.24"}]}),
         "GET /info": document({**INFO, **info}),
         "GET /containers/json": document(list(containers)),
     }
@@ -464,7 +463,7 @@ def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
         Layout(place.root / "cg"), frozenset({"cpuset", "cpu", "io", "memory"}), True
     )
     assert found.psi and found.smt is True and found.config_error == ""
-    assert isinstance(found.engine, Engine) and found.engine.api == "1.41" and not found.engine.podman
+    assert isinstance(found.engine, Engine) and found.engine.api == "1.41"
     assert found.slice == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
     assert isinstance(found.host, Host) and (found.host.cpus, found.host.ram) == (4, 8_000_000 * 1024)
     assert found.host.disk > 0 and found.disk_free is not None and found.memory_available == 6_000_000 * 1024
@@ -510,15 +509,6 @@ def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
     )
     found = place.look().left
     assert found == Left(("plancton-worker-a",), {"theirs": ("plancton-worker-b",)}, ("plancton-worker-c",))
-
-
-def test_podman_and_rootless(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Podman says so among its components, a rootless Engine among its security options."""
-    answers = script(SecurityOptions=["name=seccomp", "name=rootless"])
-    answers["GET /version"] = document({"Components": [{"Name": "Podman Engine", "Version": "4.3.1"}]})
-    serve(answers)
-    found = place.look().engine
-    assert isinstance(found, Engine) and found.podman and found.outside_our_slice
 
 
 def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
@@ -607,7 +597,6 @@ def test_odd_sockets(place: Place) -> None:
     [
         ("GET /_ping", [b"SSH-2.0-OpenSSH_9.2\r\n", "cut"], "does not speak HTTP"),
         ("GET /_ping", reply(b"OK"), "is no Docker Engine"),
-        ("GET /version", reply(b"\xff{"), "not a Docker Engine's answer"),
         ("GET /info", reply(b'{"SecurityOptions": 5}'), "not a Docker Engine's answer"),
         ("GET /info", reply(b'{"message": "no"}', "500 Oh"), "Docker refused to tell about itself"),
         ("GET /info", ["cut"], "cut the connection"),
@@ -625,7 +614,7 @@ def test_garbage(
     assert words in broken_docker(place.look())
 
 
-@pytest.mark.parametrize("request_line", ["GET /_ping", "GET /version", "GET /info", "GET /containers/json"])
+@pytest.mark.parametrize("request_line", ["GET /_ping", "GET /info", "GET /containers/json"])
 def test_hanging_docker(
     place: Place,
     serve: Callable[[Script], ScriptedDocker],
