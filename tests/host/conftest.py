@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton, WithoutRoot, leaver
-from host.harness import SOCKET, SystemEngine, is_systemd_on_v2
+from host.harness import SOCKET, SystemEngine, is_systemd_on_v2, workers_that_run
 
 collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
 
@@ -61,7 +61,7 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
 @pytest.fixture
 def workers(plancton: Plancton) -> set[str]:
     """The workers' ids, when all of them run."""
-    return plancton.full(CPUS, 120)
+    return workers_that_run(plancton)
 
 
 @pytest.hookimpl(wrapper=True)

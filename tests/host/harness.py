@@ -58,6 +58,19 @@ def output(text: str, plancton: Plancton) -> str:
     return done.stdout
 
 
+def workers_that_run(plancton: Plancton) -> set[str]:
+    """Wait until there is a worker on each CPU for Docker, the supervisor and the kernel; their ids.
+
+    When the slice was stopped the first two still show the workers of before for a while.
+    """
+    deadline = time.monotonic() + 120
+    while True:
+        found = plancton.full(CPUS, deadline - time.monotonic())
+        if all(any(plancton.slice.directory.glob(f"*{container}*")) for container in found):
+            return found
+        time.sleep(0.2)
+
+
 def used(group: Path) -> float:
     """Seconds of CPU that a cgroup has had."""
     lines = (group / "cpu.stat").read_text().splitlines()
