@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,8 +78,14 @@ def _build(suite: str, made: Path) -> None:
     log = made / "build.log"
     with log.open("wb") as output:
         command = [str(HERE / "build"), suite, str(made)]
-        done = subprocess.run(command, stdout=output, stderr=output, timeout=BUILD_SECONDS, check=False)
-    if done.returncode:
+        build = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        try:
+            code = build.wait(BUILD_SECONDS)
+        finally:  # with all that it has started, should we be told to stop
+            with suppress(ProcessLookupError):
+                os.killpg(build.pid, signal.SIGKILL)
+            build.wait()
+    if code:
         last = log.read_text(errors="replace").splitlines()[-20:]
         fail("\n".join([f"Debian {suite} was not made:", *last]))
 
