@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton, WithoutRoot, leaver
-from host.harness import SOCKET, SystemEngine, is_systemd_on_v2, workers_that_run
+from host.harness import SOCKET, WORKER, WORKER_MEMORY, SystemEngine, is_systemd_on_v2
 
 collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
 
@@ -34,6 +34,7 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     # The owner's load is no reason to retire a worker, nor to start one anew while it is frozen.
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
     supervisor.configure(owner={"reserve_memory": "10%"})
+    supervisor.configure(worker={"command": WORKER, "memory": f"{WORKER_MEMORY}MiB", "user": "0"})
     try:
         supervisor.start()
         yield supervisor
@@ -61,7 +62,7 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
 @pytest.fixture
 def workers(plancton: Plancton) -> set[str]:
     """The workers' ids, when all of them run."""
-    return workers_that_run(plancton)
+    return plancton.full(CPUS, 120)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,7 +5,7 @@ import secrets
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,6 +18,21 @@ SOCKET = Path("/var/run/docker.sock")
 RUNTIME_PROPERTIES = Path("/run/systemd/system.control")
 SECONDS = 3.0
 """A share is measured for so long."""
+WORKER_MEMORY, HELD, READ = 384, 320, 416
+"""MiB: what a worker may have, what it holds when asked to, and the file that it reads when asked to."""
+WORKER = f"""
+trap 'exit 0' TERM
+trap 'exec busybox dd if=/dev/zero of=/dev/zero bs={HELD}M' USR1
+trap 'read_on & ' USR2
+trap 'kill $!' HUP
+read_on() {{
+  busybox dd if=/dev/zero of=/file bs=1M count={READ}
+  while :; do busybox dd if=/file of=/dev/null bs=1M; done
+}}
+while :; do :; done
+"""
+"""Uses all CPU that it gets. USR1: holds memory as well. USR2: reads a file larger than its memory over and
+over, which it can't keep; HUP ends that."""
 
 
 def is_systemd_on_v2() -> bool:
@@ -58,23 +73,22 @@ def output(text: str, plancton: Plancton) -> str:
     return done.stdout
 
 
-def workers_that_run(plancton: Plancton) -> set[str]:
-    """Wait until there is a worker on each CPU for Docker, the supervisor and the kernel; their ids.
+def in_slice(plancton: Plancton, containers: Iterable[str]) -> set[str]:
+    """Those of these containers that have a cgroup in the slice.
 
-    When the slice was stopped the first two still show the workers of before for a while.
+    The kernel's word: Docker and the supervisor still show workers for a while whose slice was stopped.
     """
-    deadline = time.monotonic() + 120
-    while True:
-        found = plancton.full(CPUS, deadline - time.monotonic())
-        if all(any(plancton.slice.directory.glob(f"*{container}*")) for container in found):
-            return found
-        time.sleep(0.2)
+    return {c for c in containers if any(plancton.slice.directory.glob(f"*{c}*"))}
 
 
 def used(group: Path) -> float:
     """Seconds of CPU that a cgroup has had."""
-    lines = (group / "cpu.stat").read_text().splitlines()
-    return int(dict(line.split() for line in lines)["usage_usec"]) / 1e6
+    return counts(group / "cpu.stat")["usage_usec"] / 1e6
+
+
+def counts(file: Path) -> dict[str, int]:
+    """What the kernel has counted, from a file of names and numbers."""
+    return {name: int(value) for name, value in (line.split() for line in file.read_text().splitlines())}
 
 
 class Owner:
@@ -90,10 +104,10 @@ class Owner:
         self.process = subprocess.Popen([*command, str(BUSYBOX), "sh", "-c", loops])
         wait_for("the owner is busy", lambda: self.group.exists() and used(self.group) > 0.2, 20)
 
-    def share(self) -> float:
+    def share(self, seconds: float = SECONDS) -> float:
         """The CPUs that it gets."""
         before, start = used(self.group), time.monotonic()
-        time.sleep(SECONDS)  # what is measured is a time
+        time.sleep(seconds)  # what is measured is a time
         return (used(self.group) - before) / (time.monotonic() - start)
 
     def stop(self) -> None:

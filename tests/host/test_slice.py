@@ -5,11 +5,24 @@ The tests share one supervisor and come in the order in which they need its work
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from docker.harness import CPUS, Engine, Plancton, wait_for
-from host.harness import RUNTIME_PROPERTIES, frozen, hung, output, owner_in, shell
+from host.harness import (
+    HELD,
+    RUNTIME_PROPERTIES,
+    SECONDS,
+    counts,
+    frozen,
+    hung,
+    in_slice,
+    output,
+    owner_in,
+    shell,
+)
 
 pytestmark = pytest.mark.docker
 
@@ -30,9 +43,20 @@ DISTURBANCES = {
 CHANGES = {
     "cpu.idle": "echo 0 >$DIRECTORY/cpu.idle",
     "CPUWeight": "systemctl set-property --runtime $SLICE CPUWeight=100",
-    "stop": "systemctl stop $SLICE",
 }
 """What takes it away."""
+
+
+def memory_stalled() -> float:
+    """Seconds for which some process on the host has waited for memory."""
+    some = Path("/proc/pressure/memory").read_text().splitlines()[0]
+    return int(some.rpartition("=")[2]) / 1e6
+
+
+def available() -> int:
+    """Bytes that may be had before the kernel must take them from somebody."""
+    (line,) = (x for x in Path("/proc/meminfo").read_text().splitlines() if x.startswith("MemAvailable:"))
+    return int(line.split()[1]) << 10
 
 
 def put_back(plancton: Plancton) -> float:
@@ -70,7 +94,7 @@ def test_nothing_else_yields(plancton: Plancton, workers: set[str], engine: Engi
         container = engine.run(f"{plancton.name}-elsewhere", loops, HostConfig={"CpuShares": 2})
         try:
             with owner_in("user.slice") as owner:
-                beside = owner.share()
+                beside = owner.share(3 * SECONDS)  # in that of one measurement it goes up and down by 5 %
         finally:
             engine.remove(container)
     print(f"without the slice: {beside / CPUS:.1%} ({beside:.2f} CPUs beside the load)")
@@ -88,7 +112,7 @@ def test_stays_idle_class(plancton: Plancton, workers: set[str], disturbance: st
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None:
-    """Plancton notices that the slice was changed, or is gone, and makes it idle class again."""
+    """Plancton notices that the slice was changed, and makes it idle class again."""
     position = len(plancton.log)
     shell(CHANGES[change], plancton)
     assert not plancton.yields, f"{change} did not change the slice"
@@ -112,17 +136,75 @@ def test_bounds(plancton: Plancton, workers: set[str]) -> None:
     print(f"MemoryMax: put back after {time.monotonic() - start:.1f} s")
 
 
+def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
+    """A worker that reads again and again what its memory can't hold makes nobody leave: it is no sign of
+    the owner's need, though the whole host's memory pressure rises."""
+    position = len(plancton.log)
+    thrasher = min(workers)
+    group = plancton.slice.tree / plancton.group(thrasher)
+    engine.call("POST", f"/containers/{thrasher}/kill?signal=USR2")
+
+    def lost() -> int:
+        return counts(group / "memory.stat")["workingset_refault_file"]
+
+    wait_for("it reads what it had to drop", lambda: lost() > 10_000, 60)
+    before, pressure, start = lost(), memory_stalled(), time.monotonic()
+    time.sleep(REPAIR)  # nothing must happen
+    seconds = time.monotonic() - start
+    print(f"read again {(lost() - before) * 4096 / seconds / 1e6:.0f} MB/s;")
+    print(f"the host was short of memory for {(memory_stalled() - pressure) / seconds:.1%} of the time")
+    engine.call("POST", f"/containers/{thrasher}/kill?signal=HUP")
+    assert lost() > before, "it did not thrash"
+    assert in_slice(plancton, workers) == workers == plancton.ids()
+    assert not plancton.lines("retiring", start=position) and not plancton.lines("ended", start=position)
+    assert counts(plancton.slice.directory / "memory.events")["oom_kill"] == 0
+
+
+def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine: Engine) -> None:
+    """When an owner takes more memory than there is, while the supervisor hangs, a worker dies, and none of
+    the owner's processes: they get what they want."""
+    events, all_killed = plancton.slice.directory / "memory.events", Path("/proc/vmstat")
+    for container in workers:
+        engine.call("POST", f"/containers/{container}/kill?signal=USR1")
+    held = HELD * len(workers) << 20
+    wait_for(
+        "they hold memory", lambda: counts(plancton.slice.directory / "memory.stat")["anon"] > 0.95 * held, 60
+    )
+    with hung(plancton):
+        before = counts(all_killed)["oom_kill"]
+        wanted = available() + (HELD * 3 // 4 << 20)
+        dd = ["busybox", "dd", "if=/dev/zero", "of=/dev/null", f"bs={wanted}", "count=1"]
+        done = subprocess.run(
+            ["systemd-run", "--quiet", "--scope", "--slice=user.slice", *dd], timeout=120, check=False
+        )
+        killed = counts(all_killed)["oom_kill"] - before
+    print(f"the owner took {wanted >> 20} MiB; the kernel ended {killed} processes")
+    assert done.returncode == 0, "the owner's process did not live"
+    assert killed == counts(events)["oom_kill"] >= 1
+    wait_for("a worker is gone", lambda: not workers <= plancton.ids(), 30)
+
+
+def test_is_made_again(plancton: Plancton) -> None:
+    """Plancton notices that the slice is gone, and makes it anew, though it has no worker to start in it."""
+    position = len(plancton.log)
+    (plancton.paths.run / "drain").touch()
+    shell("systemctl stop $SLICE", plancton)
+    assert not plancton.yields
+    print(f"made again after {put_back(plancton):.1f} s")
+    wait_for("the log says so", lambda: plancton.lines("the slice had", "put back", start=position), 2)
+
+
 def test_comes_back_as_it_was(plancton: Plancton) -> None:
     """A slice that was stopped is idle class at once when somebody else, as Docker may, starts it again."""
-    put_back(plancton)
     with hung(plancton):
         shell("systemctl stop $SLICE; systemctl start $SLICE", plancton)
         assert plancton.yields
+    (plancton.paths.run / "drain").unlink()
 
 
-def test_donates_again(plancton: Plancton, workers: set[str]) -> None:
-    """Workers come into the new slice, and their CPU time is seen."""
-    worker = min(workers)
+def test_donates_again(plancton: Plancton) -> None:
+    """A worker comes into the new slice, and its CPU time is seen."""
+    (worker, *_) = wait_for("a worker runs", lambda: in_slice(plancton, plancton.ids()), 120)
     assert plancton.group(worker).startswith(f"{plancton.slice.unit}/")
     assert plancton.yields
 
@@ -130,7 +212,7 @@ def test_donates_again(plancton: Plancton, workers: set[str]) -> None:
         status = plancton.status
         return status is not None and (status.donated or 0) > 0.5
 
-    wait_for("the CPU that they use is seen", is_seen, 20)
+    wait_for("the CPU that it uses is seen", is_seen, 20)
 
 
 def test_leaves_nothing(plancton: Plancton) -> None:
