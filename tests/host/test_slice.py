@@ -24,6 +24,8 @@ from host.harness import (
     shell,
 )
 
+from plancton.model import Phase
+
 pytestmark = pytest.mark.docker
 
 KEPT, LOST = 0.90, 0.65
@@ -186,8 +188,18 @@ def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine
 
 def test_is_made_again(plancton: Plancton) -> None:
     """Plancton notices that the slice is gone, and makes it anew, though it has no worker to start in it."""
-    position = len(plancton.log)
     (plancton.paths.run / "drain").touch()
+
+    def starts_nothing() -> bool:
+        status = plancton.status
+        return (
+            status is not None
+            and "draining" in status.decision
+            and all(w.phase is Phase.RUNNING for w in status.workers)
+        )
+
+    wait_for("no worker is being started: Docker would make the slice", starts_nothing, 60)
+    position = len(plancton.log)
     shell("systemctl stop $SLICE", plancton)
     assert not plancton.yields
     print(f"made again after {put_back(plancton):.1f} s")
