@@ -521,7 +521,7 @@ def _on_trial(fleet: Fleet, state: State) -> bool:
 
 def _starts(seen: Observation, state: State, limits: Limits, room: Room | None) -> list[Action]:
     """New workers for the room that has been there for long enough, and still is."""
-    ready = state.spawn.covered or (state.first and state.spawn.seconds >= FIRST_START - 0.5)
+    ready = state.spawn.covered or (state.first and state.spawn.covers(FIRST_START))
     present = len(seen.fleet.workers)
     most = 1 if state.failures else limits.spawn_per_tick
     if seen.max_workers is not None:

@@ -11,6 +11,10 @@ SLACK = 0.5
 """Ticks are not exactly a second apart: a window is covered when this little is missing (seconds)."""
 
 
+KNOWN = 0.9
+"""And this part of it is known: a tick without figures now and then must not stop all decisions."""
+
+
 class Span(NamedTuple):
     """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the limit on workers."""
 
@@ -36,17 +40,22 @@ class Window(msgspec.Struct, frozen=True):
         return Window(length, (*spans[oldest:], span))
 
     @property
-    def seconds(self) -> float:
-        """How much of the past it knows."""
-        return self.spans[-1].end - self.spans[0].start if self.spans else 0.0
+    def covered(self) -> bool:
+        return self.covers(self.length)
+
+    def covers(self, length: float) -> bool:
+        """Whether it reaches back so many seconds, and knows most of them."""
+        reach = self.spans[-1].end - self.spans[0].start if self.spans else 0.0
+        return reach >= length - SLACK and self.known >= KNOWN * length
 
     @property
-    def covered(self) -> bool:
-        return self.seconds >= self.length - SLACK
+    def known(self) -> float:
+        """Seconds of the past that it knows: what can't be measured leaves holes."""
+        return sum(s.end - s.start for s in self.spans)
 
     def part(self, holds: Callable[[Span], bool]) -> float:
         """The part (0 to 1) of what it knows for which ``holds`` is true."""
-        known = sum(s.end - s.start for s in self.spans)
+        known = self.known
         return sum(s.end - s.start for s in self.spans if holds(s)) / known if known > 0 else 0.0
 
 

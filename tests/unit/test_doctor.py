@@ -563,9 +563,11 @@ def test_token_is_read(place: Place, serve: Callable[[Script], ScriptedDocker]) 
 # ---------------------------------------------------------------- what goes wrong
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without /proc, /sys, Docker and a configuration there are findings, no traceback."""
     tree(tmp_path, state={}, run={})
+    nowhere = parse(f"docker: {{socket: {tmp_path}/d.sock}}", "FILE")  # the machine's own Docker may answer
+    monkeypatch.setattr(host_facts, "Config", lambda: nowhere)
     found = look(
         Paths(tmp_path / "c", tmp_path / "run", tmp_path / "state"), tmp_path / "c", tmp_path, tmp_path
     )

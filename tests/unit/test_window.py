@@ -16,7 +16,7 @@ def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) ->
 def test_empty() -> None:
     """One that knows nothing is not covered, and nothing held in it."""
     window = Window(10.0)
-    assert window.seconds == 0.0 and not window.covered
+    assert window.known == 0.0 and not window.covered
     assert window.part(lambda s: True) == 0.0
 
 
@@ -32,10 +32,19 @@ def test_covered_with_little_missing() -> None:
     assert not filled(10.0, 10, step=0.94).covered
 
 
+@pytest.mark.parametrize(("hole", "covered"), [(1, True), (2, False)])
+def test_covered_with_a_hole(hole: int, covered: bool) -> None:
+    """A tenth of its time may be unknown, no more."""
+    window = filled(10.0, 5)
+    for n in range(5 + hole, 10):
+        window = window.add(Span(n, n + 1, 1.0, 0.0, 9.0), 10.0)
+    assert window.covered is covered
+
+
 def test_old_spans_are_forgotten() -> None:
     """What ended before its length began is gone."""
     window = filled(10.0, 100)
-    assert window.seconds == 10.0 and len(window.spans) == 10
+    assert window.known == 10.0 and len(window.spans) == 10
     assert window.spans[0].start == 90.0
 
 
@@ -57,7 +66,7 @@ def test_unknown_time_is_not_counted() -> None:
 def test_shorter_and_longer() -> None:
     """A changed length holds from the next span on: a longer one has to be covered first."""
     window = filled(10.0, 10).add(Span(10, 11, 1.0, 0, 9), 5.0)
-    assert window.length == 5.0 and window.seconds == 5.0 and window.covered
+    assert window.length == 5.0 and window.known == 5.0 and window.covered
     assert not window.add(Span(11, 12, 1.0, 0, 9), 8.0).covered
 
 
@@ -69,7 +78,7 @@ def test_bounded(length: float) -> None:
         window = window.add(Span(n, n + 1, float(n % 2), float(n), 9.0), length)
         most = max(most, len(window.spans))
     assert most <= ENTRIES * 2, most
-    assert window.spans[-1].end - window.spans[0].start == window.seconds
+    assert window.spans[-1].end - window.spans[0].start == window.known
 
 
 def test_coarse_spans_are_averages() -> None:
@@ -83,4 +92,4 @@ def test_coarse_spans_are_averages() -> None:
 def test_coarse_windows_still_cover() -> None:
     """Merging never makes a window forget more than it should."""
     window = filled(1_800.0, 5_000)
-    assert window.covered and 1_800 <= window.seconds <= 1_810, window.seconds
+    assert window.covered and 1_800 <= window.known <= 1_810, window.known
