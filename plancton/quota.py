@@ -3,7 +3,7 @@ wants some CPU to be really idle (yield.limit). Pure.
 
 Docker limits the workers one by one (CpuQuota), within a second or two of the owner's wish. A part of
 the CPUs stays free, so that a growing owner is seen; when none is free the owner may want any amount,
-so the workers' part is cut hard and grows back slowly. Koordinator's CPU suppression
+so the workers' part is cut to nothing and grows back slowly. Koordinator's CPU suppression
 (pkg/koordlet/qosmanager/plugins/cpusuppress) goes the same way.
 """
 
@@ -13,8 +13,6 @@ FREE = 0.05
 """Part of all CPUs that is left free, to see the owner's growth."""
 SATURATED = 0.01
 """With a smaller part idle, what the owner wants can't be seen."""
-CUT = 0.25
-"""Of the workers' part is left at each tick without idle CPU: 2 of 2 CPUs are the owner's after two ticks."""
 GROWTH = 0.10
 """Part of all CPUs by which the workers' may grow in a tick."""
 DEAD_BAND = 0.02
@@ -35,7 +33,7 @@ def limit(seen: Observation, before: float | None, limits: Limits) -> float | No
     if before is None:
         return wanted
     if seen.idle < SATURATED * whole and seen.donated:
-        wanted = min(wanted, CUT * before)
+        wanted = 0.0  # at once: an owner who wants every CPU has them after two ticks
     wanted = min(wanted, before + GROWTH * whole)
     return before if abs(wanted - before) < DEAD_BAND * whole else wanted
 

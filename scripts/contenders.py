@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stage import BUSY, Stage, plancton, workers
-from yield_figures import ALONE, LOADS
+from yield_figures import ALONE, AT_ONCE, LOADS
 
 from plancton.docker import Docker
 from plancton.slice import PROC, Layout, group_of
@@ -26,7 +26,7 @@ class Contender:
         name: str,
         used: Callable[[], float],
         sleep: Callable[[bool], None],
-        loads: Sequence[str] = LOADS,
+        loads: Sequence[str] = AT_ONCE,
     ) -> None:
         self.name, self.used, self._sleep, self.loads = name, used, sleep, loads
         self._sleep(True)
@@ -43,7 +43,7 @@ class Contender:
 
 def nobody() -> Contender:
     """The owner is alone."""
-    return Contender(ALONE, lambda: 0.0, lambda _: None)
+    return Contender(ALONE, lambda: 0.0, lambda _: None, LOADS)
 
 
 @contextlib.contextmanager
@@ -74,8 +74,8 @@ docker: {{slice: {slice}, tier: {tier}}}
                 process.send_signal(signal.SIGCONT)
 
         name = f"Plancton, tier {tier}" + (", `yield.limit: room`" if limit == "room" else "")
-        # A limit only matters where the class alone falls short, and where it leaves CPU unused.
-        loads = ("half", "bursty", "compile") if limit == "room" else LOADS
+        # Limits come a second or two after the owner; they matter where the class alone falls short.
+        loads = ("half", "bursty", "compiling on") if limit == "room" else LOADS
         contender = Contender(name, lambda: _group_used([group]), sleep, loads)
         try:
             yield contender

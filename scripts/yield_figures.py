@@ -10,7 +10,9 @@ from owner import STEP, Result
 from plancton.selftest_figures import percentile
 
 ALONE = "owner alone"
-LOADS = ("steady", "half", "bursty", "interactive", "compile", "memory")
+LOADS = ("steady", "half", "bursty", "interactive", "compile", "compiling on", "memory")
+AT_ONCE = tuple(load for load in LOADS if load != "compiling on")
+"""Those that tell of who yields at once, or never."""
 FULL_SPEED, WINDOW = 0.95, 0.5
 """CPU is back when the owner has this part of what they have alone, over so many seconds."""
 

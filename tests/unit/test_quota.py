@@ -36,12 +36,12 @@ class Host:
 
 
 def test_an_owner_who_comes() -> None:
-    """An owner who wants every CPU has nine tenths of them after two decisions."""
+    """An owner who wants every CPU has 95 % of them after two decisions: the first one sees an idle rest."""
     host = Host()
     host.run(20)
     host.wants = CPUS
     host.run(2)
-    assert CPUS - host.allowed >= 0.9 * CPUS, host.allowed
+    assert CPUS - host.allowed >= 0.95 * CPUS, host.allowed
 
 
 def test_an_owner_who_goes() -> None:

@@ -73,5 +73,5 @@ def test_pairs() -> None:
 def test_tables() -> None:
     """Each contender has a line in each table; what was not measured is a dash."""
     lines = list(tables([measurement(ALONE), measurement("Docker", cpu=2.0)]))
-    assert "| Docker | 50.0 % (50.0–50.0) | – | – | – | – | – |" in lines
+    assert "| Docker | 50.0 % (50.0–50.0) | – | – | – | – | – | – |" in lines
     assert sum(line.startswith("| Docker |") for line in lines) == 5
