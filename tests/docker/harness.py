@@ -79,6 +79,9 @@ class Engine:
         self.socket = directory / "docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self.options: tuple[str, ...] = ()
+        # Engines beside each other that choose a network's addresses at the same time choose the same ones.
+        lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        self.addresses = f"172.{16 + 4 * (lane % 4)}.0.0/14"
         self._log = (directory / "dockerd.log").open("ab")
 
     # No bridge and no firewall rules: the machine's own dockerd has docker0 and the chains.
@@ -97,6 +100,7 @@ class Engine:
                 "--ip-forward=false",
                 "--ip-masq=false",
                 "--userland-proxy=false",
+                f"--default-address-pool=base={self.addresses},size=24",
                 *options,
             ],
             stdout=self._log,

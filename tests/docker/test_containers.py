@@ -8,7 +8,7 @@ from docker.harness import IDLE, IMAGE, Engine, Plancton, wait_for
 
 from plancton.containers import INSTANCE, PREFIX
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.light]
 
 
 def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:

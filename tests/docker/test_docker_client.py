@@ -24,7 +24,7 @@ from plancton.docker import (
     engine_pid,
 )
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.light]
 
 DEADLINE = 60.0
 TAG = f"h2-{uuid.uuid4().hex[:8]}"

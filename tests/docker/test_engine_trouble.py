@@ -63,6 +63,7 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
     wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now, 25)
 
 
+@pytest.mark.light
 def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     """While dockerd hangs ticks go on, and who must die does so through cgroup.kill."""
     plancton.calm()
@@ -90,6 +91,7 @@ def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     assert ticks.longest_gap() < 2
 
 
+@pytest.mark.light
 def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     """A supervisor that starts before dockerd says so, and donates once it is there."""
     plancton.calm()
@@ -103,6 +105,7 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     assert plancton.problems() == ""
 
 
+@pytest.mark.light
 def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     """Told to stop while dockerd is dead it does not hang, and does not claim that nothing is left."""
     plancton.calm()
@@ -117,6 +120,7 @@ def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     assert plancton.yields
 
 
+@pytest.mark.light
 def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
     """A socket that accepts and says nothing does not stop the loop."""
     path = tmp_path / "s"

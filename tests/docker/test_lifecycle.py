@@ -15,7 +15,7 @@ from docker.harness import BUSY, STUBBORN, Engine, Plancton, wait_for
 
 from plancton.containers import INSTANCE, PREFIX
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.light]
 
 
 def nothing_is_left(plancton: Plancton) -> None:

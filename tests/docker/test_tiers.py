@@ -130,6 +130,7 @@ def test_flood(plancton: Plancton) -> None:
     wait_for("status says so", lambda: "flooded its output" in json.dumps(plancton.status_json()), 15)
 
 
+@pytest.mark.light
 def test_disk(plancton: Plancton) -> None:
     """When the disk's reserve is undercut the workers leave, one after the other, and none is started."""
     plancton.calm(2)

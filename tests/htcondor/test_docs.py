@@ -93,6 +93,7 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert leases.split()[1] == "2400", leases
 
 
+@pytest.mark.light
 @pytest.mark.parametrize(
     ("setting", "default"), [("NEGOTIATOR_INTERVAL", "60"), ("JOB_DEFAULT_LEASE_DURATION", "2400")]
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from docker.harness import Engine, Load, Plancton, wait_for
-from htcondor.harness import Event, Pool, events, when
+from htcondor.harness import Event, Pool, calm, events, when
 
 from plancton.config import load
 from plancton.containers import create_body
@@ -23,6 +23,11 @@ while [ "$(date +%s)" -lt "$end" ]; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)
 echo "burnt $1"
 """
 """Uses a CPU for so many seconds of the clock."""
+WAIT = """\
+#!/bin/sh
+sleep $1
+echo "waited $1"
+"""
 STUBBORN = BURN.replace("#!/bin/sh\n", "#!/bin/sh\ntrap '' TERM INT QUIT HUP\n")
 LONG = 600
 PATIENCE = 40.0
@@ -183,15 +188,17 @@ def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) ->
     assert not events(pool, "evicted"), pool.describe()
 
 
+@pytest.mark.light
 @pytest.mark.parametrize("how", ["drain", "lifetime"])
 def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> None:
     """A worker that is asked to finish lets its job end, takes no other, and ends by itself, exit code 0."""
     seconds = 90 if how == "lifetime" else 30
-    plancton.configure(pool={"max_workers": 1}, worker={"lifetime": "60s" if how == "lifetime" else "12h"})
+    calm(plancton)
+    plancton.configure(worker={"lifetime": "60s" if how == "lifetime" else "12h"})
     since = time.time()
     plancton.start()
     plancton.full(1, 60)
-    cluster = pool.submit(BURN, str(seconds), count=2)
+    cluster = pool.submit(WAIT, str(seconds), count=2)
     (worker,) = running(pool, 1).values()
     if how == "drain":
         assert plancton.cli("drain").returncode == 0
@@ -200,7 +207,7 @@ def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> 
     wait_for("it has ended", lambda: plancton.lines(worker, "is gone"), 90, every=0.1)
     first = wait_for_event(pool, "terminated", 1, 5)
     assert not events(pool, "evicted"), pool.describe()
-    assert pool.output(cluster, int(first.job.partition(".")[2])) == f"burnt {seconds}\n"
+    assert pool.output(cluster, int(first.job.partition(".")[2])) == f"waited {seconds}\n"
     assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
     on_it = [e for e in events(pool, "executing") if worker in e.text]
     assert len(on_it) <= 1, f"it took another job: {on_it}"
@@ -221,13 +228,14 @@ def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert set(exit_codes(engine, since).values()) == {"0"}, plancton.lines("is gone")
 
 
+@pytest.mark.light
 def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A worker that is killed outright costs its job's lease, and its job counts as thrown away."""
     lease = 20
-    plancton.configure(pool={"max_workers": 1})
+    calm(plancton)
     plancton.start()
     plancton.full(1, 60)
-    pool.submit(BURN, str(LONG), job_lease_duration=lease)
+    pool.submit(WAIT, str(LONG), job_lease_duration=lease)
     (worker,) = running(pool, 1).values()
     knows_of_jobs(plancton, 1)
     killed = time.time()

@@ -78,6 +78,7 @@ def test_joins_works_and_leaves(plancton: Plancton, pool: Pool) -> None:
     assert plancton.status_json()["work"]["jobs_evicted"] == 0, plancton.status_json()["work"]
 
 
+@pytest.mark.light
 def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """Behind a firewall that lets no connection in, a worker joins and runs jobs all the same."""
     calm(plancton)
@@ -99,6 +100,7 @@ def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     )
 
 
+@pytest.mark.light
 def test_central_manager_comes_back(plancton: Plancton, pool: Pool) -> None:
     """The pool ends and is started again: the running job goes on and ends, the worker is back."""
     calm(plancton)
@@ -125,6 +127,7 @@ def test_central_manager_comes_back(plancton: Plancton, pool: Pool) -> None:
 def refused(plancton: Plancton, *words: str) -> None:
     """Assert that the supervisor says why its workers can't work, and does not try again and again."""
     calm(plancton, 2)
+    plancton.configure(yielding={"grace_spawn": "5s"})  # a worker is refused before another is due
     plancton.start()
     begin = time.monotonic()
     wait_for(f"status says {words}", lambda: all(word in says(plancton) for word in words), 60, every=0.2)
@@ -140,6 +143,7 @@ def says(plancton: Plancton) -> str:
     return f"{status.decision}; {'; '.join(status.problems)}" if status else ""
 
 
+@pytest.mark.light
 def test_expired_token(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
     """With an expired token no worker is started, and status says why; a worker that has one says so too."""
     token = pool.token(lifetime=1)
@@ -153,6 +157,7 @@ def test_expired_token(plancton: Plancton, engine: Engine, pool: Pool, worker_im
     assert not plancton.workers(), "a worker runs"
 
 
+@pytest.mark.light
 def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
     """With a token of another pool the worker ends with a clear line, which status shows; starts are few."""
     write_token(plancton, pool.token(domain="other.pool"))
@@ -160,6 +165,7 @@ def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
     assert not pool.slots(), pool.describe()
 
 
+@pytest.mark.light
 @pytest.mark.parametrize("how", ["nobody listens", "nobody answers"])
 def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -> None:
     """Without a central manager the worker ends with a line that names it, as status does; few starts."""
@@ -168,6 +174,7 @@ def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -
     refused(plancton, "backing off", "exit code 1", f"central manager {address} can't be reached")
 
 
+@pytest.mark.light
 def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
     """In a pool without jobs the workers lose patience and leave; the supervisor backs off and says so."""
     calm(plancton, 2)
@@ -185,6 +192,7 @@ def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
     assert not pool.slots(), f"the collector still has {pool.slots()}"
 
 
+@pytest.mark.light
 def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
     """The slot has what the administrator's own files say, and the attributes; `start` wins over files."""
     files = tmp_path / "condor.d"
@@ -204,6 +212,7 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     assert said.startswith('"r 1" "here" ') and "Rush" in said, said
 
 
+@pytest.mark.light
 def test_the_token_is_nowhere(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """The token is in no container's settings, log, status, recording, nor in a file open to all."""
     calm(plancton)
