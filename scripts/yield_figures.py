@@ -145,7 +145,7 @@ def table(title: str, measured: list[Measurement], columns: list[Column]) -> Ite
     yield ""
     yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"
     yield "|---|" + "---|" * len(columns)
-    for contender in dict.fromkeys(each.contender for each in measured):
+    for contender in sorted({each.contender for each in measured}):  # turns have no order
         cells = [
             cell(spread(figure(*pair) for pair in pairs(measured, contender, load)), show)
             for _, load, figure, show in columns

@@ -3,12 +3,11 @@
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, CPUS, Engine, Load, Plancton, WithoutRoot, idle_cpus, wait_for
+from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot, wait_until_idle
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +59,8 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
 
 @pytest.fixture
 def idle_host() -> None:
-    """These tests are about the host's idle CPU: others' work on it would be an owner of its own."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.45 * CPUS
-
-    wait_for("the host is idle", is_idle, 60)
+    """These tests are about the host's idle CPU."""
+    wait_until_idle(0.9, 60)
 
 
 @pytest.fixture

@@ -277,6 +277,17 @@ class Load:
         return (self.seconds() - before) / (time.monotonic() - start)
 
 
+def wait_until_idle(part: float, seconds: float) -> None:
+    """Until so much of the host's CPU is idle: others' work would be an owner of its own."""
+
+    def is_idle() -> bool:
+        before = idle_cpus()
+        time.sleep(0.5)
+        return idle_cpus() - before > 0.5 * part * CPUS
+
+    wait_for("the host is idle", is_idle, seconds)
+
+
 def idle_cpus() -> float:
     """Seconds of CPU that were idle since boot."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()

@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import platform
-import time
 from collections.abc import Generator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from docker.conftest import engine, owner, plancton, private_engine
-from docker.harness import CPUS, Engine, idle_cpus, wait_for
+from docker.harness import Engine, wait_until_idle
 from pools.page import image_of, packages
 
 __all__ = ["engine", "owner", "plancton", "private_engine"]
@@ -23,14 +22,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plan
 
 @pytest.fixture
 def idle_host() -> None:
-    """Room for a worker on each CPU: others' work would be an owner of its own."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.35 * CPUS
-
-    wait_for("the host is idle", is_idle, 120)
+    """Room for a worker on each CPU."""
+    wait_until_idle(0.7, 120)
 
 
 @pytest.fixture(scope="session")
