@@ -19,11 +19,13 @@ UNLIMITED = 1 << 60
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Bytes and CPUs that all workers together may use; None: no bound."""
+    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: those that they may
+    run on, as the kernel lists them; empty: all, None: as it is."""
 
     memory: int | None = None
     swap: int | None = None
     cpus: float | None = None
+    cpuset: str | None = None
 
     @property
     def quota(self) -> int | None:
@@ -37,13 +39,14 @@ class Knob(NamedTuple):
     file: Path
     wanted: str
     unit: str = ""
+    missing: bool = True
 
     def holds(self) -> bool:
-        """Whether it is so; a file that this kernel does not have can't be otherwise."""
+        """Whether it is so; a file that this kernel does not have can't be otherwise (``missing``)."""
         try:
             return self.file.read_text().strip() == self.wanted
         except OSError:
-            return True
+            return self.missing
 
 
 def _pages(size: int) -> str:
@@ -55,6 +58,8 @@ def v2_knobs(slice: Path, bounds: Bounds) -> Iterator[Knob]:
     quota = bounds.quota
     percent = "" if quota is None else f"{quota / PERIOD:.2%}"
     yield Knob(slice / "cpu.max", f"{quota or 'max'} {PERIOD}", f"CPUQuota={percent}")
+    if bounds.cpuset is not None:
+        yield from _cpuset(slice, bounds.cpuset)
     if bounds.memory is not None:
         memory = _pages(bounds.memory)
         yield Knob(slice / "memory.max", memory, f"MemoryMax={memory}")
@@ -63,6 +68,25 @@ def v2_knobs(slice: Path, bounds: Bounds) -> Iterator[Knob]:
         yield Knob(slice / "memory.swap.max", swap, f"MemorySwapMax={swap}")
     yield Knob(slice / "io.weight", "default 1", "IOWeight=1")
     yield Knob(slice / "io.prio.class", "idle")
+
+
+def _cpuset(slice: Path, cpus: str) -> Iterator[Knob]:
+    """The CPUs for the workers; all of them again where there was a bound, which the kernel does not let be
+    taken away from a group with processes (validate_change in kernel/cgroup/cpuset.c)."""
+    file = slice / "cpuset.cpus"
+    # There is none before somebody asks for the controller; systemd does so when it is told of CPUs.
+    available = "cpuset" in _read(slice.parent / "cgroup.controllers").split()
+    if not cpus and _read(file):
+        cpus = _read(slice.parent / "cpuset.cpus.effective")
+    if cpus:
+        yield Knob(file, cpus, f"AllowedCPUs={cpus}", missing=not available)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def v1_knobs(cpu: Path | None, memory: Path | None, blkio: Path | None, bounds: Bounds) -> Iterator[Knob]:

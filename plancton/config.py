@@ -366,14 +366,18 @@ def limits(config: Config, host: Host) -> Limits:
     )
 
 
-def bounds(config: Config, host: Host) -> Bounds:
-    """What all workers together may take at the most; swap in the measure that their memory fits."""
+def bounds(config: Config, host: Host, cpuset: str = "") -> Bounds:
+    """What all workers together may take at the most; swap in the measure that their memory fits.
+
+    ``cpuset`` are the CPUs beside those that the owner keeps (plancton.cores).
+    """
     memory = max(LEAST_MEMORY, host.ram - config.owner.reserve_memory.of(host.ram))
     reserve = config.owner.reserve_cpus
     return Bounds(
         memory=memory,
         swap=memory // config.worker.memory * int(config.worker.swap),
         cpus=max(0.0, host.cpus - reserve) if reserve else None,
+        cpuset=cpuset,
     )
 
 

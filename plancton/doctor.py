@@ -122,7 +122,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield slice_state(facts.slice, facts.supervisors, facts.user)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors)
     yield disk_space(facts.config, facts.host, facts.disk_free)
-    yield smt(facts.smt)
+    yield smt(facts.smt, facts.cpuset, facts.cgroups)
     yield disk_priority(facts.disks)
     yield Finding("network", Level.OK, "bandwidth is not protected, here or on any host: workers share it")
     yield Finding("clock", Level.OK, "needs no time sync: all ages come from the monotonic clock")
@@ -208,17 +208,21 @@ def psi(readable: bool) -> Finding:
     return Finding("psi", Level.BETTER, text, "boot with psi=1")
 
 
-def smt(active: bool | None) -> Finding:
+def smt(active: bool | None, cpuset: str, found: Cgroups) -> Finding:
+    """``cpuset``: the CPUs that workers keep to by the configuration."""
+    subject = "smt"
     if not active:
         text = "no core is shared by two threads" if active is False else "unknown to this kernel"
-        return Finding("smt", Level.OK, text)
-    return Finding(
-        "smt",
-        Level.BETTER,
-        "is on: a worker on a core's other thread takes part of that core from the owner, which no priority"
-        " gives back",
-        "where that matters, boot with nosmt; owner.reserve_cpus only makes it rarer",
-    )
+        return Finding(subject, Level.OK, text)
+    whole_cores = "cpu" not in found.layout.v1
+    if cpuset and whole_cores:
+        text = f"is on; workers keep to CPUs {cpuset}, so the other cores are the owner's alone"
+        return Finding(subject, Level.OK, text)
+    text = "is on: a worker on a core's other thread slows what the owner has there, and no priority helps"
+    remedy = "where that matters, boot with nosmt"
+    if whole_cores:
+        remedy += ", or set owner.reserve_cpus to all threads of some cores: workers keep off whole cores"
+    return Finding(subject, Level.BETTER, text, remedy)
 
 
 def disk_priority(found: Disks) -> Finding:

@@ -18,6 +18,7 @@ import msgspec
 from plancton import containers
 from plancton.actuator import list_workers
 from plancton.config import Config, Host, load
+from plancton.cores import SYS, cpus_for_workers
 from plancton.docker import Docker, DockerError, Info
 from plancton.errors import PlanctonError
 from plancton.model import Status
@@ -26,7 +27,6 @@ from plancton.sampler import Sampler, SamplerError
 from plancton.slice import PROC, Layout, Seen, Slice, find_layout, group_of, user_name
 from plancton.token_file import expiry, read_token
 
-SYS = Path("/sys")
 DOCKER_TIMEOUT, DOCKER_SECONDS = 2.0, 3.0
 """Seconds for one answer, and for all that Docker is asked."""
 SYSTEMCTL_TIMEOUT = 2.0
@@ -98,6 +98,8 @@ class Facts(msgspec.Struct, frozen=True):
     memory_available: int | None = None
     disk_free: int | None = None
     smt: bool | None = None
+    cpuset: str = ""
+    """The CPUs that workers keep to by the configuration; empty: all."""
     disks: Disks = Disks()
     processes: tuple[Process, ...] = ()
     supervisors: Supervisors = Supervisors()
@@ -132,6 +134,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         memory_available=available,
         disk_free=free,
         smt=_read_smt(sys),
+        cpuset=cpus_for_workers(config.owner.reserve_cpus, sys),
         disks=read_disks(sys, cgroups.layout, slice.path if slice else ""),
         processes=tuple(find_takers(commands, proc)),
         supervisors=find_supervisors(commands, paths),

@@ -20,6 +20,7 @@ from statistics import mode
 from plancton import burners, load
 from plancton.afterwards import afterwards
 from plancton.config import Config, Host, bounds
+from plancton.cores import cpus_for_workers
 from plancton.docker import Docker, DockerError
 from plancton.errors import PlanctonError
 from plancton.model import Tier
@@ -110,7 +111,8 @@ def _prepare(slice: Slice, config: Config) -> bool | None:
         if slice.tier == "quota":
             return None
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        slice.bound(bounds(config, Host(os.cpu_count() or 1, memory)))
+        cpus = cpus_for_workers(config.owner.reserve_cpus)
+        slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
     knob = slice.directory / "cgroup.freeze"
     try:
         if _open(knob).strip() == "1":

@@ -173,7 +173,8 @@ class Slice:
         for directory in filter(None, (self.directory, self.cpu, self.memory, self._blkio)):
             directory.mkdir(exist_ok=True)
         if not self.v1:
-            for controller in ("+cpu", "+memory", "+io"):  # Docker does the same for its containers' parents
+            # Docker does the same for its containers' parents.
+            for controller in ("+cpu", "+cpuset", "+memory", "+io"):
                 with contextlib.suppress(OSError):
                     (self.tree / "cgroup.subtree_control").write_text(controller)
 

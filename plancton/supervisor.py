@@ -23,6 +23,7 @@ from plancton.bulletin import Bulletin, Facts
 from plancton.config import Config, Host, bounds, digest, limits, worker_limit
 from plancton.config_file import ConfigFile
 from plancton.connection import Connection
+from plancton.cores import cpus_for_workers
 from plancton.docker import Container, Event, Info
 from plancton.engine import find_engine
 from plancton.errors import PlanctonError
@@ -285,7 +286,8 @@ class Supervisor:
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
 
     def _verify_slice(self, slice: Slice) -> None:
-        wanted = bounds(self.file.config, self.host)
+        config = self.file.config
+        wanted = bounds(config, self.host, cpus_for_workers(config.owner.reserve_cpus))
         if self.host.ram and slice.bounds != wanted:
             slice.bound(wanted)
         repaired = slice.repair()

@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, reply
 from unit.test_slice import HYBRID, V2, files
-from unit.trees import meminfo, stat, tree
+from unit.trees import cores, meminfo, stat, tree
 
 from plancton import doctor, host_facts
 from plancton.config import Config, Host, parse
@@ -118,12 +118,24 @@ def test_psi() -> None:
 
 
 @pytest.mark.parametrize(
-    ("active", "level", "words"),
-    [(False, OK, "no core is shared"), (None, OK, "unknown"), (True, BETTER, "nosmt; owner.reserve_cpus")],
+    ("active", "cpuset", "level", "words"),
+    [
+        (False, "", OK, "no core is shared"),
+        (None, "", OK, "unknown"),
+        (True, "", BETTER, "boot with nosmt, or set owner.reserve_cpus"),
+        (True, "2-7", OK, "keep to CPUs 2-7"),
+    ],
 )
-def test_smt(active: bool | None, level: Level, words: str) -> None:
-    """Sibling threads take from the owner what no priority gives back."""
-    says(doctor.smt(active), level, words)
+def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None:
+    """A worker on a core's other thread slows the owner whatever its priority; whole cores of his own help."""
+    says(doctor.smt(active, cpuset, GOOD), level, words)
+
+
+def test_smt_on_v1() -> None:
+    """Workers keep off whole cores by v2's knob alone, so on a hybrid host the remedy is another."""
+    found = doctor.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
+    says(found, BETTER, "boot with nosmt")
+    assert "reserve_cpus" not in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -403,7 +415,10 @@ class Place:
                 "self": {"mountinfo": mounts},
                 "pressure": {"cpu": "some"},
             },
-            sys={"devices": {"system": {"cpu": {"smt": {"active": "1\n"}}}}, "block": {}},
+            sys={
+                "devices": {"system": {"cpu": {"smt": {"active": "1\n"}, **cores("0,2", "1,3")}}},
+                "block": {},
+            },
             cg={
                 "cgroup.controllers": "cpuset cpu io memory",
                 "system": {"cpu.idle": "0"},
@@ -450,6 +465,14 @@ def script(*containers: dict[str, object], **info: object) -> Script:
         "GET /containers/json": document(list(containers)),
     }
     return answers | {f"GET /containers/{each['Id']}/json": document(each) for each in containers}
+
+
+def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Which CPUs the workers would keep to is told by the host's cores and the configuration."""
+    serve(script())
+    assert place.look().cpuset == ""
+    place.configure("owner: {reserve_cpus: 2}")
+    assert place.look().cpuset == "1,3"
 
 
 def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:

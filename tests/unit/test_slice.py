@@ -207,14 +207,14 @@ def test_promoted(v2: Slice) -> None:
 
 # ---------------------------------------------------------------- bounds
 
-BOUNDS = Bounds(memory=10_000_000, swap=1_000_000, cpus=1.5)
+BOUNDS = Bounds(memory=10_000_000, swap=1_000_000, cpus=1.5, cpuset="2-3")
 MEMORY, BOTH = str(10_000_000 // 4096 * 4096), str(11_000_000 // 4096 * 4096)
 
 
 def test_bounds(v2: Slice, hybrid: Slice) -> None:
     """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and its disk comes last."""
-    for name, text in (("memory.max", "max"), ("memory.swap.max", "max"), ("io.weight", "default 100")):
-        (v2.directory / name).write_text(text)
+    for name in ("memory.max", "memory.swap.max", "io.weight", "cpuset.cpus"):
+        (v2.directory / name).write_text("max")
     for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
         (hybrid.memory / name).write_text("9223372036854771712")
     (hybrid.cpu / "cpu.cfs_quota_us").write_text("-1")
@@ -222,9 +222,10 @@ def test_bounds(v2: Slice, hybrid: Slice) -> None:
     for slice in (v2, hybrid):
         slice.set_up()
         slice.bound(BOUNDS)
-    names = ("memory.max", "memory.swap.max", "io.weight", "cpu.max")
+    names = ("memory.max", "memory.swap.max", "io.weight", "cpu.max", "cpuset.cpus")
     swap = str(1_000_000 // 4096 * 4096)
-    assert [read(v2.directory / name) for name in names] == [MEMORY, swap, "default 1", "150000 100000"]
+    cpu = ["150000 100000", "2-3"]
+    assert [read(v2.directory / name) for name in names] == [MEMORY, swap, "default 1", *cpu]
     assert read(hybrid.memory / "memory.limit_in_bytes") == MEMORY
     assert read(hybrid.memory / "memory.memsw.limit_in_bytes") == BOTH
     assert read(hybrid.cpu / "cpu.cfs_quota_us") == "150000"
@@ -243,6 +244,40 @@ def test_bounds_are_put_back(v2: Slice) -> None:
     assert not (v2.directory / "memory.swap.max").exists()
 
 
+def test_all_cpus_again(v2: Slice) -> None:
+    """When the owner reserves no core any more the workers may run on each again."""
+    cpus = v2.directory / "cpuset.cpus"
+    cpus.write_text("\n")
+    (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
+    v2.set_up()
+    v2.bound(Bounds(cpuset=""))
+    assert read(cpus) == "", "it was bound without need"
+    v2.bound(Bounds(cpuset="2-3"))
+    assert read(cpus) == "2-3" and v2.repair() is None
+    v2.bound(Bounds(cpuset=""))
+    assert read(cpus) == "0-3" and v2.repair() is None
+
+
+def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
+    """A supervisor that starts lets the workers run on no more CPUs before it knows what is reserved."""
+    cpus = v2.directory / "cpuset.cpus"
+    cpus.write_text("2-3\n")
+    (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
+    v2.set_up()
+    assert v2.repair() is None and read(cpus) == "2-3"
+
+
+def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slice has no cpuset.cpus until systemd is told of CPUs: that is done where the kernel has it."""
+    asked = list[tuple[str, ...]]()
+    monkeypatch.setattr(slices, "_systemctl", lambda *words: asked.append(words))
+    directory = {"plancton.slice": group()}
+    for number, has in enumerate(("cpuset cpu memory", "cpu memory")):
+        root = tree(tmp_path / str(number), {"cgroup.controllers": f"{has}\n"}, directory)
+        of_root(Slice(Layout(root), "plancton", "systemd")).bound(Bounds(cpuset="2-3"))
+    assert [words[-1] for words in asked] == ["AllowedCPUs=2-3"]
+
+
 def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
     """After a lift the slice has its own CPU bound again, not none."""
     v2.set_up()
@@ -258,6 +293,7 @@ def test_bounds_for_systemd(tmp_path: Path) -> None:
     made = {knob.file.name: knob.unit for knob in v2_knobs(tmp_path, BOUNDS)}
     assert made == {
         "cpu.max": "CPUQuota=150.00%",
+        "cpuset.cpus": "AllowedCPUs=2-3",
         "memory.max": f"MemoryMax={MEMORY}",
         "memory.swap.max": f"MemorySwapMax={1_000_000 // 4096 * 4096}",
         "io.weight": "IOWeight=1",

@@ -6,6 +6,7 @@ A nested mapping is a directory, a text is a file; `vanish` makes a file look re
 hold it open, as far as an ordinary file can.
 """
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,14 @@ Tree: TypeAlias = Mapping[str, "str | Tree"]
 
 QUIET = (100, 20, 30, 400, 5, 6, 7, 8)
 """user nice system idle iowait irq softirq steal"""
+
+
+def let_others_in(directory: Path) -> None:
+    """Open it, and pytest's own directories above it, to a user who is not root."""
+    for parent in (directory, *directory.parents):
+        if parent == Path(tempfile.gettempdir()):
+            return
+        parent.chmod(0o755)
 
 
 def tree(root: Path, *parts: Tree, **named: Tree) -> Path:
@@ -94,6 +103,12 @@ def pid_stat(pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, start
         f"{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194304 97 0 0 0 {utime} {stime} 5 6 20 0 1 0 {started}"
         " 3133440 379 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
     )
+
+
+def cores(*siblings: str) -> Tree:
+    """/sys/devices/system/cpu of CPUs that share cores ("0,2", "1,3"), as the kernel lists them."""
+    each = ((cpu, listed) for listed in siblings for cpu in listed.split(","))
+    return {f"cpu{cpu}": {"topology": {"thread_siblings_list": f"{listed}\n"}} for cpu, listed in each}
 
 
 def vanish(path: Path) -> None:
