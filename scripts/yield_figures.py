@@ -140,17 +140,19 @@ Column = tuple[str, str, Figure, Callable[[float], str]]
 
 
 def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
-    """One line for each contender: medians over the rounds, with their intervals."""
+    """One line for each contender that was measured: medians over the rounds, with their intervals."""
     yield f"**{title}**"
     yield ""
     yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"
     yield "|---|" + "---|" * len(columns)
-    for contender in sorted({each.contender for each in measured}):  # turns have no order
-        cells = [
-            cell(spread(figure(*pair) for pair in pairs(measured, contender, load)), show)
-            for _, load, figure, show in columns
+    for contender in sorted({each.contender for each in measured}, key=lambda name: (name != ALONE, name)):
+        found = [
+            spread(figure(*pair) for pair in pairs(measured, contender, load))
+            for _, load, figure, _ in columns
         ]
-        yield f"| {contender} | " + " | ".join(cells) + " |"
+        if any(found):
+            cells = [cell(each, show) for each, (*_, show) in zip(found, columns, strict=True)]
+            yield f"| {contender} | " + " | ".join(cells) + " |"
     yield ""
 
 
@@ -172,6 +174,8 @@ def cell(found: Spread | None, show: Callable[[float], str]) -> str:
     if found is None:
         return "–"
     low, high = (show(value).split(" ")[0] for value in (found.low, found.high))
+    if low == high == show(found.middle):
+        return low
     return f"{show(found.middle)} ({low}–{high})"
 
 
@@ -188,4 +192,4 @@ def times(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    return f"{value:.2f} s" if math.isfinite(value) else "never s"
+    return f"{value:.2f} s" if math.isfinite(value) else "never"

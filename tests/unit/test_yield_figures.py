@@ -71,7 +71,17 @@ def test_pairs() -> None:
 
 
 def test_tables() -> None:
-    """Each contender has a line in each table; what was not measured is a dash."""
-    lines = list(tables([measurement(ALONE), measurement("Docker", cpu=2.0)]))
+    """Each contender has a line where it was measured, the owner alone first; the rest is a dash."""
+    measured = [measurement("Docker", cpu=2.0), measurement(ALONE), measurement("nice", load="half")]
+    lines = list(tables([*measured, measurement(ALONE, load="half", waited=None)]))
     assert "| Docker | 50.0 % (50.0–50.0) | – | – | – | – | – | – |" in lines
-    assert sum(line.startswith("| Docker |") for line in lines) == 5
+    contenders = [line.split(" | ")[0] for line in lines if line.startswith(("| D", "| n", "| o"))]
+    kept, late = [f"| {ALONE}", "| Docker", "| nice"], [f"| {ALONE}", "| Docker"]
+    assert contenders == kept * 3 + [f"| {ALONE}", "| nice"] + late, contenders
+
+
+def test_never() -> None:
+    """An owner whose speed does not come back has no number, nor a unit."""
+    alone = measurement(ALONE, cpu=8.0, cpu_series=[0.02 * (i + 1) for i in range(400)])
+    lines = list(tables([alone, measurement(cpu_series=[0.01 * (i + 1) for i in range(400)])]))
+    assert any(line.startswith("| x |") and line.endswith("| never |") for line in lines), lines
