@@ -105,6 +105,47 @@ def test_a_second_build_does_nothing(worker_image: str) -> None:
     assert took < 1, f"it took {took:.2f} s"
 
 
+def test_old_archives_go(worker_image: str, tmp_path: Path) -> None:
+    """A new archive takes the place of those that are older than a day; a younger one and what else is in
+    the folder stay."""
+    for file in build()[0].parent.glob("debian-*"):
+        os.symlink(file, tmp_path / file.name)
+    for name in ("plancton-worker-old.tar", "plancton-worker-old.packages", "debian-old.tar.gz"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - 2 * 86_400,) * 2)
+    before = {"plancton-worker-young.tar", "other"}
+    for name in before:
+        (tmp_path / name).touch()
+    os.utime(tmp_path / "other", (0, 0))
+    build("--output", str(tmp_path))
+    left = {file.name for file in tmp_path.iterdir()}
+    assert before <= left and not [name for name in left if "-old." in name], f"left: {sorted(left)}"
+
+
+def test_an_image_that_lost_its_name_goes(engine: Engine, worker_image: str) -> None:
+    """Loading removes older images of the script's that have no name, but none that a container is made of,
+    and nobody else's."""
+    title = f"org.opencontainers.image.title={SCRIPT['NAME']}"
+    unused, used, other = (unnamed(engine, *words) for words in ((title, "n=1"), (title, "n=2"), ("n=3",)))
+    container = engine.call("POST", "/containers/create", {"Image": used, "Cmd": ["/x"]})["Id"]
+    try:
+        build("--load", str(engine.socket))
+        here = {each["Id"] for each in engine.call("GET", "/images/json?all=1")}
+        assert (unused in here, used in here, other in here) == (False, True, True)
+    finally:
+        engine.remove(container)
+        for image in (used, other):
+            engine.call("DELETE", f"/images/{image}")
+
+
+def unnamed(engine: Engine, *labels: str) -> str:
+    """An image without a name, with these labels; its id."""
+    changes = [word for label in labels for word in ("--change", f"LABEL {label}")]
+    docker = ["docker", "-H", f"unix://{engine.socket}", "import", *changes, "-"]
+    empty = bytes(10_240)  # a tar with nothing in it
+    return subprocess.run(docker, input=empty, capture_output=True, check=True).stdout.decode().strip()
+
+
 def test_our_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
     """Another folder, and other times on the files: our layer made anew gives the same bytes and id."""
     archive, tag, image = build()
