@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plancton import __version__
+from plancton import __version__, output
 from plancton.errors import PlanctonError
 from plancton.rundir import (
     KEEP_WORKERS,
@@ -429,8 +429,12 @@ def _recorded_host(file: Path) -> "Host":
 
 def main() -> None:
     """The entry point: one line and exit code 2 for what the user can mend, a traceback for a bug."""
+    output.guard()
     try:
         app()
+    except output.NoReader:
+        output.end_without_reader()
     except PlanctonError as error:
-        typer.echo(f"plancton: {error}", err=True)
+        for line in error.lines:
+            output.complain(f"plancton: {line}")
         sys.exit(EXIT_BAD_INPUT)

@@ -8,7 +8,6 @@ so that only the lines that changed are styled and written: rich's Live costs te
 import contextlib
 import os
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -869,8 +868,5 @@ def _print_once(read_status: Callable[[], Status | None], meter: Meter, console:
         ascii=not _utf8(console),
     )
     text = "\n".join(styled_lines(console, list(view(screen).lines))) + "\n"
-    try:
-        console.file.write(text)
-        console.file.flush()
-    except BrokenPipeError:  # `plancton top | head -1`: and nothing more at interpreter exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    console.file.write(text)
+    console.file.flush()

@@ -61,15 +61,9 @@ class Host:
             **options,
         )
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [PLANCTON, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.home,
-            env=self.environ,
-        )
+    def start(self, *arguments: str | Path, **streams: Any) -> subprocess.Popen[str]:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen([PLANCTON, *arguments], text=True, cwd=self.home, env=self.environ, **streams)
 
     def config(self, text: str = "", socket: Path | None = None) -> Path:
         path = self.home / "config.yaml"
@@ -438,6 +432,42 @@ def test_version(host: Host) -> None:
     """--version is one line."""
     done = host("--version")
     assert done.returncode == 0 and done.stdout.startswith("plancton 1."), done
+
+
+# ---------------------------------------------------------------- output that can't be written
+
+SAYING = [["--help"], ["--version"], ["check", "--schema"], ["status"], ["status", "--json"], ["doctor"],
+          ["doctor", "--json"], ["top", "--once"], ["top", "--json"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SAYING, ids=" ".join)
+def test_output_to_a_full_disk(host: Host, command: list[str]) -> None:
+    """What can't be written is told in one line on stderr with exit code 2, whichever command wrote it."""
+    with open("/dev/full", "w") as full:
+        done = host.start(*command, stdout=full)
+        _, said = done.communicate(timeout=DEADLINE)
+    assert (done.returncode, said) == (
+        2,
+        "plancton: standard output: can't be written: No space left on device; make room, or send it elsewhere\n",
+    )
+
+
+@pytest.mark.parametrize("command", SAYING, ids=" ".join)
+def test_output_that_nobody_reads(host: Host, command: list[str]) -> None:
+    """`plancton … | true` ends in silence, of SIGPIPE like any other program."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = host.start(*command, stdout=writer)
+    os.close(writer)
+    _, said = done.communicate(timeout=DEADLINE)
+    assert (done.returncode, said) == (-signal.SIGPIPE, "")
+
+
+def test_errors_that_nobody_is_told(host: Host) -> None:
+    """Where stderr is full, too, the exit code still says what is wrong."""
+    with open("/dev/full", "w") as full:
+        done = host.start("check", "none.yaml", stdout=full, stderr=full)
+        assert done.wait(DEADLINE) == 2
 
 
 # ---------------------------------------------------------------- recordings

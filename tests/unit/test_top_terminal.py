@@ -298,23 +298,6 @@ def test_one_screen_on_a_dumb_terminal_or_when_asked(
     assert "\x1b[?" not in output and "H\x1b" not in output and "q quit" not in output, repr(output)
 
 
-def test_a_cut_pipe_is_no_error() -> None:
-    """`plancton top | head -1` ends without a traceback."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", TOP, "1", "works"],
-        stdin=subprocess.DEVNULL,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        timeout=DEADLINE,
-        text=True,
-    )
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, ""), done
-
-
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}], ids=str)
 def test_a_pipe_gets_one_screen(env: dict[str, str]) -> None:
     """Piped it prints once, whatever colour is forced and encoding there is, and moves no cursor."""
