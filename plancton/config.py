@@ -127,7 +127,9 @@ class Image(Section, frozen=True):
     """The image that workers are made of."""
 
     name: str | None = None
+    policy: Literal["always", "missing", "never"] = "always"
     refresh: Duration = default(Duration(43_200))
+    auth_file: str | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -135,6 +137,10 @@ class Image(Section, frozen=True):
             f"name: {shown(self.name)} is not an image name such as registry.example.org/worker:1.0",
         )
         require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
+        require(
+            self.auth_file is None or self.auth_file.startswith("/"),
+            f"auth_file: {shown(self.auth_file)} is not the path of a file (it begins with /)",
+        )
 
 
 class DockerSection(Section, frozen=True):

@@ -208,6 +208,10 @@ class Image(_Reply, frozen=True):
     created: str = ""
 
 
+class _Listed(_Reply, frozen=True):
+    id: str
+
+
 class Network(_Reply, frozen=True):
     """A network of the Engine."""
 
@@ -401,12 +405,23 @@ class Docker:
         """GET /images/{name}/json; NotFound when this host does not have it."""
         return self._call(f"find image {name}", "GET", f"/images/{quote(name, safe='/:@')}/json", Image)
 
-    def pull(self, name: str, on_progress: Callable[[Progress], None]) -> None:
-        """Fetch an image, telling of every step: POST /images/create?fromImage=…"""
+    def image_ids(self) -> set[str]:
+        """The ids of all images with a name, a digest or nothing made of them: GET /images/json."""
+        found = self._call("list the images", "GET", "/images/json", list[_Listed])
+        return {image.id for image in found}
+
+    def pull(
+        self, name: str, on_progress: Callable[[Progress], None], registry_auth: str | None = None
+    ) -> None:
+        """Fetch an image, telling of every step: POST /images/create?fromImage=…
+
+        ``registry_auth`` is the X-Registry-Auth header, with the registry's credentials.
+        """
         image, tag = parse_reference(name)
         query = {"fromImage": image, "tag": tag}
+        headers = {"X-Registry-Auth": registry_auth} if registry_auth else {}
         layers = _Layers()
-        for line in self._create_image(f"pull {name}", query, None):
+        for line in self._create_image(f"pull {name}", query, None, headers):
             on_progress(layers.after(line))
 
     def import_image(self, tar: BinaryIO | bytes, repo: str, tag: str) -> str:
@@ -417,17 +432,22 @@ class Docker:
             status = line.status
         return status
 
-    def remove_image(self, name: str) -> None:
-        """Remove it, unless a container runs from it: DELETE /images/{name}."""
+    def remove_image(self, name: str, force: bool = True) -> None:
+        """Remove it unless a container runs from it (without force: is made of it): DELETE /images/{name}."""
         path = f"/images/{quote(name, safe='/:@')}"
-        self._call(f"remove image {name}", "DELETE", path, list[_Nothing], query={"force": "1"})
+        query = {"force": "1"} if force else {}
+        self._call(f"remove image {name}", "DELETE", path, list[_Nothing], query=query)
 
     def _create_image(
-        self, what: str, query: dict[str, str], data: BinaryIO | bytes | None
+        self,
+        what: str,
+        query: dict[str, str],
+        data: BinaryIO | bytes | None,
+        headers: dict[str, str] | None = None,
     ) -> Iterator[_PullLine]:
         """Yield what POST /images/create reports; its HTTP status is 200 even when it fails later."""
         with self._wire.stream(
-            what, "POST", "/images/create", query=query, data=data, timeout=PULL_TIMEOUT
+            what, "POST", "/images/create", query=query, data=data, headers=headers, timeout=PULL_TIMEOUT
         ) as response:
             for line in _documents(response, _PullLine, what):
                 if line.error:
@@ -577,14 +597,17 @@ class _Wire:
         query: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
         data: BinaryIO | bytes | None = None,
+        headers: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> Response:
         """Return the answer with its body still to be read (under `faults`); refusals are raised."""
         if not (self._version and self._adapter.connected()):
             self.negotiate()
-        headers = {"Content-Type": "application/x-tar"} if data is not None else None
+        headers = dict(headers or {})
+        if data is not None:
+            headers["Content-Type"] = "application/x-tar"
         if body is not None:
-            data, headers = msgspec.json.encode(body), {"Content-Type": "application/json"}
+            data, headers["Content-Type"] = msgspec.json.encode(body), "application/json"
         seconds = self.timeout if timeout is None else timeout
         with self.faults(what, seconds):
             response = self._send(method, f"/v{self._version}{path}", query or {}, data, headers, seconds)

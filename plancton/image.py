@@ -2,14 +2,18 @@
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 from plancton.docker import Docker, DockerError, Image, NotFound, Progress
+from plancton.errors import PlanctonError
 from plancton.htcondor import IMAGE as WORKER_IMAGE
-from plancton.lane import Done, Inbox, Lane
+from plancton.lane import Inbox, Lane
+from plancton.registry_auth import AuthError, registry_auth
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +22,11 @@ LOCAL = "localhost/"
 """An image with such a name is made on this host and never pulled."""
 
 PROGRESS_INTERVAL = 5.0
+
+Policy = Literal["always", "missing", "never"]
+"""When an image is pulled: if it is not here and for each refresh; if it is not here; not at all."""
+Pulled = Callable[[Image | None, bool, PlanctonError | None], None]
+"""Takes the image, whether it was not here before, and the error."""
 
 
 class Puller(threading.Thread):
@@ -28,23 +37,27 @@ class Puller(threading.Thread):
         socket: str,
         inbox: Inbox,
         name: str,
-        done: Done[Image],
+        auth_file: str | None,
+        done: Pulled,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="pull", daemon=True)
         self._socket, self._inbox, self._image, self._done = socket, inbox, name, done
+        self._auth_file = auth_file
         self._clock = clock
         self._said = clock()
 
     def run(self) -> None:
         try:
+            auth = registry_auth(self._image, self._auth_file, os.environ)
             with Docker(self._socket) as docker:
-                docker.pull(self._image, self._progress)
+                before = docker.image_ids()
+                docker.pull(self._image, self._progress, auth)
                 image = docker.image(self._image)
-        except DockerError as error:
-            self._inbox.put(partial(self._done, None, error))
+        except (DockerError, AuthError) as error:
+            self._inbox.put(partial(self._done, None, False, error))
         else:
-            self._inbox.put(partial(self._done, image, None))
+            self._inbox.put(partial(self._done, image, image.id not in before, None))
 
     def _progress(self, progress: Progress) -> None:
         if self._clock() - self._said >= PROGRESS_INTERVAL:
@@ -66,14 +79,23 @@ class ImageKeeper:
         self.name: str | None = None
         self.id = ""
         self.problem = NO_IMAGE
+        self.on_brought: Callable[[str], None] = lambda image: None
         self._refresh = 0.0
+        self._policy: Policy = "always"
+        self._auth_file: str | None = None
         self._busy = False
         self._due = 0.0
         self._failures = 0
 
-    def want(self, name: str | None, refresh: float) -> None:
-        """Keep this image from now on, refreshed every so many seconds (0: never)."""
-        self._refresh = refresh
+    def want(
+        self, name: str | None, refresh: float, policy: Policy = "always", auth_file: str | None = None
+    ) -> None:
+        """Keep this image from now on, refreshed every so many seconds (0: never), with the credentials in
+        this file (None: those of `docker login`)."""
+        settings = (refresh, policy, auth_file)
+        if settings != (self._refresh, self._policy, self._auth_file):
+            self._refresh, self._policy, self._auth_file = settings
+            self._due, self._failures = 0.0, 0  # a password that was mended is tried at once
         if name != self.name:
             self.name, self.id, self._due, self._failures = name, "", 0.0, 0
             self.problem = "" if name else NO_IMAGE
@@ -87,7 +109,8 @@ class ImageKeeper:
         if self.name is None or self._busy or now < self._due:
             return
         self._busy = True
-        if self.id and not self.name.startswith(LOCAL):
+        pulls = self._policy == "always" and not self.name.startswith(LOCAL)
+        if self.id and self._refresh and pulls:
             self._pull(self.name, now)
         else:
             name = self.name
@@ -102,11 +125,11 @@ class ImageKeeper:
                 log.info("image %s is here (%s)", name, short(image.id))
             self.id, self.problem = image.id, ""
             self._due = now + min(self._refresh, self.FIRST_REFRESH) if self._refresh else math.inf
-        elif isinstance(error, NotFound) and name.startswith(LOCAL):
+        elif isinstance(error, NotFound) and (name.startswith(LOCAL) or self._policy == "never"):
             self.id, self.problem = "", not_here(name)
             self._due = now + self.RETRY
         elif isinstance(error, NotFound):
-            self._busy = True
+            self.id, self._busy = "", True
             self._pull(name, now)
         else:
             self._due = now + self.RETRY
@@ -119,34 +142,49 @@ class ImageKeeper:
         if not self.id:
             self.problem = f"pulling image {name}"
             log.info("pulling image %s", name)
-        Puller(self._socket, self._inbox, name, partial(self._pulled, name, now)).start()
+        done = partial(self._pulled, name, self._auth_file, now)
+        Puller(self._socket, self._inbox, name, self._auth_file, done).start()
 
-    def _pulled(self, name: str, now: float, image: Image | None, error: DockerError | None) -> None:
+    def _pulled(
+        self,
+        name: str,
+        auth_file: str | None,
+        now: float,
+        image: Image | None,
+        brought: bool,
+        error: PlanctonError | None,
+    ) -> None:
         self._busy = False
+        if image is not None and brought:
+            self.on_brought(image.id)
         if name != self.name:
             return
         if image is None:
-            self._failed(name, now, error)
+            if auth_file == self._auth_file:  # else another one was set meanwhile, and is tried now
+                self._failed(name, now, error)
             return
         if image.id != self.id:
             log.info("image %s is now %s", name, short(image.id))
         self.id, self.problem, self._failures = image.id, "", 0
         self._due = now + self._refresh if self._refresh else math.inf
 
-    def _failed(self, name: str, now: float, error: DockerError | None) -> None:
+    def _failed(self, name: str, now: float, error: PlanctonError | None) -> None:
         kept = "; going on with the one that is here" if self.id else ""
         self.problem = f"image {name} can't be pulled: {error}{kept}"
         if self._failures == 0:
             log.warning("%s", self.problem)
         self._failures += 1
         retry = min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures - 1, 10))
-        self._due = now + (max(retry, self._refresh) if self.id else retry)
+        self._due = now + retry
 
 
 def not_here(name: str) -> str:
     """What is missing, and how it comes here."""
-    made = " (scripts/worker-image/build --load makes it)" if name == WORKER_IMAGE else ""
-    return f"image {name} is not on this host{made}"
+    if name == WORKER_IMAGE:
+        return f"image {name} is not on this host (scripts/worker-image/build --load makes it)"
+    if name.startswith(LOCAL):
+        return f"image {name} is not on this host"
+    return f"image {name} is not on this host, and image.policy is never: load it, or set missing"
 
 
 def short(image: str) -> str:

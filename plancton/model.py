@@ -157,6 +157,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return frozenset((w.image, w.digest) for w in self.running)
 
     @cached_property
+    def images(self) -> frozenset[str]:
+        """What all of them are made of, those that go included."""
+        return frozenset(w.image for w in self.workers)
+
+    @cached_property
     def finishing(self) -> bool:
         """Whether any was asked to finish."""
         return any(w.phase is Phase.FINISHING for w in self.workers)

@@ -31,6 +31,7 @@ from plancton.image import ImageKeeper
 from plancton.lane import Inbox, Lane
 from plancton.model import Decision, Header, Limits, Observation, Sample, Tick
 from plancton.observe import observe
+from plancton.old_images import OldImages
 from plancton.policy import State, decide
 from plancton.readings import WorkerReadings
 from plancton.roster import Roster
@@ -89,6 +90,9 @@ class Supervisor:
         self.image = ImageKeeper(self.engine.socket, self.inbox, self.lane, may_pull=not options.dry_run)
         self.roster = Roster()
         self.bulletin = Bulletin(self.run_dir, instance, self.roster)
+        pulled = None if options.dry_run else paths.state / "pulled-images.json"
+        self.old_images = OldImages(pulled, self.lane, self.bulletin.say)
+        self.image.on_brought = self.old_images.brought
         book = None if options.dry_run else paths.state / "work.json"
         self.book = WorkBook(book, time.monotonic(), time.time())
         self.docker = Connection(self.engine.socket, instance, self.inbox, self.lane, self.bulletin)
@@ -192,6 +196,7 @@ class Supervisor:
         self.docker.step(now)
         if self.docker.ready:
             self.image.step(now)
+            self.old_images.step(now, self.image.id, self.roster.fleet.images)
         seen = self._completed(seen, now)
         self.book.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.limits)
@@ -320,7 +325,8 @@ class Supervisor:
         self.host = Host(1, 0)  # so that limits and max_workers are made anew at the next tick
         self.limits = limits(config, self.host)
         self.digest = digest(config)
-        self.image.want(config.image.name, float(config.image.refresh))
+        image = config.image
+        self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
 
     def _requests(self, now: float) -> None:
         assert self.run_dir

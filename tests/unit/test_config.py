@@ -126,6 +126,7 @@ BAD = {
     " or a size like 2GB",
     "image: {name: 'a b'}": "image.name: 'a b' is not an image name such as registry.example.org/worker:1.0",
     "image: {refresh: 5s}": "image.refresh: must be 0s (never) or at least 60s",
+    "image: {auth_file: a.json}": "image.auth_file: 'a.json' is not the path of a file (it begins with /)",
     "docker: {socket: docker.sock}": "docker.socket: 'docker.sock' is not the path of a unix socket",
     "docker: {slice: ../x}": "docker.slice: '../x' is not a plain name (a to z, 0 to 9 and _)",
     "docker: {slice: system}": "docker.slice: 'system' is a cgroup of the system's, whose priority must not be"

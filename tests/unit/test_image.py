@@ -9,11 +9,11 @@ from queue import SimpleQueue
 import pytest
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, reply
 
-from plancton.image import ImageKeeper, short
+from plancton.image import ImageKeeper, Policy, short
 from plancton.lane import Inbox, Lane
 
 DEADLINE = 20.0
-LOOK, PULL = "GET /images/busybox/json", "POST /images/create"
+LOOK, PULL, LIST = "GET /images/busybox/json", "POST /images/create", "GET /images/json"
 NONE = reply(b'{"message":"No such image: busybox"}', "404 Not Found")
 REFUSED = reply(b'{"message":"pull access denied"}', "404 Not Found")
 PULLED = chunked(b'{"status":"Pulling"}\n', b'{"status":"Done"}\n')
@@ -27,7 +27,7 @@ class Kept:
     """A keeper on a scripted Docker; `step` makes the calls that a step leads to."""
 
     def __init__(self, path: Path, script: Script, may_pull: bool = True) -> None:
-        self.server = ScriptedDocker(path, script).__enter__()
+        self.server = ScriptedDocker(path, {LIST: reply(b"[]")} | script).__enter__()
         self.inbox: Inbox = SimpleQueue()
         self.lane = Lane(str(path), self.inbox)
         self.lane.start()
@@ -43,7 +43,7 @@ class Kept:
         """What Docker was asked since this was last called."""
         seen = [request.partition("?")[0].replace("/v1.41", "") for request in self.server.requests]
         self.server.requests.clear()
-        return [request for request in seen if "_ping" not in request]
+        return [request for request in seen if "_ping" not in request and request != LIST]
 
     def close(self) -> None:
         self.server.__exit__(None, None, None)
@@ -52,7 +52,8 @@ class Kept:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Callable[..., Kept]]:
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))  # not the developer's own
     made: list[Kept] = []
 
     def make(script: Script, may_pull: bool = True) -> Kept:
@@ -113,6 +114,57 @@ def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
     assert keeper.id and keeper.problem == "" and it.asked() == [LOOK, PULL, LOOK]
 
 
+def test_policy_missing(kept: Callable[..., Kept]) -> None:
+    """`missing`: what is not here is pulled, and again when somebody removed it; what is here is not."""
+    answers = iter([NONE, image(), image(), NONE, NONE])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0, "missing")
+    assert it.step(0.0).id and it.asked() == [LOOK, PULL, LOOK]
+    assert it.step(100.0).id and it.asked() == [LOOK]
+    keeper = it.step(200.0)
+    assert keeper.id == "" and "here" not in keeper.problem and it.asked() == [LOOK, PULL, LOOK]
+
+
+def test_policy_never(kept: Callable[..., Kept]) -> None:
+    """`never`: nothing is pulled, the problem says so, and what is loaded by hand is found."""
+    answers = iter([NONE, image()])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0, "never")
+    keeper = it.step(0.0)
+    assert keeper.problem == (
+        "image busybox is not on this host, and image.policy is never: load it, or set missing"
+    )
+    assert it.step(keeper.RETRY).id and keeper.problem == "" and it.asked() == [LOOK, LOOK]
+
+
+def test_settings_that_change(kept: Callable[..., Kept], tmp_path: Path) -> None:
+    """Credentials that can't be used are a problem without a pull; mended ones are tried at once."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    it.step(0.0)
+    it.asked()
+    missing = str(tmp_path / "auth.json")
+    it.keeper.want("busybox", 43_200.0, auth_file=missing)
+    problem = it.step(1.0).problem
+    assert missing in problem and problem.endswith("; going on with the one that is here"), problem
+    assert it.asked() == []
+    it.keeper.want("busybox", 43_200.0)
+    assert it.step(2.0).problem == "" and it.asked() == [PULL, LOOK]
+
+
+def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
+    """Only an image that was not here before counts as brought by a pull: another may be somebody's."""
+    brought = list[str]()
+    versions = iter([image(1), image(2), image(3)])
+    here = json.dumps([{"Id": f"sha256:{2:064}", "Created": 1_754_697_600}]).encode()  # a number in a list
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED, LIST: reply(here)})
+    it.keeper.on_brought = brought.append
+    it.keeper.want("busybox", 100.0)
+    for now in (0.0, 100.0, 200.0):
+        it.step(now)
+    assert it.keeper.id.endswith("3") and brought == [f"sha256:{3:064}"]
+
+
 @pytest.mark.parametrize(
     ("steps", "words"),
     [
@@ -147,13 +199,14 @@ def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: st
 
 
 def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
-    """When a refresh fails, the image that is there goes on being used, and the problem says so."""
+    """When a refresh fails, the image that is there goes on being used, the problem says so, and it is tried
+    again as soon as one that is missing would be."""
     it = kept({LOOK: image(), PULL: REFUSED})
-    it.keeper.want("busybox", 100.0)
+    it.keeper.want("busybox", 43_200.0)
     it.step(0.0)
-    keeper = it.step(100.0)
+    keeper = it.step(300.0)
     assert keeper.id and keeper.problem.endswith("; going on with the one that is here"), keeper.problem
-    assert keeper._due == 200.0
+    assert keeper._due == 330.0 and it.step(330.0)._due == 390.0
 
 
 def test_lost(kept: Callable[..., Kept]) -> None:
@@ -283,3 +336,27 @@ def test_local_image_in_a_dry_run(kept: Callable[..., Kept]) -> None:
 def test_short() -> None:
     """Ids are shown as Docker shows them."""
     assert short("sha256:0123456789abcdef") == "0123456789ab" == short("0123456789abcdef")
+
+
+def test_another_auth_file_during_a_pull(kept: Callable[..., Kept]) -> None:
+    """Credentials that are set while a pull with other ones is under way are tried at once when it fails."""
+    it = kept({LOOK: image(), PULL: REFUSED})
+    it.keeper.want("busybox", 43_200.0, auth_file="/nonexistent/a")
+    it.step(0.0)
+    it.keeper.step(300.0)
+    it.keeper.want("busybox", 43_200.0, auth_file="/nonexistent/b")
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.keeper.problem == ""
+    assert "/nonexistent/b" in it.step(301.0).problem
+
+
+@pytest.mark.parametrize("policy", ["missing", "never"])
+def test_another_is_loaded(kept: Callable[..., Kept], policy: Policy) -> None:
+    """What is not pulled anew is looked for at each refresh: another image may have been loaded there."""
+    versions = iter([image(1), image(2), image(2)])
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 60.0, policy)
+    assert it.step(0.0).id.endswith("1")
+    assert it.step(59.0).id.endswith("1")
+    assert it.step(60.0).id.endswith("2")
+    assert it.asked() == [LOOK] * 2, "it was pulled"

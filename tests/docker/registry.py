@@ -1,0 +1,135 @@
+"""A real registry for tests: Debian's docker-registry on loopback, with or without passwords."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+
+import bcrypt
+import yaml
+from docker.harness import Engine, wait_for
+
+USER, PASSWORD = "donor", "s3cret-of-the-registry"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def unpack(directory: Path) -> Path:
+    """Debian's package of it, unpacked: installed, it would be a service of this host's."""
+    directory.chmod(0o777)  # apt downloads as a user of its own
+    download = "cd $1 && apt-get download -qq docker-registry"
+    command = f"({download}) 2>/dev/null || (apt-get update -qq; {download}); dpkg-deb -x *.deb ."
+    subprocess.run(["sh", "-ec", command, "sh", str(directory)], check=True, timeout=120, cwd=directory)
+    return directory / "usr/bin/docker-registry"
+
+
+class Registry:
+    """One registry; what was pushed stays while it is stopped."""
+
+    def __init__(self, program: Path, directory: Path, password: bool) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.directory = directory
+        settings: dict[str, object] = {
+            "version": 0.1,
+            "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": str(directory / "registry")}},
+            "http": {"addr": self.address},
+        }
+        if password:
+            hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+            (directory / "htpasswd").write_text(f"{USER}:{hashed}\n")
+            settings["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
+        (directory / "registry.yml").write_text(yaml.safe_dump(settings))
+        self._command = [str(program), "serve", str(directory / "registry.yml")]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for("the registry listens", self._listens, 20)
+
+    def _listens(self) -> bool:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            return True
+        return False
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def digest(self, name: str, tag: str) -> str:
+        """What the registry calls this version for ever."""
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        path = f"/v2/{name}/manifests/{tag}"
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+            connection.request("HEAD", path, headers={"Accept": kind})
+            return str(connection.getresponse().headers["Docker-Content-Digest"])
+
+    def push(self, engine: Engine, name: str, label: str) -> str:
+        """Put an image there; this dockerd has neither it nor its name then. Its id."""
+        whole = f"{self.address}/{name}"
+        with suppress(Exception):
+            engine.call("DELETE", f"/images/{whole}?noprune=1")
+        made = engine.import_image(whole, label=label)
+        credentials = self.directory / "docker"
+        docker = ["docker", "--config", str(credentials), "--host", f"unix://{engine.socket}"]
+        login = [*docker, "login", "--username", USER, "--password-stdin", self.address]
+        subprocess.run(login, input=PASSWORD.encode(), capture_output=True, check=True)
+        subprocess.run([*docker, "push", whole], capture_output=True, check=True, timeout=60)
+        engine.call("DELETE", f"/images/{made}?force=1")
+        shutil.rmtree(credentials)
+        return made
+
+
+class Cutter:
+    """A way to the registry that cuts each connection after so many bytes; None: lets all through."""
+
+    def __init__(self, registry: Registry, most: int | None) -> None:
+        self.registry, self.most, self.cuts = registry, most, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.registry.port)) as server:
+            up = threading.Thread(target=self._copy, args=(client, server, None), daemon=True)
+            up.start()
+            self._copy(server, client, self.most)
+            up.join()
+
+    def _copy(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
+        passed = 0
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                passed += len(data)
+                if most is not None and passed > most:
+                    self.cuts += 1
+                    break
+                target.sendall(data)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+def random_label(size: int) -> str:
+    """Text that makes an image's layer about that large."""
+    return os.urandom(size // 2).hex()
