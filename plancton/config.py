@@ -14,15 +14,16 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
 import msgspec
 import simpleeval
 import yaml
 from msgspec import Meta
 
-from plancton import htcondor
+from plancton import htcondor, legacy
 from plancton.bounds import Bounds
+from plancton.clone import Clone, clone_of
 from plancton.errors import PlanctonError
 from plancton.htcondor import HTCondor
 from plancton.model import Limits
@@ -44,12 +45,20 @@ class ConfigError(PlanctonError):
     """A configuration that can't be used, in one line."""
 
 
+MOUNT_OPTIONS = (("ro", "rw"), ("shared", "rshared", "slave", "rslave", "private", "rprivate"), ("z", "Z"))
+"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's `--volume`)."""
+
+
 def _is_mount(text: str) -> bool:
-    parts = text.split(":")
+    host, inside, options = [*text.split(":", 2), "", ""][:3]
+    given = options.split(",") if options else []
+    chosen = [[option for option in group if option in given] for group in MOUNT_OPTIONS]
     return (
-        len(parts) in (2, 3)
-        and all(part.startswith("/") for part in parts[:2])
-        and (len(parts) == 2 or parts[2] in ("ro", "rw"))
+        host.startswith("/")
+        and inside.startswith("/")
+        and not text.endswith(":")
+        and len(given) == sum(map(len, chosen))
+        and all(len(group) <= 1 for group in chosen)
     )
 
 
@@ -83,7 +92,10 @@ class Worker(Section, frozen=True):
             name = getattr(self, key)
             require(name in SIGNALS, f"{key}: {shown(name)} is not one of {', '.join(SIGNALS)}")
         for mount in self.mounts:
-            require(_is_mount(mount), f"mounts: {shown(mount)} is not /host/path:/container/path[:ro|:rw]")
+            require(
+                _is_mount(mount),
+                f"mounts: {shown(mount)} is not /host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]",
+            )
         for key in ("tmpfs", "volumes"):
             for path in getattr(self, key):
                 require(path.startswith("/") and path != "/", f"{key}: {shown(path)} is not /container/path")
@@ -163,6 +175,24 @@ class DockerSection(Section, frozen=True):
         )
 
 
+_SIGNER = r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-[\w-]+@openssh\.com) [A-Za-z0-9+/]{32,}={0,3}( [^\n]*)?"
+
+
+class Repository(Section, frozen=True):
+    """How a configuration from a repository follows it."""
+
+    refresh: Duration = default(Duration(0))
+    signers: list[str] = default([])
+
+    def __post_init__(self) -> None:
+        require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
+        for key in self.signers:
+            require(
+                re.fullmatch(_SIGNER, key) is not None,
+                f"signers: {shown(key)} is not an SSH public key (ssh-ed25519 AAAA… name)",
+            )
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -173,6 +203,7 @@ class Config(Section, frozen=True):
     image: Image = default(Image())
     docker: DockerSection = default(DockerSection())
     htcondor: HTCondor | None = None
+    config: Repository = default(Repository())
 
 
 # ---------------------------------------------------------------- reading
@@ -180,49 +211,55 @@ class Config(Section, frozen=True):
 
 def load(path: Path, missing_ok: bool = False) -> Config:
     """The configuration in a file; without one, when that is allowed, all defaults."""
+    root = clone_of(path)
+    if root is not None:
+        return load_from(Clone(root, root), path)
     try:
-        text = _read(path)
+        return parse(_read(path, path), str(path))
     except FileNotFoundError:
         if missing_ok:
             return Config()
         raise ConfigError(f"{path}: no such file; `plancton init {path}` writes one") from None
+
+
+def load_from(clone: Clone, path: Path) -> Config:
+    """The configuration of that path in a repository's clone, as far as this host permits it."""
+    from plancton.permission import require_permitted  # reads allow.yaml by this module
+
+    try:
+        config = parse(_read(clone.now(path), path), str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: the repository has no such file") from None
+    require_permitted(config, clone, path)
+    return config
+
+
+def _read(path: Path, name: Path) -> str:
+    try:
+        return _text(path, name)
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise ConfigError(f"{path}: can't be read: {reason}") from None
-    return parse(text, str(path))
+        raise ConfigError(f"{name}: can't be read: {reason}") from None
 
 
-def _read(path: Path) -> str:
+def _text(path: Path, name: Path) -> str:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # never wait for a pipe's writer
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{path}: is not a regular file")
+            raise ConfigError(f"{name}: is not a regular file")
         data = os.read(descriptor, LARGEST + 1)
     finally:
         os.close(descriptor)
     if len(data) > LARGEST:
-        raise ConfigError(f"{path}: is longer than {LARGEST // 1024} KiB, so it is no configuration")
+        raise ConfigError(f"{name}: is longer than {LARGEST // 1024} KiB, so it is no configuration")
     return data.decode("utf-8")
 
 
 def parse(text: str, name: str) -> Config:
     """The configuration in a YAML text; ``name`` is what errors call it."""
-    try:
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise ConfigError(f"{name}:{where} {error.problem or error.context}") from None
-    except yaml.reader.ReaderError as error:
-        raise ConfigError(f"{name}: {_unprintable(text, error.position)}") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
-    if isinstance(data, dict):  # a section whose lines are all commented out is an empty one
-        data = {key: section for key, section in data.items() if section is not None}
-    try:
-        config = msgspec.convert({} if data is None else data, Config, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_explain(str(error), data)}") from None
+    config, data = read_yaml(text, name, Config)
     try:
         config = _for_htcondor(config, set(data.get("worker", {})) if data else set())
     except ValueError as error:
@@ -232,6 +269,67 @@ def parse(text: str, name: str) -> Config:
     except ValueError as error:
         raise ConfigError(f"{name}: pool.max_workers: {error}") from None
     return config
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_yaml(text: str, name: str, kind: type[S]) -> tuple[S, Any]:
+    """A YAML text as ``kind``, and as it is written; ``name`` is what errors call it."""
+    data = _data(text, name)
+    if kind is Config and legacy.is_legacy(data):
+        data = _from_legacy(data, name)
+    if isinstance(data, dict):  # a section whose lines are all commented out is an empty one
+        data = {key: section for key, section in data.items() if section is not None}
+    try:
+        return msgspec.convert({} if data is None else data, kind, dec_hook=_decode), data
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_explain(str(error), data, kind)}") from None
+
+
+def _data(text: str, name: str) -> Any:
+    """What is in a YAML text, whatever it means."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise ConfigError(f"{name}:{where} {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(f"{name}: {_unprintable(text, error.position)}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
+
+
+def _from_legacy(data: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    own = [key for key in _known_keys("", Config) if key in data]
+    if own:
+        old = next(key for key in data if key in legacy.KEYS)
+        raise ConfigError(
+            f"{name}: {old}: is a key of Plancton 0.6's, but {own[0]} is none: use one of the two forms"
+        )
+    try:
+        return legacy.translate(data).sections
+    except legacy.LegacyError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def written(path: Path) -> Any:
+    """What is in a file that can be loaded, as it is written there."""
+    return _data(_read(path, path), str(path))
+
+
+def warning(path: Path) -> str | None:
+    """What should be said of a file that was loaded; None where there is nothing."""
+    try:
+        if not legacy.is_legacy(written(path)):
+            return None
+    except (FileNotFoundError, ConfigError):  # it changes at this moment: the next look at it will say
+        return None
+    return (
+        f"{path}: is of Plancton 0.6, and is understood; `plancton migrate {path}` prints it in today's form,"
+        " with what is not the same"
+    )
 
 
 def _for_htcondor(config: Config, set_by_hand: set[str]) -> Config:
@@ -288,13 +386,13 @@ def _decode(kind: type, value: object) -> object:
     return parse_value(value)
 
 
-def _explain(message: str, data: object) -> str:
+def _explain(message: str, data: object, whole: type[Section]) -> str:
     """msgspec's message as `key: what is wrong`, with the nearest known key for an unknown one."""
     text, _, place = message.partition(" - at ")
     path = place.strip("`").removeprefix("$").removeprefix(".").replace("[...]", "")
     unknown = re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL)
     if unknown:
-        known = _known_keys(path)
+        known = _known_keys(path, whole)
         near = difflib.get_close_matches(unknown[1][:64], known, 1)
         name = unknown[1] if len(unknown[1]) <= 64 else f"{unknown[1][:63]}…"
         key = f"{path}.{name}" if path else name
@@ -311,6 +409,9 @@ def _explain(message: str, data: object) -> str:
         expected = " or ".join(names.get(k, k) for k in kinds if k != "int" or "float" not in kinds)
         quotes = " (put it in quotes)" if "str" in kinds and got in ("int", "float", "bool", "date") else ""
         return f"{path}: must be {expected}, not {names.get(got, f'a {got}')}{quotes}"
+    other = text.removeprefix("Invalid enum value ")
+    if other != text:
+        return f"{path}: must be {' or '.join(_choices(path))}, not {other}"
     text = re.sub(r"^Expected `\w+` ([<>]=?) ([-\d.]+)$", r"must be \1 \2", text)
     key, colon, rest = text.partition(": ")
     if colon and key.isidentifier():
@@ -318,8 +419,14 @@ def _explain(message: str, data: object) -> str:
     return f"{path}: {text}"
 
 
-def _known_keys(path: str) -> list[str]:
-    kind = _section_type(path) if path else Config
+def _choices(path: str) -> tuple[str, ...]:
+    section, _, key = path.rpartition(".")
+    (kind,) = (f.type for f in msgspec.structs.fields(_section_type(section)) if f.encode_name == key)
+    return get_args(kind)
+
+
+def _known_keys(path: str, whole: type[Section]) -> list[str]:
+    kind = _section_type(path) if path else whole
     return [f.encode_name for f in msgspec.structs.fields(kind)]
 
 
@@ -504,9 +611,19 @@ def _first_line(error: Exception) -> str:
 
 def effective(config: Config) -> str:
     """The configuration in force as YAML, environment values masked."""
+    return as_yaml(in_force(config))
+
+
+def as_yaml(sections: Mapping[str, object]) -> str:
+    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would write it."""
+    return yaml.safe_dump(sections, sort_keys=False)
+
+
+def in_force(config: Config) -> dict[str, object]:
+    """The same as data."""
     data = msgspec.to_builtins(config, enc_hook=str)
     data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
-    return yaml.safe_dump(_plain(data), sort_keys=False)
+    return {key: _plain(section) for key, section in data.items()}
 
 
 def _plain(value: object) -> object:

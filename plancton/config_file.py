@@ -3,9 +3,18 @@
 import logging
 from pathlib import Path
 
-from plancton.config import ConfigError, load
+from plancton.clone import ALLOW
+from plancton.config import ConfigError, load, warning
 
 log = logging.getLogger(__name__)
+
+
+def _signature(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns
 
 
 class ConfigFile:
@@ -16,13 +25,15 @@ class ConfigFile:
         self._seen = self._signature()
         self.config = load(path, missing_ok)
         self.problem = ""
+        self._warn()
 
-    def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            stat = self.path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size, stat.st_ino
+    def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
+        """Of the file and, as a repository's configuration is looked at by it, of this host's allow.yaml."""
+        return tuple(_signature(path) for path in (self.path, self.path.with_name(ALLOW)))
+
+    def _warn(self) -> None:
+        if said := warning(self.path):
+            log.warning("%s", said)
 
     def changed(self) -> bool:
         """Whether there is a new configuration in force; says so, or why the last good one stays."""
@@ -40,4 +51,5 @@ class ConfigFile:
         if config == self.config:
             return False
         self.config = config
+        self._warn()
         return True

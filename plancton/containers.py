@@ -80,7 +80,9 @@ def quota(cpus: float) -> int:
 
 
 def _read_only(mount: str) -> str:
-    return mount if mount.count(":") == 2 else f"{mount}:ro"
+    host, inside, options = [*mount.split(":"), ""][:3]
+    given = options.split(",") if options else []
+    return ":".join([host, inside, ",".join(given if "rw" in given or "ro" in given else ["ro", *given])])
 
 
 def _tmpfs(text: str) -> tuple[str, str]:

@@ -424,7 +424,7 @@ def workers(left: Left | str, running: Supervisors) -> Iterator[Finding]:
         yield Finding(subject, Level.BETTER, text, remedy)
     if left.old:
         text = f"{_names(left.old)}: left by Plancton 0.6"
-        yield Finding(subject, Level.BETTER, text, f"docker rm -f {' '.join(left.old)}")
+        yield Finding(subject, Level.BETTER, text, "`plancton migrate --end-old-workers` removes them")
     if not (orphans or left.others or left.old):
         yield Finding(subject, Level.OK, "none is left over")
 

@@ -21,6 +21,7 @@ from plancton.config import Config, Host, load
 from plancton.cores import SYS, cpus_for_workers
 from plancton.docker import Docker, DockerError, Info
 from plancton.errors import PlanctonError
+from plancton.migrate import is_old
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.sampler import Sampler, SamplerError
@@ -316,14 +317,7 @@ def _left(docker: Docker, instance: str, slice: Slice | None) -> Left:
         whose = each.labels.get(containers.INSTANCE, "")
         if whose and whose != instance:
             others[whose] = (*others.get(whose, ()), *each.names[:1])
-    named = docker.containers_named(containers.PREFIX)
-    old = [
-        name
-        for each in named
-        if containers.INSTANCE not in each.labels
-        for name in each.names
-        if name.startswith(containers.PREFIX)
-    ]
+    old = [each.names[0] for each in docker.containers_named(containers.PREFIX) if is_old(each)]
     return Left(tuple(container.name for container in own), others, tuple(old))
 
 

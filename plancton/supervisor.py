@@ -34,6 +34,7 @@ from plancton.observe import observe
 from plancton.old_images import OldImages
 from plancton.policy import State, decide
 from plancton.readings import WorkerReadings
+from plancton.repo_keeper import RepoKeeper
 from plancton.roster import Roster
 from plancton.rundir import (
     KEEP_WORKERS,
@@ -93,6 +94,7 @@ class Supervisor:
         pulled = None if options.dry_run else paths.state / "pulled-images.json"
         self.old_images = OldImages(pulled, self.lane, self.bulletin.say)
         self.image.on_brought = self.old_images.brought
+        self.repo = RepoKeeper(file.path, self.inbox, self.bulletin.say, may_fetch=not options.dry_run)
         book = None if options.dry_run else paths.state / "work.json"
         self.book = WorkBook(book, time.monotonic(), time.time())
         self.docker = Connection(self.engine.socket, instance, self.inbox, self.lane, self.bulletin)
@@ -193,6 +195,7 @@ class Supervisor:
         if self.file.changed():
             self._configure()
             self.bulletin.say("the configuration has changed")
+        self.repo.step(now)
         self.docker.step(now)
         if self.docker.ready:
             self.image.step(now)
@@ -327,6 +330,7 @@ class Supervisor:
         self.digest = digest(config)
         image = config.image
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
+        self.repo.want(config.config)
 
     def _requests(self, now: float) -> None:
         assert self.run_dir
@@ -445,6 +449,7 @@ class Supervisor:
             self.docker.problem,
             "Docker has not answered for a while" if busy >= NO_ANSWER else "",
             self.file.problem,
+            self.repo.problem,
             NEEDS_RESTART if self.file.config.docker != self.engine else "",
             self.limit_problem,
             self.image.problem,
@@ -461,6 +466,7 @@ class Supervisor:
     def _end(self) -> None:
         """Leave nothing half done; with no worker left, leave no trace either."""
         self.book.save()
+        self.repo.close()
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:
             self.actuator.drop_lift()

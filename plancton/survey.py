@@ -24,9 +24,10 @@ SOON = 3 * 86_400.0
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """One sentence, and what the user should know before running this here."""
+    """One sentence, how many workers would fit, and what the user should know before running this here."""
 
     sentence: str
+    fit: int
     warnings: tuple[str, ...] = ()
 
 
@@ -56,7 +57,7 @@ def survey(config: Config) -> Survey:
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
         f" the owner uses {owner:.1f} CPUs now: {fit} worker{'' if fit == 1 else 's'} would fit."
     )
-    return Survey(sentence, tuple(_warnings(config, host, image_missing, token)))
+    return Survey(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
 
 
 def _has_image(docker: Docker, name: str) -> bool:

@@ -1,6 +1,10 @@
 """Which containers are ours, and what happens when one goes by itself."""
 
+import contextlib
 import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,6 +83,46 @@ def test_two_supervisors_on_one_dockerd(
         assert other.directories() == []
     finally:
         other.close()
+
+
+def test_mount_options(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
+    """Docker takes a mount's options; what the host mounts later is seen in the worker, as CVMFS needs it."""
+    with mounted(tmp_path / "cvmfs") as cvmfs, mounted(tmp_path / "data") as data:
+        plancton.calm(1)
+        mounts = [f"{cvmfs}:/cvmfs:shared", f"{cvmfs}:/below:ro,rslave", f"{data}:/data:rw,private,Z"]
+        plancton.configure(worker={"mounts": mounts})
+        plancton.start()
+        (worker,) = plancton.full(1)
+        pid = engine.inspect(worker)["State"]["Pid"]
+        with mounted(cvmfs / "late"):
+            found = mountinfo(pid)
+            assert {"/cvmfs/late", "/below/late"} <= found.keys(), found
+        assert {path: found[path] for path in ("/cvmfs", "/below", "/data")} == {
+            "/cvmfs": ("ro", {"shared"}), "/below": ("ro", {"master"}), "/data": ("rw", set()),
+        }  # fmt: skip
+        assert plancton.cli("stop", "--force").returncode == 0
+        plancton.ended()
+
+
+@contextlib.contextmanager
+def mounted(path: Path) -> Iterator[Path]:
+    """A file system there, which shares what is mounted below it."""
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "plancton-test", path], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", path], check=True)
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def mountinfo(pid: int) -> dict[str, tuple[str, set[str]]]:
+    """Of each mount of a process: whether it may be written, and its propagation."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+    return {
+        line[4]: (line[5].split(",")[0], {field.partition(":")[0] for field in line[6 : line.index("-")]})
+        for line in lines
+    }
 
 
 def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:

@@ -41,7 +41,7 @@ from plancton.htcondor import HTCondor
 from plancton.units import Duration, Portion, Size
 
 HOST = Host(cpus=4, ram=16_000_000_000, swap=1_000_000_000, disk=100_000_000_000)
-SECTIONS = "worker, pool, owner, yield, image, docker, htcondor"
+SECTIONS = "worker, pool, owner, yield, image, docker, htcondor, config"
 
 
 def refusal(text: str) -> str:
@@ -94,8 +94,8 @@ BAD = {
     "worker: {privileged: 1}": "worker.privileged: must be true or false, not a whole number",
     "worker: {mounts: /a}": "worker.mounts: must be a list, not text",
     "worker: {mounts: [1]}": "worker.mounts[0]: must be text, not a whole number (put it in quotes)",
-    "worker: {mounts: [a:b]}": "worker.mounts: 'a:b' is not /host/path:/container/path[:ro|:rw]",
-    "worker: {mounts: [/a:/b:z]}": "worker.mounts: '/a:/b:z' is not /host/path:/container/path[:ro|:rw]",
+    "worker: {mounts: [a:b]}": "worker.mounts: 'a:b' is not /host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]",
+    "worker: {mounts: [/a:/b:x]}": "worker.mounts: '/a:/b:x' is not /host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]",
     "worker: {devices: [sda]}": "worker.devices: 'sda' is not /dev/NAME[:/dev/NAME[:rwm]]",
     "worker: {tmpfs: [tmp]}": "worker.tmpfs: 'tmp' is not /container/path",
     "worker: {tmpfs: [/]}": "worker.tmpfs: '/' is not /container/path",
@@ -125,8 +125,11 @@ BAD = {
     "owner: {reserve_memory: 120%}": "owner.reserve_memory: '120%' is not a percentage: write 0% to 100%,"
     " or a size like 2GB",
     "image: {name: 'a b'}": "image.name: 'a b' is not an image name such as registry.example.org/worker:1.0",
+    "image: {policy: sometimes}": "image.policy: must be always or missing or never, not 'sometimes'",
     "image: {refresh: 5s}": "image.refresh: must be 0s (never) or at least 60s",
     "image: {auth_file: a.json}": "image.auth_file: 'a.json' is not the path of a file (it begins with /)",
+    "config: {refresh: 5s}": "config.refresh: must be 0s (never) or at least 60s",
+    "config: {signers: [admin]}": "config.signers: 'admin' is not an SSH public key (ssh-ed25519 AAAA… name)",
     "docker: {socket: docker.sock}": "docker.socket: 'docker.sock' is not the path of a unix socket",
     "docker: {slice: ../x}": "docker.slice: '../x' is not a plain name (a to z, 0 to 9 and _)",
     "docker: {slice: system}": "docker.slice: 'system' is a cgroup of the system's, whose priority must not be"

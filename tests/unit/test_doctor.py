@@ -337,7 +337,7 @@ def test_supervisors(
         (Left(own=("a", "b", "c", "d", "e")), Supervisors(), [BETTER], "a, b, c and 2 more"),
         (Left(own=("a",)), Supervisors(7), [OK], "none is left over"),
         (Left(others={"x1": ("a",)}), RUNS, [BETTER], "another installation (instance x1)"),
-        (Left(old=("plancton-worker-1",)), RUNS, [BETTER], "left by Plancton 0.6; docker rm -f plancton-worker-1"),
+        (Left(old=("plancton-worker-1",)), RUNS, [BETTER], "left by Plancton 0.6; `plancton migrate --end-old-workers` removes them"),
         ("cut", RUNS, [BROKEN], "can't be listed: cut"),
     ],
 )  # fmt: skip
