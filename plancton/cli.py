@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plancton.replay import Replayed
 
 EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 1, 2, 3, 75
-NOT_RUNNING = "Plancton is not running; start it with `plancton run`."
+NOT_RUNNING = "Plancton is not running; start its service, or `plancton run` where there is none."
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -69,8 +69,12 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and say, but touch nothing.")] = False,
     record: Annotated[Path | None, typer.Option(help="Append one JSON line per tick to this file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="In the background, as soon as it is up.")] = False,
+    log: Annotated[Path | None, typer.Option(hidden=True, help="Where it logs to in the background.")] = None,
 ) -> None:
     """Donate until told to stop. Stays in the foreground and logs to stderr."""
+    if detach and dry_run:
+        raise RunDirError("--dry-run says here what it would do: leave out --detach")
     from plancton.config import load
     from plancton.docker import Docker, DockerPermission, DockerUnreachable
     from plancton.slice import read_layout
@@ -88,15 +92,28 @@ def run(
         pass  # it may come later: the supervisor says so and waits
     if record is not None:
         _must_be_writable(record)
+    log = (log or paths.state / "plancton.log").absolute() if detach else None
     options = {
         "config": str(config.absolute()) if config else None,
         "dry_run": dry_run,
         "record": str(record.absolute()) if record else None,
         "verbose": verbose,
+        "log": str(log) if log else None,
     }
     # The process that stays does not carry the command line; -P: nor code from the current directory.
+    command = [sys.executable, "-P", "-m", "plancton.supervisor", _json(options).decode()]
+    if log:
+        _in_background(command, paths, log)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.supervisor", _json(options).decode()])
+    os.execv(command[0], command)
+
+
+def _in_background(command: list[str], paths: Paths, log: Path) -> NoReturn:
+    from plancton.detach import detach
+
+    code, sentence = detach(command, paths, log)
+    typer.echo(sentence, err=code != 0)
+    raise typer.Exit(code)
 
 
 def _must_be_writable(path: Path) -> None:
@@ -118,6 +135,14 @@ def _print_json(data: object) -> None:
     typer.echo(msgspec.json.format(_json(data), indent=2))
 
 
+def _say(sentence: str, as_json: bool) -> None:
+    """What a command has done, which has nothing else to tell."""
+    if as_json:
+        _print_json({"message": sentence})
+    else:
+        typer.echo(sentence)
+
+
 # ---------------------------------------------------------------- the configuration
 
 
@@ -130,6 +155,7 @@ def check(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration, print what is in force, and how many workers would fit here now."""
     from plancton import config as configuration
@@ -139,11 +165,17 @@ def check(
         return
     from plancton.survey import survey
 
-    loaded = configuration.load(file or default_paths().config, missing_ok=file is None)
+    path = file or default_paths().config
+    loaded = configuration.load(path, missing_ok=file is None)
     found = survey(loaded)
+    warnings = [*filter(None, [configuration.warning(path)]), *found.warnings]
+    if as_json:
+        host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
+        _print_json({"configuration": configuration.in_force(loaded), **host})
+        return
     typer.echo(configuration.effective(loaded), nl=False)
     typer.echo(f"# {found.sentence}")
-    for warning in found.warnings:
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
@@ -151,11 +183,23 @@ def check(
 def init(
     file: Annotated[Path | None, typer.Argument(help="Where to; without it the default place.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    repo: Annotated[
+        str | None, typer.Option(metavar="URL", help="Clone the file's directory from here.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option(help="The repository's branch, or a tag or commit to stay at.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a commented configuration file."""
+    """Write a commented configuration file, or clone one from a repository."""
+    path = file or default_paths().config
+    if repo is not None:
+        _say(_clone(repo, ref, path, force), as_json)
+        return
+    if ref is not None:
+        raise RunDirError("--ref names what of a repository is wanted: add --repo URL")
     from plancton.config import example
 
-    path = file or default_paths().config
     try:
         if not force and path.exists():
             raise RunDirError(f"{path}: is there already; --force replaces it")
@@ -164,18 +208,61 @@ def init(
             written.write(example())
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
-    typer.echo(f"{path}: written; set image.name in it, then `plancton check {path}`")
+    _say(f"{path}: written; set image.name in it, then `plancton check {path}`", as_json)
+
+
+def _clone(url: str, ref: str | None, path: Path, force: bool) -> str:
+    from plancton.clone import CONFIG
+    from plancton.config_repo import init
+
+    if force:
+        raise RunDirError("--repo replaces nothing: leave out --force, and move away what is there")
+    if path.name != CONFIG:
+        raise RunDirError(f"{path}: a repository's file is called {CONFIG}: name DIRECTORY/{CONFIG}")
+    return init(url, ref, path.parent)
+
+
+@app.command()
+def migrate(
+    old: Annotated[
+        Path | None, typer.Argument(readable=False, help="A configuration of Plancton 0.6.")
+    ] = None,
+    end: Annotated[
+        bool, typer.Option("--end-old-workers", help="Remove the containers that 0.6 left.")
+    ] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a configuration of Plancton 0.6 in today's form, and what differs; or end its workers."""
+    from plancton.migrate import MigrateError, end_old_workers
+    from plancton.migrate import migrate as translate
+
+    if (old is None) != end:
+        raise MigrateError("name 0.6's configuration, or say --end-old-workers: one of the two")
+    if old is None:
+        from plancton.config import load
+
+        loaded = load(config or default_paths().config, missing_ok=config is None)
+        ended = end_old_workers(loaded.docker.socket)
+        _say(f"Removed {', '.join(ended)}." if ended else "Plancton 0.6 has left no worker.", as_json)
+        return
+    text, sections, notes = translate(old)
+    if as_json:
+        _print_json({"configuration": sections, "notes": notes})
+    else:
+        typer.echo(text, nl=False)
 
 
 @app.command()
 def prepare(
     user: Annotated[str, typer.Option("--user", help="Who will run Plancton, by name or number.")],
     config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the slice and hand it to a user of the group docker, who then runs Plancton without root."""
     from plancton.prepare import prepare as make_ready
 
-    typer.echo(make_ready(user, config))
+    _say(make_ready(user, config), as_json)
 
 
 @app.command()
@@ -283,26 +370,27 @@ def _progress(text: str) -> None:
 def drain(
     wait: Annotated[bool, typer.Option("--wait", help="Return when no worker is left.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Then stop Plancton.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start nothing new, and ask the workers to finish what they do."""
     paths = _running_paths()
     if stop:
         request(paths.run, "finish")
         _wait_until(lambda: not (paths.run / "finish").exists(), paths, 10.0)
-        typer.echo("Draining: Plancton stops when the last worker has finished.")
+        _say("Draining: Plancton stops when the last worker has finished.", as_json)
     else:
         request(paths.run, "drain", "finish")
-        typer.echo("Draining: workers finish, nothing new is started until `plancton resume`.")
+        _say("Draining: workers finish, nothing new is started until `plancton resume`.", as_json)
     if wait:
         _wait_until(lambda: _workers(paths) == 0 and (not stop or running(paths) is None), paths, None)
 
 
 @app.command()
-def resume() -> None:
+def resume(as_json: JsonOption = False) -> None:
     """End draining: workers are started again."""
     paths = _running_paths()
     found = withdraw(paths.run, "drain")
-    typer.echo("Donating again." if found else "Plancton was not draining.")
+    _say("Donating again." if found else "Plancton was not draining.", as_json)
 
 
 @app.command()
@@ -310,6 +398,7 @@ def stop(
     keep_workers: Annotated[bool, typer.Option("--keep-workers", help="Leave the workers running.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Return when it has stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Remove all workers at once.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Stop donating: all workers leave, then Plancton ends."""
     paths = paths_in_use()
@@ -319,7 +408,7 @@ def stop(
     if found is None and force:
         from plancton.leftovers import remove_leftovers
 
-        typer.echo(remove_leftovers(paths))
+        _say(remove_leftovers(paths), as_json)
         return
     paths = _running_paths()
     assert found is not None
@@ -329,9 +418,9 @@ def stop(
     if wait or force:
         pid = found.pid
         _wait_until(lambda: not is_locked(paths.state, pid), paths, None)
-        typer.echo("Stopped.")
+        _say("Stopped.", as_json)
     else:
-        typer.echo("Stopping" + (", the workers stay." if keep_workers else ": all workers leave."))
+        _say("Stopping" + (", the workers stay." if keep_workers else ": all workers leave."), as_json)
 
 
 def _running_paths() -> Paths:
@@ -356,6 +445,42 @@ def _wait_until(holds: Callable[[], bool], paths: Paths, seconds: float | None) 
         if deadline is not None and time.monotonic() > deadline:
             raise RunDirError(f"{paths.run}: the supervisor does not react; its log says more")
         time.sleep(0.2)
+
+
+# ---------------------------------------------------------------- what Plancton 0.6 called them
+
+LogOption = Annotated[Path | None, typer.Option(help="Where it logs to.")]
+
+
+@app.command(hidden=True)
+def start(config: ConfigOption = None, log: LogOption = None) -> None:
+    """Donate in the background."""
+    run(config, detach=True, log=log)
+
+
+@app.command(hidden=True)
+def force_start(config: ConfigOption = None, log: LogOption = None) -> None:
+    """Donate in the background, draining or not."""
+    withdraw(default_paths().run, "drain")
+    run(config, detach=True, log=log)
+
+
+@app.command(hidden=True)
+def force_stop() -> None:
+    """Remove all workers, and end."""
+    stop(force=True)
+
+
+@app.command(hidden=True)
+def drain_stop() -> None:
+    """Let the workers finish, then end."""
+    drain(stop=True)
+
+
+@app.command(hidden=True)
+def nodaemon(config: ConfigOption = None) -> None:
+    """Donate in the foreground."""
+    run(config)
 
 
 # ---------------------------------------------------------------- recordings

@@ -5,6 +5,7 @@
 | status.json                           | the state, replaced atomically, readable by all            |
 | drain                                 | while it exists, nothing is started                        |
 | stop, force-stop, finish              | requests: consumed by the supervisor                       |
+| plancton.pid                          | the supervisor's pid, for init scripts; the lock knows it  |
 """
 
 import contextlib
@@ -195,9 +196,12 @@ class RunDir:
         except OSError as error:
             raise RunDirError(_not_writable(path, error, "PLANCTON_RUN_DIR")) from None
 
-    def clear_requests(self) -> None:
+    def begin(self) -> None:
+        """Forget what was asked of a supervisor before this one, and say which process this is."""
         for name in REQUESTS:
             (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a full disk is no reason not to run
+            replace_file(self.path / "plancton.pid", f"{os.getpid()}\n".encode(), 0o644)
 
     def take_request(self, name: str) -> str | None:
         """A request's content, the request deleted; None when there is none."""
@@ -221,8 +225,9 @@ class RunDir:
         replace_file(self.path / "status.json", msgspec.json.encode(status), 0o644)
 
     def retract(self) -> None:
-        with contextlib.suppress(OSError):
-            (self.path / "status.json").unlink(missing_ok=True)
+        for name in ("status.json", "plancton.pid"):
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
 
 
 def take_lock(state: Path, socket: str, instance: str, slice: str = "") -> int:

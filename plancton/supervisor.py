@@ -29,6 +29,7 @@ from plancton.engine import find_engine
 from plancton.errors import PlanctonError
 from plancton.image import ImageKeeper
 from plancton.lane import Inbox, Lane
+from plancton.log_file import LogFile
 from plancton.model import Decision, Header, Limits, Observation, Sample, Tick
 from plancton.observe import observe
 from plancton.old_images import OldImages
@@ -70,12 +71,14 @@ EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
 
 class Options(msgspec.Struct, frozen=True):
-    """What `plancton run` was asked for. ``config`` None: the default file, which need not exist."""
+    """What `plancton run` was asked for. ``config`` None: the default file, which need not exist.
+    ``log`` is the file that stderr is in the background."""
 
     config: str | None = None
     dry_run: bool = False
     record: str | None = None
     verbose: bool = False
+    log: str | None = None
 
 
 class Supervisor:
@@ -147,7 +150,7 @@ class Supervisor:
     def _begin(self) -> None:
         self.lane.start()
         if self.run_dir:
-            self.run_dir.clear_requests()
+            self.run_dir.begin()
         self._configure()
         if self.options.record:
             self.record = open(self.options.record, "ab", buffering=0)  # noqa: SIM115
@@ -506,7 +509,7 @@ def main(arguments: list[str]) -> int:
     """The process that stays. One line and an exit code for what the user can mend."""
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
     os.umask(0o022)
-    _log_to_stderr(options.verbose)
+    _log_to_stderr(options)
     paths = default_paths()
     try:
         path = Path(options.config) if options.config else paths.config
@@ -526,10 +529,12 @@ def _lock(paths: Paths, config: Config, instance: str) -> int:
     return take_lock(paths.state, config.docker.socket, instance, config.docker.slice)
 
 
-def _log_to_stderr(verbose: bool) -> None:
+def _log_to_stderr(options: Options) -> None:
     journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
     layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    logging.basicConfig(format=layout, level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
+    logging.basicConfig(format=layout, level=level, handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 

@@ -5,6 +5,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -17,10 +18,15 @@ from typing import Any
 
 import msgspec
 import pytest
+import typer
 import yaml
+from unit.repositories import Repository
 from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
+from unit.trees import let_others_in
 
+from plancton.cli import app
 from plancton.config import Config, load
+from plancton.log_file import LARGEST
 from plancton.model import Header, Limits, Status
 
 PLANCTON = Path(sys.executable).with_name("plancton")
@@ -188,6 +194,17 @@ def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
     assert "warning: no image is configured" in done.stderr
 
 
+def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check --json has all that check says, and nothing else is written."""
+    path = host.config("worker: {environment: {TOKEN: s3cret}, cpus: 4000}", docker({"GET /info": INFO}))
+    done = host("check", path, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["configuration"] == yaml.safe_load(host("check", path).stdout)
+    assert said["fit"] == 0 and said["message"].endswith("0 workers would fit.")
+    assert any("worker.cpus is 4000" in warning for warning in said["warnings"]), said
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "words"),
     [
@@ -246,6 +263,43 @@ def test_init(host: Host) -> None:
     assert load(path) == Config()
 
 
+def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
+    """init clones a repository as the configuration directory; check, run and doctor know what it is."""
+    (tmp_path / "x").mkdir()
+    repository = Repository(tmp_path / "x")
+    path = host.home / "clone/config.yaml"
+    done = host("init", path, "--repo", repository.bare)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path.parent}: a clone of {repository.bare}, branch main, commit ")
+    assert load(path).image.name == "registry.example.org/worker:1.0"
+    again = host("init", path, "--repo", repository.bare)
+    assert (again.returncode, "nothing to do" in again.stdout) == (0, True), again
+    path.write_text("worker: {privileged: true, devices: [/dev/fuse]}")
+    done = host("check", path)
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[2] for line in lines] == ["worker.privileged", "worker.devices"]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert host("run", "--dry-run", "--config", path).stderr.splitlines() == lines
+    found = json.loads(host("doctor", "--json", "--config", path).stdout)["findings"][0]
+    assert (found["subject"], found["level"]) == ("configuration", "broken")
+    assert "worker.privileged: needs `privileged: true`" in found["text"]
+
+
+def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
+    """What can't be meant is said before anything is fetched, and what is not there leaves nothing."""
+    path = host.home / "clone/config.yaml"
+    for said, arguments in {
+        "--ref names what of a repository is wanted: add --repo URL": ["--ref", "main"],
+        "--repo replaces nothing: leave out --force": ["--repo", "/x", "--force"],
+        "/none: '/none' does not appear to be a git repository": ["--repo", "/none"],
+    }.items():
+        assert_refused(host("init", path, *arguments), said)
+    assert_refused(
+        host("init", "my.yaml", "--repo", "/x"), "my.yaml: a repository's file is called config.yaml"
+    )
+    assert not path.parent.exists()
+
+
 def test_init_where_it_cannot(host: Host) -> None:
     """Where no file can be made, the message names the path and the reason."""
     (host.home / "file").write_text("")
@@ -301,8 +355,7 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
     """A user who may not open Docker's socket is told of the docker group."""
     path = host.config(socket=docker({"GET /info": INFO}))
     os.chmod(host.home / "d.sock", 0o600)
-    for parent in (host.home, *list(host.home.parents)[:2]):
-        parent.chmod(0o755)
+    let_others_in(host.home)
     # All is imported first: nobody may be unable to read what is installed here.
     code = (
         "import contextlib, io, os, requests.models, plancton.survey, plancton.supervisor, plancton.cli\n"
@@ -370,7 +423,9 @@ def test_requests_when_not_running(host: Host, command: list[str]) -> None:
     """Nothing can be asked of what doesn't run, and no request is left for the next start."""
     done = host(*command)
     assert (done.returncode, done.stdout) == (3, ""), done
-    assert done.stderr == "Plancton is not running; start it with `plancton run`.\n"
+    assert (
+        done.stderr == "Plancton is not running; start its service, or `plancton run` where there is none.\n"
+    )
     assert not host.run_dir.exists()
 
 
@@ -598,3 +653,173 @@ def test_docker_that_hangs_at_the_start(host: Host, docker: Callable[[Script], P
     finally:
         process.kill()
         process.communicate()
+
+
+# ---------------------------------------------------------------- exit codes and --json, by the table in docs/commands.md
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+SHOWN = {name: command for name, command in COMMANDS.items() if not command.hidden}
+PAGE = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+
+
+def table() -> dict[str, dict[str, str]]:
+    """The cells of each command's row by the column's heading."""
+    section = PAGE.partition("\n## Exit codes and JSON\n")[2].partition("\n## ")[0]
+    lines = section.strip().splitlines()
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    heading = rows[0]
+    return {row[0]: dict(zip(heading[1:], row[1:], strict=True)) for row in rows[1:]}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_command_is_documented(name: str) -> None:
+    """Each command has its row, which says whether it has --json; its options are in the list of commands."""
+    assert name in table(), f"docs/commands.md has no row for {name} in the table of exit codes"
+    shown = [each for each in SHOWN[name].params if not getattr(each, "hidden", False)]
+    options = {option for parameter in shown for option in parameter.opts if option[0] == "-"}
+    assert ("--json" in options) == (table()[name]["--json"] == "yes")
+    usages = re.findall(rf"^\| `plancton {name}\b(.*?)` \|", PAGE, re.MULTILINE)
+    assert usages, f"docs/commands.md has no line for {name}"
+    for option in options - {"--config", "--verbose"}:  # which are -c and -v there
+        assert any(option in usage for usage in usages), f"docs/commands.md lacks {option} of {name}"
+
+
+def test_no_other_command_is_documented() -> None:
+    """The table has no row for what is no command."""
+    assert set(table()) == set(SHOWN)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_bad_input_is_2(host: Host, name: str) -> None:
+    """Exit code 2, and no traceback, is for bad input to every command."""
+    done = host(name, "--no-such-option")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done
+
+
+DOCTOR = "import plancton.doctor as d, plancton.host_facts as h; h.look = lambda *_: None; "
+SELFTEST = "import plancton.selftest as s, types; s.selftest = lambda *_: dataclasses.make_dataclass('R', ['yields'])"
+PREPARE = "import plancton.prepare as p; p.prepare = lambda *_: 'made'"
+CODES = [
+    ("check config.yaml", 0, ""),
+    ("init new.yaml", 0, ""),
+    ("migrate old.yaml", 0, ""),
+    ("prepare --user me", 0, PREPARE),
+    ("doctor", 0, DOCTOR + "d.diagnose = lambda _: d.Report(d.Level.OK, 'All ok', ())"),
+    ("doctor", 1, DOCTOR + "d.diagnose = lambda _: d.Report(d.Level.BETTER, 'Better', ())"),
+    ("doctor", 4, ""),
+    ("status", 3, ""),
+    ("top", 0, ""),
+    ("selftest", 0, f"import dataclasses; {SELFTEST}(True)"),
+    ("selftest", 1, f"import dataclasses; {SELFTEST}(False)"),
+    ("drain", 3, ""),
+    ("resume", 3, ""),
+    ("stop", 3, ""),
+    ("replay desk.csv --cpus 2", 0, ""),
+]
+"""What ends with which code here, where no supervisor runs, after these statements."""
+RUNNING = [("status", 0), ("drain", 0), ("resume", 0), ("run -c config.yaml", 75), ("stop --wait", 0)]
+"""The same beside a supervisor, in this order."""
+
+
+@pytest.mark.parametrize(("command", "code", "before"), CODES, ids=[f"{c[0]}-{c[1]}" for c in CODES])
+def test_exit_code(
+    host: Host, docker: Callable[[Script], Path], command: str, code: int, before: str
+) -> None:
+    """The exit code is the documented one, and --json prints JSON, or leaves it to the line on stderr."""
+    host.config(socket=docker({"GET /info": INFO}))
+    (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
+    (host.home / "old.yaml").write_text("cpus_per_dock: 1\n")
+    main = [sys.executable, "-P", "-c", f"{before}\nfrom plancton.cli import main; main()"]
+    done = subprocess.run(
+        [*main, *command.split(), "--json"], env=host.environ, cwd=host.home, timeout=DEADLINE, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code and "Traceback" not in done.stderr, done
+    assert json.loads(done.stdout) if done.stdout else done.stderr.count("\n") == 1
+
+
+def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """The same for what needs a supervisor that runs."""
+    for command, code in RUNNING:
+        as_json = ["--json"] * bool(table()[command.split()[0]]["--json"])
+        done = host(*command.split(), *as_json)
+        assert done.returncode == code, done
+        assert not as_json or json.loads(done.stdout)
+    assert supervisor.wait(DEADLINE) == 0
+
+
+def test_all_exit_codes_are_shown() -> None:
+    """Each code in the table is one of those that these tests have seen, and they have seen no other."""
+    runs = [("run", 0), *RUNNING, *((command, code) for command, code, _ in CODES)]
+    seen = {(command.split()[0], str(code)) for command, code in runs}
+    documented = {
+        (name, code) for name, row in table().items() for code in row if code != "--json" and row[code]
+    }
+    assert seen == documented, f"unseen {documented - seen}, not documented {seen - documented}"
+
+
+# ---------------------------------------------------------------- in the background
+
+
+@pytest.fixture
+def detached(host: Host) -> Iterator[Done]:
+    """What `run --detach` said; its supervisor, in a session of its own, ends with the test."""
+    done = host("run", "--detach", "--config", host.config(), env={"JOURNAL_STREAM": "8:1"})
+    try:
+        yield done
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((host.run_dir / "plancton.pid").read_text()), signal.SIGKILL)
+
+
+def test_detach(host: Host, detached: Done) -> None:
+    """It returns when the supervisor is up: one process, with its pid in a file, that has no terminal, leads
+    a session, and logs to a file with times; a stop leaves no pid."""
+    assert (detached.returncode, detached.stderr) == (0, ""), detached
+    pid = int((host.run_dir / "plancton.pid").read_text())
+    assert detached.stdout == f"Plancton runs (pid {pid}) and logs to {host.state / 'plancton.log'}\n"
+    assert json.loads(host("status", "--json").stdout)["pid"] == pid
+    assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+    log = (host.state / "plancton.log").read_text()
+    assert re.match(rf"\d{{4}}-\d\d-\d\d .* INFO Plancton .*, pid {pid}, instance ", log), log
+    assert host("stop", "--wait").returncode == 0
+    assert [path.name for path in host.run_dir.iterdir()] == []
+
+
+def test_detach_twice(host: Host, detached: Done) -> None:
+    """A second one is told which process runs, with the exit code of the foreground, and changes no pid."""
+    pid = (host.run_dir / "plancton.pid").read_text()
+    again = host("run", "--detach", "--config", host.home / "config.yaml")
+    assert_refused(again, f"already runs here (pid {pid.strip()})", code=75)
+    assert (host.run_dir / "plancton.pid").read_text() == pid
+
+
+def test_detach_with_a_full_log(host: Host) -> None:
+    """A log that is full is kept beside the new one, where it goes on."""
+    host.state.mkdir()
+    log = host.state / "plancton.log"
+    log.touch()
+    os.truncate(log, LARGEST)
+    assert host("run", "--detach", "--config", host.config()).returncode == 0
+    assert host("stop", "--wait").returncode == 0
+    assert (host.state / "plancton.log.1").stat().st_size > LARGEST
+    assert 0 < log.stat().st_size < 10_000
+
+
+def test_detach_that_fails(host: Host) -> None:
+    """What keeps it from starting is said in one line, whether it is seen before or by the supervisor."""
+    assert_refused(host("run", "--detach", "--config", host.config("wroker: {}")), "did you mean 'worker'?")
+    host.state.mkdir()
+    (host.state / "instance").write_text("no id!")
+    assert_refused(host("run", "--detach", "--config", host.config()), "is no instance's id")
+    assert host("status").returncode == 3
+
+
+def test_detach_where_it_cannot(host: Host) -> None:
+    """A log that is a link is not followed, and there is nothing to see of a dry run in the background."""
+    host.state.mkdir()
+    (host.state / "plancton.log").symlink_to(host.home / "elsewhere")
+    assert_refused(host("run", "--detach", "--config", host.config()), "plancton.log: can't be written")
+    assert not (host.home / "elsewhere").exists()
+    assert_refused(host("run", "--detach", "--dry-run", "--config", host.config()), "leave out --detach")

@@ -1,0 +1,59 @@
+"""The log of a supervisor in the background: never longer than it may be, since nobody else may rotate it."""
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from plancton.rundir import RunDirError
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes: at a few lines per worker, months."""
+
+
+class LogFile(logging.StreamHandler[TextIO]):
+    """Logs to stderr, which is this file (and stdout, too), and begins a new one when it is full.
+
+    stderr itself becomes the new one: what Python says when it ends, and who runs in place of this process,
+    go on in it. The one before is kept as FILE.1.
+    """
+
+    def __init__(self, path: Path, largest: int = LARGEST) -> None:
+        super().__init__(sys.stderr)
+        self.path, self.largest = path, largest
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        try:
+            if os.fstat(2).st_size >= self.largest:
+                self._begin_anew()
+        except (OSError, RunDirError):  # in a directory of somebody else's, for instance
+            with contextlib.suppress(OSError):
+                os.ftruncate(2, 0)
+
+    def _begin_anew(self) -> None:
+        if self._is_there():
+            self.path.replace(f"{self.path}.1")
+        descriptor = open_log(self.path)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+
+    def _is_there(self) -> bool:
+        """Else somebody has moved it away."""
+        try:
+            return os.path.samestat(self.path.lstat(), os.fstat(2))
+        except FileNotFoundError:
+            return False
+
+
+def open_log(path: Path) -> int:
+    """Never through a symbolic link: root may log to a directory that was handed over to a user."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}; it would be the log") from None
