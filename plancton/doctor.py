@@ -103,8 +103,9 @@ def expected_tier(facts: Facts) -> Tier:
     seen = facts.slice
     if seen is None or not isinstance(facts.engine, Engine) or objection(facts.engine.info):
         return "none"
-    if facts.supervisors.status is not None:
-        return facts.supervisors.status.tier
+    status = facts.supervisors.status
+    if status is not None and status.slice:  # else it has not found Docker yet
+        return status.tier
     if not seen.writable:
         return "quota" if seen.tier == "none" else seen.tier
     return "kernel" if has_idle_class(facts.kernel, facts.cgroups) else "weight"
@@ -290,7 +291,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
     by_root += ", and the kernel yields at once"
     by_docker = "so Docker limits the workers one by one, within seconds"
     status = running.status
-    if status is not None and status.slice != seen.path:
+    if status is not None and status.slice not in ("", seen.path):
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
         return Finding(subject, Level.BETTER, text, "give doctor the supervisor's configuration (--config)")
     if status and (status.tier == "quota" or status.tier_reason in status.problems):
@@ -400,7 +401,7 @@ def supervisors(
     for process in processes:
         if process.name == OLD_PLANCTON:
             text = f"Plancton 0.6 runs (pid {process.pid}) and kills our workers as its own"
-            yield Finding(subject, Level.BROKEN, text, f"{OLD_PLANCTON} stop")
+            yield Finding(subject, Level.BROKEN, text, f"kill {process.pid}")
         elif process.group.partition("/")[0] not in ours - {""}:
             text = f"{process.name} (pid {process.pid}) takes what it thinks is idle CPU, too"
             yield Finding(subject, Level.BETTER, text, "stop it, or leave the host to it")

@@ -121,10 +121,11 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
     host, available = read_host(proc, total)
     commands = read_commands(proc)
+    supervisors = find_supervisors(commands, paths)
     return Facts(
         config=config,
         config_error=config_error,
-        token_expires=read_expiry(config, now),
+        token_expires=read_expiry(config, now, _user_of(supervisors.pid, proc)),
         kernel=os.uname().release,
         cgroups=cgroups,
         psi=_read(proc / "pressure/cpu") is not None,
@@ -138,7 +139,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         cpuset=cpus_for_workers(config.owner.reserve_cpus, sys),
         disks=read_disks(sys, cgroups.layout, slice.path if slice else ""),
         processes=tuple(find_takers(commands, proc)),
-        supervisors=find_supervisors(commands, paths),
+        supervisors=supervisors,
         left=left,
         user=user_name() if os.geteuid() else "",
         now=now,
@@ -152,14 +153,25 @@ def _config(paths: Paths, file: Path | None) -> tuple[Config, str]:
         return Config(), str(error)
 
 
-def read_expiry(config: Config, now: float) -> float | str | None:
-    """When the pool's token ends, or why it can't be used; None: never, or none is needed."""
+def read_expiry(config: Config, now: float, user: int = 0) -> float | str | None:
+    """When the pool's token ends, or why this user can't use it; None: never, or none is needed."""
     if config.htcondor is None:
         return None
+    path = config.htcondor.token_file
     try:
-        return expiry(read_token(config.htcondor.token_file, now))
+        expires = expiry(read_token(path, now))
     except PlanctonError as error:
         return str(error)
+    if user not in (0, os.stat(path).st_uid):
+        return f"token file {path}: Plancton, which runs as user {user}, can't read it; chown {user} {path}"
+    return expires
+
+
+def _user_of(pid: int | None, proc: Path) -> int:
+    try:
+        return (proc / str(pid)).stat().st_uid if pid else 0
+    except OSError:
+        return 0
 
 
 # ---------------------------------------------------------------- the kernel

@@ -34,6 +34,7 @@ from plancton.model import Decision, Header, Limits, Observation, Sample, Tick
 from plancton.observe import observe
 from plancton.old_images import OldImages
 from plancton.policy import State, decide
+from plancton.publish import headline
 from plancton.readings import WorkerReadings
 from plancton.repo_keeper import RepoKeeper
 from plancton.roster import Roster
@@ -48,6 +49,7 @@ from plancton.rundir import (
     take_lock,
 )
 from plancton.sampler import Sampler
+from plancton.service import Service
 from plancton.slice import PROC, Slice, read_layout
 from plancton.work import WorkBook
 
@@ -64,6 +66,8 @@ LOOK_BEFORE_STOP = 5.0
 BUSY_ENGINE = 0.3
 """CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One that
 writes without a pause costs a whole CPU and more."""
+CLEAN_UP = 45.0
+"""Ending in order takes so long at the most, when Docker hangs and all workers had to be waited for."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
@@ -84,8 +88,11 @@ class Options(msgspec.Struct, frozen=True):
 class Supervisor:
     """One run. Everything here happens in one thread; Docker's answers arrive through the inbox."""
 
-    def __init__(self, options: Options, paths: Paths, file: ConfigFile, instance: str) -> None:
+    def __init__(
+        self, options: Options, paths: Paths, file: ConfigFile, instance: str, service: Service | None = None
+    ) -> None:
         self.options, self.paths, self.file, self.instance = options, paths, file, instance
+        self.service = service or Service({})
         self.layout = read_layout(PROC)
         self.run_dir = None if options.dry_run else RunDir(paths.run)
         self.inbox: Inbox = SimpleQueue()
@@ -210,6 +217,7 @@ class Supervisor:
         self._record(seen, decision)
         readings = self.readings.by_name if self.readings else {}
         self.bulletin.publish(seen, decision, readings, self._facts(decision, now), now)
+        self.service.ticked(lambda: headline(seen, decision.fit), now)
 
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
@@ -362,6 +370,7 @@ class Supervisor:
         self.stopping = True
         self.look_until = now + LOOK_BEFORE_STOP
         self.stop_deadline = now + self.limits.leave_timeout + 15.0
+        self.service.stopping(self.stop_deadline - now + CLEAN_UP)
 
     def _force_stop(self) -> None:
         now = time.monotonic()
@@ -502,6 +511,8 @@ class Supervisor:
         log.info("stopped, nothing is left behind")
 
     def _execute_again(self) -> None:
+        os.environ.update(self.service.variables)
+        self.service.reloading()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.supervisor", *sys.argv[1:]])
 
 
@@ -510,13 +521,14 @@ def main(arguments: list[str]) -> int:
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
     os.umask(0o022)
     _log_to_stderr(options)
+    service = Service(os.environ)
     paths = default_paths()
     try:
         path = Path(options.config) if options.config else paths.config
         file = ConfigFile(path, missing_ok=options.config is None)
         instance = peek_instance(paths.state) if options.dry_run else instance_id(paths.state)
         lock = None if options.dry_run else _lock(paths, file.config, instance)
-        code = Supervisor(options, paths, file, instance).run()
+        code = Supervisor(options, paths, file, instance, service).run()
     except PlanctonError as error:
         print(f"plancton: {error}", file=sys.stderr)
         return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT

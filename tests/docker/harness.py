@@ -74,6 +74,9 @@ class ApiError(Exception):
 class Engine:
     """One dockerd that shares nothing with the machine's own but the kernel."""
 
+    prefix: tuple[str, ...] = ()
+    """A command that runs it somewhere else."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.socket = directory / "docker.sock"
@@ -90,6 +93,7 @@ class Engine:
         self.options = options
         self.process = subprocess.Popen(
             [
+                *self.prefix,
                 "dockerd",
                 f"--data-root={self.directory}/data",
                 f"--exec-root={self.directory}/exec",

@@ -48,14 +48,15 @@ def test_leftover_workers(plancton: Plancton, engine: Engine) -> None:
     plancton.start()
     plancton.full(2)
     plancton.crash()
-    stranger = engine.run("plancton-worker-of-06", "sleep 1000")
-    try:
-        orphans, old = findings(plancton, "workers")
-    finally:
-        engine.remove(stranger)
+    engine.run("plancton-worker-of-06", "sleep 1000")
+    other = engine.run("my-plancton-worker-1", "sleep 1000")
+    orphans, old = findings(plancton, "workers")
     assert orphans["level"] == "could be better" and "plancton stop --force" in orphans["remedy"]
     for worker in plancton.workers():
         assert worker["Names"][0][1:] in orphans["text"], orphans
-    assert old["remedy"] == "docker rm -f plancton-worker-of-06"
+    assert old["remedy"] == "`plancton migrate --end-old-workers` removes them"
+    ended = plancton.cli("migrate", "--end-old-workers", "--config", str(plancton.config)).stdout
+    assert ended == "Removed plancton-worker-of-06.\n", "ours, or one with another name"
+    assert len(plancton.workers()) == 2 and engine.inspect(other)["State"]["Running"]
     assert plancton.cli("stop", "--force").returncode == 0
     assert levels(findings(plancton, "workers")) == {"ok"}

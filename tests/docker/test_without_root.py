@@ -67,6 +67,19 @@ def test_handed_over(without_root: WithoutRoot) -> None:
     assert {f"{plancton.slice.path}/{name}" for name in ("cpu.idle", "cgroup.freeze", "cgroup.kill")} <= there
 
 
+def test_docker_comes_later(without_root: WithoutRoot) -> None:
+    """Prepared and started while Docker is down, as a boot may have it, it is in tier kernel with Docker."""
+    plancton = without_root
+    plancton.calm(1)
+    plancton.engine.terminate()
+    assert "Docker does not answer: this is for its cgroup driver" in plancton.prepare()
+    plancton.start()
+    plancton.engine.heal()
+    plancton.full(1, timeout=60)
+    assert is_in_tier(plancton, "kernel") and plancton.yields
+    assert "prepare" not in plancton.problems()
+
+
 def test_repairs(without_root: WithoutRoot) -> None:
     """What root changes of the slice, its class or its bounds, is put back by the user's supervisor."""
     plancton = without_root

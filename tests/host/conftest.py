@@ -1,8 +1,10 @@
 """These tests run on hosts with systemd and pure cgroup v2, and are not collected on others.
 
-`scripts/test-host SUITE` boots such a host for them.
+`scripts/test-host SUITE` boots such a host for them. There $PLANCTON_TEST_STAGE is "restarting", and the
+tests marked `restarted` come after a restart of the host, when it is "restarted".
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -10,9 +12,24 @@ from pathlib import Path
 
 import pytest
 from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton, WithoutRoot, leaver
-from host.harness import SOCKET, WORKER, WORKER_MEMORY, SystemEngine, is_systemd_on_v2
+from host.harness import KEPT, RESTARTS, SOCKET, WORKER, WORKER_MEMORY, SystemEngine, is_systemd_on_v2
 
+STAGE = os.environ.get("PLANCTON_TEST_STAGE")
 collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out those whose stage it isn't."""
+    if STAGE is not None:
+        others = [item for item in items if is_of(item) != STAGE]
+        items[:] = [item for item in items if is_of(item) == STAGE]
+        config.hook.pytest_deselected(items=others)
+        config.stash[RESTARTS] = STAGE == "restarting" and bool(others)
+
+
+def is_of(item: pytest.Item) -> str:
+    return "restarted" if item.get_closest_marker("restarted") else "restarting"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +40,8 @@ def engine() -> Iterator[Engine]:
     engine = SystemEngine()
     engine.import_image()
     yield engine
-    engine.call("DELETE", f"/images/{IMAGE}?force=1")
+    if not KEPT.exists():
+        engine.call("DELETE", f"/images/{IMAGE}?force=1")
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir
 
+import pytest
 from docker.harness import BUSYBOX, CPUS, Engine, Plancton, wait_for
 
 from plancton.slice import read_layout
 
 SOCKET = Path("/var/run/docker.sock")
 RUNTIME_PROPERTIES = Path("/run/systemd/system.control")
+KEPT = Path(__file__).resolve().parents[2] / "restarting"
+"""What tests after a restart must know. Where it is, the host restarts after the tests (`machine/agent`)."""
+RESTARTS = pytest.StashKey[bool]()
+"""Whether tests that were chosen come after a restart."""
 SECONDS = 3.0
 """A share is measured for so long."""
 WORKER_MEMORY, HELD, READ = 384, 320, 416

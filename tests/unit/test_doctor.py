@@ -213,6 +213,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
         (GONE, RUNS, BETTER, "plancton is gone"),
         (GONE, Supervisors(7), BETTER, "plancton is gone"),
         (SLICE, Supervisors(7, replace(STATUS, slice="mine")), BETTER, "the supervisor's slice is mine"),
+        (SLICE, Supervisors(7, replace(STATUS, slice="", tier="none")), OK, "tier kernel"),
     ],
 )  # fmt: skip
 def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
@@ -311,7 +312,7 @@ def test_token(expires: float | str | None, level: Level, words: str) -> None:
         (Supervisors(7), (), [BETTER], "its status can't be read"),
         (Supervisors(7, replace(STATUS, time=NOW - 60)), (), [BROKEN], "has said nothing for 1m 00s"),
         (replace(RUNS, others=(8, 9)), (), [OK, BETTER, BETTER], "another Plancton (pid 9)"),
-        (RUNS, (Process(3, "planctonctl"),), [OK, BROKEN], "0.6 runs (pid 3) and kills our workers as its own; planctonctl stop"),
+        (RUNS, (Process(3, "planctonctl"),), [OK, BROKEN], "0.6 runs (pid 3) and kills our workers as its own; kill 3"),
         (RUNS, (Process(3, "boinc", "system.slice/b.service"),), [OK, BETTER], "boinc (pid 3) takes"),
         (RUNS, (Process(3, "condor_startd", ""),), [OK, BETTER], "condor_startd (pid 3)"),
         (RUNS, (Process(3, "condor_startd", "plancton/abc"),), [OK], "runs"),
@@ -581,6 +582,19 @@ def test_token_is_read(place: Place, serve: Callable[[Script], ScriptedDocker]) 
     file.chmod(0o644)
     assert "chmod 600" in str(place.look().token_expires)
     assert "c2VjcmV0" not in "\n".join(lines(diagnose(place.look())))
+
+
+def test_token_of_somebody_else(tmp_path: Path) -> None:
+    """Root can read it, the user that runs Plancton can't: nobody else may, so it must be that user's."""
+    file = tmp_path / "token"
+    file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
+    file.chmod(0o600)
+    config = parse(f"htcondor: {{central_manager: cm, token_file: {file}}}", "x")
+    user = os.getuid()
+    assert host_facts.read_expiry(config, 0.0, user) == host_facts.read_expiry(config, 0.0) == 1_900_000_000.0
+    assert str(host_facts.read_expiry(config, 0.0, user + 1)).endswith(
+        f"can't read it; chown {user + 1} {file}"
+    )
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from unit.scripted_docker import ScriptedDocker, reply
 from unit.trees import tree
 
+from plancton import permission
 from plancton import prepare as module
-from plancton.prepare import PrepareError, prepare
+from plancton.prepare import PrepareError, prepare, usual_driver
 from plancton.slice import Layout
 
 USER = pwd.getpwnam("daemon")
@@ -65,6 +67,64 @@ def test_prepare(host: Host) -> None:
     assert (host.slice / "cpu.idle").read_text() == "1"
     assert int((host.slice / "memory.max").read_text()) > 0
     assert prepare(str(USER.pw_uid), host.config) == said, "by number, and once more"
+
+
+def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration that follows a repository is the user's, too, who can't else; allow.yaml is not."""
+    monkeypatch.setattr(permission, "HOSTS", host.root / "clone/allow.yaml")
+    root = host.root / "clone"
+    subprocess.run(["git", "init", "-q", root], check=True)
+    for name, text in {
+        ".git/plancton": "{}",
+        "allow.yaml": f"sockets: [{host.root}/d.sock]",
+        "pool.conf": "",
+        "secret": "",
+        "config.yaml": host.config.read_text() + "\n",
+    }.items():
+        (root / name).write_text(text)
+    (root / "link").symlink_to("pool.conf")
+    os.link(root / "secret", host.root / "secret")
+    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    assert prepare("daemon", root / "config.yaml").endswith("/state")
+    host.chowned.clear()
+    with (root / "config.yaml").open("a") as file:
+        file.write("config: {refresh: 1h}")
+    assert prepare("daemon", root / "config.yaml").endswith(f"/state and {root}")
+    theirs = {"clone", ".git", "plancton", "config.yaml", "pool.conf", "link"}
+    assert theirs <= set(host.chowned)
+    assert not {"allow.yaml", "secret"} & set(host.chowned)
+
+
+def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At boot it does all of it without Docker, too, for the cgroup driver that Docker will choose."""
+    said = prepare("daemon", host.config)
+    host.chowned.clear()
+    host.config.write_text(f"docker: {{socket: {host.root}/none.sock}}")
+    monkeypatch.setattr(module, "DAEMON_JSON", host.root / "none.json")
+    monkeypatch.setattr(module, "SYSTEMD", host.root / "none")
+    without = prepare("daemon", host.config)
+    assert without == f"{said}; Docker does not answer: this is for its cgroup driver cgroupfs"
+    assert {"cpu.idle", "run", "state"} <= set(host.chowned)
+
+
+@pytest.mark.parametrize(
+    ("settings", "unified", "systemd", "driver"),
+    [
+        ("", True, True, "systemd"),
+        ("", True, False, "cgroupfs"),
+        ("", False, True, "cgroupfs"),
+        ('{"exec-opts": ["native.cgroupdriver=systemd"]}', False, True, "systemd"),
+        ('{"exec-opts": ["a=b", "native.cgroupdriver=cgroupfs"], "data-root": "/d"}', True, True, "cgroupfs"),
+        ('{"data-root": "/d"}', True, True, "systemd"),
+        ('{"exec-opts": null}', True, True, "systemd"),
+        ('{"exec-opts": ["?"]}', True, True, "systemd"),
+        ("[]", True, True, "systemd"),
+        ("{", True, True, "systemd"),
+    ],
+)
+def test_usual_driver(settings: str, unified: bool, systemd: bool, driver: str) -> None:
+    """Docker's own choice, unless daemon.json names one; a file that Docker would not read says nothing."""
+    assert usual_driver(settings, unified, systemd) == driver
 
 
 def test_tier_that_is_asked_for(host: Host) -> None:

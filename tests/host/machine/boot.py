@@ -3,7 +3,8 @@
 
 `boot.py make SUITE` makes it once (`build`), boots it and keeps the running state, and prints where.
 `boot.py run SUITE PROJECT COMMAND...` goes on from that state within seconds, with a copy of the directory
-PROJECT as /project, runs the command there as root, prints its output, and ends with its exit code.
+PROJECT as /project, runs the command there as root, prints its output, and ends with its exit code. Where the
+command asks for it (`agent`), the host restarts and the command runs once more.
 """
 
 import fcntl
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,7 +33,7 @@ MACHINE += ("-display", "none", "-no-reboot", "-nodefaults", "-nic", "none")
 KERNEL = "console=ttyS0 quiet psi=1 apparmor=0 panic=-1 mitigations=off nokaslr no5lvl systemd.show_status=0"
 PROJECT_SIZE = 128 << 20
 
-BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 600, 300
+BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 600, 900
 
 
 def fail(message: str) -> NoReturn:
@@ -93,9 +94,8 @@ def _build(suite: str, made: Path) -> None:
 def _snapshot(made: Path) -> None:
     """Boot it, and keep its disk and its memory as they are when it is ready."""
     disk, state = made / "ready.qcow2", made / "state.zst"
-    overlay = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(made / "root.ext4")]
-    subprocess.run([*overlay, str(disk)], check=True)
-    with _scratch() as scratch, _qemu(made, scratch, f"file={disk},format=qcow2", "-qmp", "stdio") as qemu:
+    _overlay(disk, made / "root.ext4", "raw")
+    with _scratch() as scratch, _qemu(made, scratch, disk, "-qmp", "stdio") as qemu:
         for text in _output(qemu, scratch, BOOT_SECONDS):
             if "@@ ready" in text:
                 break
@@ -112,6 +112,12 @@ def _snapshot(made: Path) -> None:
             time.sleep(0.2)
         _ask(qemu, "quit")
         qemu.wait(60)
+
+
+def _overlay(disk: Path, base: Path, kind: str) -> None:
+    """A disk that begins as another one, which stays as it is."""
+    create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(base), str(disk)]
+    subprocess.run(create, check=True)
 
 
 def _ask(qemu: subprocess.Popen[str], command: str, **arguments: object) -> Any:
@@ -133,21 +139,33 @@ def _ask(qemu: subprocess.Popen[str], command: str, **arguments: object) -> Any:
 
 def run(made: Path, project: Path, command: list[str]) -> int | None:
     """Run a command in it; its exit code, or None when the host dies or takes too long."""
-    disk = f"file={made / 'ready.qcow2'},format=qcow2,snapshot=on"
-    state = f"exec:zstd -dcq {shlex.quote(str(made / 'state.zst'))}"
+    kept = ("-incoming", f"exec:zstd -dcq {shlex.quote(str(made / 'state.zst'))}")
     with _scratch() as scratch:
+        disk = scratch / "disk"
+        _overlay(disk, made / "ready.qcow2", "qcow2")
         _fill(scratch / "project", project, command)
-        with _qemu(made, scratch, disk, "-monitor", "none", "-incoming", state) as qemu:
-            text = ""
-            for more in _output(qemu, scratch, RUN_SECONDS):
-                text += more
-                *lines, text = text.split("\n")
-                for line in lines:
+        for state in (kept, ()):  # it may restart once
+            (scratch / "output").write_bytes(b"")
+            with _qemu(made, scratch, disk, "-monitor", "none", *state) as qemu:
+                restarts = False
+                for line in _lines(_output(qemu, scratch, RUN_SECONDS)):
                     if line.startswith("@@ exit="):
                         return int(line.partition("=")[2])
-                    print(line, flush=True)
+                    restarts = restarts or line == "@@ restarts"
+                    if not line.startswith("@@ "):
+                        print(line, flush=True)
+            if not restarts:
+                break
         print(_last_words(scratch), file=sys.stderr)
     return None
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    """The whole lines of a text that comes in pieces."""
+    begun = ""
+    for text in texts:
+        *lines, begun = (begun + text).split("\n")
+        yield from lines
 
 
 def _fill(disk: Path, project: Path, command: list[str]) -> None:
@@ -169,17 +187,16 @@ def _scratch() -> Iterator[Path]:
 
 
 @contextmanager
-def _qemu(made: Path, scratch: Path, disk: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+def _qemu(made: Path, scratch: Path, disk: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     """The devices must be the same when a state is kept and when it is used."""
     command = ["qemu-system-x86_64", *MACHINE]
     command += ["-kernel", str(made / "vmlinuz"), "-initrd", str(made / "initrd"), "-append", KERNEL]
-    command += ["-drive", f"{disk},if=virtio,cache=unsafe"]
+    command += ["-drive", f"file={disk},format=qcow2,if=virtio,cache=unsafe"]
     command += ["-drive", f"file={scratch / 'project'},format=raw,if=virtio,cache=unsafe"]
     command += ["-serial", f"file:{scratch / 'console'}", "-serial", f"file:{scratch / 'output'}", *more]
-    environment = {**os.environ, "TMPDIR": str(scratch)}  # where snapshot=on keeps what changes
     pipe = subprocess.PIPE
     with (scratch / "qemu").open("wb") as log:
-        qemu = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        qemu = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True)
     try:
         yield qemu
     finally:

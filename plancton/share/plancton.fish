@@ -1,0 +1,1 @@
+complete --command plancton --no-files --arguments "(env _PLANCTON_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) plancton)" --condition "env _PLANCTON_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) plancton"

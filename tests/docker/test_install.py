@@ -1,0 +1,325 @@
+"""scripts/install on a host without an init system, and what it asks of a distribution.
+
+All runs in a mount namespace with an /etc, /run, /var/lib and /usr/local of its own, so that no file or user
+of this machine changes; Docker is the tests' own, and so is the slice. tests/host does the same with systemd.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from docker.harness import IDLE, IMAGE, Engine, wait_for
+from install import NEWER, SCRIPT, newer
+
+from plancton.containers import INSTANCE
+from plancton.slice import Slice, read_layout
+
+pytestmark = pytest.mark.docker
+
+ROOT = Path(__file__).resolve().parents[2]
+USER = "donor-test"
+OWN = """
+set -eu
+mount --make-rprivate /
+for place in /etc /usr/local; do
+  mkdir -p "$1$place"
+  cp -a "$place/." "$1$place"
+  mount --bind "$1$place" "$place"
+done
+mkdir -p /etc/cron.d
+ln -sf /bin/true /usr/local/bin/cron
+for place in /run /var/lib /usr/share/bash-completion /usr/share/zsh /usr/share/fish; do
+  [ ! -d "$place" ] || mount -t tmpfs none "$place"
+done
+[ ! -d /usr/share/bash-completion ] || mkdir /usr/share/bash-completion/completions
+eval "$2"
+echo ready
+exec sleep 3600
+"""
+OPENRC = """
+mkdir -p /run/above /run/work /run/openrc /etc/runlevels/default
+mount -t overlay -o lowerdir=/usr,upperdir=/run/above,workdir=/run/work none /usr
+cp -a "$1"/openrc/sbin/. /usr/sbin
+cp -a "$1"/openrc/lib/. /usr/lib
+cp -a "$1"/openrc/etc/. /etc
+for place in daemons exclusive failed inactive options scheduled started starting stopping tmp; do
+  mkdir /run/openrc/$place
+done
+touch /run/openrc/softlevel /etc/insserv.conf
+"""
+"""Debian's OpenRC and what its boot would have made."""
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def wheels() -> Iterator[Path]:
+    """Plancton's wheel and what it needs."""
+    directory = Path(tempfile.mkdtemp(prefix="plancton-wheels-"))
+    directory.chmod(0o755)
+    source = directory / "source"
+    for name in ("plancton", "csrc"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    quiet = subprocess.DEVNULL
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", directory, source], check=True, stderr=quiet)
+    (wheel,) = directory.glob("plancton-*.whl")
+    # For the distribution's Python, which is what the script takes.
+    version = subprocess.run(
+        ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    chosen = ["--only-binary", ":all:", "--python-version", version]
+    subprocess.run([*pip, "download", *chosen, "-d", directory, wheel], check=True, stderr=quiet)
+    yield directory
+    shutil.rmtree(directory)
+
+
+class Host:
+    """A mount namespace, and what is installed in it."""
+
+    def __init__(self, engine: Engine, wheels: Path, packages: Path | None = None) -> None:
+        self.engine, self.wheels = engine, wheels
+        (self.wheel,) = wheels.glob("plancton-*dev0-*.whl")
+        self.directory = Path(tempfile.mkdtemp(prefix="plancton-host-"))
+        self.directory.chmod(0o755)
+        engine.directory.chmod(0o711)  # its socket is there
+        self.prefix = self.directory / "opt/plancton"
+        self.name = f"plancton_test_{self.directory.name[-6:].replace('-', '_')}".lower()
+        self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
+        self.config = self.directory / "config.yaml"
+        self.configure()
+        for package in packages.iterdir() if packages else ():
+            subprocess.run(["dpkg-deb", "-x", package, self.directory / "openrc"], check=True)
+        command = ["sh", "-c", OWN, "sh", str(self.directory), OPENRC if packages else ""]
+        self.process = subprocess.Popen(["unshare", "--mount", *command], stdout=subprocess.PIPE)
+        assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
+        self.before = self.listing()
+
+    def configure(self, **more: object) -> None:
+        settings = {
+            "image": {"name": IMAGE},
+            "worker": {"command": IDLE, "cpus": 0.1, "memory": "64MiB"},
+            "owner": {"reserve_disk": "0%", "reserve_memory": "0%"},
+            "yield": {"grace_spawn": "1s", "grace_kill": "1h", "worthwhile": 0.1},
+            "pool": {"max_workers": 1},
+            "docker": {"socket": str(self.engine.socket), "slice": self.name},
+        }
+        self.config.write_text(yaml.safe_dump({**settings, **more}))
+
+    def __call__(self, *command: object, path: str = "/usr/sbin:/usr/bin:/usr/local/bin") -> Done:
+        return subprocess.run(
+            ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", *map(str, command)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd="/",
+            env={"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "HOME": "/root"},
+        )
+
+    def install(self, *arguments: object) -> Done:
+        return self("sh", SCRIPT, "--prefix", self.prefix, *arguments)
+
+    def donate(self, wheel: Path | None = None) -> Done:
+        return self.install("--wheel", wheel or self.wheel, "--config", self.config, "--user", USER)
+
+    def listing(self) -> str:
+        """All files of the host, and its users."""
+        find = "find /etc /run /usr/local /usr/share/*-completion /usr/share/zsh /usr/share/fish /var/lib"
+        find += "; cat /etc/passwd /etc/group"
+        return "\n".join(sorted(self("sh", "-c", find).stdout.splitlines()))
+
+    def worker(self) -> str:
+        def one() -> str:
+            found = self.engine.containers(label=INSTANCE, status="running")
+            return str(found[0]["Id"]) if len(found) == 1 else ""
+
+        return wait_for("a worker runs", one, 30)
+
+    def pid(self) -> int:
+        return int(self("cat", "/run/plancton/plancton.pid").stdout or 0)
+
+    def close(self) -> None:
+        self.install("--uninstall", "--purge")
+        self.slice.remove()
+        self.process.kill()
+        self.process.communicate()
+        shutil.rmtree(self.directory)
+
+
+@pytest.fixture
+def host(engine: Engine, wheels: Path) -> Iterator[Host]:
+    made = Host(engine, wheels)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_its_life(host: Host, tmp_path: Path) -> None:
+    """One command makes it donate; the same again changes nothing; a newer version takes over in place with
+    its worker; what was stopped stays so; uninstalling ends the workers, also those that a crash left, and
+    leaves configuration and history, or nothing."""
+    done = host.donate()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"+ user {USER}" in done.stdout and "tier kernel" in done.stdout, done.stdout
+    worker, pid = host.worker(), host.pid()
+    assert host("stat", "-c", "%U", f"/proc/{pid}").stdout == f"{USER}\n"
+    assert host("cat", "/etc/cron.d/plancton").stdout == f"@reboot root {host.prefix}/bin/plancton-start\n"
+    assert host("stat", "-c", "%a %G", "/etc/plancton/config.yaml").stdout == f"640 {USER}\n"
+
+    before = host.listing()
+    done = host.donate()
+    assert done.stdout.startswith("Nothing to change: plancton 1") and "\n+ " not in done.stdout, done
+    assert host.listing() == before and host.pid() == pid
+
+    wheel = newer(host.wheel, tmp_path)
+    done = host.donate(wheel)
+    assert "+ the running Plancton is the new one; its workers stayed" in done.stdout, done
+    assert host.pid() == pid and host.worker() == worker
+    assert host("plancton", "--version", path="/usr/local/bin:/usr/bin").stdout == f"plancton {NEWER}\n"
+    assert "usage: planctonctl" in host("planctonctl", "help", path="/usr/local/bin:/usr/bin").stderr
+
+    assert host(host.prefix / "bin/plancton", "stop", "--wait").returncode == 0
+    done = host.donate(wheel)
+    assert "Plancton was stopped, and stays so" in done.stdout and not host.pid(), done
+    assert host(host.prefix / "bin/plancton-start").returncode == 0
+    host.worker()
+    os.kill(host.pid(), signal.SIGKILL)
+
+    done = host.install("--uninstall")
+    assert done.returncode == 0 and "/etc/plancton stays (--purge removes it)" in done.stdout, done
+    assert not host.engine.containers(label=INSTANCE) and not host.slice.look().exists
+    left = set(host.listing().splitlines()) - set(host.before.splitlines())
+    assert all(line.startswith(("/etc/plancton", "/var/lib/plancton")) for line in left), left
+    assert host.install("--uninstall", "--purge").returncode == 0
+    assert host.listing() == host.before and not host.prefix.parent.exists()
+    done = host.install("--uninstall", "--purge")
+    assert done.stdout.startswith("Nothing to change") and done.returncode == 0, done
+
+
+@pytest.fixture(scope="module")
+def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's packages of it; where they are installed they are the init system."""
+    made = tmp_path_factory.mktemp("openrc")
+    made.chmod(0o777)  # apt downloads as a user of its own
+    download = "cd $1 && apt-get download -qq openrc libeinfo1 librc1"
+    command = ["sh", "-ec", f"({download}) 2>/dev/null || (apt-get update -qq; {download})", "sh", str(made)]
+    subprocess.run(command, check=True, timeout=120, stderr=subprocess.DEVNULL)
+    return made
+
+
+def test_openrc(engine: Engine, wheels: Path, openrc: Path) -> None:
+    """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets it."""
+    host = Host(engine, wheels, openrc)
+    try:
+        done = host.install("--wheel", host.wheel, "--config", host.config, "--user", USER, "--no-docker")
+        assert done.returncode == 0 and "+ starts at boot (OpenRC)" in done.stdout, done.stdout + done.stderr
+        worker, pid = host.worker(), host.pid()
+        assert host("rc-service", "plancton", "status").returncode == 0
+        assert host("rc-service", "plancton", "reload").returncode == 0
+        log = "/var/lib/plancton/plancton.log"
+        again = f"grep -c 'INFO Plancton .* pid {pid},' {log}"
+        wait_for("it runs again", lambda: host("sh", "-c", again).stdout == "2\n", 20)
+        assert host.worker() == worker and host.pid() == pid
+        assert host(host.prefix / "bin/plancton", "stop", "--wait").returncode == 0
+        assert host("rc-service", "plancton", "status").returncode == 3
+        assert host("rc-service", "plancton", "restart").returncode == 0
+        host.worker()
+        assert host("rc-service", "plancton", "stop").returncode == 0
+        assert not engine.containers(label=INSTANCE)
+        assert host.install("--uninstall", "--purge").returncode == 0
+        left = host(
+            "sh", "-c", "ls -d /etc/init.d/plancton /etc/runlevels/*/plancton /var/lib/plancton"
+        ).stdout
+        assert left == "" and not host.prefix.exists()
+    finally:
+        host.close()
+
+
+def test_failure(host: Host) -> None:
+    """When it can't go on it says why, what it has done, and how to undo that; which leaves nothing but what
+    was there, such as 0.6's planctonctl."""
+    theirs = "/usr/local/bin/planctonctl"
+    assert host("sh", "-c", f"echo theirs >{theirs}").returncode == 0
+    host.before = host.listing()
+    host.configure(wroker={})
+    done = host.donate()
+    assert done.returncode == 2 and "+ user" in done.stdout, done
+    assert f"{theirs} is there already and not ours: left as it is" in done.stdout, done
+    assert "did you mean 'worker'?" in done.stderr, done.stderr
+    assert "it stopped at making the configuration" in done.stderr, done.stderr
+    assert f"--uninstall --prefix {host.prefix}" in done.stderr, done.stderr
+    assert host.install("--uninstall").returncode == 0
+    assert host.listing() == host.before and not host.prefix.exists()
+    assert host("cat", theirs).stdout == "theirs\n"
+
+
+def test_repository(host: Host) -> None:
+    """A configuration from a repository is the user's who fetches it again; what the host allows is not. One
+    from elsewhere is refused, and named, as long as that one is there."""
+    git = ["git", "-C", str(host.directory), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q", "-b", "main"], ["add", "config.yaml"], ["commit", "-qm", "1"]):
+        subprocess.run([*git, *words], check=True)
+    where = ("--config-repo", f"file://{host.directory}", "--ref", "main")
+    arguments = ("--wheel", host.wheel, *where, "--user", USER)
+    allow = yaml.safe_dump({"sockets": [str(host.engine.socket)], "slices": [host.name]})
+    assert host("sh", "-c", f"mkdir /etc/plancton; echo '{allow}' >/etc/plancton/allow.yaml").returncode == 0
+    done = host.install(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"+ /etc/plancton: a clone of file://{host.directory}, branch main" in done.stdout, done.stdout
+    host.worker()
+    assert host("stat", "-c", "%U", "/etc/plancton/config.yaml").stdout == f"{USER}\n"
+    assert host("stat", "-c", "%U", "/etc/plancton/allow.yaml").stdout == "root\n"
+    assert host.install(*arguments).stdout.startswith("Nothing to change")
+    before = host.listing()
+    done = host.install(*arguments[:3], "file:///elsewhere", *arguments[4:])
+    told = f"is a clone of file://{host.directory} at main already, and not of file:///elsewhere"
+    assert done.returncode == 2 and f"install: /etc/plancton: {told}" in done.stderr, done
+    assert host.listing() == before
+
+
+def test_not_ours(host: Host) -> None:
+    """A directory with something else in it is not taken, and never removed."""
+    host.prefix.mkdir(parents=True)
+    (host.prefix / "precious").touch()
+    done = host.donate()
+    assert done.returncode == 2 and "is there already, and not Plancton's" in done.stderr, done
+    assert "is not installed" in host.install("--uninstall").stdout
+    assert (host.prefix / "precious").exists() and host.listing() == host.before
+
+
+@pytest.fixture
+def without_docker(host: Host, tmp_path: Path) -> Callable[..., Done]:
+    """A host whose dockerd is not there until apt-get, a script in its place, is asked for it."""
+    apt = tmp_path / "apt-get"
+    apt.write_text('#!/bin/sh\necho "$@" >>/run/asked\n')
+    apt.chmod(0o755)
+    hidden = "mount --bind /dev/null $(command -v dockerd); mount --bind {} /usr/bin/apt-get"
+    assert host("sh", "-ec", hidden.format(apt)).returncode == 0
+    return host.install
+
+
+def test_brings_docker(host: Host, without_docker: Callable[..., Done]) -> None:
+    """Docker Engine comes from the distribution where it is missing; --no-docker leaves that to others."""
+    broken = host.directory / "plancton-1-py3-none-any.whl"  # it gets no further than that, which is enough
+    broken.touch()
+    done = without_docker("--wheel", broken, "--user", USER, "--no-docker")
+    assert done.returncode == 2 and host("cat", "/run/asked").returncode != 0, done
+    done = without_docker("--wheel", broken, "--user", USER)
+    assert done.returncode == 2 and "+ package docker.io" in done.stdout, done
+    asked = host("cat", "/run/asked").stdout.splitlines()
+    assert asked == ["update -q", "install -yq --no-install-recommends docker.io iptables"]
+    done = host.install("--uninstall", "--purge")
+    assert "packages were installed for Plancton and stay" in done.stdout and "docker.io" in done.stdout, done
