@@ -1,0 +1,36 @@
+"""The pages make a site, and their links lead somewhere."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from unit.programs import call
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+
+
+def test_mkdocs(tmp_path: Path) -> None:
+    """The pages make a site: each is in its menu, and every link and anchor between them leads somewhere."""
+    site: list[str | Path] = ["--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path]
+    call(sys.executable, "-m", "mkdocs", "build", "--strict", *site)
+    assert (tmp_path / "index.html").exists()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page: Path) -> None:
+    """Links lead to files and headings that are there; those of docs/ stay in it: a site has no more."""
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.is_file(), f"{link}: there is no such file"
+        assert page.parent != DOCS or target.resolve().parent == DOCS, f"{link} leaves docs/"
+        assert not anchor or anchor in anchors(target), f"{link}: there is no such heading"
+
+
+def anchors(page: Path) -> set[str]:
+    """As hosting sites and mkdocs make them of headings."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

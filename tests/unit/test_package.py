@@ -1,0 +1,95 @@
+"""What `python -m build` makes of a checkout, as somebody gets it who has neither compiler nor checkout."""
+
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from unit.programs import call
+
+import plancton
+
+ROOT = Path(__file__).parents[2]
+
+
+class Built(msgspec.Struct, frozen=True):
+    """The two archives, and what was said while they were made."""
+
+    sdist: Path
+    wheel: Path
+    log: str
+
+
+def tool(name: str) -> Path:
+    return Path(sys.executable).with_name(name)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Made of a copy: a build leaves files in the folder that it builds."""
+    directory = tmp_path_factory.mktemp("package")
+    source, out = directory / "source", directory / "dist"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "*.so", "_*.c"))
+    log = call(sys.executable, "-m", "build", "--outdir", out, source)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return Built(sdist, wheel, log)
+
+
+def test_one_wheel_of_the_sdist(built: Built) -> None:
+    """One sdist, and of it one wheel for every Python from 3.11 on, both with the version of the package."""
+    assert "Building wheel from sdist" in built.log
+    assert built.sdist.name == f"plancton-{plancton.__version__}.tar.gz"
+    assert built.wheel.name.startswith(f"plancton-{plancton.__version__}-cp311-abi3-linux_")
+
+
+def test_all_files_are_in_the_wheel(built: Built) -> None:
+    """Every file of the package is in the wheel, the C as stable-ABI modules, and nothing else is."""
+    wanted = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "plancton").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".so", ".c")
+    }
+    assert {"plancton/py.typed", "plancton/config.example.yaml"} <= wanted
+    wanted |= {"plancton/_sampler.abi3.so", "plancton/_load.abi3.so"}
+    found = {name for name in zipfile.ZipFile(built.wheel).namelist() if ".dist-info/" not in name}
+    assert found == wanted, f"missing {wanted - found}, unexpected {found - wanted}"
+
+
+def test_sdist_has_the_sources(built: Built) -> None:
+    """The sdist has what the wheel is made of, the C and the licence included."""
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").iterdir() if path.is_file()}
+    wanted = {*sources, "LICENSE", "README.md", "pyproject.toml", "setup.py", "plancton/py.typed"}
+    assert wanted <= names, f"missing {wanted - names}"
+
+
+def test_abi3audit(built: Built) -> None:
+    """The C modules use nothing but the stable ABI of Python 3.11, so they load in every later one."""
+    call(tool("abi3audit"), "--strict", "--assume-minimum-abi3", "3.11", built.wheel)
+
+
+def test_auditwheel(built: Built) -> None:
+    """The wheel needs no library but the C library, so it runs on any distribution of this age and newer."""
+    said = " ".join(call(tool("auditwheel"), "show", built.wheel).split())
+    assert 'consistent with the following platform tag: "manylinux_2_' in said, said
+    assert "libc.so.6" in said and said.count(".so.") == 1, said
+
+
+def test_twine(built: Built) -> None:
+    """An index would take both, and can show the description."""
+    said = call(tool("twine"), "check", "--strict", built.sdist, built.wheel)
+    assert said.count("PASSED") == 2, said
+
+
+def test_a_host_without_a_compiler_needs_none(built: Built, tmp_path: Path) -> None:
+    """The wheel and all that it needs are installed where no program is in PATH, and the C works."""
+    call(sys.executable, "-m", "venv", tmp_path / "venv")
+    bin, nothing = tmp_path / "venv/bin", {"PATH": "/nonexistent", "CC": "/nonexistent"}
+    call(bin / "pip", "install", "--quiet", "--only-binary", ":all:", built.wheel, **nothing)
+    assert call(bin / "plancton", "--version", **nothing) == f"plancton {plancton.__version__}\n"
+    own = {**nothing, "PLANCTON_RUN_DIR": str(tmp_path), "PLANCTON_STATE_DIR": str(tmp_path)}
+    assert '"owner"' in call(bin / "plancton", "top", "--json", **own)
