@@ -230,7 +230,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
     the fit. ``image`` is the id of the image that new workers get, empty when there is none.
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
-    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave.
+    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a worker ended
+    without being told to, and how will be among ``ended`` of a later tick.
     """
 
     time: float
@@ -258,6 +259,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     finish: bool = False
     stopping: bool = False
     ended: tuple[Ended, ...] = ()
+    unexplained: bool = False
     fleet: Fleet = Fleet()
 
 

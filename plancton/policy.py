@@ -506,7 +506,7 @@ def _held(seen: Observation, state: State, limits: Limits) -> str:
     what = f"the last worker {state.failure}"
     if state.failures and wait > 0:
         return f"backing off for {_about(wait)}: {what}"
-    if state.failures and _on_trial(seen.fleet, state):
+    if state.failures and (seen.unexplained or _on_trial(seen.fleet, state)):
         return f"one worker is tried before any other starts: {what}"
     wait = state.last_flap + _grace_spawn(state, limits) - seen.boottime
     if state.flaps and wait > 0:

@@ -33,6 +33,7 @@ class Roster:
         self._entries: dict[str, Entry] = {}
         self._fleet: Fleet | None = None
         self._ended: list[Ended] = []
+        self._unexplained: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -60,6 +61,11 @@ class Roster:
         """Those that ended without being told to since this was last asked."""
         ended, self._ended = tuple(self._ended), []
         return ended
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether one ended without being told to, and how is not known yet."""
+        return bool(self._unexplained)
 
     # ------------------------------------------------------------ coming
 
@@ -123,11 +129,14 @@ class Roster:
         started = entry.worker.started
         entry.age = 0.0 if started is None else max(0.0, boottime - started)
         self._replace(entry, phase=Phase.ENDED)
+        if entry.worker.told is None:
+            self._unexplained.add(name)
         return True
 
     def explain(self, name: str, reason: str, idle: bool = False, unseen: bool = False) -> str:
         """How one that has ended did; one sentence about it. One whose end was ``unseen`` is no failure."""
         entry = self._entries[name]
+        self._unexplained.discard(name)
         told = entry.worker.told is not None
         if not told and not unseen:
             self._ended.append(Ended(name, entry.age, reason, idle))
@@ -136,6 +145,7 @@ class Roster:
     def gone(self, name: str) -> None:
         """Its container is removed."""
         self._entries.pop(name, None)
+        self._unexplained.discard(name)
         self._fleet = None
 
 

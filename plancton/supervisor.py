@@ -235,6 +235,7 @@ class Supervisor:
             finish=finish,
             stopping=self.stopping,
             ended=self.roster.take_ended(),
+            unexplained=self.roster.unexplained,
             fleet=self.roster.fleet,
         )
 

@@ -681,6 +681,15 @@ def test_one_is_tried() -> None:
     assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
 
 
+def test_the_one_that_is_tried_has_ended() -> None:
+    """No other starts before it is known how that one ended, which takes Docker some moments."""
+    ticks = after_a_failure()
+    assert not of(Start, ticks.run(3, unexplained=True)) and ticks.tick(unexplained=True).held == TRIED
+    ticks.tick(ended=ended(1.0))
+    assert not of(Start, ticks.run(9)), "the delay has doubled"
+    assert len(of(Start, ticks.run(1))) == 1
+
+
 def test_one_is_tried_beside_others() -> None:
     """Those from before the failure neither count as the one that is tried nor prove anything."""
     ticks = after_a_failure(pilot("a", 5_000, 4_000), pilot("b", 5_000))

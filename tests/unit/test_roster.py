@@ -59,6 +59,7 @@ def test_a_life() -> None:
     (worker,) = roster.fleet.workers
     assert (worker.phase, worker.told, worker.deadline) == (Phase.LEAVING, 50.0, 70.0)
     assert roster.ended("w1", boottime=160.0)
+    assert not roster.unexplained, "it was asked to"
     assert roster.explain("w1", "exit code 0") == "w1 is gone after 1m 00s: exit code 0"
     assert roster.fleet.workers == () and len(roster) == 1, "an ended one is no worker, but not yet removed"
     roster.gone("w1")
@@ -72,8 +73,9 @@ def test_ended_without_being_told() -> None:
     roster.arrived(container(), started=100.0, group="g", shim=0)
     assert roster.ended("w1", boottime=103.0)
     assert not roster.ended("w1", boottime=104.0), "the second message of one end"
-    assert roster.take_ended() == (), "nobody knows yet how it ended"
+    assert roster.take_ended() == () and roster.unexplained, "nobody knows yet how it ended"
     assert roster.explain("w1", "exit code 1") == "w1 ended after 3s: exit code 1"
+    assert not roster.unexplained
     (ended,) = roster.take_ended()
     assert (ended.name, ended.age, ended.reason) == ("w1", 3.0, "exit code 1")
     assert roster.take_ended() == (), "it is told once"
@@ -117,6 +119,16 @@ def test_clock_that_jumps() -> None:
     roster.ended("w1", boottime=100.0)
     roster.explain("w1", "x")
     assert [ended.age for ended in roster.take_ended()] == [0.0]
+
+
+def test_end_without_an_explanation() -> None:
+    """Nobody waits for one that is removed before anybody could say how it ended."""
+    roster = Roster()
+    roster.arrived(container(), started=100.0, group="g", shim=0)
+    roster.ended("w1", boottime=103.0)
+    assert roster.unexplained
+    roster.gone("w1")
+    assert not roster.unexplained
 
 
 def test_unknown_names() -> None:
