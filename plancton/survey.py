@@ -11,7 +11,7 @@ from plancton.engine import find_engine
 from plancton.image import LOCAL, not_here
 from plancton.model import Fleet
 from plancton.observe import observe
-from plancton.policy import room_now, startable
+from plancton.policy import Room, needs_to_start, room_now, startable
 from plancton.sampler import Sampler
 from plancton.slice import PROC, Slice, read_layout
 from plancton.suitable import require
@@ -57,6 +57,8 @@ def survey(config: Config) -> Survey:
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
         f" the owner uses {owner:.1f} CPUs now: {fit} worker{'' if fit == 1 else 's'} would fit."
     )
+    if room and fit == 0:
+        sentence += too_little(room, needs_to_start(Fleet(), 1, made))
     return Survey(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
 
 
@@ -66,6 +68,17 @@ def _has_image(docker: Docker, name: str) -> bool:
     except DockerRefused:
         return False
     return True
+
+
+def too_little(room: Room, needed: Room) -> str:
+    """What a worker would need, in a sentence, of what the owner does not leave now."""
+    short = []
+    if room.cpus < needed.cpus:
+        short.append(f"{needed.cpus:.2f} idle CPUs, of which {max(0.0, room.cpus):.2f} are left")
+    if room.memory < needed.memory:
+        left = human_bytes(max(0.0, room.memory))
+        short.append(f"{human_bytes(needed.memory)} of memory, of which {left} are left")
+    return f" One needs {', and '.join(short)}." if short else ""
 
 
 def _warnings(config: Config, host: Host, image_missing: bool, token: bytes) -> list[str]:

@@ -201,7 +201,7 @@ def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
     assert said["configuration"] == yaml.safe_load(host("check", path).stdout)
-    assert said["fit"] == 0 and said["message"].endswith("0 workers would fit.")
+    assert said["fit"] == 0 and "0 workers would fit. One needs " in said["message"], said
     assert any("worker.cpus is 4000" in warning for warning in said["warnings"]), said
 
 

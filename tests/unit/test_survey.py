@@ -15,9 +15,9 @@ from plancton import survey as module
 from plancton.config import Config, parse
 from plancton.docker import DockerUnreachable
 from plancton.model import Fleet, Limits, Observation
-from plancton.policy import room_now, startable
+from plancton.policy import Room, room_now, startable
 from plancton.slice import Layout
-from plancton.survey import SOON, survey
+from plancton.survey import SOON, survey, too_little
 from plancton.token_file import TokenError
 
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
@@ -62,6 +62,22 @@ def test_how_many(observation: Observation, limits: Limits, most: int | None, wo
     assert (startable(Fleet(), most, room, limits) if room else 0) == workers
 
 
+@pytest.mark.parametrize(
+    ("room", "said"),
+    [
+        (Room(0.25, 4e9), " One needs 0.90 idle CPUs, of which 0.25 are left."),
+        (Room(-1.0, 4e9), " One needs 0.90 idle CPUs, of which 0.00 are left."),
+        (Room(2.0, 1.5e9), " One needs 2.0 GB of memory, of which 1.5 GB are left."),
+        (Room(0.0, -1.0), " One needs 0.90 idle CPUs, of which 0.00 are left, and 2.0 GB of memory, of which"
+                          " 0 kB are left."),
+        (Room(2.0, 4e9), ""),
+    ],
+)  # fmt: skip
+def test_too_little(room: Room, said: str) -> None:
+    """Where none fits, what is short is told; not where it is the configuration that wants none."""
+    assert too_little(room, Room(0.9, 2e9)) == said
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Script], Path]]:
     tree(tmp_path, v2={})
@@ -78,7 +94,7 @@ def config(socket: Path, text: str = "") -> Config:
 def test_survey(docker: Callable[[Script], Path]) -> None:
     """One sentence about this host; the missing image is named with what to set."""
     found = survey(config(docker({"GET /info": INFO})))
-    assert found.sentence.startswith("This host has ") and found.sentence.endswith(" would fit.")
+    assert found.sentence.startswith("This host has ") and " would fit." in found.sentence
     assert found.warnings == ("no image is configured, so nothing will be started: set image.name",)
 
 
