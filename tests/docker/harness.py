@@ -84,7 +84,7 @@ class Engine:
         self.options: tuple[str, ...] = ()
         # Engines beside each other that choose a network's addresses at the same time choose the same ones.
         lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        self.addresses = f"172.{16 + 4 * (lane % 4)}.0.0/14"
+        self.addresses = f"172.{16 + 2 * (lane % 8)}.0.0/15"
         self._log = (directory / "dockerd.log").open("ab")
 
     # No bridge and no firewall rules: the machine's own dockerd has docker0 and the chains.

@@ -63,7 +63,7 @@ def rootless() -> Iterator[OtherEngine]:
     Path("/etc/docker").mkdir(exist_ok=True)
     hide = "mount -t tmpfs none /run && mount -t tmpfs none /etc/docker"
     places = "--data-root=DIR/data --exec-root=DIR/exec --pidfile=DIR/pid --host=unix://DIR/docker.sock"
-    how = "--rootless --group=root --bridge=none --iptables=false --storage-driver=vfs"
+    how = "--rootless --group=root --bridge=none --iptables=false --ip-forward=false --storage-driver=vfs"
     user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     with other_engine(
         *user, "unshare", "-Urm", "sh", "-c", f"{hide} && exec dockerd {how} {places}"
