@@ -43,10 +43,11 @@ class Places(NamedTuple):
 def main() -> None:
     """The entry point."""
     try:
-        options, words = getopt(sys.argv[1:], "", ["user", "logdir=", "rundir=", "pidfile=", "confdir="])
+        known = ["user", "logdir=", "rundir=", "pidfile=", "confdir=", "help"]
+        options, words = getopt(sys.argv[1:], "", known)
     except GetoptError as error:
         sys.exit(f"planctonctl: {error}")
-    if words == ["help"]:
+    if words == ["help"] or ("--help", "") in options:
         sys.exit(print(USAGE, file=sys.stderr))
     if len(words) != 1 or words[0] not in VERBS:
         sys.exit(USAGE)

@@ -299,3 +299,10 @@ def test_what_planctonctl_does_not_know(arguments: list[str]) -> None:
     called = [str(PROGRAMS / "planctonctl"), *arguments]
     done = subprocess.run(called, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "planctonctl" in done.stderr and "Traceback" not in done.stderr, done
+
+
+@pytest.mark.parametrize("word", ["help", "--help"])
+def test_planctonctl_helps(word: str) -> None:
+    """It says how it is called to who asks, by 0.6's word or by everybody's."""
+    done = subprocess.run([str(PROGRAMS / "planctonctl"), word], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr.startswith("usage: planctonctl [--user]"), done
