@@ -51,6 +51,14 @@ def program(
         process.communicate()
 
 
+def said(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it wrote after it had entered the block, by its end; communicate would miss what readline has
+    read ahead."""
+    process.wait(DEADLINE)
+    assert process.stdout and process.stderr
+    return process.stdout.read(), process.stderr.read()
+
+
 @pytest.fixture
 def cleaned(tmp_path: Path) -> Path:
     return tmp_path / "cleaned"
@@ -67,14 +75,14 @@ def wait_for(file: Path) -> str:
 def test_in_order(cleaned: Path) -> None:
     """When the block has been left, all is cleaned up."""
     with program(cleaned, "pass") as process:
-        assert process.communicate(timeout=DEADLINE) == ("out\n", "")
+        assert said(process) == ("out\n", "")
         assert (process.returncode, cleaned.read_text()) == (0, "True")
 
 
 def test_after_an_exception(cleaned: Path) -> None:
     """An exception goes on after the clean-up, which knows of it."""
     with program(cleaned, "raise SystemExit(7)") as process:
-        assert process.communicate(timeout=DEADLINE) == ("", "")
+        assert said(process) == ("", "")
         assert (process.returncode, cleaned.read_text()) == (7, "False")
 
 
@@ -99,7 +107,7 @@ def test_not_in_time(cleaned: Path) -> None:
 def test_clean_up_that_fails(cleaned: Path) -> None:
     """What is left behind is said in one line; the work that was done is not lost over it."""
     with program(cleaned, "pass", refuse=True) as process:
-        assert process.communicate(timeout=DEADLINE) == ("out\n", "plancton: can't be removed\n")
+        assert said(process) == ("out\n", "plancton: can't be removed\n")
         assert process.returncode == 0
 
 
@@ -107,5 +115,5 @@ def test_child_that_was_killed(cleaned: Path) -> None:
     """Without its child the block ends as usual."""
     body = 'import os, signal; os.kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text()), 9)'
     with program(cleaned, body + "; time.sleep(0.2)") as process:
-        assert process.communicate(timeout=DEADLINE) == ("out\n", "")
+        assert said(process) == ("out\n", "")
         assert process.returncode == 0
