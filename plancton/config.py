@@ -11,7 +11,6 @@ import hashlib
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast, get_args
@@ -27,6 +26,7 @@ from plancton.clone import Clone, clone_of
 from plancton.errors import PlanctonError
 from plancton.htcondor import HTCondor
 from plancton.model import Limits
+from plancton.regular_file import Unsuitable, read_regular
 from plancton.section import Section, default, require
 from plancton.units import Duration, Portion, Size, human_bytes, shown
 
@@ -236,25 +236,14 @@ def load_from(clone: Clone, path: Path) -> Config:
 
 def _read(path: Path, name: Path) -> str:
     try:
-        return _text(path, name)
+        return read_regular(path, LARGEST)[0].decode("utf-8")
     except FileNotFoundError:
         raise
+    except Unsuitable as error:
+        raise ConfigError(f"{name}: {error.strerror}, so it is no configuration") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError(f"{name}: can't be read: {reason}") from None
-
-
-def _text(path: Path, name: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # never wait for a pipe's writer
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{name}: is not a regular file")
-        data = os.read(descriptor, LARGEST + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > LARGEST:
-        raise ConfigError(f"{name}: is longer than {LARGEST // 1024} KiB, so it is no configuration")
-    return data.decode("utf-8")
 
 
 def parse(text: str, name: str) -> Config:

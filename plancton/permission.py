@@ -4,13 +4,13 @@ A file counts as the host's own when only root can have written it, and the repo
 """
 
 import os
-import stat
 from functools import partial
 from pathlib import Path
 
 from plancton.allow import Allow, Problem, problems
 from plancton.clone import ALLOW, MARK, Clone, CloneError, Place
 from plancton.config import Config, ConfigError, read_yaml
+from plancton.regular_file import Unsuitable, read_regular
 
 HOSTS = Path("/etc/plancton/allow.yaml")
 """The host's, for the clones whose own directory has none."""
@@ -66,6 +66,8 @@ def _read_allow(root: Path) -> tuple[Allow, str]:
         text = _read(path)
     except FileNotFoundError:
         return Allow(), f"this host's own {path}"
+    except Unsuitable as error:
+        return Allow(), f"{path}, which does not count: it {error.strerror}"
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         return Allow(), f"{path}, which does not count: {why}"
@@ -74,13 +76,7 @@ def _read_allow(root: Path) -> tuple[Allow, str]:
 
 
 def _read(path: Path) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "it is not a regular file")
-        if found.st_uid != ROOT or found.st_mode & 0o022:
-            raise OSError(0, "only root may be able to write it (chown root:root, chmod 644)")
-        return os.read(descriptor, LARGEST).decode("utf-8")
-    finally:
-        os.close(descriptor)
+    data, found = read_regular(path, LARGEST, follow=False)
+    if found.st_uid != ROOT or found.st_mode & 0o022:
+        raise OSError(0, "only root may be able to write it (chown root:root, chmod 644)")
+    return data.decode("utf-8")

@@ -7,9 +7,7 @@ into one header of one request, and nowhere else: no log, no status, no argument
 
 import base64
 import binascii
-import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from plancton.errors import PlanctonError
+from plancton.regular_file import Unsuitable, read_regular
 
 HUB, HUB_KEY = "docker.io", "https://index.docker.io/v1/"
 """The registry of images without one in their name, and what `docker login` calls it."""
@@ -92,25 +91,18 @@ def _own_file(environ: Mapping[str, str]) -> Path:
 def _read(path: Path, must_exist: bool) -> tuple[_File, bool]:
     """What the file says, and whether nobody else can read it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        data, found = read_regular(path, LARGEST)
+        return msgspec.json.decode(data, type=_File), not found.st_mode & 0o077
+    except Unsuitable as error:
+        raise AuthError(f"{path}: {error.strerror}") from None
     except OSError as error:
         if not must_exist and isinstance(error, FileNotFoundError | NotADirectoryError):
             return _File(), True
         raise AuthError(
             f"{path}: {error.strerror}; the user that runs Plancton must be able to read it"
         ) from None
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise AuthError(f"{path}: is not a regular file")
-        file = msgspec.json.decode(os.read(descriptor, LARGEST), type=_File)
-        return file, not found.st_mode & 0o077
-    except OSError as error:
-        raise AuthError(f"{path}: {error.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise AuthError(f"{path}: is not what `docker login` writes: log in again, or remove it") from None
-    finally:
-        os.close(descriptor)
 
 
 def _for(registry: str, entries: Mapping[str, T]) -> T | None:

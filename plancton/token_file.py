@@ -4,13 +4,12 @@ import base64
 import binascii
 import io
 import json
-import os
-import stat
 import tarfile
 import time
 
 from plancton.errors import PlanctonError
 from plancton.htcondor import TOKENS, WORK
+from plancton.regular_file import Unsuitable, read_regular
 from plancton.units import human_seconds
 
 LARGEST = 16 * 1024
@@ -25,6 +24,8 @@ def read_token(path: str, now: float) -> bytes:
     """The token in a file that only its owner can read. ``now`` is Unix time: an expired one is refused."""
     try:
         token = _read(path).strip()
+    except Unsuitable as error:
+        raise TokenError(f"token file {path}: {error.strerror}") from None
     except OSError as error:
         raise TokenError(
             f"token file {path}: {error.strerror}; the user that runs Plancton must be able to read it"
@@ -37,16 +38,9 @@ def read_token(path: str, now: float) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise TokenError(f"token file {path}: is not a regular file")
-        if found.st_mode & 0o077:
-            raise TokenError(f"token file {path}: others can read it; chmod 600 {path}")
-        data = os.read(descriptor, LARGEST + 1)
-    finally:
-        os.close(descriptor)
+    data, found = read_regular(path, LARGEST)
+    if found.st_mode & 0o077:
+        raise TokenError(f"token file {path}: others can read it; chmod 600 {path}")
     if _claims(data) is None:
         raise TokenError(f"token file {path}: holds no token as condor_token_create prints it")
     return data

@@ -224,6 +224,17 @@ def test_allow_is_a_file(root: Path) -> None:
         load(root / "config.yaml")
 
 
+def test_allow_that_is_too_long(root: Path) -> None:
+    """Its beginning is not taken for the whole: cut short, an entry would permit all that lies above it."""
+    (root / "config.yaml").write_text("worker: {mounts: [/data/secret:/x]}")
+    line = "mounts:\n- /data/scratch  "
+    text = "#" * (permission.LARGEST - len("\nmounts:\n- /data")) + f"\n{line}"
+    assert text[: permission.LARGEST].endswith("- /data")
+    (root / "allow.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="does not count: it is longer than 64 KiB"):
+        load(root / "config.yaml")
+
+
 def test_a_broken_allow(root: Path) -> None:
     """A file that is not understood is named with what is wrong."""
     (root / "config.yaml").write_text("")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plancton import registry_auth as module
-from plancton.registry_auth import AuthError, registry_auth, registry_of
+from plancton.registry_auth import LARGEST, AuthError, registry_auth, registry_of
 
 SECRET = "s3cret:with colon"
 ENTRY = {"auth": base64.b64encode(f"me:{SECRET}".encode()).decode()}
@@ -148,6 +148,7 @@ def test_helper_that_has_none(home: Home) -> None:
         ({"credsStore": "silly"}, 0o600, "answered with what is no credentials"),
         ({"credsStore": "empty"}, 0o600, "answered with what is no credentials"),
         ('{"x":' + "[" * 100_000, 0o600, "is not what `docker login` writes"),
+        ("{}" + " " * LARGEST, 0o600, "is longer than 1024 KiB"),
     ],
 )
 def test_trouble(home: Home, content: object, mode: int, said: str) -> None:

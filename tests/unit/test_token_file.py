@@ -115,16 +115,22 @@ NO_TOKENS = {
     "binary": bytes(range(256)),
     "zeros": b"\0" * 300,
     "a key": b"-----BEGIN PRIVATE KEY-----\neyJ\n-----END PRIVATE KEY-----\n",
-    "too long": token('{"sub": "' + "x" * LARGEST + '"}'),
-    "megabytes": b"#" * 10_000_000,
 }
+TOO_LONG = {"too long": token('{"sub": "' + "x" * LARGEST + '"}'), "megabytes": b"#" * 10_000_000}
 
 
 @pytest.mark.parametrize("data", NO_TOKENS.values(), ids=NO_TOKENS.keys())
 def test_no_token(tmp_path: Path, data: bytes) -> None:
-    """What is no JSON Web Token, or is too long for one, is refused without being shown."""
+    """What is no JSON Web Token is refused without being shown."""
     path = written(tmp_path / "t", data)
     assert refusal(path) == f"token file {path}: holds no token as condor_token_create prints it"
+
+
+@pytest.mark.parametrize("data", TOO_LONG.values(), ids=TOO_LONG.keys())
+def test_too_long(tmp_path: Path, data: bytes) -> None:
+    """What is longer than any token is refused as such: its beginning is not taken for the whole."""
+    path = written(tmp_path / "t", data)
+    assert refusal(path) == f"token file {path}: is longer than 16 KiB"
 
 
 def test_long_token(tmp_path: Path) -> None:
