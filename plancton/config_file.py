@@ -1,6 +1,7 @@
 """The configuration in force on a running host: read again when its file changes."""
 
 import logging
+import os
 from pathlib import Path
 
 from plancton.clone import ALLOW
@@ -9,9 +10,9 @@ from plancton.config import ConfigError, load, warning
 log = logging.getLogger(__name__)
 
 
-def _signature(path: Path) -> tuple[int, int, int, int] | None:
+def _signature(path: str) -> tuple[int, int, int, int] | None:
     try:
-        stat = path.stat()
+        stat = os.stat(path)
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns
@@ -22,14 +23,15 @@ class ConfigFile:
 
     def __init__(self, path: Path, missing_ok: bool) -> None:
         self.path, self._missing_ok = path, missing_ok
+        # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks at them.
+        self._watched = str(path), str(path.with_name(ALLOW))
         self._seen = self._signature()
         self.config = load(path, missing_ok)
         self.problem = ""
         self._warn()
 
     def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
-        """Of the file and, as a repository's configuration is looked at by it, of this host's allow.yaml."""
-        return tuple(_signature(path) for path in (self.path, self.path.with_name(ALLOW)))
+        return tuple(map(_signature, self._watched))
 
     def _warn(self) -> None:
         if said := warning(self.path):
