@@ -3,6 +3,6 @@
 from setuptools import setup
 
 setup(
-    cffi_modules=["csrc/build_sampler.py:ffibuilder", "csrc/build_load.py:ffibuilder"],
+    cffi_modules=["csrc/build.py:sampler", "csrc/build.py:owner_load"],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -263,7 +263,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     fleet: Fleet = Fleet()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Settings(msgspec.Struct, frozen=True):
     """The settings that `decide` goes by, in base units (the configuration made plain for one host).
 
     ``gap``: ticks further apart than this have missed something (suspend, a stopped process, figures
@@ -283,7 +283,7 @@ class Limits(msgspec.Struct, frozen=True):
     grace_kill: float = 600.0
     grace_spawn: float = 60.0
     gap: float = 5.0
-    quota: bool = False
+    uses_quota: bool = False
     """Whether the workers' CPU is limited one by one: where no slice yields for them, or by configuration."""
 
 
@@ -321,7 +321,7 @@ class Kill(msgspec.Struct, frozen=True, tag=True):
     lift: bool = False
 
 
-class Share(msgspec.Struct, frozen=True, tag=True):
+class SetShares(msgspec.Struct, frozen=True, tag=True):
     """Set a worker's part among the workers (Docker's CpuShares)."""
 
     name: str
@@ -329,7 +329,7 @@ class Share(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-class Quota(msgspec.Struct, frozen=True, tag=True):
+class SetQuota(msgspec.Struct, frozen=True, tag=True):
     """Limit the CPUs that a worker may use (Docker's CpuQuota)."""
 
     name: str
@@ -337,7 +337,12 @@ class Quota(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Action = Start | Finish | Leave | Kill | Share | Quota
+Action = Start | Finish | Leave | Kill | SetShares | SetQuota
+
+
+def action_name(action: Action) -> str:
+    """What kind it is, in words: ``start``, ``set shares``."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in type(action).__name__).lstrip()
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -351,7 +356,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     fit: int
     sentence: str
     room: float | None = None
-    limit: float | None = None
+    quota: float | None = None
     held: str = ""
     actions: tuple[Action, ...] = ()
 
@@ -370,7 +375,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     version: str
-    limits: Limits
+    settings: Settings
     continued: bool = False
 
 

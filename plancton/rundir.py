@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from plancton.errors import PlanctonError
+from plancton.files import replace_file
 from plancton.model import Status
 
 REQUESTS = ("stop", "force-stop", "finish")
@@ -140,9 +141,9 @@ def last_places(state: Path) -> list[tuple[str, str]]:
     places = list[tuple[str, str]]()
     for lock in sorted(state.glob("*.lock")):
         with contextlib.suppress(OSError, ValueError):
-            _, socket, slice = lock.read_text().splitlines()[:3]
+            _, socket, workers_slice = lock.read_text().splitlines()[:3]
             if _free(lock):
-                places.append((socket, slice))
+                places.append((socket, workers_slice))
     return places
 
 
@@ -230,7 +231,7 @@ class RunDir:
                 (self.path / name).unlink(missing_ok=True)
 
 
-def take_lock(state: Path, socket: str, instance: str, slice: str = "") -> int:
+def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "") -> int:
     """Keep a second supervisor on this socket and instance out, for as long as the descriptor is open.
 
     The lock lies beside the instance's id, where everybody who has that id looks. It holds our pid,
@@ -298,17 +299,3 @@ def instance_id(state: Path) -> str:
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     return path.read_text().strip()
-
-
-def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise

@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from plancton.docker import Docker
+from plancton.docker.client import Docker
 
 
 def import_busybox(docker: Docker, name: str, tag: str) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from stage import BUSY, Stage, plancton, workers
 from yield_figures import ALONE, AT_ONCE, LOADS
 
-from plancton.docker import Docker
-from plancton.slice import PROC, Layout, group_of
+from plancton.docker.client import Docker
+from plancton.host.slice import PROC, Layout, group_of
 
 
 class Contender:
@@ -73,7 +73,7 @@ docker: {{slice: {slice}, tier: {tier}}}
             if not asleep:
                 process.send_signal(signal.SIGCONT)
 
-        name = f"Plancton, tier {tier}" + (", `yield.limit: room`" if limit == "room" else "")
+        name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if limit == "room" else "")
         # Limits come a second or two after the owner; they matter where the class alone falls short.
         loads = ("half", "bursty", "compiling on") if limit == "room" else LOADS
         contender = Contender(name, lambda: _group_used([group]), sleep, loads)

@@ -7,21 +7,21 @@ decisions wait for its end.
 
 import msgspec
 
-from plancton.history import History
 from plancton.model import (
     LEAST_SHARES,
     Action,
     Finish,
     Fleet,
-    Limits,
     Observation,
     Phase,
-    Share,
+    SetShares,
+    Settings,
     Start,
     Worker,
     full_shares,
 )
-from plancton.policy import State, decide
+from plancton.policy.decide import State, decide
+from plancton.policy.traces import History
 
 START_TIME = 1.0
 """From the decision to the worker's first process (seconds)."""
@@ -68,11 +68,11 @@ class Pilot:
 class Lending:
     """One host; `run` plays its history."""
 
-    def __init__(self, history: History, limits: Limits, job: float, step: float) -> None:
+    def __init__(self, history: History, settings: Settings, job: float, step: float) -> None:
         self.history, self.job, self.step = history, job, step
         # A step is all that there is to know: none was missed.
-        self.limits = msgspec.structs.replace(limits, gap=1.5 * step)
-        self.full = full_shares(limits.worker_cpus)
+        self.settings = msgspec.structs.replace(settings, gap=1.5 * step)
+        self.full = full_shares(settings.worker_cpus)
         self.now = 0.0
         self.state, self.pilots = State(), list[Pilot]()
         self.fleet: Fleet | None = None
@@ -96,7 +96,7 @@ class Lending:
         full = [p for p in self.pilots if p.worker.shares > LEAST_SHARES]
         for pilots in (full, [p for p in self.pilots if p.worker.shares <= LEAST_SHARES]):
             if pilots:
-                rate = min(self.limits.worker_cpus, left / len(pilots))
+                rate = min(self.settings.worker_cpus, left / len(pilots))
                 left = max(0.0, left - rate * len(pilots))
                 for pilot in pilots:
                     self._work_one(pilot, rate)
@@ -118,7 +118,7 @@ class Lending:
         pilot.used += used
         self.totals.donated += used
         self.totals.job_time += seconds
-        if rate < self.limits.worthwhile * self.limits.worker_cpus:
+        if rate < self.settings.worthwhile * self.settings.worker_cpus:
             self.totals.starved += seconds
 
     def _end_jobs(self, pilot: Pilot, used: float) -> float:
@@ -150,7 +150,7 @@ class Lending:
         seen = Observation(
             self.now, self.now, self.history.cpus, self.step, owner, image="image", fleet=self.fleet
         )
-        decision, self.state = decide(seen, self.state, self.limits)
+        decision, self.state = decide(seen, self.state, self.settings)
         for action in decision.actions:
             self._carry_out(action)
 
@@ -159,7 +159,7 @@ class Lending:
             self._start()
             return
         pilot = next(p for p in self.pilots if p.worker.name == action.name)
-        if isinstance(action, Share):
+        if isinstance(action, SetShares):
             self._change(pilot, shares=action.shares, shares_time=self.now)
         elif isinstance(action, Finish) and pilot.worker.worked:
             self._change(pilot, phase=Phase.FINISHING, told=self.now, deadline=self.now + action.timeout)
@@ -173,8 +173,8 @@ class Lending:
         worker = Worker(
             f"{self.history.name}-{self.totals.starts}",
             phase=Phase.RUNNING,
-            cpus=self.limits.worker_cpus,
-            memory=self.limits.worker_memory,
+            cpus=self.settings.worker_cpus,
+            memory=self.settings.worker_memory,
             shares=self.full,
             started=started,
             image="image",

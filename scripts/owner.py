@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from plancton import load
-from plancton.selftest_figures import Load
+from plancton.commands.selftest import owner_load
+from plancton.commands.selftest.figures import Load
 
 CPUS = len(os.sched_getaffinity(0))
 STEP = 0.01
@@ -52,18 +52,18 @@ class Result(msgspec.Struct, frozen=True):
 
 def steady() -> Result:
     """Every CPU, all the time."""
-    spun = load.spin(CPUS, STEP, round(STEADY / STEP))
+    spun = owner_load.spin(CPUS, STEP, round(STEADY / STEP))
     return Result(spun.cpu[-1], spun.wall, spun.work, spun.waited, cpu_series=list(spun.cpu))
 
 
 def part() -> Result:
     """Half of the CPUs, all the time: workers may have the others."""
-    return _added([load.spin(max(1, CPUS // 2), STEP, round(PART / STEP))])
+    return _added([owner_load.spin(max(1, CPUS // 2), STEP, round(PART / STEP))])
 
 
 def bursty() -> Result:
     """Every CPU for a second, then nothing for three."""
-    spun = load.spin(CPUS, STEP, round(BURST / STEP))
+    spun = owner_load.spin(CPUS, STEP, round(BURST / STEP))
     time.sleep(PAUSE)
     return _added([spun])
 
@@ -74,11 +74,11 @@ def interactive() -> Result:
 
     def type_on() -> None:
         while not ended.is_set():
-            bursts.append(load.spin(1, 0.001, KEYSTROKE))
+            bursts.append(owner_load.spin(1, 0.001, KEYSTROKE))
 
     typist = threading.Thread(target=type_on)
     typist.start()
-    late = load.wake_ups(WAKE_STEP, round(INTERACTIVE / WAKE_STEP))
+    late = owner_load.wake_ups(WAKE_STEP, round(INTERACTIVE / WAKE_STEP))
     ended.set()
     typist.join()
     return msgspec.structs.replace(_added(bursts), late=list(late))

@@ -35,7 +35,7 @@ need_venv() {   # need_venv WHAT: a virtual environment in .venv with WHAT insta
 }
 
 docker_answers() {   # by Plancton's own client: Debian has the docker command line in a package of its own
-  .venv/bin/python -P -c "from plancton.docker import Docker; Docker('/var/run/docker.sock', timeout=5).ping()" 2>/dev/null
+  .venv/bin/python -P -c "from plancton.docker.client import Docker; Docker('/var/run/docker.sock', timeout=5).ping()" 2>/dev/null
 }
 
 need_docker() {   # an Engine that answers; where we started it, $dockerd is its pid

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from plancton.engine import find_engine
+from plancton.host.engine_cpu import find_engine
+from plancton.host.sampler import Sampler, read_process
+from plancton.host.slice import PROC, read_layout
 from plancton.model import Observation, Phase, Sample, Status
-from plancton.observe import observe
+from plancton.policy.observe import observe
 from plancton.rundir import Paths, running
-from plancton.sampler import Sampler, read_process
-from plancton.slice import PROC, read_layout
 
 BUSY = "while :; do :; done"
 

@@ -7,7 +7,7 @@ from statistics import median
 import msgspec
 from owner import STEP, Result
 
-from plancton.selftest_figures import percentile
+from plancton.commands.selftest.figures import percentile
 
 ALONE = "owner alone"
 LOADS = ("steady", "half", "bursty", "interactive", "compile", "compiling on", "memory")

@@ -22,10 +22,10 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from plancton.containers import INSTANCE
+from plancton.host.slice import Slice, group_of, read_layout
 from plancton.model import Phase, Status
 from plancton.rundir import Paths, read_status, running
-from plancton.slice import Slice, group_of, read_layout
+from plancton.workers.container import INSTANCE
 
 T = TypeVar("T")
 
@@ -83,8 +83,8 @@ class Engine:
         self.process: subprocess.Popen[bytes] | None = None
         self.options: tuple[str, ...] = ()
         # Engines beside each other that choose a network's addresses at the same time choose the same ones.
-        lane = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        self.addresses = f"172.{16 + 2 * (lane % 8)}.0.0/15"
+        lane_number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+        self.addresses = f"172.{16 + 2 * (lane_number % 8)}.0.0/15"
         self._log = (directory / "dockerd.log").open("ab")
 
     # No bridge and no firewall rules: the machine's own dockerd has docker0 and the chains.

@@ -8,7 +8,7 @@ import yaml
 from docker.harness import IMAGE, Plancton, wait_for
 from unit.repositories import Repository
 
-from plancton.config_repo import init
+from plancton.config.repository import init
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 

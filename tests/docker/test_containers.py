@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from docker.harness import IDLE, IMAGE, Engine, Plancton, wait_for
 
-from plancton.containers import INSTANCE, PREFIX
+from plancton.workers.container import INSTANCE, PREFIX
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 

@@ -1,4 +1,4 @@
-"""plancton.docker against a real dockerd."""
+"""plancton.docker.client against a real dockerd."""
 
 import io
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from docker.harness import IMAGE, Engine
 
-from plancton.docker import (
+from plancton.docker.client import (
     Conflict,
     Docker,
     DockerError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from docker.harness import BUSY, CPUS, STUBBORN, Engine, Load, Plancton, idle_cpus, leaver, wait_for
 
-from plancton.containers import INSTANCE
+from plancton.workers.container import INSTANCE
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
 

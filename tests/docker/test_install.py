@@ -18,8 +18,8 @@ import yaml
 from docker.harness import IDLE, IMAGE, Engine, wait_for
 from install import NEWER, SCRIPT, newer
 
-from plancton.containers import INSTANCE
-from plancton.slice import Slice, read_layout
+from plancton.host.slice import Slice, read_layout
+from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker
 

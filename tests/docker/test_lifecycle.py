@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from docker.harness import BUSY, STUBBORN, Engine, Plancton, wait_for
 
-from plancton.containers import INSTANCE, PREFIX
+from plancton.workers.container import INSTANCE, PREFIX
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 

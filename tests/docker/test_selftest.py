@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from docker.harness import CPUS, Engine, Plancton, wait_for
 
-from plancton.burners import COUNT, PREFIX
-from plancton.burners import IMAGE as SELFTEST_IMAGE
+from plancton.commands.selftest.busy_workers import COUNT, PREFIX
+from plancton.commands.selftest.busy_workers import IMAGE as SELFTEST_IMAGE
 
 pytestmark = pytest.mark.docker
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from docker.harness import CPUS, Engine, Load, Plancton, idle_cpus, wait_for
 
-from plancton.bounds import PERIOD, Bounds
+from plancton.host.cgroup_files import PERIOD, Bounds
 from plancton.model import Tick
-from plancton.replay import read_recording
+from plancton.policy.replay import read_recording
 
 pytestmark = pytest.mark.docker
 
@@ -20,11 +20,11 @@ SETTLED = 0.15
 MEGABYTES = 1024**2
 
 
-def limits(recording: Path) -> Iterator[tuple[float, float]]:
+def quotas(recording: Path) -> Iterator[tuple[float, float]]:
     """Times and the workers' limit, of each recorded tick that has one."""
     for line in read_recording(recording):
-        if isinstance(line, Tick) and line.decision.limit is not None:
-            yield line.observation.time, line.decision.limit
+        if isinstance(line, Tick) and line.decision.quota is not None:
+            yield line.observation.time, line.decision.quota
 
 
 @pytest.mark.usefixtures("idle_host")
@@ -54,7 +54,7 @@ def test_tier_quota(plancton: Plancton, owner: Load) -> None:
     plancton.start("--record", str(recording))
     plancton.full(CPUS)
     time.sleep(20)  # nobody else is there: what is looked at later is how calm that was
-    calm = list(limits(recording))[-15:]
+    calm = list(quotas(recording))[-15:]
     owner.start()
     time.sleep(3)  # what is measured is what it has after that time
     beside = owner.share(4)
@@ -67,8 +67,8 @@ def test_tier_quota(plancton: Plancton, owner: Load) -> None:
     moves = max(limit for _, limit in calm) - min(limit for _, limit in calm)
     print(f"the owner gets {beside:.2f} CPUs from the 3rd second on, {alone:.2f} alone;")
     print(f"then the workers {used / (used + idle):.0%} of what is left; alone their limit moved {moves:.2f}")
-    assert beside >= 0.9 * alone, list(limits(recording))
-    assert used / (used + idle) >= 0.9, list(limits(recording))
+    assert beside >= 0.9 * alone, list(quotas(recording))
+    assert used / (used + idle) >= 0.9, list(quotas(recording))
     assert moves <= SETTLED * CPUS, f"the limit swings with no owner: {calm}"
 
 
@@ -81,7 +81,7 @@ def test_quota_is_calm_beside_a_steady_owner(plancton: Plancton, owner: Load) ->
     plancton.full(CPUS)
     owner.start(CPUS // 2)
     time.sleep(30)  # it settles within 15 s, and is looked at for another 15
-    calm = [limit for _, limit in limits(recording)][-15:]
+    calm = [limit for _, limit in quotas(recording)][-15:]
     left = CPUS - CPUS // 2
     print(f"the limit is {min(calm):.2f} to {max(calm):.2f} CPUs of {left}")
     assert max(calm) - min(calm) <= SETTLED * CPUS, f"the limit swings: {calm}"
@@ -145,8 +145,8 @@ def test_disk(plancton: Plancton) -> None:
 
 @pytest.mark.usefixtures("idle_host")
 def test_limit_room(plancton: Plancton, owner: Load) -> None:
-    """With yield.limit: room the workers don't use all that an owner leaves; without, nothing limits them."""
-    plancton.configure(yielding={"grace_kill": "1h", "limit": "room"})
+    """With yield.cap: room the workers don't use all that an owner leaves; without, nothing limits them."""
+    plancton.configure(yielding={"grace_kill": "1h", "cap": "room"})
     plancton.start()
     plancton.full(CPUS)
     assert plancton.status_json()["tier"] == "kernel"

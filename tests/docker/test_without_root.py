@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from docker.harness import CPUS, STUBBORN, Load, WithoutRoot, leaver, wait_for
 
-from plancton.slice import HANDED
+from plancton.host.slice import HANDED
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
 

@@ -17,11 +17,11 @@ import msgspec
 import pytest
 from property.host import GB, Host
 
-from plancton.model import Finish, Header, Kill, Leave, Limits, Share, Start, Tick
-from plancton.replay import read_recording, replay
+from plancton.model import Finish, Header, Kill, Leave, SetShares, Settings, Start, Tick
+from plancton.policy.replay import read_recording, replay
 
 HERE = Path(__file__).parent
-LIMITS = Limits(
+LIMITS = Settings(
     grace_kill=12.0, grace_spawn=8.0, reserve_memory=GB, lifetime=40.0, finish_timeout=8.0, leave_timeout=4.0
 )
 """Short times, so that the recordings are."""
@@ -122,5 +122,5 @@ def test_they_show_all_there_is() -> None:
     for path in HERE.glob("*.jsonl"):
         size += path.stat().st_size
         kinds |= {type(a) for tick in replay(read_recording(path)) for a in tick.decision.actions}
-    assert kinds == {Start, Finish, Leave, Kill, Share}, kinds
+    assert kinds == {Start, Finish, Leave, Kill, SetShares}, kinds
     assert size < 200_000, size

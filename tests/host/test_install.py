@@ -20,9 +20,9 @@ from docker.harness import IDLE, IMAGE, Engine, wait_for
 from host.harness import KEPT, RESTARTS
 from install import NEWER, SCRIPT, files, newer
 
-from plancton.containers import INSTANCE
 from plancton.model import Phase, Status
 from plancton.rundir import ROOTS, running
+from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker
 

@@ -25,7 +25,7 @@ from host.harness import (
     shell,
 )
 
-from plancton.cores import SYS, Core, read_cores, text
+from plancton.host.topology import SYS, Core, read_cores, text
 from plancton.model import Phase
 
 pytestmark = pytest.mark.docker

@@ -11,11 +11,11 @@ from pathlib import Path
 from docker.harness import Engine, Plancton, wait_for
 from personal_pool import Event, Pool, Slot
 
-from plancton.config import load
-from plancton.containers import create_body
-from plancton.docker import Docker
-from plancton.htcondor import VOLUME
-from plancton.token_file import pack
+from plancton.config.htcondor import VOLUME
+from plancton.config.schema import load
+from plancton.docker.client import Docker
+from plancton.workers.container import create_body
+from plancton.workers.token import pack
 
 __all__ = ["Event", "Pool", "Slot"]
 

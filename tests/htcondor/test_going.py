@@ -9,12 +9,12 @@ import pytest
 from docker.harness import Engine, Load, Plancton, wait_for
 from htcondor.harness import Event, Pool, calm, events, when
 
-from plancton.config import load
-from plancton.containers import create_body
-from plancton.docker import Docker
-from plancton.htcondor import VOLUME
+from plancton.config.htcondor import VOLUME
+from plancton.config.schema import load
+from plancton.docker.client import Docker
 from plancton.model import LEAST_SHARES
-from plancton.token_file import pack, read_token
+from plancton.workers.container import create_body
+from plancton.workers.token import pack, read_token
 
 BURN = """\
 #!/bin/sh

@@ -15,15 +15,15 @@ from plancton.model import (
     Fleet,
     Kill,
     Leave,
-    Limits,
     Observation,
     Phase,
-    Quota,
-    Share,
+    SetQuota,
+    SetShares,
+    Settings,
     Start,
     Worker,
 )
-from plancton.policy import State, decide
+from plancton.policy.decide import State, decide
 
 GB = 1_000_000_000
 ACTIVE = (Phase.STARTING, Phase.RUNNING)
@@ -49,8 +49,8 @@ class Host:
     """Carries out decisions with Docker's delays: a start, a signal and an update take one tick, leaving
     one more, finishing ``job`` seconds. While ``hung`` is true Docker does nothing at all."""
 
-    def __init__(self, cpus: float = 4.0, limits: Limits | None = None, memory: int = 64 * GB) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, cpus: float = 4.0, settings: Settings | None = None, memory: int = 64 * GB) -> None:
+        self.settings = settings or Settings()
         self.cpus, self.memory = cpus, memory
         self.now, self.boot = 1_000.0, 50_000.0
         self.owner, self.owner_memory = 0.0, 0
@@ -83,7 +83,7 @@ class Host:
             self._settle()
         seen = self.observe(seconds)
         self._note(seen, seconds)
-        decision, self.state = decide(seen, self.state, self.limits)
+        decision, self.state = decide(seen, self.state, self.settings)
         self.ended = []
         if look:
             look(seen, decision)
@@ -135,9 +135,9 @@ class Host:
         # What the owner leaves: of CPUs all he does not use; of memory all but his own and the reserve. When
         # there is too little for both, what workers have counts as theirs.
         anon, available = seen.slice_anon or 0, seen.memory_available or 0
-        memory = available + anon - self.limits.reserve_memory
+        memory = available + anon - self.settings.reserve_memory
         most = float("inf") if self.max_workers is None else self.max_workers
-        cpus = self.cpus - seen.owner - self.limits.reserve_cpus
+        cpus = self.cpus - seen.owner - self.settings.reserve_cpus
         self.history.append(Moment(self.now, seconds, cpus, memory, most))
 
     # ------------------------------------------------------------ Docker
@@ -170,11 +170,11 @@ class Host:
             match action:
                 case Start():
                     self.add_starting()
-                case Share(name, shares):
+                case SetShares(name, shares):
                     asked = msgspec.structs.replace(self.workers[name], busy=True, shares_time=self.now)
                     self.workers[name] = asked
                     self._later(1.0, name, msgspec.structs.replace(asked, busy=False, shares=shares))
-                case Quota(name, cpus):
+                case SetQuota(name, cpus):
                     self.workers[name] = msgspec.structs.replace(self.workers[name], quota=cpus)
                 case Finish(name, _, timeout):
                     self._tell(name, Phase.FINISHING, timeout)
@@ -196,9 +196,9 @@ class Host:
         worker = Worker(
             f"worker-{self.made}",
             f"id-{self.made}",
-            cpus=self.limits.worker_cpus,
-            memory=self.limits.worker_memory,
-            shares=max(2, round(1024 * self.limits.worker_cpus)),
+            cpus=self.settings.worker_cpus,
+            memory=self.settings.worker_memory,
+            shares=max(2, round(1024 * self.settings.worker_cpus)),
             image=self.image,
             digest=self.digest,
             jobs=() if self.pool else None,
@@ -284,7 +284,7 @@ class Host:
     def needs(self, line: list[Worker], place: int) -> tuple[float, float]:
         """The room (CPUs, bytes) that this one in line needs to fit."""
         older, worker = line[:place], line[place]
-        part = self.limits.worthwhile
+        part = self.settings.worthwhile
         return (
             sum(w.cpus for w in older) + part * worker.cpus,
             sum(w.memory for w in older) + part * worker.memory,
@@ -303,7 +303,7 @@ class Host:
     def calm(self, seconds: float = 0.0) -> list[Moment]:
         """The last so many seconds (at least the last tick), oldest first; the room of each is averaged over
         the ten seconds before it (a third of grace_kill, where that is shorter)."""
-        length = min(10.0, self.limits.grace_kill / 3)
+        length = min(10.0, self.settings.grace_kill / 3)
         moments, out = self.history, list[Moment]()
         for place in range(len(moments) - 1, -1, -1):
             moment = moments[place]
@@ -333,18 +333,18 @@ class Host:
     def steady_bounds(self) -> tuple[int, int]:
         """How few and how many workers of today's kind a steady owner leaves room for: as many as would be
         started, and as many as would be kept (rooms between the two keep what is there)."""
-        limits = self.limits
-        cpus = self.cpus - min(self.owner, self.cpus) - limits.reserve_cpus
-        memory = self.memory - self.owner_memory - limits.reserve_memory
+        settings = self.settings
+        cpus = self.cpus - min(self.owner, self.cpus) - settings.reserve_cpus
+        memory = self.memory - self.owner_memory - settings.reserve_memory
         most = 10_000 if self.max_workers is None else self.max_workers
         few = many = 0
-        start = min(1.0, limits.worthwhile + 0.2)
-        while few < most and limits.worker_cpus * (few + start) <= cpus + 1e-9:
-            if limits.worker_memory * (few + 1) > memory:
+        start = min(1.0, settings.worthwhile + 0.2)
+        while few < most and settings.worker_cpus * (few + start) <= cpus + 1e-9:
+            if settings.worker_memory * (few + 1) > memory:
                 break
             few += 1
-        while many < most and limits.worker_cpus * (many + limits.worthwhile) <= cpus + 1e-9:
-            if limits.worker_memory * (many + limits.worthwhile) > memory:
+        while many < most and settings.worker_cpus * (many + settings.worthwhile) <= cpus + 1e-9:
+            if settings.worker_memory * (many + settings.worthwhile) > memory:
                 break
             many += 1
         return few, many

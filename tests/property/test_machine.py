@@ -13,12 +13,12 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from property.host import ACTIVE, AT_ONCE, GB, IN_LINE, Host, Moment
 
-from plancton.model import Decision, Finish, Kill, Leave, Limits, Observation, Phase, Share, Start
+from plancton.model import Decision, Finish, Kill, Leave, Observation, Phase, SetShares, Settings, Start
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 NEARLY = 0.02
 """Ticks and windows don't begin and end together: about two seconds of a window are nobody's."""
-STEADY = Limits(
+STEADY = Settings(
     grace_kill=120.0, grace_spawn=60.0, reserve_memory=2 * GB, lifetime=1_800.0, finish_timeout=90.0
 )
 
@@ -32,8 +32,8 @@ class DonatingHost(RuleBasedStateMachine):
 
     @initialize(cpus=st.sampled_from([1.0, 2.0, 4.0, 8.0]), worker_cpus=st.sampled_from([0.5, 1.0, 2.0]))
     def _this_big(self, cpus: float, worker_cpus: float) -> None:
-        limits = msgspec.structs.replace(STEADY, worker_cpus=worker_cpus)
-        self.host = Host(cpus, limits, 16 * GB)
+        settings = msgspec.structs.replace(STEADY, worker_cpus=worker_cpus)
+        self.host = Host(cpus, settings, 16 * GB)
 
     # ------------------------------------------------------------ what happens
 
@@ -116,13 +116,13 @@ class DonatingHost(RuleBasedStateMachine):
         host = self.host
         host.owner, host.blind, host.interrupt = part * host.cpus, False, None
         before = host.copy()
-        for _ in range(round(host.limits.grace_kill) + 3):
+        for _ in range(round(host.settings.grace_kill) + 3):
             self.tick()
         line = host.line()
         # When there is too little for both, what workers have counts as theirs.
         anon = sum(int(host.use * w.memory) for w in host.workers.values())
         available = max(0, host.memory - host.owner_memory - anon)
-        memory = available + anon - host.limits.reserve_memory
+        memory = available + anon - host.settings.reserve_memory
         most = float("inf") if host.max_workers is None else host.max_workers
         fit = host.fitting(line, host.cpus - min(host.owner, host.cpus), memory, most)
         # One on which an action is under way can't be told to go until Docker has done that.
@@ -135,7 +135,7 @@ class DonatingHost(RuleBasedStateMachine):
     def teardown(self) -> None:
         """However it got there: asked to stop, it ends all workers, by force where Docker was slow."""
         self.host.hung, self.host.stopping = False, True
-        patience = self.host.limits.leave_timeout + 20
+        patience = self.host.settings.leave_timeout + 20
         for _ in range(round(patience)):
             self.tick()
             if not self.host.workers:
@@ -157,7 +157,7 @@ class DonatingHost(RuleBasedStateMachine):
         self.check_fit(seen, decision, self.host)
         if not self.host.history:
             assert decision.room is None, f"a room out of no figures: {decision}"
-            kinds = [a for a in decision.actions if isinstance(a, Start | Share)]
+            kinds = [a for a in decision.actions if isinstance(a, Start | SetShares)]
             assert not kinds, f"decided on no figures at all: {decision}"
 
     def check_whom(self, decision: Decision, seen: Observation) -> None:
@@ -182,7 +182,7 @@ class DonatingHost(RuleBasedStateMachine):
                     assert worker.told is not None and late, (
                         f"killed before its time at {seen.time}: {worker}"
                     )
-                case Share():
+                case SetShares():
                     assert worker.phase in (Phase.RUNNING, Phase.FINISHING), f"{action}: {worker}"
                     last = worker.shares_time
                     assert last is None or seen.time - last >= 10, f"{action} again at {seen.time}: {worker}"
@@ -194,7 +194,7 @@ class DonatingHost(RuleBasedStateMachine):
             return
         assert not seen.draining and not seen.stopping, f"{starts} starts while draining: {decision}"
         assert seen.image and seen.docker, f"{starts} starts from image {seen.image!r}, docker {seen.docker}"
-        assert starts <= host.limits.spawn_per_tick, f"{starts} starts in a tick"
+        assert starts <= host.settings.spawn_per_tick, f"{starts} starts in a tick"
         present = seen.fleet.workers
         if seen.max_workers is not None:
             total = len(present) + starts
@@ -202,8 +202,8 @@ class DonatingHost(RuleBasedStateMachine):
         known = sum(m.seconds for m in host.history)
         assert known >= 9, f"started after {known} s"
         now: Moment = host.calm()[-1]
-        cpus = sum(w.cpus for w in present) + host.limits.worker_cpus * (starts - 1 + 0.7)
-        memory = sum(w.memory for w in present) + host.limits.worker_memory * starts
+        cpus = sum(w.cpus for w in present) + host.settings.worker_cpus * (starts - 1 + 0.7)
+        memory = sum(w.memory for w in present) + host.settings.worker_memory * starts
         assert now.cpus >= cpus - 1e-6, (
             f"{starts} starts beside {len(present)} with room for {now.cpus:.2f} CPUs"
         )
@@ -227,14 +227,14 @@ class DonatingHost(RuleBasedStateMachine):
                 continue
             if action.timeout == AT_ONCE:
                 available = seen.memory_available or 0
-                assert available < host.limits.reserve_memory, f"{action} with {available} bytes available"
+                assert available < host.settings.reserve_memory, f"{action} with {available} bytes available"
                 assert len(leavers) == 1, f"more than one for memory: {leavers}"
                 younger = [w for w in line[line.index(worker) + 1 :] if not w.busy]
                 assert not younger, f"{action} before the younger {younger}"
                 continue
-            part, known = host.fitted(worker, line, host.limits.grace_kill)
+            part, known = host.fitted(worker, line, host.settings.grace_kill)
             assert part <= 1 / 3 + NEARLY, f"{action}: it fitted for {part:.0%} of the last {known:.0f} s"
-            assert known >= host.limits.grace_kill - 3, f"{action}, knowing {known:.0f} s"
+            assert known >= host.settings.grace_kill - 3, f"{action}, knowing {known:.0f} s"
 
     def check_fit(self, seen: Observation, decision: Decision, host: Host) -> None:
         """The count is what comes out when the workers are gone through one by one."""
@@ -253,7 +253,7 @@ class DonatingHost(RuleBasedStateMachine):
         """All that exist may never use more than the host has, but for the part that a start may lack."""
         host = self.host
         promised = sum(w.cpus for w in host.workers.values())
-        most = host.cpus + 0.3 * host.limits.worker_cpus + 1e-9
+        most = host.cpus + 0.3 * host.settings.worker_cpus + 1e-9
         assert promised <= most, f"{promised} CPUs promised on a host of {host.cpus}: {host.workers}"
 
 

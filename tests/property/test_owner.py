@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from property.host import Host
 
-from plancton.model import Leave, Limits, Start, Worker
+from plancton.model import Leave, Settings, Start, Worker
 
 PERIODS = (2, 5, 10, 17, 30, 45, 60, 90, 120, 180, 300, 600, 750, 900, 1_200, 1_800, 3_600, 7_200)
 DUTIES = (10, 50, 70, 90)
@@ -75,7 +75,7 @@ def test_owner_on_and_off(period: int) -> None:
 )
 def test_owner_of_any_kind(period: float, duty: float, busy: float, cpus: float) -> None:
     """As before for owners who use a part of the host, and workers of other sizes."""
-    host = Host(3.0, Limits(worker_cpus=cpus))
+    host = Host(3.0, Settings(worker_cpus=cpus))
     starts, least = on_and_off(host, period, duty, busy, 2.5)
     later = sum(s >= 3600 for s in starts) / 1.5 / (3.0 / cpus)
     assert later <= STARTS_PER_HOUR, f"{later:.1f} starts an hour for each worker's place"
@@ -95,7 +95,7 @@ def test_owner_comes_and_stays(
     cpus: float, before: float, after: float, grace: float, worthwhile: float, warm: int
 ) -> None:
     """Load held for grace_kill brings the workers down to what fits, and not further."""
-    host = Host(cpus, Limits(grace_kill=grace, worthwhile=worthwhile))
+    host = Host(cpus, Settings(grace_kill=grace, worthwhile=worthwhile))
     host.owner = before * cpus
     host.run(warm)
     host.owner = after * cpus
@@ -110,7 +110,7 @@ def test_owner_comes_and_stays(
 @pytest.mark.parametrize("owner", [0.0, 0.4, 1.0, 2.2, 3.3, 4.0])
 def test_steady_owner_is_left_alone(owner: float) -> None:
     """Beside a steady owner workers start once, and nothing more happens for a day."""
-    host = Host(4.0, Limits(lifetime=1e9))
+    host = Host(4.0, Settings(lifetime=1e9))
     host.owner = owner
     actions = [a for _, decision in host.run(300) for a in decision.actions]
     few, many = host.steady_bounds()

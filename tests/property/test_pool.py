@@ -28,8 +28,8 @@ class PoolHost(DonatingHost):
     )
     def _this_big(self, cpus: float, worker_cpus: float, plain: bool = False) -> None:
         """One may have been started before the configuration had a pool."""
-        limits = msgspec.structs.replace(STEADY, worker_cpus=worker_cpus)
-        self.host = Host(cpus, limits, 16 * GB)
+        settings = msgspec.structs.replace(STEADY, worker_cpus=worker_cpus)
+        self.host = Host(cpus, settings, 16 * GB)
         if plain:
             self.host.add_running(500.0)
         self.host.pool = True

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from property.host import GB, Host
 
-from plancton.model import Decision, Limits, Observation
+from plancton.model import Decision, Observation, Settings
 
 Change = Callable[[Host], None]
 
@@ -49,7 +49,7 @@ CHANGES = {
 
 
 def settled_host(warm: int) -> Host:
-    host = Host(4.0, Limits(grace_kill=120.0, reserve_memory=2 * GB, finish_timeout=60.0), 16 * GB)
+    host = Host(4.0, Settings(grace_kill=120.0, reserve_memory=2 * GB, finish_timeout=60.0), 16 * GB)
     host.use = 1.0
     host.run(warm)
     return host

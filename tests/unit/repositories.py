@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from plancton.clone import CONFIG
+from plancton.config.clone import CONFIG
 
 GOOD = "image: {name: registry.example.org/worker:1.0}\n"
 

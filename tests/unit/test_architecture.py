@@ -1,9 +1,12 @@
-"""The walls between the modules, seen in fresh processes and in the sources."""
+"""The house: which way imports go, and what each process has to carry."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,33 +15,121 @@ import plancton
 
 PACKAGE = Path(plancton.__file__).parent
 ROOT = Path(__file__).parents[2]
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+RANKS = (
+    {"__init__", "errors", "units", "files", "model"},
+    {"rundir", "policy", "host", "docker"},
+    {"config"},
+    {"workers"},
+    {"daemon"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+)
+"""Bottom first: a module imports what is below it, or in its own package."""
 
 
-def source(module: str) -> ast.Module:
-    return ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(module: str) -> set[str]:
-    """The top-level modules that a source imports anywhere, those only for type checkers left out."""
-    found = set[str]()
-    for node in walk(source(module)):
+MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """What is imported anywhere in a source, with full names: `a.b` and `a.b.c` of `from a.b import c`."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module} imports relatively"
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            assert node.level == 0 and node.module, "relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def walk(node: ast.AST) -> list[ast.AST]:
-    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-        return []
-    return [node, *(below for child in ast.iter_child_nodes(node) for below in walk(child))]
+def own(tree: ast.AST) -> set[str]:
+    """Those that are modules of ours, without the package's name."""
+    return {name for name in (full.removeprefix("plancton.") for full in imports(tree)) if name in MODULES}
 
 
-def top(names: set[str]) -> set[str]:
-    return {name.partition(".")[0] for name in names}
+def part(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def rank(module: str) -> int:
+    return next(i for i, parts in enumerate(RANKS) if part(module) in parts)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_one_way(module: str) -> None:
+    """A module imports what is below it in the house, or in its own package."""
+    up = [name for name in own(MODULES[module]) if part(name) != part(module) and rank(name) >= rank(module)]
+    if rank(module) == 0:
+        up = [name for name in up if rank(name) > 0]
+    assert not up, f"{module} imports {up}"
+
+
+def test_no_circle() -> None:
+    """Each module can be understood after those it imports."""
+    try:
+        graphlib.TopologicalSorter({name: own(tree) - {name} for name, tree in MODULES.items()}).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"imports go round: {' → '.join(error.args[1])}")
+
+
+def test_everything_has_a_room() -> None:
+    """Each module and package stands in exactly one rank."""
+    places = [name for parts in RANKS for name in parts]
+    assert sorted(places) == sorted({part(module) for module in MODULES} | {"__init__"})
+    assert not any(a & b for a, b in pairwise(RANKS))
+
+
+PURE = sorted({name for name in MODULES if name.startswith("policy.")} | {"model"})
+READS = {"policy.replay", "policy.traces"}
+"""They read recordings and traces, given as lines or files."""
+
+
+@pytest.mark.parametrize("module", sorted(set(PURE) - READS))
+def test_deciding_is_pure(module: str) -> None:
+    """No clock, file, socket, chance or log, and nothing that could open one."""
+    allowed = {
+        "bisect", "collections", "dataclasses", "enum", "functools", "itertools", "math", "msgspec",
+        "plancton", "typing", "zlib",
+    }  # fmt: skip
+    seen = {part(name) for name in imports(MODULES[module])}
+    assert seen <= allowed, f"{module} imports {seen - allowed}"
+    calls = {
+        n.func.id
+        for n in ast.walk(MODULES[module])
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+    }
+    assert not calls & {"open", "print", "input", "eval", "exec"}, f"{module} calls {calls}"
+
+
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("plancton.host._sampler", {"host.sampler"}),
+        ("plancton.commands.selftest._owner_load", {"commands.selftest.owner_load"}),
+        ("requests", {"docker.client", "docker.transport"}),
+        ("requests_unixsocket", {"docker.client", "docker.transport"}),
+        ("urllib3", {"docker.client", "docker.transport"}),
+        ("rich", {"commands.top", "cli.app"}),
+        ("typer", {"cli.app"}),
+        ("click", set()),
+        ("yaml", {"config.schema", "config.load", "config.show"}),
+        ("simpleeval", {"config.schema", "config.expression"}),
+        ("termios", {"commands.top.keys"}),
+    ],
+)
+def test_who_uses_a_library(library: str, users: set[str]) -> None:
+    """Each library has one place where it is used."""
+    seen = {
+        module
+        for module, tree in MODULES.items()
+        if any(name == library or name.startswith(f"{library}.") for name in imports(tree))
+    }
+    foreign = {module for module in seen if not any(f"{module}.".startswith(f"{user}.") for user in users)}
+    assert not foreign, f"{library} is imported by {foreign}, too"
 
 
 def loaded_by(module: str) -> set[str]:
@@ -50,95 +141,51 @@ def loaded_by(module: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-@pytest.mark.parametrize("module", ["policy", "observe", "window", "model"])
-def test_pure_modules_load_nothing(module: str) -> None:
-    """Who decides reaches no socket, process or network, not even through what it imports."""
-    loaded = loaded_by(f"plancton.{module}")
-    for name in ("socket", "subprocess", "requests", "ssl", "urllib3", "yaml", "logging"):
-        assert name not in loaded, f"plancton.{module} loads {name}"
-
-
-@pytest.mark.parametrize("module", ["policy", "observe", "window", "model"])
-def test_pure_modules_import_nothing(module: str) -> None:
-    """Who decides reads no clock, no file, no chance, and keeps no log."""
-    seen = top(imports(module)) & {"time", "os", "datetime", "random", "logging", "pathlib", "io", "sys"}
-    assert not seen, f"plancton.{module} imports {seen}"
-    names = {
-        n.func.id
-        for n in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text()))
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-    }
-    assert not names & {"open", "print", "input", "eval", "exec"}, f"plancton.{module} calls {names}"
-
-
-@pytest.mark.parametrize(
-    ("what", "who"),
-    [
-        ("plancton._sampler", {"sampler"}),
-        ("plancton._load", {"load"}),
-        ("requests", {"docker"}),
-        ("requests_unixsocket", {"docker"}),
-        ("urllib3", {"docker"}),
-        ("rich", {"top", "keyboard", "cli"}),
-        ("typer", {"cli"}),
-        ("click", set()),
-        ("yaml", {"config"}),
-        ("simpleeval", {"config"}),
-        ("termios", {"keyboard"}),
-    ],
-)
-def test_who_imports(what: str, who: set[str]) -> None:
-    """Each library has one place where it is used."""
-    seen = {
-        module
-        for module in MODULES
-        if any(name == what or name.startswith(f"{what}.") for name in imports(module))
-    }
-    assert seen <= who, f"{what} is imported by {seen - who}, too"
-
-
-def test_the_long_running_process_is_lean() -> None:
+def test_the_process_that_stays_is_lean() -> None:
     """The supervisor carries neither the command line nor the screen."""
-    seen = top(loaded_by("plancton.supervisor"))
-    assert not seen & {"typer", "rich", "click", "subprocess", "asyncio", "prometheus_client"}, seen
-    assert not {"plancton.cli", "plancton.top", "plancton.keyboard", "plancton.replay"} & loaded_by(
-        "plancton.supervisor"
-    )
+    loaded = loaded_by("plancton.daemon.__main__")
+    libraries = {part(name) for name in loaded}
+    assert not libraries & {"typer", "rich", "click", "subprocess", "asyncio", "prometheus_client"}, libraries
+    foreign = {name for name in loaded if name.startswith(("plancton.cli", "plancton.commands"))}
+    assert not foreign | (loaded & {"plancton.policy.replay"}), foreign
 
 
 def test_the_command_line_starts_lean() -> None:
     """What every command loads is only what parsing and `status` need."""
-    loaded = loaded_by("plancton.cli")
-    assert not top(loaded) & {"yaml", "requests", "rich", "simpleeval", "urllib3", "pydantic", "ssl"}, loaded
-    for module in ("config", "docker", "supervisor", "top", "sampler", "policy"):
-        assert f"plancton.{module}" not in loaded, f"plancton.cli loads plancton.{module}"
+    loaded = loaded_by("plancton.cli.app")
+    libraries = {part(name) for name in loaded}
+    assert not libraries & {"yaml", "requests", "rich", "simpleeval", "urllib3", "pydantic", "ssl"}, libraries
+    rooms = ("config", "docker", "host", "policy", "workers", "daemon")
+    heavy = {name for name in loaded if name.startswith(tuple(f"plancton.{room}." for room in rooms))}
+    assert not heavy, f"plancton.cli.app loads {heavy}"
 
 
-def test_everything_imports_by_itself() -> None:
-    """Each module can be imported first: there is no circle."""
-    code = "; ".join(
-        [
-            "import importlib, sys",
-            "drop = lambda: [sys.modules.pop(m) for m in list(sys.modules) if m.startswith('plancton.')]",
-            "[importlib.import_module(f'plancton.{m}') for m in sys.argv[1:] if drop() or True]",
-        ]
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *(m for m in MODULES if not m.startswith("__"))],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_only_the_loop_knows_all() -> None:
-    """No module but the command line imports the supervisor; only 0.6's command imports the command line."""
-    for module in MODULES:
-        seen = imports(module)
-        assert "plancton.cli" not in seen or module == "planctonctl", f"{module} imports the command line"
-        assert "plancton.supervisor" not in seen, f"{module} imports the supervisor"
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__", "daemon.__main__"}))
+def test_a_module_and_a_function_have_different_names(module: str) -> None:
+    """No function is named like a module, except where it is what its module is: observe, decide, replay."""
+    words = {name.rpartition(".")[2] for name in MODULES} - {"observe", "decide", "replay"}
+    functions = {node.name for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef)}
+    methods = {
+        node.name
+        for owner in ast.walk(MODULES[module])
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    commands = {
+        "status",
+        "force_stop",
+        "check",
+        "prepare",
+        "migrate",
+        "doctor",
+        "selftest",
+        "top",
+        "init",
+        "run",
+    }
+    allowed = methods | (commands if module == "cli.app" else set())
+    assert not functions & words - allowed, f"{module} has {functions & words - allowed}"
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only the checkout has all folders")
@@ -154,3 +201,11 @@ def test_folders() -> None:
     folders = {line.partition("/")[0] for line in done.stdout.splitlines() if "/" in line}
     wanted = {"plancton", "csrc", "tests", "scripts", "docs", "examples", ".ci"}
     assert folders <= wanted, f"unexpected: {folders - wanted}"
+
+
+def test_unit_tests_mirror_the_house() -> None:
+    """Each unit test of a module lies where its module does."""
+    here = Path(__file__).parent
+    rooms = {path.relative_to(here).parent for path in here.rglob("test_*.py")} - {Path()}
+    missing = [room for room in sorted(rooms) if not (PACKAGE / room).is_dir()]
+    assert not missing, f"tests/unit has rooms that plancton/ does not have: {missing}"

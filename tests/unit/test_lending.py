@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lending import FIRST_JOB, START_TIME, Lending, Totals
 
-from plancton.history import History, read_history
-from plancton.model import Limits
+from plancton.model import Settings
+from plancton.policy.traces import History, read_history
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HISTORIES = SCRIPTS / "histories"
 HOUR, DAY = 3600.0, 86_400.0
-LIMITS = Limits(grace_kill=120.0, finish_timeout=DAY)
+LIMITS = Settings(grace_kill=120.0, finish_timeout=DAY)
 
 
 def lend(
     owner: float | list[float],
-    limits: Limits = LIMITS,
+    settings: Settings = LIMITS,
     job: float = HOUR,
     step: float = 60.0,
     row: float = DAY,
@@ -27,12 +27,12 @@ def lend(
     """What a host of 4 CPUs gives beside an owner who uses this for a row (a day) each."""
     used = owner if isinstance(owner, list) else [owner, owner]
     history = History("host", 4.0, tuple(row * n for n in range(len(used))), tuple(used))
-    return Lending(history, limits, job, step).run()
+    return Lending(history, settings, job, step).run()
 
 
 def test_an_idle_host() -> None:
     """Four workers start once they may, get a job when the pool has seen them, and end one an hour."""
-    totals = lend(0.0, Limits(lifetime=10 * DAY))
+    totals = lend(0.0, Settings(lifetime=10 * DAY))
     begin = 120.0 + START_TIME + FIRST_JOB
     assert (totals.starts, totals.kills, totals.lost, totals.starved) == (4, 0, 0.0, 0.0)
     assert totals.left == 4 * 2 * DAY
@@ -43,14 +43,14 @@ def test_an_idle_host() -> None:
 
 def test_a_lifetime_costs_no_job() -> None:
     """Who has lived long enough ends its job, and another takes its place."""
-    totals = lend(0.0, Limits(lifetime=6 * HOUR, finish_timeout=DAY))
+    totals = lend(0.0, Settings(lifetime=6 * HOUR, finish_timeout=DAY))
     assert totals.kills == 0 and totals.lost == 0.0
     assert 4 * 6 <= totals.starts <= 4 * 9, "48 hours of 5.4 to 6.6, an hour for the last job, and 2 min"
 
 
 def test_no_patience_costs_a_job() -> None:
     """Who must finish sooner than its job leaves with it."""
-    totals = lend(0.0, Limits(lifetime=6 * HOUR, finish_timeout=600.0), job=100 * HOUR)
+    totals = lend(0.0, Settings(lifetime=6 * HOUR, finish_timeout=600.0), job=100 * HOUR)
     assert totals.jobs == 0 and totals.kills == totals.starts - 4, totals
     assert totals.lost > 0.8 * totals.donated
 
@@ -84,7 +84,7 @@ def test_short_jobs_end_within_a_step() -> None:
 
 def test_a_share_is_what_a_worker_gets() -> None:
     """Beside an owner of 3.4 a worker of 1 CPU gets 0.6, and its jobs take longer."""
-    totals = lend(3.4, Limits(worthwhile=0.4))
+    totals = lend(3.4, Settings(worthwhile=0.4))
     assert totals.donated == pytest.approx(0.6 * totals.job_time)
     assert totals.starved == 0.0
 
@@ -102,8 +102,8 @@ def test_all_is_accounted_for(
     owner: list[float], row: float, step: float, job: float, worthwhile: float, cpus: float
 ) -> None:
     """No more is donated than was left, and each second of it is in a job that ended, was lost or runs on."""
-    limits = Limits(worthwhile=worthwhile, worker_cpus=cpus, grace_kill=30.0, grace_spawn=20.0)
-    totals = lend(owner, limits, job, step, row)
+    settings = Settings(worthwhile=worthwhile, worker_cpus=cpus, grace_kill=30.0, grace_spawn=20.0)
+    totals = lend(owner, settings, job, step, row)
     assert totals.donated <= totals.left * (1 + 1e-9)
     assert totals.done + totals.lost + totals.open == pytest.approx(totals.donated)
     assert totals.done == pytest.approx(totals.jobs * job)

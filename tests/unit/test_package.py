@@ -52,8 +52,11 @@ def test_all_files_are_in_the_wheel(built: Built) -> None:
         for path in (ROOT / "plancton").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".so", ".c")
     }
-    assert {"plancton/py.typed", "plancton/config.example.yaml"} <= wanted
-    wanted |= {"plancton/_sampler.abi3.so", "plancton/_load.abi3.so"}
+    assert {"plancton/py.typed", "plancton/share/config.example.yaml"} <= wanted
+    wanted |= {
+        "plancton/host/_sampler.abi3.so",
+        "plancton/commands/selftest/_owner_load.abi3.so",
+    }
     found = {name for name in zipfile.ZipFile(built.wheel).namelist() if ".dist-info/" not in name}
     assert found == wanted, f"missing {wanted - found}, unexpected {found - wanted}"
 

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from plancton import doctor
+from plancton.commands.doctor import findings as doctor
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 

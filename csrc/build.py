@@ -1,0 +1,54 @@
+"""Makes two modules of Python's stable ABI of the C files, by cffi's API mode.
+
+The declarations below repeat the headers for cffi; the compiler checks the one against the other.
+"""
+
+from cffi import FFI
+
+
+def builder(module: str, header: str, sources: list[str], declarations: str) -> FFI:
+    ffi = FFI()
+    ffi.cdef(declarations)
+    ffi.set_source(
+        module,
+        f'#include "{header}"',
+        sources=[f"csrc/{source}" for source in sources],
+        depends=[f"csrc/{header}"],
+        include_dirs=["csrc"],
+        py_limited_api="cp311",
+        define_macros=[("Py_LIMITED_API", "0x030B0000"), ("_GNU_SOURCE", None)],
+        extra_compile_args=[
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Wconversion",
+            "-Werror=implicit-function-declaration",
+        ],
+    )
+    return ffi
+
+
+sampler = builder(
+    "plancton.host._sampler",
+    "sampler.h",
+    ["parse.c", "read.c"],
+    """
+    #define PLANCTON_UNKNOWN ...
+    enum plancton_kind {
+        PLANCTON_STAT, PLANCTON_MEMINFO, PLANCTON_PSI,
+        PLANCTON_CPU_STAT, PLANCTON_MEMORY_STAT, PLANCTON_PID_STAT, ...
+    };
+    struct plancton_reading { int32_t error; uint64_t value[...]; };
+    int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n);
+    """,
+)
+# A module of its own, so that only `plancton selftest` carries it.
+owner_load = builder(
+    "plancton.commands.selftest._owner_load",
+    "owner_load.h",
+    ["owner_load.c"],
+    """
+    int plancton_spin(uint64_t start, uint64_t step, uint64_t *cpu, size_t n, uint64_t *work);
+    int plancton_wake(uint64_t start, uint64_t step, uint64_t *late, size_t n);
+    """,
+)

@@ -1,0 +1,5 @@
+"""``python -m plancton`` is the command line."""
+
+from plancton.cli.app import main
+
+main()

@@ -1,0 +1,132 @@
+"""`planctonctl` as Plancton 0.6 had it: its verbs and options, for scripts that call it.
+
+What it prints, and its exit codes, are those of `plancton`.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from getopt import GetoptError, getopt
+from pathlib import Path
+from typing import NamedTuple
+
+from plancton.cli import app as cli
+
+VERBS = {
+    "start": ("start",),
+    "force-start": ("force-start",),
+    "stop": ("stop", "--keep-workers", "--wait"),
+    "force-stop": ("stop", "--force"),
+    "status": ("status",),
+    "drain": ("drain",),
+    "resume": ("resume",),
+    "drain-stop": ("drain", "--stop"),
+    "nodaemon": ("run",),
+}
+"""0.6's verbs in ours. Its `stop` left the workers running."""
+USAGE = (
+    "usage: planctonctl [--user] [--logdir DIR] [--rundir DIR] [--pidfile FILE] [--confdir DIR] "
+    + "|".join([*VERBS, "help"])
+)
+
+
+class Places(NamedTuple):
+    """Where 0.6 had its things. Ours has one more: ``state``, None where it is Plancton's own."""
+
+    run: Path
+    log: Path
+    config: Path
+    pid: Path
+    state: Path | None = None
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        known = ["user", "logdir=", "rundir=", "pidfile=", "confdir=", "help"]
+        options, words = getopt(sys.argv[1:], "", known)
+    except GetoptError as error:
+        sys.exit(f"planctonctl: {error}")
+    if words == ["help"] or ("--help", "") in options:
+        sys.exit(print(USAGE, file=sys.stderr))
+    if len(words) != 1 or words[0] not in VERBS:
+        sys.exit(USAGE)
+    where = places(options, Path.home())
+    if words[0] in ("start", "force-start", "nodaemon"):
+        make(where)
+    sys.argv[1:], environment = plancton(words[0], where)
+    os.environ.update(environment)
+    cli.main()
+
+
+def places(options: Sequence[tuple[str, str]], home: Path) -> Places:
+    """0.6's places, in this order of options: a later one moves what an earlier one said."""
+    found = Places(
+        Path("/run/plancton"), Path("/var/log/plancton"), Path("/etc/plancton"), Path("/run/plancton.pid")
+    )
+    for name, value in options:
+        match name:
+            case "--user":
+                own = home / ".plancton"
+                found = Places(own / "run", own / "log", own / "conf", own / "plancton.pid", own / "state")
+            case "--logdir":
+                found = found._replace(log=Path(value))
+            case "--rundir":
+                found = found._replace(run=Path(value))
+            case "--pidfile":
+                found = found._replace(pid=Path(value))
+            case "--confdir":
+                found = found._replace(config=Path(value))
+    run, log, config, pid = (path.absolute() for path in found[:4])
+    return Places(run, log, config, pid, found.state)
+
+
+def make(where: Places) -> None:
+    """What has to be there before a start. The pid file is a link to Plancton's: gone with the supervisor."""
+    try:
+        for directory in (where.pid.parent, where.log):  # the first one is --user's own, with all the rest
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _link(where.pid, where.run / "plancton.pid")
+    except OSError as error:
+        sys.exit(f"planctonctl: {error.filename}: {error.strerror}; name another place (planctonctl help)")
+
+
+def _link(pid: Path, ours: Path) -> None:
+    """Nothing gives way to the link but another one, or what an ended 0.6 has left."""
+    if (pid.parent.resolve(), pid.name) == (ours.parent.resolve(), ours.name):
+        return
+    if not pid.is_symlink() and pid.exists():
+        number = _start_of(pid).strip()
+        if not number.isdecimal():
+            sys.exit(f"planctonctl: {pid}: is not a pid file; name another place (planctonctl help)")
+        if b"planctonctl" in _words_of(number):
+            sys.exit(f"planctonctl: Plancton 0.6 runs and kills our workers; end it first: kill {number}")
+    pid.unlink(missing_ok=True)
+    pid.symlink_to(ours)
+
+
+def _start_of(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open(errors="replace") as file:
+        return file.read(32)
+
+
+def _words_of(number: str) -> bytes:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def plancton(verb: str, where: Places) -> tuple[list[str], dict[str, str]]:
+    """The arguments of `plancton` that do it, and what has to be in its environment."""
+    words = list(VERBS[verb])
+    if verb in ("start", "force-start", "nodaemon"):
+        words += ["--config", str(where.config / "config.yaml")]
+    if verb in ("start", "force-start"):
+        words += ["--log", str(where.log / "plancton.log")]
+    environment = {"PLANCTON_RUN_DIR": str(where.run)}
+    if where.state:
+        environment["PLANCTON_STATE_DIR"] = str(where.state)
+    return words, environment

@@ -1,0 +1,1 @@
+"""What each plancton COMMAND does, under its own name."""

@@ -1,0 +1,98 @@
+"""What `plancton check` says of this host: how many workers would fit now, and what stands in the way."""
+
+import os
+import time
+
+import msgspec
+
+from plancton.config.schema import Config, Host, max_workers_of, never_starts, policy_settings
+from plancton.docker.client import Docker, DockerRefused
+from plancton.docker.images import LOCAL, not_here
+from plancton.docker.supported import require
+from plancton.host.engine_cpu import find_engine
+from plancton.host.sampler import Sampler
+from plancton.host.slice import PROC, Slice, read_layout
+from plancton.model import Fleet
+from plancton.policy.decide import Room, needs_to_start, room_now, startable
+from plancton.policy.observe import observe
+from plancton.units import human_bytes, human_seconds
+from plancton.workers.token import expiry, read_token
+
+SECONDS = 1.0
+SOON = 3 * 86_400.0
+"""A token that ends before that is worth a word."""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """One sentence, how many workers would fit, and what the user should know before running this here."""
+
+    sentence: str
+    fit: int
+    warnings: tuple[str, ...] = ()
+
+
+def check_host(config: Config) -> Survey:
+    """Look at the host for a second; raises the Docker error when the Engine can't be used."""
+    layout = read_layout()
+    token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
+    with Docker(config.docker.socket, timeout=5.0) as docker:
+        info = require(docker)
+        image_missing = config.image.name is None or not _has_image(docker, config.image.name)
+    workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver)
+    sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat)
+    sampler.watch_engine(find_engine(PROC, layout.v2))
+    before = sampler.sample()
+    time.sleep(SECONDS)
+    seen = observe(before, sampler.sample())
+    sampler.close()
+    disk = os.statvfs(info.docker_root_dir) if os.path.isdir(info.docker_root_dir) else None
+    host = Host(
+        int(seen.capacity), seen.memory_total, seen.swap_total, disk.f_blocks * disk.f_frsize if disk else 0
+    )
+    made = policy_settings(config, host)
+    room = room_now(seen, made)
+    fit = startable(Fleet(), max_workers_of(config)(host), room, made) if room else 0
+    owner = 0.0 if seen.owner is None else seen.owner
+    sentence = (
+        f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
+        f" the owner uses {owner:.1f} CPUs now: {fit} worker{'' if fit == 1 else 's'} would fit."
+    )
+    if room and fit == 0:
+        sentence += too_little(room, needs_to_start(Fleet(), 1, made))
+    return Survey(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
+
+
+def _has_image(docker: Docker, name: str) -> bool:
+    try:
+        docker.image(name)
+    except DockerRefused:
+        return False
+    return True
+
+
+def too_little(room: Room, needed: Room) -> str:
+    """What a worker would need, in a sentence, of what the owner does not leave now."""
+    short = []
+    if room.cpus < needed.cpus:
+        short.append(f"{needed.cpus:.2f} idle CPUs, of which {max(0.0, room.cpus):.2f} are left")
+    if room.memory < needed.memory:
+        left = human_bytes(max(0.0, room.memory))
+        short.append(f"{human_bytes(needed.memory)} of memory, of which {left} are left")
+    return f" One needs {', and '.join(short)}." if short else ""
+
+
+def _warnings(config: Config, host: Host, image_missing: bool, token: bytes) -> list[str]:
+    found = []
+    never = never_starts(config, host)
+    if never:
+        found.append(f"no worker can ever start here: {never}")
+    if config.image.name is None:
+        found.append("no image is configured, so nothing will be started: set image.name")
+    elif image_missing and config.image.name.startswith(LOCAL):
+        found.append(not_here(config.image.name))
+    elif image_missing:
+        found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
+    if config.htcondor and (expires := expiry(token)) is not None and expires - time.time() < SOON:
+        left = human_seconds(expires - time.time())
+        found.append(f"token file {config.htcondor.token_file}: expires in {left}")
+    return found

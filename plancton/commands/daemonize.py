@@ -1,0 +1,70 @@
+"""The supervisor in the background, for hosts without an init system that would keep it."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from plancton.daemon.log_file import open_log
+from plancton.rundir import Paths, running
+
+PATIENCE = 60.0
+"""Seconds for its first word, which takes less than one; it waits neither for Docker nor for an image."""
+
+
+class Detached(NamedTuple):
+    """How the start went: an exit code, and the one line to print."""
+
+    code: int
+    sentence: str
+
+
+def start_in_background(command: list[str], paths: Paths, log: Path, patience: float = PATIENCE) -> Detached:
+    """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended.
+
+    It leads a session of its own, has no terminal, and appends to ``log``. What `stop` and signals do is
+    the same as in the foreground, and so is its pid (plancton.pid) however often it runs again in place.
+    """
+    start, descriptor = 0, open_log(log)
+    try:
+        start = os.fstat(descriptor).st_size
+        supervisor = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            cwd="/",  # so that it keeps nobody from unmounting what they were in
+            env=_environment(paths),
+        )
+    finally:
+        os.close(descriptor)
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        code = supervisor.poll()
+        if code is not None:
+            return Detached(code or 1, _last_line(log, start))
+        status = running(paths)
+        if status is not None and status.pid == supervisor.pid:
+            supervisor.returncode = 0  # it is nobody's child from now on
+            return Detached(0, f"Plancton runs (pid {supervisor.pid}) and logs to {log}")
+        time.sleep(0.05)
+    supervisor.returncode = 0
+    return Detached(1, f"plancton: pid {supervisor.pid} runs but says nothing yet; {log} may say why")
+
+
+def _environment(paths: Paths) -> dict[str, str]:
+    """Ours, but its directories are named, since it is elsewhere, and its log is not a terminal's journal."""
+    journal = {"JOURNAL_STREAM", "INVOCATION_ID"}
+    own = {name: value for name, value in os.environ.items() if name not in journal}
+    run, state = str(paths.run.absolute()), str(paths.state.absolute())
+    return {**own, "PLANCTON_RUN_DIR": run, "PLANCTON_STATE_DIR": state}
+
+
+def _last_line(log: Path, start: int) -> str:
+    """What it said last before it ended."""
+    with log.open("rb") as file:
+        file.seek(start if os.fstat(file.fileno()).st_size >= start else 0)  # a new one meanwhile
+        lines = file.read()[-4000:].decode(errors="replace").splitlines()
+    return lines[-1] if lines else f"plancton: ended without a word; {log} has nothing of it"

@@ -1,0 +1,1 @@
+"""``plancton doctor``: the facts of a host, and what to think of them."""

@@ -1,0 +1,334 @@
+"""What `plancton doctor` looks at, as it is found: /proc, /sys, systemctl, Docker, our own files.
+
+Only looks: it writes nothing and sends Docker nothing but GET. What can't be read is None, or the
+text of the error; findings.py says what that means.
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Timer
+from typing import NamedTuple
+
+import msgspec
+
+from plancton.commands.migrate import is_old
+from plancton.config.schema import Config, Host, load
+from plancton.docker.client import Docker, DockerError, Info
+from plancton.errors import PlanctonError
+from plancton.files import read_knob
+from plancton.host.sampler import Sampler, SamplerError
+from plancton.host.slice import PROC, Layout, Seen, Slice, find_layout, group_of, user_name
+from plancton.host.topology import SYS, cpus_for_workers
+from plancton.model import Status
+from plancton.rundir import Paths, holders, peek_instance, running
+from plancton.workers.container import INSTANCE, PREFIX, is_ours
+from plancton.workers.docker_calls import list_workers
+from plancton.workers.token import expiry, read_token
+
+DOCKER_TIMEOUT, DOCKER_SECONDS = 2.0, 3.0
+"""Seconds for one answer, and for all that Docker is asked."""
+SYSTEMCTL_TIMEOUT = 2.0
+IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
+OLD_PLANCTON = "planctonctl"
+"""The one executable of Plancton 0.6."""
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process that matters here; ``group`` is its cgroup in the v2 tree."""
+
+    pid: int
+    name: str
+    group: str = ""
+
+
+class Cgroups(msgspec.Struct, frozen=True):
+    """The mounted trees and their controllers; ``idle_class``: None where no cgroup shows its CPU knobs."""
+
+    layout: Layout = Layout(None)
+    controllers: frozenset[str] = frozenset()
+    idle_class: bool | None = None
+
+
+class Engine(msgspec.Struct, frozen=True):
+    """The Docker that answers."""
+
+    info: Info
+    api: str
+
+
+class Left(msgspec.Struct, frozen=True):
+    """Containers of Plancton's, by name: of this instance, of others (by instance), of Plancton 0.6."""
+
+    own: tuple[str, ...] = ()
+    others: dict[str, tuple[str, ...]] = {}
+    old: tuple[str, ...] = ()
+
+
+class Disks(msgspec.Struct, frozen=True):
+    """The scheduler of each disk, whether iocost is on, and what priority the slice has (file: content)."""
+
+    schedulers: dict[str, str] = {}
+    iocost: bool = False
+    of_slice: dict[str, str] = {}
+
+
+class Supervisors(msgspec.Struct, frozen=True):
+    """``pid`` is of the one that runs here, with what it says of itself; ``others`` are anybody's."""
+
+    pid: int | None = None
+    status: Status | None = None
+    others: tuple[int, ...] = ()
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """All of it. A text in place of a thing is the error that kept it from us."""
+
+    config: Config
+    config_error: str = ""
+    token_expires: float | str | None = None
+    kernel: str = ""
+    cgroups: Cgroups = Cgroups()
+    psi: bool = False
+    engine: Engine | str = ""
+    systemd: int | None = None
+    slice: Seen | None = None
+    host: Host | str = ""
+    memory_available: int | None = None
+    disk_free: int | None = None
+    smt: bool | None = None
+    cpuset: str = ""
+    """The CPUs that workers keep to by the configuration; empty: all."""
+    disks: Disks = Disks()
+    processes: tuple[Process, ...] = ()
+    supervisors: Supervisors = Supervisors()
+    left: Left | str = ""
+    user: str = ""
+    """Who looks; empty: root."""
+    now: float = 0.0
+    """Unix time."""
+
+
+def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = SYS) -> Facts:
+    """Look at everything once; takes no longer than a few seconds, whatever hangs."""
+    config, config_error = _config(paths, config_file)
+    now = time.time()
+    cgroups = read_cgroups(proc)
+    engine, left = ask_docker(config, paths, cgroups.layout)
+    workers_slice = _slice(config, cgroups.layout, engine)
+    free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
+    host, available = read_host(proc, total)
+    commands = read_commands(proc)
+    supervisors = find_supervisors(commands, paths)
+    return Facts(
+        config=config,
+        config_error=config_error,
+        token_expires=read_expiry(config, now, _user_of(supervisors.pid, proc)),
+        kernel=os.uname().release,
+        cgroups=cgroups,
+        psi=read_knob(proc / "pressure/cpu") is not None,
+        engine=engine,
+        systemd=read_systemd(),
+        slice=workers_slice.look() if workers_slice else None,
+        host=host,
+        memory_available=available,
+        disk_free=free,
+        smt=_read_smt(sys),
+        cpuset=cpus_for_workers(config.owner.reserve_cpus, sys),
+        disks=read_disks(sys, cgroups.layout, workers_slice.path if workers_slice else ""),
+        processes=tuple(find_takers(commands, proc)),
+        supervisors=supervisors,
+        left=left,
+        user=user_name() if os.geteuid() else "",
+        now=now,
+    )
+
+
+def _config(paths: Paths, file: Path | None) -> tuple[Config, str]:
+    try:
+        return load(file or paths.config, missing_ok=file is None), ""
+    except PlanctonError as error:
+        return Config(), str(error)
+
+
+def read_expiry(config: Config, now: float, user: int = 0) -> float | str | None:
+    """When the pool's token ends, or why this user can't use it; None: never, or none is needed."""
+    if config.htcondor is None:
+        return None
+    path = config.htcondor.token_file
+    try:
+        expires = expiry(read_token(path, now))
+    except PlanctonError as error:
+        return str(error)
+    if user not in (0, os.stat(path).st_uid):
+        return f"token file {path}: Plancton, which runs as user {user}, can't read it; chown {user} {path}"
+    return expires
+
+
+def _user_of(pid: int | None, proc: Path) -> int:
+    try:
+        return (proc / str(pid)).stat().st_uid if pid else 0
+    except OSError:
+        return 0
+
+
+# ---------------------------------------------------------------- the kernel
+
+
+def read_cgroups(proc: Path) -> Cgroups:
+    layout = find_layout(read_knob(proc / "self/mountinfo") or "")
+    if layout.v2 is None:
+        return Cgroups(layout)
+    of_v2 = (read_knob(layout.v2 / "cgroup.controllers") or "").split()
+    cpu = layout.v1.get("cpu", layout.v2)
+    knobs = {file.name for name in ("idle", "weight", "shares") for file in cpu.glob(f"*/cpu.{name}")}
+    return Cgroups(layout, frozenset({*layout.v1, *of_v2}), "cpu.idle" in knobs if knobs else None)
+
+
+def read_host(proc: Path, disk: int) -> tuple[Host | str, int | None]:
+    """CPUs, memory and swap, and how much memory is available."""
+    try:
+        sampler = Sampler(proc)
+        sample = sampler.sample()
+    except SamplerError as error:
+        return str(error), None
+    sampler.close()
+    return Host(sample.cpus, sample.memory_total, sample.swap_total, disk), sample.memory_available
+
+
+def read_disk(directory: str) -> tuple[int | None, int]:
+    """Free bytes, and all of them, on the disk of a directory; None where it can't be seen from here."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return None, 0
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def _read_smt(sys: Path) -> bool | None:
+    return {"1": True, "0": False}.get(read_knob(sys / "devices/system/cpu/smt/active") or "")
+
+
+def read_disks(sys: Path, layout: Layout, workers_slice: str) -> Disks:
+    """Disks are what has a device behind it; loops, RAM disks and mappings have none of their own."""
+    schedulers = dict[str, str]()
+    for file in sorted(sys.glob("block/*/queue/scheduler")):
+        disk = file.parent.parent
+        if (disk / "device").exists():
+            text = read_knob(file) or "none"
+            chosen = re.search(r"\[([\w-]+)\]", text)
+            schedulers[disk.name] = chosen[1] if chosen else text
+    if layout.v2 is None:
+        return Disks(schedulers)
+    directory, kind = layout.v2 / workers_slice, "io"
+    if "blkio" in layout.v1:
+        directory, kind = layout.v1["blkio"] / workers_slice, "blkio"
+    names = ("prio.class", "bfq.weight", "weight") if workers_slice else ()
+    found = {name: read_knob(directory / f"{kind}.{name}") for name in names}
+    iocost = "enable=1" in (read_knob(layout.v2 / "io.cost.qos") or "")
+    return Disks(schedulers, iocost, {name: text for name, text in found.items() if text})
+
+
+# ---------------------------------------------------------------- programs
+
+
+def read_systemd() -> int | None:
+    """systemd's version; None where it does not run this host."""
+    if not Path("/run/systemd/system").is_dir():
+        return None
+    try:
+        done = subprocess.run(
+            ["systemctl", "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SYSTEMCTL_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = re.match(r"systemd (\d+)", done.stdout)
+    return int(found[1]) if found else None
+
+
+class Command(NamedTuple):
+    """A process's name and its command line."""
+
+    pid: int
+    name: str
+    words: list[str]
+
+
+def read_commands(proc: Path) -> list[Command]:
+    found = list[Command]()
+    for entry in sorted(proc.glob("[0-9]*")):
+        name, line = read_knob(entry / "comm"), read_knob(entry / "cmdline")
+        if name and entry.name.isdigit():
+            found.append(Command(int(entry.name), name, (line or "").split("\0")))
+    return found
+
+
+def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
+    """Those that lend idle CPU themselves: BOINC, HTCondor's own startd, Plancton 0.6."""
+    for pid, name, words in commands:
+        # Scripts run as `python SCRIPT`, maybe with an option before it.
+        script = words[1:3] if Path(words[0]).name.startswith("python") else words[:1]
+        if any(Path(word).name == OLD_PLANCTON for word in script):
+            yield Process(pid, OLD_PLANCTON)
+        elif name in IDLE_TAKERS:
+            yield Process(pid, name, group_of(proc, pid) or "")
+
+
+def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
+    """The one that uses these paths, by its lock (its status may be unreadable), and anybody's others."""
+    status = running(paths)
+    held = [status.pid] if status else holders(paths.state)
+    everywhere = {each.pid for each in commands if _donates(each.words)}
+    return Supervisors(held[0] if held else None, status, tuple(sorted(everywhere - set(held))))
+
+
+def _donates(words: list[str]) -> bool:
+    """As `plancton run` starts a supervisor, but for a dry run."""
+    return words[2:4] == ["-m", "plancton.daemon"] and '"dry_run":true' not in "".join(words[4:5])
+
+
+# ---------------------------------------------------------------- Docker
+
+
+def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | str, Left | str]:
+    """What answers at the socket, and which workers it has."""
+    engine: Engine | str = ""
+    with Docker(config.docker.socket, timeout=DOCKER_TIMEOUT) as docker:
+        deadline = Timer(DOCKER_SECONDS, docker.close)  # for a Docker that answers, but drop by drop
+        deadline.start()
+        try:
+            api = docker.ping()
+            engine = Engine(docker.info(), api)
+            return engine, _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
+        except DockerError as error:
+            return engine or str(error), str(error)
+        finally:
+            deadline.cancel()
+
+
+def _slice(config: Config, layout: Layout, engine: Engine | str) -> Slice | None:
+    """Where workers are; None when that can't be known."""
+    if layout.v2 is None or isinstance(engine, str):
+        return None
+    return Slice(layout, config.docker.slice, engine.info.cgroup_driver)
+
+
+def _left(docker: Docker, instance: str, workers_slice: Slice | None) -> Left:
+    own = list_workers(docker, instance) if workers_slice else []
+    parent = workers_slice.parent if workers_slice else ""
+    own = [container for container in own if is_ours(container, instance, parent)]
+    others = dict[str, tuple[str, ...]]()
+    for each in docker.containers(INSTANCE):
+        whose = each.labels.get(INSTANCE, "")
+        if whose and whose != instance:
+            others[whose] = (*others.get(whose, ()), *each.names[:1])
+    old = [each.names[0] for each in docker.containers_named(PREFIX) if is_old(each)]
+    return Left(tuple(container.name for container in own), others, tuple(old))

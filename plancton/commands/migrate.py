@@ -1,0 +1,52 @@
+"""From Plancton 0.6 to this one: its configuration in today's form, and an end to its workers."""
+
+import contextlib
+import textwrap
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from plancton.config.schema import as_yaml, load, written
+from plancton.config.v06 import is_legacy, translate
+from plancton.docker.client import Docker, NotFound, Summary
+from plancton.errors import PlanctonError
+from plancton.workers.container import INSTANCE, PREFIX
+
+
+class MigrateError(PlanctonError):
+    """There is nothing to translate, in one line."""
+
+
+class Migrated(NamedTuple):
+    """A file, comments included, and the same as data: its sections, and what is not as it was."""
+
+    text: str
+    sections: dict[str, dict[str, Any]]
+    notes: list[str]
+
+
+def translate_file(old: Path) -> Migrated:
+    """What `plancton run` makes of a file of 0.6's, as a file of its own."""
+    load(old)  # what can't be used here is said by the one who knows
+    data = written(old)
+    if not is_legacy(data):
+        raise MigrateError(f"{old}: is not of Plancton 0.6: nothing has to be done")
+    sections, notes = translate(data)
+    comments = [f"From Plancton 0.6's {old}.", *(f"- {note}" for note in notes)]
+    wrapped = [line for comment in comments for line in textwrap.wrap(comment, 108, subsequent_indent="  ")]
+    text = "".join(f"# {line}\n" for line in wrapped) + as_yaml(sections)
+    return Migrated(text, sections, notes)
+
+
+def end_old_workers(socket: str) -> list[str]:
+    """Remove the containers that 0.6 left: named as workers, with no label of ours. Their names."""
+    with Docker(socket) as docker:
+        old = [each for each in docker.containers_named(PREFIX) if is_old(each)]
+        for each in old:
+            with contextlib.suppress(NotFound):
+                docker.remove(each.id, force=True)
+    return [each.names[0] for each in old]
+
+
+def is_old(container: Summary) -> bool:
+    """Whether it is a worker of 0.6's, which set no label and went by the name alone."""
+    return INSTANCE not in container.labels and any(name.startswith(PREFIX) for name in container.names)

@@ -1,0 +1,94 @@
+"""What root does once for a supervisor without root: makes the slice, and hands over what that one writes.
+
+It holds until the slice is made anew (at the next boot at the latest), and may be done at any time, also
+while the supervisor runs: that one notices. At boot it may come before Docker, so it does without.
+"""
+
+import json
+import os
+import pwd
+from pathlib import Path
+
+from plancton.config.clone import clone_of
+from plancton.config.clone import hand_over as hand_over_clone
+from plancton.config.schema import Host, bounds, load
+from plancton.docker.client import Docker, DockerUnreachable
+from plancton.errors import PlanctonError
+from plancton.host.slice import Layout, Slice, read_layout
+from plancton.host.topology import cpus_for_workers
+from plancton.rundir import default_paths, hand_over
+
+DAEMON_JSON = Path("/etc/docker/daemon.json")
+SYSTEMD = Path("/run/systemd/system")
+"""There where systemd is the init system, see sd_booted(3)."""
+
+
+class PrepareError(PlanctonError):
+    """This can't be handed over, in one line."""
+
+
+def prepare_host(user: str, config_file: Path | None) -> str:
+    """Make the slice as a supervisor of root's would, and hand it over; one sentence about it."""
+    if os.geteuid() != 0:
+        raise PrepareError(f"only root can hand over what is root's: sudo plancton prepare --user {user}")
+    entry = _find(user)
+    if entry.pw_uid == 0:
+        raise PrepareError("root needs no preparation: name the user that will run Plancton")
+    own = default_paths({"HOME": entry.pw_dir}, entry.pw_uid).config
+    paths = default_paths()
+    path = config_file or (own if os.path.exists(own) else paths.config)
+    config = load(path, missing_ok=config_file is None)
+    layout = read_layout()
+    driver, supposed = _driver(config.docker.socket, layout)
+    workers_slice = Slice(layout, config.docker.slice, driver, config.docker.tier)
+    workers_slice.set_up()
+    if workers_slice.tier == "quota" and config.docker.tier != "quota":
+        raise PrepareError(f"{workers_slice.cpu}: can't be made or set up; `plancton doctor` may say why")
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cpus = cpus_for_workers(config.owner.reserve_cpus)
+    workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
+    files = workers_slice.hand_over(entry.pw_uid)
+    hand_over(paths, entry.pw_uid)
+    clone = clone_of(path) if config.config.refresh else None
+    if clone is not None:
+        hand_over_clone(clone, entry.pw_uid)
+    return (
+        f"{workers_slice.parent} is in tier {workers_slice.tier}; {entry.pw_name} may write its"
+        f" {', '.join(files)}, and has {paths.run} and {paths.state}"
+        + (f" and {clone}" if clone else "")
+        + supposed
+    )
+
+
+def _driver(socket: str, layout: Layout) -> tuple[str, str]:
+    """Docker's cgroup driver, and what is to be said of it where Docker can't be asked."""
+    try:
+        with Docker(socket, timeout=5.0) as docker:
+            return docker.info().cgroup_driver, ""
+    except DockerUnreachable:
+        pass
+    try:
+        settings = DAEMON_JSON.read_text(errors="replace")
+    except OSError:
+        settings = ""
+    driver = usual_driver(settings, unified=not layout.v1, systemd=SYSTEMD.is_dir())
+    return driver, f"; Docker does not answer: this is for its cgroup driver {driver}"
+
+
+def usual_driver(settings: str, unified: bool, systemd: bool) -> str:
+    """What a Docker with these settings (daemon.json) will choose (UsingSystemd in moby's daemon_unix.go)."""
+    try:
+        options = dict(str(option).split("=", 1) for option in json.loads(settings)["exec-opts"])
+    except (ValueError, KeyError, TypeError):
+        options = {}
+    default = "systemd" if unified and systemd else "cgroupfs"
+    return options.get("native.cgroupdriver", default)
+
+
+def _find(user: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except (KeyError, OverflowError):
+        raise PrepareError(
+            f"there is no user {user!r}: make one (useradd --system --groups docker)"
+        ) from None

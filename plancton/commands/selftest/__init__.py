@@ -1,0 +1,1 @@
+"""``plancton selftest``: does this host yield? Measured."""

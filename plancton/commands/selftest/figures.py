@@ -1,0 +1,191 @@
+"""What the selftest's measurements say: figures, and one sentence for the host's owner. Pure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import msgspec
+
+from plancton.model import Tier
+from plancton.units import human_bytes
+
+ENOUGH = 0.90
+"""The part of their CPU time that an owner must keep. Idle class keeps 99 %; the rest is for noisy hosts."""
+FULL_SPEED, WINDOW = 0.95, 0.005
+"""CPU is back when over so many seconds the load gets this part of what it gets alone. An idle slice still
+has a turn of some 4 ms now and then: a longer window would often hold one."""
+LEAST_DONATED, MOST_IDLE = 0.10, 0.50
+"""Of all CPUs: workers that used less while so many were idle had nothing to give back."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What the owner's threads got, all together; CPU and wall time in seconds.
+
+    ``cpu[i]`` is the CPU time that they had been given by the end of step i.
+    """
+
+    threads: int
+    step: float
+    cpu: tuple[float, ...]
+    work: int
+    waited: float | None
+    """Ready to run, but without a CPU; None where the kernel doesn't count that."""
+
+    @property
+    def wall(self) -> float:
+        return self.threads * self.step * len(self.cpu)
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A load, then a sleeper on a host that is idle but for the workers.
+
+    ``late`` is in seconds, one for each time they woke; meanwhile workers used ``donated`` CPUs, and ``idle``
+    ones nobody did.
+    """
+
+    load: Load
+    late: tuple[float, ...]
+    donated: float
+    idle: float
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """The same twice, shortly after each other: a host's speed changes over minutes."""
+
+    alone: Round
+    donating: Round
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Seconds from the moment at which a sleeper should run until they run."""
+
+    p50: float
+    p99: float
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Medians over the pairs. Parts are of what the owner has alone; times in seconds.
+
+    ``cpu_time_kept`` leaves out what was lost without waiting for it: that a hypervisor took, no worker.
+    ``cpu_back_within`` is None when the load never came up to its speed.
+    """
+
+    throughput_kept: float
+    cpu_time_kept: float
+    wake_up_alone: Latency
+    wake_up_donating: Latency
+    cpu_back_within: float | None
+    cpus_donated: float
+    cpus_idle: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that `plancton selftest` says. ``figures`` is None where nothing was worth measuring."""
+
+    yields: bool
+    verdict: str
+    cpus: int
+    tier: Tier
+    memory_ceiling: int | None
+    figures: Figures | None
+
+
+def summarize(pairs: list[Pair]) -> Figures:
+    """What all rounds together say."""
+    full = median(pair.alone.load.cpu[-1] / pair.alone.load.wall for pair in pairs)
+    back = median(_back_within(pair.donating.load, full) for pair in pairs)
+    return Figures(
+        throughput_kept=median(_part(p.donating.load.work, p.alone.load.work) for p in pairs),
+        cpu_time_kept=median(_cpu_time_kept(pair.alone.load, pair.donating.load) for pair in pairs),
+        wake_up_alone=_latency([pair.alone for pair in pairs]),
+        wake_up_donating=_latency([pair.donating for pair in pairs]),
+        cpu_back_within=back if math.isfinite(back) else None,
+        cpus_donated=median(pair.donating.donated for pair in pairs),
+        cpus_idle=median(pair.donating.idle for pair in pairs),
+    )
+
+
+def _part(donating: float, alone: float) -> float:
+    return donating / alone if alone else 0.0
+
+
+def _cpu_time_kept(alone: Load, donating: Load) -> float:
+    kept = _part(donating.cpu[-1], alone.cpu[-1])
+    if alone.waited is None or donating.waited is None:
+        return kept
+    waited = donating.waited / donating.wall - alone.waited / alone.wall
+    return max(kept, 1 - max(0.0, waited))
+
+
+def _back_within(load: Load, full: float) -> float:
+    """Seconds until the load has got to ``full``, which is CPUs per thread; infinite when it never does."""
+    had, window = (0.0, *load.cpu), round(WINDOW / load.step)
+    wanted = FULL_SPEED * full * load.threads * window * load.step
+    for i in range(len(had) - window):
+        if had[i + window] - had[i] >= wanted:
+            return (i + 1) * load.step
+    return math.inf
+
+
+def _latency(rounds: list[Round]) -> Latency:
+    """One pause of a hypervisor makes a whole row of sleepers late, in one round."""
+    return Latency(*(median(percentile(each.late, part) for each in rounds) for part in (50, 99)))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least value that so many percent of all don't exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+def judge(found: Figures, tier: Tier, knobs: str, cpus: int) -> tuple[bool, str]:
+    """Whether the host yields, and that in one sentence. ``knobs`` is how the slice is set."""
+    part = min(found.cpu_time_kept, 1.0)  # on a noisy host they may have had more
+    kept = f"with every CPU donated, its owner keeps {part:.1%} of the CPU time they have alone"
+    if tier == "none":
+        return False, (
+            f"This host does not yield: the slice's {knobs}, so nothing protects the owner ({kept}):"
+            " start Plancton anew, as root, and it puts the slice right."
+        )
+    if found.cpus_donated < LEAST_DONATED * cpus and found.cpus_idle > MOST_IDLE * cpus:
+        return False, (
+            f"Nothing is proven: workers used {found.cpus_donated:.2f} CPUs and left {found.cpus_idle:.2f}"
+            " idle, so they had none to give back: look for a CPU limit on the slice, then run it again."
+        )
+    if found.cpu_time_kept < ENOUGH:
+        return False, f"This host does not yield: {kept}: {_remedy(tier)}."
+    return True, f"This host yields: {kept}."
+
+
+def _remedy(tier: Tier) -> str:
+    if tier == "weight":
+        return "a kernel of 5.15 or newer gives every CPU back at once (tier kernel)"
+    return (
+        "run it again as the owner works, without nice and outside of any CPU limit, when the host is quiet"
+    )
+
+
+# ---------------------------------------------------------------- as text
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """The report for people; the verdict comes last."""
+    found = report.figures
+    if found is not None:
+        back = _time(found.cpu_back_within) if found.cpu_back_within is not None else None
+        alone, donating = found.wake_up_alone, found.wake_up_donating
+        yield f"Throughput kept    {found.throughput_kept:.1%} (CPU time: {found.cpu_time_kept:.1%})"
+        yield f"Wake-up, alone     p50 {_time(alone.p50)}, p99 {_time(alone.p99)}"
+        yield f"Wake-up, donating  p50 {_time(donating.p50)}, p99 {_time(donating.p99)}"
+        yield f"CPU came back      {f'within {back}' if back else 'not within 0.6 s'}"
+        yield f"Donated meanwhile  {found.cpus_donated:.2f} of {report.cpus} CPUs"
+    yield f"Tier               {report.tier}"
+    ceiling = "none" if report.memory_ceiling is None else human_bytes(report.memory_ceiling)
+    yield f"Memory ceiling     {ceiling}"
+    yield report.verdict
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"

@@ -1,0 +1,68 @@
+"""The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they wake.
+
+The only importer of the C module `_owner_load`, whose calls leave Python's lock to the other threads.
+"""
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from plancton.commands.selftest._owner_load import ffi, lib
+from plancton.commands.selftest.figures import Load
+
+NANO = 1_000_000_000
+SOON, EACH = 0.02, 0.001
+"""Seconds, and for each thread, after which a load starts: by then all sleep until that moment."""
+
+
+class _Spun(msgspec.Struct, frozen=True):
+    cpu: list[int]
+    work: int
+    waited: int | None
+
+
+def spin(threads: int, step: float, steps: int) -> Load:
+    """Keep so many threads busy for so many steps (seconds); all start at the same moment."""
+    start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
+    with ThreadPoolExecutor(threads) as pool:
+        spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps), range(threads)))
+    waits = [thread.waited for thread in spun if thread.waited is not None]
+    return Load(
+        threads=threads,
+        step=step,
+        cpu=tuple(sum(had) / NANO for had in zip(*(thread.cpu for thread in spun), strict=True)),
+        work=sum(thread.work for thread in spun),
+        waited=sum(waits) / NANO if len(waits) == threads else None,
+    )
+
+
+def wake_ups(step: float, count: int) -> tuple[float, ...]:
+    """Sleep ``count`` times; by how many seconds each was too long."""
+    late = ffi.new("uint64_t[]", count)
+    _check(lib.plancton_wake(time.monotonic_ns(), round(step * NANO), late, count))
+    return tuple(each / NANO for each in ffi.unpack(late, count))
+
+
+def _spin(start: int, step: int, steps: int) -> _Spun:
+    cpu, work = ffi.new("uint64_t[]", steps), ffi.new("uint64_t *")
+    before = _waited()
+    _check(lib.plancton_spin(start, step, cpu, steps, work))
+    after = _waited()
+    return _Spun(ffi.unpack(cpu, steps), work[0], None if before is None or after is None else after - before)
+
+
+def _waited() -> int | None:
+    """This thread's time on run queues so far, in nanoseconds (proc_pid_schedstat(5), second field)."""
+    try:
+        return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+
+
+def _check(error: int) -> None:
+    if error:
+        raise ValueError(f"the load can't be measured: {os.strerror(-error)}")

@@ -1,0 +1,219 @@
+"""Proves on this host that its owner gets the CPU at once: a load alone, and with every CPU donated.
+
+Both are measured in turn, several times, because hosts are noisy. What is measured alone is measured with
+the whole slice frozen, real workers included, for little more than a second at a time. What is measured
+with donation has the real workers, and two of our own that keep every CPU busy. Our own have another
+instance's label, so that the supervisor doesn't take them for its workers.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mode
+
+from plancton.commands.selftest import busy_workers, owner_load
+from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
+from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
+from plancton.config.schema import Config, Host, bounds
+from plancton.docker.client import Docker, DockerError
+from plancton.docker.supported import require
+from plancton.errors import PlanctonError
+from plancton.host.sampler import Sampler
+from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.topology import cpus_for_workers
+from plancton.model import Tier
+from plancton.rundir import paths_in_use, running
+
+PAIRS = 9
+STEP, STEPS = 0.001, 600
+"""Of the load: 0.6 s, seen in milliseconds."""
+WAKE_STEP, WAKE_UPS = 0.005, 120
+SETTLE = 0.2
+"""Seconds until all workers that were thawed, or started, use the CPUs again."""
+FREEZING = 1.0
+"""Seconds that the kernel may take to freeze; what it can't stop by then waits for a disk and uses no CPU."""
+LIMIT = 60.0
+"""Seconds that the whole takes at the most: twice the usual."""
+SILENCE = 15.0
+"""Seconds after which Docker is taken for hung."""
+UNDER_WAY = 2.0
+"""Seconds until what Docker was just asked to make is there."""
+
+
+class SelftestError(PlanctonError):
+    """The selftest can't be made here, in one line."""
+
+
+def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
+    """Measure and judge this host, in half a minute; ``tell`` takes a word on how far it is."""
+    layout = read_layout()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
+    with Docker(config.docker.socket, SILENCE) as docker:
+        workers_slice = Slice(layout, config.docker.slice, require(docker).cgroup_driver)
+        _refuse_inside(workers_slice)
+        with _only_one(workers_slice.tree):
+            made = _prepare(workers_slice, config)
+            ceiling = workers_slice.ceiling()
+            cpus = os.cpu_count() or 1
+            if made is None:
+                verdict = f"This host does not yield: {workers_slice.tier_reason}."
+                return Report(False, verdict, cpus, "none", ceiling, None)
+            pairs, (tier, knobs) = _donate_and_measure(docker, config, workers_slice, cpus, made, tell)
+    found = summarize(pairs)
+    yields, verdict = judge(found, tier, knobs, cpus)
+    return Report(yields, verdict, cpus, tier, ceiling, found)
+
+
+def _donate_and_measure(
+    docker: Docker, config: Config, workers_slice: Slice, cpus: int, made: bool, tell: Callable[[str], None]
+) -> tuple[list[Pair], tuple[Tier, str]]:
+    instance = f"selftest-{secrets.token_hex(4)}"
+    with clean_up_afterwards(
+        lambda orderly: _clean_up(config, workers_slice, instance, made, orderly), LIMIT
+    ):
+        tell("starting two workers")
+        ids = busy_workers.start(docker, instance, workers_slice, cpus)
+        measured = _measure(workers_slice, tell)
+        busy_workers.verify(docker, ids)
+        tell("cleaning up")
+    return measured
+
+
+# ---------------------------------------------------------------- the slice
+
+
+def _refuse_inside(workers_slice: Slice) -> None:
+    """An owner's load that is inside of the slice would be a worker's."""
+    groups = [line.split(":", 2)[2] for line in (PROC / "self/cgroup").read_text().splitlines()]
+    if any(f"{group}/".startswith(f"/{workers_slice.path}/") for group in groups):
+        raise SelftestError(
+            f"this process is inside of {workers_slice.parent} itself: run the selftest outside of any worker"
+        )
+
+
+def _prepare(workers_slice: Slice, config: Config) -> bool | None:
+    """Whether the slice was made here; None where it can't be. A supervisor's own is left as it is."""
+    status = running(paths_in_use())
+    theirs = status.slice if status is not None else ""  # also as long as it has not found Docker
+    if theirs not in ("", workers_slice.path):
+        raise SelftestError(
+            f"Plancton runs with the slice {theirs}, but this configuration says {workers_slice.path}:"
+            " give the same file with --config"
+        )
+    there = workers_slice.directory.exists()
+    if not theirs:
+        workers_slice.set_up()
+        if workers_slice.tier == "quota":
+            return None
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        cpus = cpus_for_workers(config.owner.reserve_cpus)
+        workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
+    knob = workers_slice.directory / "cgroup.freeze"
+    try:
+        if _open(knob).strip() == "1":
+            raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
+    except FileNotFoundError:
+        raise SelftestError(f"{knob} is missing: the selftest needs Linux 5.2 or newer") from None
+    except OSError as error:
+        raise SelftestError(f"{knob}: {error.strerror}; run the selftest as root") from None
+    return not there
+
+
+def _open(knob: Path) -> str:
+    """What it says; raises OSError where it can't be written, too."""
+    with knob.open("r+") as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _only_one(tree: Path) -> Iterator[None]:
+    """Two selftests at once would measure each other, and freeze each other's workers."""
+    descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SelftestError("another selftest runs on this host: wait for its end") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, orderly: bool) -> None:
+    with contextlib.suppress(OSError):
+        (workers_slice.directory / "cgroup.freeze").write_text("0")
+    if not orderly:
+        time.sleep(UNDER_WAY)
+    try:
+        with Docker(config.docker.socket, SILENCE) as docker:
+            busy_workers.remove(docker, instance)
+    except DockerError as error:
+        raise SelftestError(f"the selftest's workers were left to end by themselves: {error}") from None
+    finally:
+        # A supervisor may have come meanwhile: then the slice is its.
+        if made and running(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
+            workers_slice.remove()
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def _measure(workers_slice: Slice, tell: Callable[[str], None]) -> tuple[list[Pair], tuple[Tier, str]]:
+    """All pairs, and how the slice was set in most of them: a worker that leaves may have it lifted."""
+    pairs, looks = [], []
+    with contextlib.closing(Sampler(PROC, workers_slice.directory, workers_slice.memory_stat)) as sampler:
+        for number in range(1, PAIRS + 1):
+            tell(f"{number} of {PAIRS}: the owner alone")
+            with _frozen(workers_slice):
+                alone = _round(workers_slice, sampler)
+            tell(f"{number} of {PAIRS}: every CPU donated")
+            time.sleep(SETTLE)
+            pairs.append(Pair(alone, _round(workers_slice, sampler)))
+            seen = workers_slice.look()
+            looks.append((seen.tier, seen.knob))
+    return pairs, mode(looks)
+
+
+def _round(workers_slice: Slice, sampler: Sampler) -> Round:
+    spun = owner_load.spin(len(os.sched_getaffinity(0)), STEP, STEPS)
+    before = sampler.sample()
+    late = owner_load.wake_ups(WAKE_STEP, WAKE_UPS)
+    after = sampler.sample()
+    if before.slice is None or after.slice is None:
+        raise _gone(workers_slice)
+    seconds = after.monotonic - before.monotonic
+    return Round(spun, late, (after.slice - before.slice) / seconds, (after.idle - before.idle) / seconds)
+
+
+@contextlib.contextmanager
+def _frozen(workers_slice: Slice) -> Iterator[None]:
+    """Nothing in the slice runs."""
+    _freeze(workers_slice, "1")
+    try:
+        deadline = time.monotonic() + FREEZING
+        while (
+            "frozen 1" not in (workers_slice.directory / "cgroup.events").read_text()
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.002)
+        yield
+    finally:
+        _freeze(workers_slice, "0")
+
+
+def _freeze(workers_slice: Slice, value: str) -> None:
+    try:
+        (workers_slice.directory / "cgroup.freeze").write_text(value)
+    except OSError:
+        raise _gone(workers_slice) from None
+
+
+def _gone(workers_slice: Slice) -> SelftestError:
+    return SelftestError(f"{workers_slice.parent} has been removed meanwhile: run the selftest again")

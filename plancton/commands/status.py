@@ -1,0 +1,99 @@
+"""What the command line prints, as lines of text. Pure."""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from plancton.model import Phase, Status, Work, WorkerStatus, action_name
+from plancton.policy.replay import Replayed
+from plancton.units import human_bytes, human_seconds
+
+
+def status_lines(status: Status, now: float) -> Iterator[str]:
+    """`plancton status`: the headline, what is wrong, then the workers. ``now`` is Unix time."""
+    yield status.sentence
+    tier = str(status.tier)
+    if status.memory_ceiling is not None:
+        tier += f", at most {human_bytes(status.memory_ceiling)} of memory"
+    yield f"Mode: {status.mode}; tier: {tier}; last decision: {status.decision}."
+    if now - status.time > 15:
+        yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."
+    if status.work is not None:
+        yield _work_line(status.work)
+    for problem in status.problems:
+        yield f"! {problem}"
+    if status.workers:
+        yield ""
+        yield f"{'WORKER':<24} {'AGE':>8} {'CPU':>6} {'OF ITS':>7} {'MEMORY':>9}  STATE"
+    for worker in status.workers:
+        yield _worker_line(worker)
+
+
+def _worker_line(worker: WorkerStatus) -> str:
+    cpu = "–" if worker.cpu is None else f"{worker.cpu:.0%}"
+    share = "–" if worker.share is None else f"{worker.share:.0%}"
+    state = str(worker.phase)
+    if worker.jobs is not None:
+        jobs = "job" if worker.jobs == 1 else f"{worker.jobs} jobs"
+        state += f", {jobs} for {human_seconds(worker.job_age)}" if worker.jobs else ", no job"
+    if worker.phase is Phase.RUNNING and not worker.fits:
+        state += ", waits for CPU"
+    memory = human_bytes(worker.memory)
+    return f"{worker.name:<24} {human_seconds(worker.age):>8} {cpu:>6} {share:>7} {memory:>9}  {state}"
+
+
+def _work_line(work: Work) -> str:
+    since = time.strftime("%Y-%m-%d", time.localtime(work.since))
+    line = f"Since {since}: {human_seconds(work.cpu_donated)} of CPU time donated"
+    if work.jobs_done or work.jobs_evicted:
+        line += f"; {work.jobs_done} jobs done, {work.jobs_evicted} evicted"
+        line += f" (lost with them: {human_seconds(work.cpu_lost)} of CPU time)"
+    return f"{line}."
+
+
+class ReplaySummary:
+    """Counts over a replay."""
+
+    def __init__(self) -> None:
+        self.ticks = self.different = 0
+        self.actions: dict[str, int] = {}
+        self.donated_seconds = self.idle_seconds = 0.0
+
+    def add(self, tick: Replayed) -> None:
+        self.ticks += 1
+        self.different += tick.differs
+        for action in tick.decision.actions:
+            kind = action_name(action)
+            self.actions[kind] = self.actions.get(kind, 0) + 1
+        seconds = tick.seen.interval or 0.0
+        self.donated_seconds += (tick.seen.donated or 0.0) * seconds
+        self.idle_seconds += (tick.seen.idle or 0.0) * seconds
+
+    def sentence(self, compared: bool) -> str:
+        did = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.actions.items())) or "no action"
+        cpu = f"{self.donated_seconds:.0f} CPU seconds donated, {self.idle_seconds:.0f} idle"
+        text = f"{self.ticks} ticks: {did}; {cpu}"
+        if compared:
+            text += (
+                "; all decided as recorded"
+                if not self.different
+                else f"; {self.different} decided differently"
+            )
+        return text
+
+
+def replay_lines(ticks: Iterable[Replayed], summary: ReplaySummary) -> Iterator[str]:
+    """A line for each tick at which something was done or the fit changed."""
+    start, fit = None, None
+    for tick in ticks:
+        summary.add(tick)
+        start = tick.seen.time if start is None else start
+        changed = tick.decision.fit != fit
+        fit = tick.decision.fit
+        at = f"{tick.seen.time - start:9.1f} s"
+        for action in tick.decision.actions:
+            whom = getattr(action, "name", "a worker")
+            yield f"{at}  {action_name(action)} {whom}: {action.reason}"
+        if changed and not tick.decision.actions:
+            yield f"{at}  {tick.decision.sentence}"
+        if tick.recorded is not None and tick.differs:
+            yield f"{at}  was: {tick.recorded.sentence}; now: {tick.decision.sentence}"

@@ -1,0 +1,1 @@
+"""What the administrator wrote: how it is read, checked, and made plain for one host."""

@@ -1,0 +1,151 @@
+"""What a configuration from a repository may do only where this host permits it. Pure.
+
+Who can write to the repository is not root on the hosts that follow it: what makes root of a container,
+or reaches what is the host's, is for the host's own allow.yaml to decide.
+"""
+
+import os.path
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from plancton.config.clone import Place
+from plancton.config.section import Section, default, require
+from plancton.units import shown
+
+if TYPE_CHECKING:
+    from plancton.config.schema import Config
+
+HOST_TOKEN = "/etc/plancton/token"
+"""The host's own token for its pool, where the documentation puts it."""
+SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
+SLICE = "plancton"
+HARMLESS = frozenset({"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"})
+
+
+class Problem(NamedTuple):
+    """What is refused, and the entry of allow.yaml that permits it; without one nothing does."""
+
+    text: str
+    permit: str = ""
+
+
+class Allow(Section, frozen=True):
+    """allow.yaml: what this host lets configurations from a repository do."""
+
+    privileged: bool = False
+    root: bool = False
+    devices: list[str] = default([])
+    capabilities: list[str] = default([])
+    security_options: list[str] = default([])
+    mounts: list[str] = default([])
+    files: list[str] = default([])
+    sockets: list[str] = default([])
+    slices: list[str] = default([])
+
+    def __post_init__(self) -> None:
+        for key in ("devices", "mounts", "files", "sockets"):
+            for path in getattr(self, key):
+                require(
+                    path.startswith("/") and ".." not in path.split("/"),
+                    f"{key}: {shown(path)} is not a path that begins with /",
+                )
+
+
+def problems(
+    config: "Config",
+    allow: Allow,
+    place: Callable[[str], Place],
+    real: Callable[[str], str] = os.path.realpath,
+) -> tuple[Problem, ...]:
+    """What the configuration may not do here.
+
+    ``place`` says where a path leads: to a file of the repository's, to none in its directory, or elsewhere;
+    ``real`` follows symbolic links.
+    """
+    return tuple(_problems(config, allow, place, real))
+
+
+def _problems(
+    config: "Config", allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]
+) -> Iterator[Problem]:
+    worker, docker = config.worker, config.docker
+    if worker.privileged and not allow.privileged:
+        yield Problem("worker.privileged:", "privileged: true")
+    if not allow.root and not _is_plain_user(worker.user):
+        yield Problem(f"worker.user: {shown(worker.user)} is or may be root (0, or a name):", "root: true")
+    for device in worker.devices:
+        if device.partition(":")[0] not in allow.devices:
+            yield Problem(f"worker.devices: {shown(device)}", f"devices: [{device.partition(':')[0]}]")
+    permitted = {_capability(name) for name in allow.capabilities}
+    for name in worker.capabilities:
+        if _capability(name) not in permitted:
+            yield Problem(f"worker.capabilities: {shown(name)}", f"capabilities: [{_capability(name)}]")
+    for option in worker.security_options:
+        if option not in HARMLESS and option not in allow.security_options:
+            yield Problem(f"worker.security_options: {shown(option)}", f"security_options: ['{option}']")
+    for mount in worker.mounts:
+        yield from _mount(mount, allow, place, real)
+    if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):
+        path = config.htcondor.token_file
+        yield Problem(
+            f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", f"files: [{path}]"
+        )
+    if config.image.auth_file and config.image.auth_file not in allow.files:
+        path = config.image.auth_file  # it may name programs
+        yield Problem(f"image.auth_file: {path}:", f"files: [{path}]")
+    if docker.socket not in (*SOCKETS, *allow.sockets):
+        yield Problem(f"docker.socket: {docker.socket}", f"sockets: [{docker.socket}]")
+    if docker.slice not in (SLICE, *allow.slices):
+        yield Problem(f"docker.slice: {docker.slice}", f"slices: [{docker.slice}]")
+
+
+def _is_plain_user(user: str) -> bool:
+    """Not root: neither by number, nor by a name that the image explains."""
+    return re.fullmatch(r"0*[1-9]\d{0,9}", user.partition(":")[0], re.ASCII) is not None
+
+
+def _capability(name: str) -> str:
+    return name.upper().removeprefix("CAP_")
+
+
+def _mount(
+    mount: str, allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]
+) -> Iterator[Problem]:
+    source, _, rest = mount.partition(":")
+    options = set(rest.partition(":")[2].split(",")) - {"", "ro"}
+    where = place(source)
+    if (where == "inside" and not options) or _is_permitted(source, options, allow, real):
+        return
+    if where == "missing":  # Docker would make a directory of that name, as root
+        yield Problem(f"worker.mounts: {source}: the repository has no such file")
+    elif where == "inside":
+        yield Problem(f"worker.mounts: {source}: it can be mounted read-only only")
+    else:
+        entry = ":".join(filter(None, (source, ",".join(sorted(options)))))
+        yield Problem(f"worker.mounts: {source} is outside the repository:", f"mounts: ['{entry}']")
+
+
+def _is_permitted(source: str, options: set[str], allow: Allow, real: Callable[[str], str]) -> bool:
+    """An entry permits its path and all below it. Where it permits writing, just the path itself: a worker
+    could put a link there, and the next one mount what it leads to."""
+    if ".." in source.split("/"):
+        return False
+    entries = [
+        (real(path), set(given.split(","))) for path, _, given in (e.partition(":") for e in allow.mounts)
+    ]
+    path = real(source)
+    if any("rw" in given and _is_below(path, top) for top, given in entries):
+        return False
+    return any(options <= given and (path == top or _is_below(path, top)) for top, given in entries)
+
+
+def _is_below(path: str, top: str) -> bool:
+    return path != top and path.startswith(top.rstrip("/") + "/")
+
+
+def _is_token(path: str, allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]) -> bool:
+    """One in the clone's directory, tracked or not, the host's own, or one that the host permits."""
+    if path == HOST_TOKEN or place(path) in ("inside", "missing"):
+        return True
+    return ".." not in path.split("/") and real(path) in {real(permitted) for permitted in allow.files}

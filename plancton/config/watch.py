@@ -1,0 +1,57 @@
+"""The configuration in force on a running host: read again when its file changes."""
+
+import logging
+import os
+from pathlib import Path
+
+from plancton.config.clone import ALLOW
+from plancton.config.schema import ConfigError, load, warning
+
+log = logging.getLogger(__name__)
+
+
+def _signature(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns
+
+
+class ConfigFile:
+    """The configuration in force, read again when its file changes; a broken one is refused."""
+
+    def __init__(self, path: Path, missing_ok: bool) -> None:
+        self.path, self._missing_ok = path, missing_ok
+        # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks at them.
+        self._watched = str(path), str(path.with_name(ALLOW))
+        self._seen = self._signature()
+        self.config = load(path, missing_ok)
+        self.problem = ""
+        self._warn()
+
+    def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
+        return tuple(map(_signature, self._watched))
+
+    def _warn(self) -> None:
+        if said := warning(self.path):
+            log.warning("%s", said)
+
+    def changed(self) -> bool:
+        """Whether there is a new configuration in force; says so, or why the last good one stays."""
+        signature = self._signature()
+        if signature == self._seen:
+            return False
+        self._seen = signature
+        try:
+            config = load(self.path, self._missing_ok)
+        except ConfigError as error:
+            self.problem = f"{error} (the last good configuration stays in force)"
+            log.error("%s", self.problem)
+            return False
+        self.problem = ""
+        if config == self.config:
+            return False
+        self.config = config
+        self._warn()
+        return True

@@ -1,0 +1,108 @@
+"""Follows the repository that the configuration comes from, in the background."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from plancton.config.clone import clone_of
+from plancton.config.git import Git
+from plancton.config.repository import refresh
+from plancton.config.schema import Repository
+from plancton.docker.request_queue import Inbox
+from plancton.errors import PlanctonError
+
+log = logging.getLogger(__name__)
+
+FIRST = 5.0
+"""Seconds after the start: a host that was off for long is soon up to date."""
+
+
+class Refresher(threading.Thread):
+    """Fetches once, puts in force what may be, says what came of it, and ends."""
+
+    def __init__(
+        self, git: Git, signers: list[str], inbox: Inbox, done: Callable[[str, Exception | None], None]
+    ):
+        super().__init__(name="config", daemon=True)
+        self._git, self._signers, self._inbox, self._done = git, signers, inbox, done
+
+    def run(self) -> None:
+        try:
+            said = refresh(self._git, self._signers)
+        except Exception as error:
+            self._inbox.put(partial(self._done, "", error))
+        else:
+            self._inbox.put(partial(self._done, said, None))
+
+
+class ConfigFetcher:
+    """Fetches the configuration's branch now and then. Only the loop calls it.
+
+    What it puts in place is read as any other change of the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        inbox: Inbox,
+        say: Callable[[str], None],
+        may_fetch: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path, self._inbox, self._say, self._may_fetch = path, inbox, say, may_fetch
+        self._clock = clock
+        self.problem = ""
+        self._interval = 0.0
+        self._signers: list[str] = []
+        self._due: float | None = None
+        self._git: Git | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._git is not None
+
+    def want(self, settings: Repository) -> None:
+        """Follow by these settings from now on: those of the configuration in force."""
+        self._interval, self._signers = float(settings.refresh), settings.signers
+        if not self._interval:
+            self.problem, self._due = "", None
+
+    def step(self, now: float) -> None:
+        """Fetch when that is due."""
+        if not self._interval or not self._may_fetch or self.busy:
+            return
+        self._due = now + FIRST if self._due is None else min(self._due, now + 1.1 * self._interval)
+        if now < self._due:
+            return
+        root = clone_of(self._path)
+        if root is None:
+            self._due = now + self._interval
+            self._is_now(f"config.refresh: {self._path} is not from a repository (`plancton init --repo`)")
+            return
+        self._git = Git(root)
+        Refresher(self._git, self._signers, self._inbox, self._fetched).start()
+
+    def _fetched(self, said: str, error: Exception | None) -> None:
+        self._git = None
+        # Hosts that were started together do not ask the server together for ever.
+        self._due = self._clock() + self._interval * random.uniform(0.9, 1.1)
+        if error is not None and not isinstance(error, PlanctonError):
+            raise error
+        if said:
+            self._say(said)
+        kept = "(the configuration that runs stays in force)"
+        self._is_now(f"config.refresh: {error} {kept}" if error and self._interval else "")
+
+    def _is_now(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            log.warning("%s", problem)
+        self.problem = problem
+
+    def close(self) -> None:
+        """End the fetch under way: it goes on at the next start."""
+        if self._git is not None:
+            self._git.end()

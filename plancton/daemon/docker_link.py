@@ -1,0 +1,118 @@
+"""Whether Docker is there: finds it, lists our workers, follows its events, looks again when it is gone."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from plancton.daemon.status_file import StatusFile
+from plancton.docker.client import (
+    Container,
+    DockerError,
+    DockerTimeout,
+    DockerUnreachable,
+    Event,
+    Info,
+    NotDocker,
+)
+from plancton.docker.request_queue import Follower, Inbox, RequestQueue
+from plancton.docker.supported import require
+from plancton.workers.container import INSTANCE
+from plancton.workers.docker_calls import list_workers
+
+log = logging.getLogger(__name__)
+
+LONGEST_RETRY = 10.0
+"""Docker is looked for again after 1, 2, 4 … seconds, this at the most."""
+
+
+class DockerLink:
+    """Only the loop calls it. ``ready``: Docker answers and its workers are known; else ``problem`` says why.
+
+    The callbacks: ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our
+    label, after that ``on_event`` for each that ends.
+    """
+
+    def __init__(
+        self, socket: str, instance: str, inbox: Inbox, request_queue: RequestQueue, status_file: StatusFile
+    ) -> None:
+        self._socket, self._instance, self._inbox, self._request_queue = (
+            socket,
+            instance,
+            inbox,
+            request_queue,
+        )
+        self._bulletin = status_file
+        self.on_info: Callable[[Info], None] = lambda info: None
+        self.on_listed: Callable[[list[Container]], None] = lambda found: None
+        self.on_event: Callable[[Event], None] = lambda event: None
+        self.ready = self.looking = False
+        self.looked = False
+        """Whether Docker was asked once for the workers there are, or could not be."""
+        self.problem = "Docker has not answered yet"
+        self.retry_at, self.retry_after = 0.0, 1.0
+        self._follower: Follower | None = None
+
+    def step(self, now: float) -> None:
+        """Look for Docker when that is due."""
+        if not self.ready and not self.looking and now >= self.retry_at:
+            self._look()
+
+    def trouble(self, error: DockerError) -> None:
+        """A call went wrong: when that is Docker's absence, look for it again."""
+        if isinstance(error, DockerUnreachable | NotDocker):
+            self._down(error)
+
+    def close(self) -> None:
+        if self._follower:
+            self._follower.close()
+
+    def _look(self) -> None:
+        self.looking = True
+        self._request_queue.submit(require, self._found)
+
+    def _found(self, info: Info | None, error: DockerError | None) -> None:
+        if info is None:
+            self._lost(error)
+            return
+        self.on_info(info)
+        self.close()
+        filters = {
+            "type": ["container"],
+            "event": ["die", "died", "destroy"],
+            "label": [f"{INSTANCE}={self._instance}"],
+        }
+        # Followed from before the list is made, so that nothing is missed between the two.
+        self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._event, self._cut)
+        self._follower.start()
+        self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
+
+    def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
+        if found is None:
+            self._lost(error)
+            return
+        if not self.ready:
+            self._bulletin.say("Docker answers")
+        self.looking, self.looked = False, True
+        self.ready, self.problem, self.retry_after = True, "", 1.0
+        self.on_listed(found)
+
+    def _lost(self, error: DockerError | None) -> None:
+        self.looking = False
+        if error is not None:
+            self._down(error)
+
+    def _down(self, error: DockerError) -> None:
+        if self.ready or self.problem != str(error):
+            self._bulletin.warn(f"{error}; looking for it again until it answers")
+        self.ready, self.looked, self.problem = False, True, str(error)
+        self.retry_at = time.monotonic() + self.retry_after
+        self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
+
+    def _event(self, event: Event) -> None:
+        self.on_event(event)
+
+    def _cut(self, error: DockerError) -> None:
+        """The stream has ended, or was silent for long: list again, then go on following."""
+        log.log(logging.DEBUG if isinstance(error, DockerTimeout) else logging.INFO, "events: %s", error)
+        if not self.looking:
+            self._look()

@@ -1,0 +1,562 @@
+"""The loop: the one place where sample, observe, decide and act meet.
+
+`plancton run` executes it as a process of its own (daemon/__main__.py), so that what stays does not
+carry the command line.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import BinaryIO
+
+import msgspec
+
+from plancton import __version__
+from plancton.config.schema import Config, Host, bounds, digest, max_workers_of, policy_settings
+from plancton.config.watch import ConfigFile
+from plancton.daemon.actuator import Actuator
+from plancton.daemon.config_fetcher import ConfigFetcher
+from plancton.daemon.docker_link import DockerLink
+from plancton.daemon.log_file import LogFile
+from plancton.daemon.sdnotify import Service
+from plancton.daemon.status_file import Facts, StatusFile, headline
+from plancton.docker.client import Container, Event, Info
+from plancton.docker.images import ImageKeeper
+from plancton.docker.prune import OldImages
+from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.errors import PlanctonError
+from plancton.host.engine_cpu import find_engine
+from plancton.host.sampler import Sampler
+from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.topology import cpus_for_workers
+from plancton.model import Decision, Header, Observation, Sample, Settings, Tick, action_name
+from plancton.policy.decide import State, decide
+from plancton.policy.observe import observe
+from plancton.rundir import (
+    KEEP_WORKERS,
+    AlreadyRunning,
+    Paths,
+    RunDir,
+    default_paths,
+    instance_id,
+    peek_instance,
+    take_lock,
+)
+from plancton.workers.accounting import Accounting
+from plancton.workers.roster import Roster
+from plancton.workers.usage import WorkerUsage
+
+log = logging.getLogger("plancton")
+
+TICK = 1.0
+SLOW_PASS = 5.0
+"""Workers are read one by one and the slice is verified this often (seconds)."""
+READ_PER_WORKER = 0.06
+"""With many workers they are read less often than that, so that a second does not cost more with them."""
+ENGINE_SCAN = 60.0
+LOOK_BEFORE_STOP = 5.0
+"""Told to stop right after the start, Plancton waits so long to learn which workers there are."""
+BUSY_ENGINE = 0.3
+"""CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One that
+writes without a pause costs a whole CPU and more."""
+CLEAN_UP = 45.0
+"""Ending in order takes so long at the most, when Docker hangs and all workers had to be waited for."""
+NO_ANSWER = 10.0
+"""A Docker call under way for longer means that Docker does not answer."""
+NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
+EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What `plancton run` was asked for. ``config`` None: the default file, which need not exist.
+    ``log`` is the file that stderr is in the background."""
+
+    config: str | None = None
+    dry_run: bool = False
+    record: str | None = None
+    verbose: bool = False
+    log: str | None = None
+
+
+class Supervisor:
+    """One run. Everything here happens in one thread; Docker's answers arrive through the inbox."""
+
+    def __init__(
+        self, options: Options, paths: Paths, file: ConfigFile, instance: str, service: Service | None = None
+    ) -> None:
+        self.options, self.paths, self.file, self.instance = options, paths, file, instance
+        self.service = service or Service({})
+        self.layout = read_layout(PROC)
+        self.run_dir = None if options.dry_run else RunDir(paths.run)
+        self.inbox: Inbox = SimpleQueue()
+        self.engine = file.config.docker
+        self.request_queue = RequestQueue(self.engine.socket, self.inbox)
+        self.image = ImageKeeper(
+            self.engine.socket, self.inbox, self.request_queue, may_pull=not options.dry_run
+        )
+        self.roster = Roster()
+        self.status_file = StatusFile(self.run_dir, instance, self.roster)
+        pulled = None if options.dry_run else paths.state / "pulled-images.json"
+        self.old_images = OldImages(pulled, self.request_queue, self.status_file.say)
+        self.image.on_brought = self.old_images.brought
+        self.repo = ConfigFetcher(file.path, self.inbox, self.status_file.say, may_fetch=not options.dry_run)
+        accounting = None if options.dry_run else paths.state / "work.json"
+        self.accounting = Accounting(accounting, time.monotonic(), time.time())
+        self.docker = DockerLink(
+            self.engine.socket, instance, self.inbox, self.request_queue, self.status_file
+        )
+        self.docker.on_info = self._docker_found
+        self.docker.on_listed = self._docker_listed
+        self.docker.on_event = self._docker_event
+        self.slice: Slice | None = None
+        self.actuator: Actuator | None = None
+        self.sampler = Sampler(PROC)
+        self.previous: Sample | None = None
+        self.state = State()
+        self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
+        self.look_until = self.stop_deadline = 0.0
+        self.usage: WorkerUsage | None = None
+        self.disk: tuple[int, int] | None = None
+        self.disk_path = "/"
+        self.next_slow = self.next_scan = self.next_reading = 0.0
+        self.host = Host(1, 0)
+        self.settings = Settings()
+        self.digest = ""
+        self.max_workers_for: Callable[[Host], int | None] = max_workers_of(file.config)
+        self.max_workers: int | None = 0
+        self.limit_problem = ""
+        self.recorded: Settings | None = None
+        self.record: BinaryIO | None = None
+        self.last_said = ""
+        self.engine_busy = 0
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> int:
+        """Until it is told to stop; the exit code."""
+        self._begin()
+        try:
+            next_tick = time.monotonic()
+            while not self._done():
+                self._wait(next_tick)
+                now = time.monotonic()
+                if self.actuator:
+                    self.actuator.step(now)
+                if now >= next_tick:
+                    self._tick(now)
+                    next_tick = max(next_tick + TICK, now)
+        finally:
+            self._end()
+        if self.again:
+            self._execute_again()
+        return 0
+
+    def _begin(self) -> None:
+        self.request_queue.start()
+        if self.run_dir:
+            self.run_dir.begin()
+        self._configure()
+        if self.options.record:
+            self.record = open(self.options.record, "ab", buffering=0)  # noqa: SIM115
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
+        signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
+        log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
+        if not (PROC / "pressure").exists():
+            log.info("this kernel has no pressure figures (psi=1 at boot may bring them): going on without")
+
+    def _wait(self, next_tick: float) -> None:
+        """Make the calls that arrive until something else is due."""
+        while True:
+            lift_ends = self.actuator.lift_ends() if self.actuator else None
+            until = next_tick if lift_ends is None else min(next_tick, lift_ends)
+            remaining = until - time.monotonic()
+            try:
+                call = self.inbox.get(timeout=remaining) if remaining > 0 else self.inbox.get_nowait()
+            except Empty:
+                return
+            call()
+            if self._done():
+                return
+
+    def _done(self) -> bool:
+        if self.again or (self.stopping and (self.keep_workers or self.options.dry_run)):
+            return True
+        if self.stopping or (self.stop_when_empty and self.docker.ready):
+            now = time.monotonic()
+            if not self.docker.looked and now < self.look_until:
+                return False
+            return len(self.roster) == 0 or (self.stopping and now > self.stop_deadline)
+        return False
+
+    def _tick(self, now: float) -> None:
+        sample = self.sampler.sample()
+        seen = observe(self.previous, sample, self.usage.shims if self.usage else 0.0)
+        self.previous = sample
+        if now >= self.next_slow:
+            self._slow_pass(now, seen)
+        if self.run_dir:
+            self._requests(now)
+            if self._done():  # before anything is decided: workers that are to stay are told nothing
+                return
+        if self.file.changed():
+            self._configure()
+            self.status_file.say("the configuration has changed")
+        self.repo.step(now)
+        self.docker.step(now)
+        if self.docker.ready:
+            self.image.step(now)
+            self.old_images.step(now, self.image.id, self.roster.fleet.images)
+        seen = self._completed(seen, now)
+        self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
+        decision, self.state = decide(seen, self.state, self.settings)
+        self._act(decision, now)
+        self._record(seen, decision)
+        usage = self.usage.by_name if self.usage else {}
+        self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
+        self.service.ticked(lambda: headline(seen, decision.fit), now)
+
+    def _completed(self, seen: Observation, now: float) -> Observation:
+        """The observation with all that is not a rate."""
+        self.max_workers = self._max_workers(seen)
+        draining, finish = self._drain_state()
+        return msgspec.structs.replace(
+            seen,
+            disk_free=self.disk[0] if self.disk else None,
+            disk_total=self.disk[1] if self.disk else None,
+            max_workers=self.max_workers,
+            image=self.image.id,
+            digest=self.digest,
+            docker=self.docker.ready and self.request_queue.busy_for(now) < NO_ANSWER,
+            draining=draining,
+            finish=finish,
+            stopping=self.stopping,
+            ended=self.roster.take_ended(),
+            unexplained=self.roster.unexplained,
+            fleet=self.roster.fleet,
+        )
+
+    def _drain_state(self) -> tuple[bool, bool]:
+        """Whether nothing may be started, and whether workers are asked to finish."""
+        if self.stop_when_empty:
+            return True, True
+        content = self.run_dir.drain() if self.run_dir else None
+        return content is not None, content == "finish"
+
+    def _max_workers(self, seen: Observation) -> int | None:
+        host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, self.disk[1] if self.disk else 0)
+        if host == self.host:
+            return self.max_workers
+        self.host = host
+        self.settings = self._settings()
+        try:
+            value = self.max_workers_for(host)
+        except ValueError as error:
+            self.limit_problem = f"pool.max_workers: {error} (the last good value stays)"
+            log.warning("%s", self.limit_problem)
+            return self.max_workers
+        self.limit_problem = ""
+        return value
+
+    def _settings(self) -> Settings:
+        made = policy_settings(self.file.config, self.host)
+        if self.slice is not None and not self.slice.can_lift:
+            # The leavers can't be given CPU to leave with at once, and nothing but memory is urgent.
+            patience = max(120.0, made.leave_timeout)
+            quota = made.uses_quota or self.slice.tier == "quota"
+            return msgspec.structs.replace(made, leave_timeout=patience, uses_quota=quota)
+        return made
+
+    def _act(self, decision: Decision, now: float) -> None:
+        if self.options.dry_run:
+            self._say_what_would_be(decision)
+        elif self.actuator:
+            self.actuator.act(decision.actions, now, self.file.config, self.image.id, self.settings)
+
+    def _say_what_would_be(self, decision: Decision) -> None:
+        kinds = [action_name(a) for a in decision.actions]
+        said = ", ".join(f"{kind} ({a.reason})" for kind, a in zip(kinds, decision.actions, strict=True))
+        if ",".join(kinds) != self.last_said:
+            self.last_said = ",".join(kinds)
+            log.info("dry run: would %s; %s", said or "do nothing", decision.sentence)
+
+    # ------------------------------------------------------------ every few seconds
+
+    def _slow_pass(self, now: float, seen: Observation) -> None:
+        self.next_slow = now + SLOW_PASS
+        self._read_disk()
+        if self.actuator and self.docker.ready:
+            self.engine_busy = self.engine_busy + 1 if (seen.engine or 0.0) >= BUSY_ENGINE else 0
+            if self.engine_busy >= 2:
+                self.engine_busy = 0
+                self.actuator.look_for_floods()
+            self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
+        if self.usage and now >= self.next_reading:
+            self.next_reading = now + READ_PER_WORKER * len(self.roster)
+            self._read_workers(now, seen.boottime)
+        if self.actuator and self.slice and not self.options.dry_run:
+            self._verify_slice(self.slice)
+            if self.docker.ready:
+                self.actuator.sweep()
+        if now >= self.next_scan:
+            self.next_scan = now + ENGINE_SCAN
+            self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
+
+    def _verify_slice(self, workers_slice: Slice) -> None:
+        config = self.file.config
+        wanted = bounds(config, self.host, cpus_for_workers(config.owner.reserve_cpus))
+        if self.host.ram and workers_slice.bounds != wanted:
+            workers_slice.bound(wanted)
+        repaired = workers_slice.repair()
+        if repaired:
+            self.status_file.say(repaired)
+            self.settings = self._settings()
+
+    def _read_workers(self, now: float, boottime: float) -> None:
+        assert self.usage
+        self.usage.read(now, boottime, self.roster.fleet, self.roster)
+        for name, reading in self.usage.by_name.items():
+            ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
+            if ended and self.actuator:
+                self.actuator.fetch_report(name)
+
+    def _read_disk(self) -> None:
+        try:
+            stat = os.statvfs(self.disk_path)
+        except OSError:
+            self.disk = None
+            return
+        self.disk = stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize
+
+    # ------------------------------------------------------------ configuration and requests
+
+    def _configure(self) -> None:
+        """Put the configuration in force to use."""
+        config = self.file.config
+        self.max_workers_for = max_workers_of(config)
+        self.host = Host(1, 0)  # so that limits and max_workers are made anew at the next tick
+        self.settings = policy_settings(config, self.host)
+        self.digest = digest(config)
+        image = config.image
+        self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
+        self.repo.want(config.config)
+
+    def _requests(self, now: float) -> None:
+        assert self.run_dir
+        stop, force = self.run_dir.take_request("stop"), self.run_dir.take_request("force-stop")
+        finish = self.run_dir.take_request("finish")
+        if force is not None:
+            self._force_stop()
+        elif stop is not None:
+            self.keep_workers = stop == KEEP_WORKERS
+            self._stop(now)
+        elif finish is not None:
+            self.status_file.say("finishing: Plancton stops when the workers have ended")
+            self.stop_when_empty = True
+
+    def _asked_to_stop(self) -> None:
+        if self.stopping:
+            self._force_stop()
+        else:
+            self._stop(time.monotonic())
+
+    def _stop(self, now: float) -> None:
+        if not self.stopping:
+            stay = self.keep_workers or self.options.dry_run
+            how = ", the workers stay" if stay else ": all workers leave"
+            self.status_file.say(f"stopping{how}")
+        self.stopping = True
+        self.look_until = now + LOOK_BEFORE_STOP
+        self.stop_deadline = now + self.settings.leave_timeout + 15.0
+        self.service.stopping(self.stop_deadline - now + CLEAN_UP)
+
+    def _force_stop(self) -> None:
+        now = time.monotonic()
+        self.status_file.say("stopping at once: all workers are removed")
+        self.stopping, self.forced, self.keep_workers, self.stop_deadline = True, True, False, now + 15.0
+        if self.actuator and not self.options.dry_run:
+            self.actuator.force_all(now)
+
+    def _asked_to_run_again(self) -> None:
+        """SIGHUP: take a new version or environment in place, unless it would not start."""
+        import subprocess  # seldom needed: not worth its memory from the start
+
+        check = [sys.executable, "-P", "-c", "import plancton.daemon.__main__"]
+        done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 0:
+            self.status_file.say("running again in place, the workers stay")
+            self.again = True
+        else:
+            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            self.status_file.say(
+                f"not running again in place: the installed Plancton does not start ({reason})"
+            )
+
+    # ------------------------------------------------------------ Docker
+
+    def _docker_found(self, info: Info) -> None:
+        self.disk_path = info.docker_root_dir or "/"
+        if self.slice is None:
+            self._make_slice(info)
+
+    def _make_slice(self, info: Info) -> None:
+        self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
+        if not self.options.dry_run:
+            self.slice.set_up()
+            best = self.slice.tier == "kernel" and self.slice.ours
+            say = self.status_file.say if best else self.status_file.warn
+            say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
+        self.sampler.close()
+        self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat)
+        self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
+        self.previous = None
+        self.host = Host(1, 0)
+        self.usage = WorkerUsage(self.slice, PROC)
+        self.actuator = Actuator(
+            self.roster,
+            self.request_queue,
+            self.slice,
+            self.instance,
+            self.status_file.say,
+            PROC,
+            self.accounting,
+        )
+        self.actuator.dry_run = self.options.dry_run
+        self.actuator.on_trouble = self.docker.trouble
+        self.actuator.on_image_lost = self.image.lost
+
+    def _docker_listed(self, found: list[Container]) -> None:
+        assert self.actuator
+        self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
+        if self.forced and not self.options.dry_run:
+            self.actuator.force_all(time.monotonic())
+
+    def _docker_event(self, event: Event) -> None:
+        assert self.actuator
+        self.actuator.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    # ------------------------------------------------------------ saying it
+
+    def _record(self, seen: Observation, decision: Decision) -> None:
+        """One line for the tick, and one before it when it was decided by other limits than the last."""
+        if self.record is None:
+            return
+        if self.settings != self.recorded:
+            self._write_record(Header(__version__, self.settings, continued=self.recorded is not None))
+            self.recorded = self.settings
+        self._write_record(Tick(seen, decision))
+
+    def _write_record(self, line: Header | Tick) -> None:
+        if self.record is None:
+            return
+        try:
+            self.record.write(msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            self.status_file.warn(f"{self.options.record}: {error.strerror}; recording has ended")
+            self.record.close()
+            self.record = None
+
+    def _facts(self, decision: Decision, now: float) -> Facts:
+        image = (self.image.name or "", self.image.id)
+        docker = self.docker.problem or "answers"
+        return Facts(self.slice, image, docker, self._problems(decision, now), self.accounting.work)
+
+    def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
+        busy = self.request_queue.busy_for(now)
+        found = [
+            self.docker.problem,
+            "Docker has not answered for a while" if busy >= NO_ANSWER else "",
+            self.file.problem,
+            self.repo.problem,
+            NEEDS_RESTART if self.file.config.docker != self.engine else "",
+            self.limit_problem,
+            self.image.problem,
+            self.slice.tier_reason
+            if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
+            else "",
+            decision.held if decision.held.startswith(("backing off", "one worker is tried")) else "",
+            decision.held if "of disk" in decision.held else "",
+        ]
+        return tuple(text for text in found if text)
+
+    # ------------------------------------------------------------ the end
+
+    def _end(self) -> None:
+        """Leave nothing half done; with no worker left, leave no trace either."""
+        self.accounting.save()
+        self.repo.close()
+        self.docker.close()
+        if self.actuator and self.slice and not self.options.dry_run:
+            self.actuator.drop_lift()
+            if self.stopping or self.stop_when_empty:
+                self._clean_up()
+        if self.run_dir and not self.again:
+            self.run_dir.retract()
+        if self.record:
+            self.record.close()
+        self.sampler.close()
+        if self.usage:
+            self.usage.close()
+
+    def _clean_up(self) -> None:
+        assert self.actuator and self.slice
+        if not self.docker.ready and not self.keep_workers:
+            log.warning("Docker does not answer: workers that it has stay, under the slice")
+            return
+        if len(self.roster):
+            if not self.keep_workers:
+                log.warning("%d workers could not be removed: they stay under the slice", len(self.roster))
+            return
+        removed: list[bool] = []
+        self.actuator.remove_network(lambda: removed.append(True))
+        deadline = time.monotonic() + 5.0
+        while not removed and (remaining := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(Empty):
+                self.inbox.get(timeout=remaining)()
+        self.slice.remove()
+        log.info("stopped, nothing is left behind")
+
+    def _execute_again(self) -> None:
+        os.environ.update(self.service.variables)
+        self.service.reloading()
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
+
+
+def main(arguments: list[str]) -> int:
+    """The process that stays. One line and an exit code for what the user can mend."""
+    options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
+    os.umask(0o022)
+    _log_to_stderr(options)
+    service = Service(os.environ)
+    paths = default_paths()
+    try:
+        path = Path(options.config) if options.config else paths.config
+        file = ConfigFile(path, missing_ok=options.config is None)
+        instance = peek_instance(paths.state) if options.dry_run else instance_id(paths.state)
+        lock = None if options.dry_run else _lock(paths, file.config, instance)
+        code = Supervisor(options, paths, file, instance, service).run()
+    except PlanctonError as error:
+        print(f"plancton: {error}", file=sys.stderr)
+        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
+    if lock is not None:
+        os.close(lock)
+    return code
+
+
+def _lock(paths: Paths, config: Config, instance: str) -> int:
+    return take_lock(paths.state, config.docker.socket, instance, config.docker.slice)
+
+
+def _log_to_stderr(options: Options) -> None:
+    journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
+    layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
+    level = logging.DEBUG if options.verbose else logging.INFO
+    handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
+    logging.basicConfig(format=layout, level=level, handlers=[handler])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

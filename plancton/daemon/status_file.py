@@ -1,0 +1,192 @@
+"""What people are told: sentences for the log, and status.json when something in it has changed."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from plancton import __version__
+from plancton.docker.images import short
+from plancton.host.slice import Slice
+from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
+from plancton.rundir import RunDir
+from plancton.workers.roster import Roster
+from plancton.workers.usage import Usage
+
+log = logging.getLogger("plancton")
+
+INTERVAL = 4.5
+"""status.json is replaced this often (seconds) even when nothing but its figures has changed."""
+EVENTS = 20
+
+
+class Facts(NamedTuple):
+    """What the loop knows beside the observation: the slice, the image's name and id, how Docker is, what
+    work was done."""
+
+    slice: Slice | None
+    image: tuple[str, str]
+    docker: str
+    problems: tuple[str, ...]
+    work: Work
+
+
+class StatusFile:
+    """Keeps the last events, and writes to ``run_dir`` (None: nowhere)."""
+
+    def __init__(self, run_dir: RunDir | None, instance: str, roster: Roster) -> None:
+        self._run_dir, self._instance, self._roster = run_dir, instance, roster
+        self._events: deque[Event] = deque(maxlen=EVENTS)
+        self._told = 0
+        self._last: tuple[object, ...] = ()
+        self._last_time = 0.0
+        self._failed = False
+        self._workers: tuple[tuple[object, ...], tuple[WorkerStatus, ...]] | None = None
+
+    def say(self, text: str) -> None:
+        self._tell(log.info, text)
+
+    def warn(self, text: str) -> None:
+        self._tell(log.warning, text)
+
+    def _tell(self, write: Callable[..., None], text: str) -> None:
+        write("%s", text)
+        self._told += 1
+        self._events.append(Event(round(time.time(), 3), text))
+
+    def publish(
+        self, seen: Observation, decision: Decision, usage: dict[str, Usage], facts: Facts, now: float
+    ) -> None:
+        """Replace status.json when something but the figures has changed, and every few seconds."""
+        if self._run_dir is None:
+            return
+        key = (seen.fleet, decision.fit, decision.held, facts.problems, _mode(seen), self._told)
+        if key == self._last and now - self._last_time < INTERVAL:
+            return
+        self._last, self._last_time = key, now
+        try:
+            self._run_dir.publish(self._status(seen, decision, usage, facts))
+        except OSError as error:
+            if not self._failed:
+                log.warning("%s: status.json can't be written: %s", self._run_dir.path, error.strerror)
+            self._failed = True
+            return
+        if self._failed:
+            log.info("%s: can be written again", self._run_dir.path)
+        self._failed = False
+
+    def _status(self, seen: Observation, decision: Decision, usage: dict[str, Usage], facts: Facts) -> Status:
+        workers_slice, (image, image_id) = facts.slice, facts.image
+        status = Status(
+            version=__version__,
+            pid=os.getpid(),
+            instance=self._instance,
+            time=round(time.time(), 3),
+            mode=_mode(seen),
+            sentence="",
+            decision="",
+            tier=workers_slice.tier if workers_slice else "none",
+            tier_reason=workers_slice.tier_reason if workers_slice else "waiting for Docker",
+            slice=workers_slice.path if workers_slice else "",
+            memory_ceiling=workers_slice.ceiling() if workers_slice else None,
+            capacity=seen.capacity,
+            fit=decision.fit,
+            image=image,
+            image_id=short(image_id),
+            docker=facts.docker,
+            problems=facts.problems,
+            workers=self._worker_statuses(seen, decision, usage),
+            events=tuple(self._events),
+            work=facts.work,
+        )
+        return with_rates(status, seen, decision)
+
+    def _worker_statuses(
+        self, seen: Observation, decision: Decision, usage: dict[str, Usage]
+    ) -> tuple[WorkerStatus, ...]:
+        """Made anew when the workers were read, or when they or the fit have changed."""
+        key = (seen.fleet, decision.fit, usage)
+        if self._workers is None or any(a is not b for a, b in zip(key, self._workers[0], strict=True)):
+            groups = {entry.worker.name: entry.group for entry in self._roster}
+            made = worker_statuses(seen.fleet, decision.fit, seen.boottime, groups, usage)
+            self._workers = key, tuple(made)
+        return self._workers[1]
+
+
+def _mode(seen: Observation) -> str:
+    if seen.stopping:
+        return "stopping"
+    return "draining" if seen.draining else "donating"
+
+
+# ---------------------------------------------------------------- what it says
+
+
+def headline(seen: Observation, fit: int) -> str:
+    """The sentence that people see first."""
+    donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
+    owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
+    running = sum(w.phase is not Phase.STARTING for w in seen.fleet.workers)
+    workers = f"{running} worker{'' if running == 1 else 's'} running"
+    return f"Donating {donated} of {seen.capacity:g} CPUs; the owner uses {owner}; {workers}, {fit} fit."
+
+
+def worker_statuses(
+    fleet: Fleet, fit: int, boottime: float, groups: Mapping[str, str], usage: Mapping[str, Usage]
+) -> Iterable[WorkerStatus]:
+    """The workers, oldest first."""
+    fitting = {w.name for w in fleet.line[:fit]}
+    for worker in fleet.workers:
+        yield _worker_status(
+            worker, worker.name in fitting, boottime, groups, usage.get(worker.name, Usage())
+        )
+
+
+def _worker_status(
+    worker: Worker, fits: bool, boottime: float, groups: Mapping[str, str], reading: Usage
+) -> WorkerStatus:
+    cpu = reading.cpu
+    return WorkerStatus(
+        name=worker.name,
+        id=worker.id[:12],
+        phase=worker.phase,
+        cpus=worker.cpus,
+        memory_limit=worker.memory,
+        age=None if worker.started is None else round(max(0.0, boottime - worker.started), 1),
+        cpu=None if cpu is None else round(cpu, 3),
+        share=None if cpu is None else round(min(1.0, cpu / worker.cpus), 3),
+        memory=None if reading.memory is None else int(reading.memory),
+        fits=fits,
+        cgroup=groups.get(worker.name, ""),
+        jobs=None if worker.jobs is None else len(worker.jobs),
+        job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
+    )
+
+
+def with_rates(status: Status, seen: Observation, decision: Decision) -> Status:
+    """The status with one tick's figures."""
+    return msgspec.structs.replace(
+        status,
+        sentence=headline(seen, decision.fit),
+        decision=decision.sentence,
+        capacity=seen.capacity,
+        fit=decision.fit,
+        max_workers=seen.max_workers,
+        owner=_rounded(seen.owner),
+        donated=_rounded(seen.donated),
+        engine=_rounded(seen.engine),
+        stolen=_rounded(seen.stolen),
+        idle=_rounded(seen.idle),
+        room=_rounded(decision.room),
+        memory_total=seen.memory_total,
+        memory_available=seen.memory_available,
+        memory_donated=seen.slice_anon,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,86 @@
+"""Old versions of the image, which pulls of ours brought: removed once nothing is made of them.
+
+Only ids are kept that a pull of ours brought; what somebody has given a name since is theirs.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from plancton.docker.client import Conflict, Docker, DockerError, NotFound
+from plancton.docker.request_queue import RequestQueue
+from plancton.files import replace_file
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 60.0
+"""How often one that Docker would not remove is tried again (seconds)."""
+
+
+class OldImages:
+    """The ids that pulls of ours brought, in one file (None: nowhere). Only the loop calls it."""
+
+    def __init__(self, file: Path | None, request_queue: RequestQueue, say: Callable[[str], None]) -> None:
+        self._file, self._request_queue, self._say = file, request_queue, say
+        self._pulled = _load(file)
+        self._due = 0.0
+        self._busy = False
+
+    def brought(self, image: str) -> None:
+        """A pull brought this one, which was not here before."""
+        if image not in self._pulled:
+            self._pulled.append(image)
+            self._save()
+        self._due = 0.0
+
+    def step(self, now: float, current: str, used: frozenset[str] = frozenset()) -> None:
+        """Remove those that are neither the current one nor our workers' any more, when that is due."""
+        old = [image for image in self._pulled if image != current and image not in used]
+        if self._busy or not current or not old or now < self._due:
+            return
+        self._busy, self._due = True, now + INTERVAL
+        self._request_queue.submit(partial(_remove, old), self._removed)
+
+    def _removed(self, gone: dict[str, bool] | None, error: DockerError | None) -> None:
+        self._busy = False
+        for image, removed in (gone or {}).items():
+            self._pulled.remove(image)
+            if removed:
+                self._say(f"removed an old version of the image ({image.removeprefix('sha256:')[:12]})")
+        if gone:
+            self._save()
+
+    def _save(self) -> None:
+        if self._file:
+            with contextlib.suppress(OSError):  # a full disk: an image more stays
+                replace_file(self._file, msgspec.json.encode(self._pulled), 0o644)
+
+
+def _load(file: Path | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return []
+
+
+def _remove(images: list[str], docker: Docker) -> dict[str, bool]:
+    """Those that need no more looking after: whether we removed them."""
+    gone = dict[str, bool]()
+    for image in images:
+        try:
+            if docker.image(image).repo_tags:
+                gone[image] = False  # it has a name: somebody wants it
+                continue
+            docker.remove_image(image, force=False)
+            gone[image] = True
+        except NotFound:
+            gone[image] = False
+        except Conflict:
+            continue  # a container is made of it
+    return gone

@@ -1,0 +1,104 @@
+"""The threads that talk to Docker, so that the loop never waits for it.
+
+They share nothing with the loop but its inbox: answers and events come back as calls that the loop
+makes itself.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from queue import PriorityQueue, SimpleQueue
+from typing import TypeVar
+
+from plancton.docker.client import Docker, DockerError, Event, EventStream
+
+T = TypeVar("T")
+Inbox = SimpleQueue[Callable[[], None]]
+Done = Callable[[T | None, DockerError | None], None]
+"""Takes what a call gave, or the error it ended with; called by the loop."""
+
+
+class RequestQueue(threading.Thread):
+    """Makes one Docker call after the other, in the order given; urgent ones before the others."""
+
+    def __init__(self, socket: str, inbox: Inbox, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(name="docker", daemon=True)
+        self._docker = Docker(socket)
+        self._inbox = inbox
+        self._clock = clock
+        self._work: PriorityQueue[tuple[int, int, Callable[[], None] | None]] = PriorityQueue()
+        self._count = count()
+        self._since: float | None = None
+
+    def submit(self, call: Callable[[Docker], T], done: Done[T], urgent: bool = False) -> None:
+        """``urgent``: who must leave must not wait until others have been started."""
+        self._work.put((0 if urgent else 1, next(self._count), partial(self._carry_out, call, done)))
+
+    def busy_for(self, now: float) -> float:
+        """How long the call under way has taken so far (seconds)."""
+        since = self._since
+        return 0.0 if since is None else now - since
+
+    def run(self) -> None:
+        while (work := self._work.get()[2]) is not None:
+            self._since = self._clock()
+            try:
+                work()
+            except Exception as bug:  # not a Docker error: let the loop die of it, with its traceback
+                self._inbox.put(partial(_raise, bug))
+            self._since = None
+        self._docker.close()
+
+    def close(self) -> None:
+        self._work.put((2, next(self._count), None))
+
+    def _carry_out(self, call: Callable[[Docker], T], done: Done[T]) -> None:
+        try:
+            result = call(self._docker)
+        except DockerError as error:
+            self._inbox.put(partial(done, None, error))
+        else:
+            self._inbox.put(partial(done, result, None))
+
+
+def _raise(bug: Exception) -> None:
+    raise bug
+
+
+class Follower(threading.Thread):
+    """Follows Docker's events until the stream ends, then says why and ends as well."""
+
+    def __init__(
+        self,
+        socket: str,
+        inbox: Inbox,
+        filters: dict[str, list[str]],
+        since: float,
+        on_event: Callable[[Event], None],
+        on_end: Callable[[DockerError], None],
+    ) -> None:
+        super().__init__(name="events", daemon=True)
+        self._docker = Docker(socket)
+        self._inbox, self._filters, self._since = inbox, filters, since
+        self._on_event, self._on_end = on_event, on_end
+        self._stream: EventStream | None = None
+        self._closed = False
+
+    def run(self) -> None:
+        try:
+            with self._docker:
+                self._stream = self._docker.events(self._filters, self._since)
+                if self._closed:  # meanwhile
+                    return
+                for event in self._stream:
+                    self._inbox.put(partial(self._on_event, event))
+        except DockerError as error:
+            if not self._closed:
+                self._inbox.put(partial(self._on_end, error))
+
+    def close(self) -> None:
+        self._closed = True
+        if self._stream is not None:
+            self._stream.close()

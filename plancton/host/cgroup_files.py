@@ -1,0 +1,103 @@
+"""What the slice may take at the most, as the kernel's own knobs: memory, swap, CPUs, and the disk last.
+
+They hold while the supervisor sleeps, hangs or is dead. See Documentation/admin-guide/cgroup-v2.rst
+("Memory Interface Files", "IO Interface Files", "IO Priority") and cgroup-v1/{memory,blkio-controller}.rst.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from plancton.files import read_knob
+
+PERIOD = 100_000
+"""Microseconds: the kernel's default period of a CPU quota."""
+PAGE = os.sysconf("SC_PAGE_SIZE")
+UNLIMITED = 1 << 60
+"""From here on v1's memory limits mean none (the kernel's own "unlimited" depends on its page size)."""
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: those that they may
+    run on, as the kernel lists them; empty: all, None: as it is."""
+
+    memory: int | None = None
+    swap: int | None = None
+    cpus: float | None = None
+    cpuset: str | None = None
+
+    @property
+    def quota(self) -> int | None:
+        """Microseconds of CPU per PERIOD; the kernel takes no less than 1000 (kernel/sched/core.c)."""
+        return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
+
+
+class Knob(NamedTuple):
+    """A file of the slice, what it must hold, and systemd's words for that (which it would overwrite)."""
+
+    file: Path
+    wanted: str
+    unit: str = ""
+    missing: bool = True
+
+    def holds(self) -> bool:
+        """Whether it is so; a file that this kernel does not have can't be otherwise (``missing``)."""
+        try:
+            return self.file.read_text().strip() == self.wanted
+        except OSError:
+            return self.missing
+
+
+def _pages(size: int) -> str:
+    return str(size // PAGE * PAGE)  # as the kernel rounds them
+
+
+def v2_knobs(workers_slice: Path, bounds: Bounds) -> Iterator[Knob]:
+    """Of a slice on pure v2, by its directory."""
+    quota = bounds.quota
+    percent = "" if quota is None else f"{quota / PERIOD:.2%}"
+    yield Knob(workers_slice / "cpu.max", f"{quota or 'max'} {PERIOD}", f"CPUQuota={percent}")
+    if bounds.cpuset is not None:
+        yield from _cpuset(workers_slice, bounds.cpuset)
+    if bounds.memory is not None:
+        memory = _pages(bounds.memory)
+        yield Knob(workers_slice / "memory.max", memory, f"MemoryMax={memory}")
+    if bounds.swap is not None:
+        swap = _pages(bounds.swap)
+        yield Knob(workers_slice / "memory.swap.max", swap, f"MemorySwapMax={swap}")
+    yield Knob(workers_slice / "io.weight", "default 1", "IOWeight=1")
+    yield Knob(workers_slice / "io.prio.class", "idle")
+
+
+def _cpuset(workers_slice: Path, cpus: str) -> Iterator[Knob]:
+    """The CPUs for the workers; all of them again where there was a bound, which the kernel does not let be
+    taken away from a group with processes (validate_change in kernel/cgroup/cpuset.c)."""
+    file = workers_slice / "cpuset.cpus"
+    # There is none before somebody asks for the controller; systemd does so when it is told of CPUs.
+    available = "cpuset" in (read_knob(workers_slice.parent / "cgroup.controllers") or "").split()
+    if not cpus and read_knob(file):
+        cpus = read_knob(workers_slice.parent / "cpuset.cpus.effective") or ""
+    if cpus:
+        yield Knob(file, cpus, f"AllowedCPUs={cpus}", missing=not available)
+
+
+def v1_knobs(cpu: Path | None, memory: Path | None, blkio: Path | None, bounds: Bounds) -> Iterator[Knob]:
+    """Of a slice on a hybrid host, by its directory in each of v1's trees."""
+    if cpu:
+        yield Knob(cpu / "cpu.cfs_quota_us", str(bounds.quota or -1))
+    if memory and bounds.memory is not None:
+        yield Knob(memory / "memory.limit_in_bytes", _pages(bounds.memory))
+        if bounds.swap is not None:
+            yield Knob(memory / "memory.memsw.limit_in_bytes", _pages(bounds.memory + bounds.swap))
+    if blkio:
+        yield Knob(blkio / "blkio.bfq.weight", "1")
+        yield Knob(blkio / "blkio.prio.class", "idle")
+
+
+def memory_ceiling(text: str | None) -> int | None:
+    """From memory.max or memory.limit_in_bytes; None where there is no limit."""
+    size = int(text) if text and text.isdecimal() else UNLIMITED
+    return None if size >= UNLIMITED else size

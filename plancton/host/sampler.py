@@ -1,0 +1,341 @@
+"""The kernel's counters, read all at once; the only importer of the C module.
+
+Files stay open and are read from their beginning each time (the kernel makes the text anew for a
+read at offset 0), in one C call without the GIL. A file that vanished is opened again under its
+path, so that a slice made anew is seen at once. Units: seconds and bytes.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from plancton.errors import PlanctonError
+from plancton.host._sampler import ffi, lib
+from plancton.model import Sample
+
+K = TypeVar("K", bound=Hashable)
+
+USER_HZ = os.sysconf("SC_CLK_TCK")
+"""The unit of CPU time in /proc, in ticks per second (man 5 proc)."""
+
+_sample, _unpack, _UNKNOWN = lib.plancton_sample, ffi.unpack, lib.PLANCTON_UNKNOWN
+_monotonic, _clock, _BOOTTIME = time.monotonic, time.clock_gettime, time.CLOCK_BOOTTIME
+
+
+class SamplerError(PlanctonError):
+    """A file without which nothing can be decided can't be read; one line that names it."""
+
+
+class Source(IntEnum):
+    """What a file is: how C parses it (see csrc/sampler.h)."""
+
+    STAT = lib.PLANCTON_STAT
+    MEMINFO = lib.PLANCTON_MEMINFO
+    PSI = lib.PLANCTON_PSI
+    CPU_STAT = lib.PLANCTON_CPU_STAT
+    MEMORY_STAT = lib.PLANCTON_MEMORY_STAT
+    PID_STAT = lib.PLANCTON_PID_STAT
+
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """By the file's name: a cgroup's ``cpu.stat`` or ``memory.stat``, or ``/proc/PID/stat``."""
+        try:
+            return _BY_NAME[path.name]
+        except KeyError:
+            raise ValueError(f"{path} is not a cpu.stat, memory.stat or /proc/PID/stat") from None
+
+
+_BY_NAME = {"cpu.stat": Source.CPU_STAT, "memory.stat": Source.MEMORY_STAT, "stat": Source.PID_STAT}
+_UNIT = {Source.CPU_STAT: 1e6, Source.PSI: 1e6, Source.PID_STAT: float(USER_HZ)}
+
+
+class _Files:
+    """Files behind descriptors that stay open, and what the last read gave for each.
+
+    ``values[i]`` are C's numbers, to be looked at only when ``error(i)`` is 0.
+    """
+
+    def __init__(self, files: Iterable[tuple[Path | None, Source]] = ()) -> None:
+        self.paths: list[Path | None] = []
+        self._fds = ffi.new("int[]", 0)
+        self.assign(files)
+
+    def assign(self, files: Iterable[tuple[Path | None, Source]]) -> None:
+        """Takes these files from now on; one that was open already stays open."""
+        spare: dict[Path | None, list[int]] = {}
+        for i, path in enumerate(self.paths):
+            spare.setdefault(path, []).append(self._fds[i])
+        pairs = list(files)
+        self.paths = [path for path, _ in pairs]
+        self.kinds = [kind for _, kind in pairs]
+        fds = [spare[path].pop() if spare.get(path) else -1 for path in self.paths]
+        for fd in (fd for rest in spare.values() for fd in rest if fd >= 0):
+            os.close(fd)
+        self._fds = ffi.new("int[]", fds)
+        self._kinds = ffi.new("uint8_t[]", [int(kind) for kind in self.kinds])
+        self._out = ffi.new("struct plancton_reading[]", len(fds))
+        self._readings = [self._out[i] for i in range(len(fds))]
+        self.values = [reading.value for reading in self._readings]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self) -> int:
+        """Reads all that are open; returns how many have no figures now."""
+        return _sample(self._fds, self._kinds, self._out, len(self.paths))
+
+    def failed(self) -> list[int]:
+        """Those without figures."""
+        return [i for i, reading in enumerate(self._readings) if reading.error]
+
+    def error(self, i: int) -> int:
+        """The errno of the last try to open or read, 0 when there are figures."""
+        return -int(self._readings[i].error)
+
+    def is_open(self, i: int) -> bool:
+        return int(self._fds[i]) >= 0
+
+    def open(self, i: int) -> bool:
+        """Opens and reads one; False (and ``error``) when there is nothing to read."""
+        path = self.paths[i]
+        if path is None:
+            return False
+        try:
+            self._fds[i] = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            self._readings[i].error = -(error.errno or errno.EIO)
+            return False
+        if _sample(self._fds + i, self._kinds + i, self._out + i, 1):
+            self.close(i)
+        return self.is_open(i)
+
+    def close(self, i: int) -> bool:
+        """False when it was not open."""
+        fd = self._fds[i]
+        if fd < 0:
+            return False
+        os.close(fd)
+        self._fds[i] = -1
+        return True
+
+    def close_all(self) -> None:
+        for i in range(len(self)):
+            self.close(i)
+
+    def __del__(self) -> None:
+        self.close_all()
+
+    def number(self, i: int) -> float | None:
+        """The one number of a file that has one: CPU seconds, stalled seconds or bytes."""
+        if self._readings[i].error:
+            return None
+        unit, count = _UNIT.get(self.kinds[i]), int(self.values[i][0])
+        return count / unit if unit else count
+
+
+# Where Sampler keeps what; the engine's files follow.
+_STAT, _MEMINFO, _CPU_PSI, _MEMORY_PSI = range(4)
+_SLICE_CPU, _SLICE_CPU_PSI, _SLICE_MEMORY_PSI, _SLICE_ANON = range(4, 8)
+_ENGINE = 8
+_NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
+
+
+class Sampler:
+    """Reads host, slice and engine in one call.
+
+    ``slice_v2`` is the slice's directory in the v2 tree, which need not exist yet.
+    ``slice_memory_stat`` is the slice's memory.stat elsewhere (v1's memory controller).
+    """
+
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        slice_v2: Path | None = None,
+        slice_memory_stat: Path | None = None,
+    ) -> None:
+        def of_slice(name: str) -> Path | None:
+            return slice_v2 / name if slice_v2 else None
+
+        self._fixed: list[tuple[Path | None, Source]] = [
+            (proc / "stat", Source.STAT),
+            (proc / "meminfo", Source.MEMINFO),
+            (proc / "pressure" / "cpu", Source.PSI),
+            (proc / "pressure" / "memory", Source.PSI),
+            (of_slice("cpu.stat"), Source.CPU_STAT),
+            (of_slice("cpu.pressure"), Source.PSI),
+            (of_slice("memory.pressure"), Source.PSI),
+            (slice_memory_stat or of_slice("memory.stat"), Source.MEMORY_STAT),
+        ]
+        self._files = _Files(self._fixed)
+        self._hopeless = {i for i, (path, _) in enumerate(self._fixed) if path is None}
+        self._engine: frozenset[Path] = frozenset()
+        self._engine_slots: list[int] = []
+        self._epoch = 0
+        self._files.read()
+        try:
+            self._repair()
+        except SamplerError:
+            self.close()
+            raise
+
+    def watch_engine(self, paths: Sequence[Path]) -> None:
+        """Takes these cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` for the engine.
+
+        The same set changes nothing, but for processes that had vanished: they are looked for again.
+        """
+        files, engine = self._files, frozenset(paths)
+        if engine == self._engine:
+            back = [i for i in self._hopeless.intersection(self._engine_slots) if files.open(i)]
+            self._hopeless.difference_update(back)
+            self._epoch += bool(back)
+            return
+        members = [(path, Source.of(path)) for path in sorted(engine)]
+        for i in self._engine_slots:
+            files.close(i)
+        files.assign([*self._fixed, *members])
+        self._engine = engine
+        self._engine_slots = list(range(_ENGINE, len(files)))
+        self._hopeless = {i for i in self._hopeless if i < _ENGINE}
+        for i in self._engine_slots:
+            files.open(i)
+        self._epoch += 1
+
+    def sample(self) -> Sample:
+        """All counters now; SamplerError when /proc/stat or /proc/meminfo can't be read."""
+        files = self._files
+        monotonic, boottime = _monotonic(), _clock(_BOOTTIME)
+        if files.read() > len(self._hopeless):
+            self._repair()
+        values, number = files.values, files.number
+        cpus, user, nice, system, idle, iowait, irq, softirq, steal = _unpack(values[_STAT], 9)
+        total, available, swap = _unpack(values[_MEMINFO], 3)
+        anon = number(_SLICE_ANON)
+        return Sample(
+            monotonic,
+            boottime,
+            cpus,
+            (user + nice + system + irq + softirq) / USER_HZ,  # guest time is in user and nice already
+            (idle + iowait) / USER_HZ,
+            steal / USER_HZ,
+            total,
+            None if available == _UNKNOWN else available,
+            swap,
+            number(_CPU_PSI),
+            number(_MEMORY_PSI),
+            number(_SLICE_CPU),
+            None if anon is None else int(anon),
+            number(_SLICE_CPU_PSI),
+            number(_SLICE_MEMORY_PSI),
+            self._engine_seconds() if self._engine_slots else None,
+            self._epoch,
+        )
+
+    def close(self) -> None:
+        """Closes all files; a later sample would open them again."""
+        self._files.close_all()
+
+    def _engine_seconds(self) -> float | None:
+        known = [n for n in map(self._files.number, self._engine_slots) if n is not None]
+        return sum(known) if known else None
+
+    def _repair(self) -> None:
+        """Opens again what has no figures, and reads it; gives up on what will never have any."""
+        files, changed = self._files, False
+        for i in files.failed():
+            if i not in self._hopeless:
+                changed |= self._retry(i) and i >= _ENGINE
+        self._epoch += changed
+        for i in (_STAT, _MEMINFO):
+            if files.error(i):
+                raise SamplerError(f"{files.paths[i]}: {_words(files.error(i))}")
+
+    def _retry(self, i: int) -> bool:
+        """True when the file was there before or is there now."""
+        files = self._files
+        vanished = files.close(i)
+        if _SLICE_CPU < i < _ENGINE and files.error(_SLICE_CPU):
+            pass  # no slice: one try a tick is enough
+        elif i == _SLICE_CPU and not os.access(files.paths[i] or "", os.F_OK):
+            pass  # as long as there is no slice; cheaper than the exception of an open that fails
+        elif files.kinds[i] is Source.PID_STAT:
+            self._hopeless.add(i)  # by now the pid may be somebody else's
+        elif files.open(i):
+            return True
+        elif i in (_CPU_PSI, _MEMORY_PSI) and files.error(i) in _NO_PSI:
+            self._hopeless |= {i, i - _CPU_PSI + _SLICE_CPU_PSI}
+        return vanished
+
+
+class Group(Generic[K]):
+    """Many cgroups' ``cpu.stat`` and ``memory.stat``, kept open and read in one call."""
+
+    def __init__(self, paths: Mapping[K, Path] | None = None) -> None:
+        self._files = _Files()
+        self._slots: dict[K, int] = {}
+        self.watch(paths or {})
+
+    def watch(self, paths: Mapping[K, Path]) -> None:
+        """Reads these from now on; what was watched before stays open."""
+        unique = list(dict.fromkeys(paths.values()))
+        if unique != self._files.paths:
+            self._files.assign((path, Source.of(path)) for path in unique)
+        slot = {path: i for i, path in enumerate(unique)}
+        self._slots = {key: slot[path] for key, path in paths.items()}
+
+    def read(self) -> dict[K, float | None]:
+        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what isn't there."""
+        files = self._files
+        if files.read():
+            for i in files.failed():
+                files.close(i)
+                files.open(i)
+        return {key: files.number(i) for key, i in self._slots.items()}
+
+    def close(self) -> None:
+        self._files.close_all()
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process: when it started (CLOCK_BOOTTIME seconds), CPU seconds it has used, and its parent."""
+
+    started: float
+    cpu: float
+    ppid: int
+
+
+def read_cpu_stat(path: Path) -> float | None:
+    """CPU seconds of a cgroup, from its v2 ``cpu.stat``; None when it can't be read."""
+    numbers = _read_once(path, Source.CPU_STAT)
+    return numbers[0] / 1e6 if numbers else None
+
+
+def read_anon(path: Path) -> int | None:
+    """Bytes of anonymous and shared (tmpfs) memory of a cgroup, from its ``memory.stat``, or None."""
+    numbers = _read_once(path, Source.MEMORY_STAT)
+    return numbers[0] if numbers else None
+
+
+def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
+    """None when there is no such process."""
+    numbers = _read_once(proc / str(pid) / "stat", Source.PID_STAT)
+    if numbers is None:
+        return None
+    return Process(started=numbers[1] / USER_HZ, cpu=numbers[0] / USER_HZ, ppid=numbers[2])
+
+
+def _read_once(path: Path, kind: Source) -> list[int] | None:
+    files = _Files([(path, kind)])
+    try:
+        return [int(n) for n in files.values[0]] if files.open(0) else None
+    finally:
+        files.close_all()
+
+
+def _words(error: int) -> str:
+    return "not in the form that the kernel writes" if error == errno.EBADMSG else os.strerror(error)

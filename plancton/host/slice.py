@@ -1,0 +1,463 @@
+"""The cgroup that all workers live in: how strongly it yields, and the lift for those who leave.
+
+Yielding is decided between siblings, so it is the slice's own property that counts (cpu.idle, or the
+least weight), never the containers'. See Documentation/admin-guide/cgroup-v2.rst, "CPU Interface
+Files"; on hybrid hosts the CPU knobs are v1's (Documentation/admin-guide/cgroup-v1, kernel/sched/core.c)
+while cgroup.freeze and cgroup.kill are in the v2 tree.
+"""
+
+import contextlib
+import logging
+import os
+import pwd
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from plancton.errors import PlanctonError
+from plancton.files import read_knob, write_knob
+from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, v1_knobs, v2_knobs
+from plancton.model import Tier
+
+log = logging.getLogger(__name__)
+
+PROC = Path("/proc")
+
+KERNEL: Tier = "kernel"
+WEIGHT: Tier = "weight"
+KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
+WEIGHT_REASON = "the slice has the least weight"
+NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
+LIFT_QUOTA = 20_000
+"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
+HANDED = (
+    *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
+    *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+)
+"""The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Where the cgroup trees are mounted: the v2 tree, and v1's by controller on hybrid hosts."""
+
+    v2: Path | None
+    v1: dict[str, Path] = {}
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
+
+    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``lifted`` and
+    ``frozen`` (how many workers): what a lift has done to it.
+    """
+
+    path: str
+    exists: bool
+    writable: bool
+    tier: Tier = "none"
+    knob: str = ""
+    populated: bool = False
+    lifted: bool = False
+    frozen: int = 0
+
+
+class LayoutError(PlanctonError):
+    """This host has no cgroups that Plancton can use, in one line."""
+
+
+def find_layout(mountinfo: str) -> Layout:
+    """From the text of /proc/self/mountinfo (proc(5)); the first mount of each kind counts."""
+    v2, v1 = None, dict[str, Path]()
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(), right.split()
+        if len(fields) < 5 or len(kind) < 3:
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
+        if kind[0] == "cgroup2":
+            v2 = v2 or point
+        elif kind[0] == "cgroup":
+            for option in kind[2].split(","):
+                v1.setdefault(option, point)
+    return Layout(v2, v1)
+
+
+def read_layout(proc: Path = PROC) -> Layout:
+    """This host's layout; LayoutError without a v2 tree."""
+    layout = find_layout((proc / "self/mountinfo").read_text(errors="surrogateescape"))
+    if layout.v2 is None:
+        raise LayoutError(
+            "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1,"
+            " or mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)"
+        )
+    return layout
+
+
+def group_of(proc: Path, pid: int) -> str | None:
+    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone."""
+    try:
+        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
+    except OSError:
+        return None
+    found = re.search(r"^0::/(.*)$", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+class Slice:
+    """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd; ``strongest``
+    the tier that is not gone beyond, whatever the host can do."""
+
+    def __init__(self, layout: Layout, name: str, driver: str, strongest: Tier = "kernel") -> None:
+        assert layout.v2 is not None
+        self.strongest = strongest
+        self.systemd = driver == "systemd"
+        self.unit = f"{name}.slice"
+        self.path = self.unit if self.systemd else name
+        self.parent = self.unit if self.systemd else f"/{name}"
+        self.tree = layout.v2
+        self.directory = layout.v2 / self.path
+        self.v1 = "cpu" in layout.v1
+        self._weight, self._least, self._normal = (
+            ("cpu.shares", "2", "1024") if self.v1 else ("cpu.weight", "1", "100")
+        )
+        self.cpu = layout.v1.get("cpu", layout.v2) / self.path
+        self.memory = layout.v1.get("memory", layout.v2) / self.path
+        self.memory_stat = self.memory / "memory.stat"
+        self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
+        self._roots = {layout.v2, *layout.v1.values()}
+        self._frozen: list[Path] = []
+        self._quotas: dict[Path, str] = {}
+        self.lifted = False
+        self.bounds = Bounds()
+        self.privileged = os.geteuid() == 0
+        """Else nothing can be made, and of all files only those that `plancton prepare` has handed over
+        can be written: the slice's own, never a worker's."""
+        self.ours = True
+        """Whether we may write it; else the tier is what somebody else has made it."""
+        self.tier: Tier = "none"
+        self.tier_reason = "the slice is not set up yet"
+
+    # ------------------------------------------------------------ setting up
+
+    def set_up(self) -> None:
+        """Make the slice and put it into the best tier that this host has; undo a lift that a crash left."""
+        try:
+            self._make()
+        except OSError as error:
+            log.debug("making %s: %s", self.directory, error)
+        self.tier, self.tier_reason = self._yield()
+        self._bind()
+        self.drop(everything=True)
+
+    def bound(self, bounds: Bounds) -> None:
+        """Set what all workers together may take at the most, from now on."""
+        self.bounds = bounds
+        if not self.lifted:  # else the next repair does it: the lift has a bound of its own
+            self._bind()
+
+    @property
+    def can_lift(self) -> bool:
+        """Whether leavers can be given CPU to leave with."""
+        return self.tier in (KERNEL, WEIGHT) and self.ours
+
+    def ceiling(self) -> int | None:
+        """Bytes of memory that the kernel lets the workers have at the most; None: it sets no limit."""
+        return memory_ceiling(read_knob(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
+
+    def _make(self) -> None:
+        if self.systemd:
+            if self.privileged:
+                self._ask_systemd()
+            return
+        for directory in filter(None, (self.directory, self.cpu, self.memory, self._blkio)):
+            directory.mkdir(exist_ok=True)
+        if not self.v1:
+            # Docker does the same for its containers' parents.
+            for controller in ("+cpu", "+cpuset", "+memory", "+io"):
+                with contextlib.suppress(OSError):
+                    (self.tree / "cgroup.subtree_control").write_text(controller)
+
+    def _ask_systemd(self) -> None:
+        weight = {"kernel": "idle", "weight": "1"}.get(self.strongest, "100")
+        known = _systemctl("set-property", "--runtime", self.unit, f"CPUWeight={weight}", "CPUAccounting=yes")
+        # Before systemd 252 there is no idle class; what it does not know it would overwrite.
+        if not known and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
+            self.strongest = WEIGHT
+        _systemctl("start", self.unit)
+
+    def _yield(self) -> tuple[Tier, str]:
+        idle = self.cpu / "cpu.idle"
+        self.ours = True
+        try:
+            if self.strongest == "quota":
+                return self._never_mind(idle)
+            if self.strongest == "kernel" and idle.exists():
+                knob, wanted, tier, reason = idle, "1", KERNEL, KERNEL_REASON
+            else:
+                knob, wanted, tier = self.cpu / self._weight, self._least, WEIGHT
+                reason = WEIGHT_REASON if idle.exists() else NO_IDLE_CLASS
+                if idle.exists():
+                    write_knob(idle, "0")
+            self._write_own(knob, wanted)
+        except OSError as error:
+            return "quota", (
+                f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
+                f" limited through Docker, within seconds: {self._remedy} to have the kernel yield at once"
+            )
+        if not self.ours:
+            reason += f", but {knob} is not ours to change, so leavers get no CPU: {self._remedy} mends that"
+        return tier, reason
+
+    @property
+    def _remedy(self) -> str:
+        return "run as root" if self.privileged else f"`sudo plancton prepare --user {user_name()}`"
+
+    def _write_own(self, knob: Path, wanted: str) -> None:
+        try:
+            write_knob(knob, wanted)
+        except PermissionError:
+            if read_knob(knob) != wanted:
+                raise
+            self.ours = False
+
+    def _never_mind(self, idle: Path) -> tuple[Tier, str]:
+        if idle.exists():
+            write_knob(idle, "0")
+        write_knob(self.cpu / self._weight, self._normal)
+        return (
+            "quota",
+            "docker.tier asks for no more: the workers' CPU is limited through Docker, within seconds",
+        )
+
+    def _knobs(self) -> Iterator[Knob]:
+        if not self.v1:
+            return v2_knobs(self.directory, self.bounds)
+        return v1_knobs(self.cpu, self.memory, self._blkio, self.bounds)
+
+    def _bind(self) -> list[str]:
+        """Make the bounds hold; says which of them did not, as far as that could be mended."""
+        wrong = [(knob, read_knob(knob.file)) for knob in self._knobs() if not knob.holds()]
+        units = [knob.unit for knob, _ in wrong if knob.unit]
+        if units and self.systemd and self.privileged:
+            _systemctl("set-property", "--runtime", self.unit, *units)
+        for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
+            for knob, _found in wrong:
+                with contextlib.suppress(OSError):
+                    write_knob(knob.file, knob.wanted)
+        return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
+
+    def repair(self) -> str | None:
+        """Put the slice back into its tier and its bounds when they were changed; says what was found."""
+        if self.lifted or self.tier == "none":
+            return None
+        if self.tier == "quota":
+            return self._promote()
+        knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
+        found, before = read_knob(self.cpu / knob), self.tier
+        if found != wanted:
+            self.set_up()
+            what = f"the slice had {knob} {found or 'missing'} instead of {wanted}"
+            if self.tier == before:
+                return f"{what}: put back to tier {self.tier}"
+            return f"{what}: tier {self.tier}: {self.tier_reason}"
+        if self.ours != os.access(self.cpu / knob, os.W_OK):  # made anew by others, or handed over meanwhile
+            self.set_up()
+            return f"tier {self.tier}: {self.tier_reason}"
+        mended = self._bind()
+        return f"the slice had {', '.join(mended)}: put back" if mended else None
+
+    def _promote(self) -> str | None:
+        """Where nobody had prepared the slice, somebody may have done so by now."""
+        if self.strongest == "quota" or self._yield()[0] == "quota":
+            return None
+        self.set_up()
+        return f"tier {self.tier}: {self.tier_reason}"
+
+    def hand_over(self, uid: int) -> list[str]:
+        """Let this user write what a supervisor without root needs; says which files those are."""
+        handed = list[str]()
+        for directory in dict.fromkeys((self.cpu, self.memory, self.directory)):
+            for file in (directory / name for name in HANDED):
+                if file.exists():
+                    os.chown(file, uid, -1)
+                    handed.append(file.name)
+        return handed
+
+    def remove(self) -> None:
+        """Take the slice away once it is empty; what is in use stays, and so does what root prepared."""
+        if not self.privileged:
+            return
+        if self.systemd:
+            _systemctl("stop", self.unit)
+            _systemctl("revert", self.unit)
+            return
+        for root in self._roots:
+            with contextlib.suppress(OSError):
+                (root / self.path).rmdir()
+
+    # ------------------------------------------------------------ the lift
+
+    def lift(self, leavers: Iterable[str], others: Iterable[str]) -> None:
+        """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the owner.
+
+        The others are frozen meanwhile, so that all of the bounded CPU is the leavers'. Who may not do
+        that sees to it that the leavers come first among the workers, before this (actuator.py).
+        """
+        if not self.can_lift:
+            return
+        self.lifted = True
+        if self.privileged:
+            self._prefer(list(leavers), others)
+        if not self.v1:
+            write_knob(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
+        if self.tier == "kernel":
+            write_knob(self.cpu / "cpu.idle", "0")
+        write_knob(self.cpu / self._weight, self._lifted_weight())
+
+    def _lifted_weight(self) -> str:
+        """An ordinary one where a quota bounds the lift. On v1 the quota is on the workers' own files, so
+        without them the weight is the bound: against an owner of ordinary weight as much as the quota."""
+        if not self.v1 or self.privileged:
+            return self._normal
+        return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // (os.cpu_count() or 1)))
+
+    def _prefer(self, leavers: list[str], others: Iterable[str]) -> None:
+        for group in others:
+            self._freeze(self.tree / group)
+        for group in leavers:
+            try:
+                self._lift_one(group, len(leavers))
+            except PermissionError:
+                raise  # on v1 nothing else would bound the lift
+            except OSError:
+                pass  # it is gone already
+
+    def _lift_one(self, group: str, count: int) -> None:
+        own = self.cpu.parent / group
+        write_knob(own / self._weight, self._normal)
+        if self.v1:
+            # v1 refuses a parent quota below its children's (kernel/sched/core.c, tg_cfs_schedulable_down),
+            # so each leaver gets its part of the bound by itself.
+            quota = own / "cpu.cfs_quota_us"
+            self._quotas.setdefault(quota, read_knob(quota) or "-1")
+            write_knob(quota, str(max(1_000, LIFT_QUOTA // count)))
+
+    def _freeze(self, group: Path) -> None:
+        with contextlib.suppress(OSError):
+            write_knob(group / "cgroup.freeze", "1")
+            self._frozen.append(group)
+
+    def drop(self, everything: bool = False) -> None:
+        """End the lift. ``everything``: also thaw what this process has not frozen itself."""
+        if not self.lifted and not everything:
+            return
+        yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"
+        if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
+            with contextlib.suppress(OSError):
+                write_knob(self.directory / "cpu.max", f"{self.bounds.quota or 'max'} {PERIOD}")
+        for quota, before in self._quotas.items():
+            with contextlib.suppress(OSError):
+                write_knob(quota, before)
+        frozen = self._frozen
+        if everything:
+            knobs = [self.directory / "cgroup.freeze", *self.directory.glob("*/cgroup.freeze")]
+            frozen = [knob.parent for knob in knobs if read_knob(knob) == "1"]
+        for group in frozen:
+            with contextlib.suppress(OSError):
+                write_knob(group / "cgroup.freeze", "0")
+        self._frozen, self._quotas, self.lifted = [], {}, False
+
+    def restore_quota(self, group: str, quota: int) -> None:
+        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
+        short may have left it throttled."""
+        file, wanted = self.cpu.parent / group / "cpu.cfs_quota_us", str(quota or -1)
+        if self.v1 and group and read_knob(file) != wanted:
+            with contextlib.suppress(OSError):
+                write_knob(file, wanted)
+
+    # ------------------------------------------------------------ when Docker hangs
+
+    def kill(self, group: str, container: str) -> bool:
+        """End a worker's processes without Docker; True when that was done.
+
+        Only below the slice, and only where the last part of the path holds the container's id: a
+        reused pid must not lead to a cgroup of the owner's.
+        """
+        path = Path(group)
+        if (
+            not container
+            or container not in path.name
+            or path.parts[:1] != (self.path,)
+            or ".." in path.parts
+        ):
+            return False
+        if "populated 0" in (read_knob(self.tree / path / "cgroup.events") or ""):
+            return False
+        try:
+            write_knob(self.tree / path / "cgroup.kill", "1")
+        except OSError:
+            return self.kill_all({container})
+        return True
+
+    def kill_all(self, containers: set[str]) -> bool:
+        """End these where their own files can't be written; not while anybody else is in the slice."""
+        inside = [path.name for path in self.directory.glob("*/")]
+        if self.privileged or not all(any(each in name for each in containers) for name in inside):
+            return False
+        try:
+            write_knob(self.directory / "cgroup.kill", "1")
+        except OSError:
+            return False
+        return True
+
+    # ------------------------------------------------------------ only looking
+
+    def look(self) -> Seen:
+        """How it is now; changes nothing."""
+        if not self.cpu.is_dir():
+            parents = {self.directory.parent, self.cpu.parent}
+            may_make = self.privileged if self.systemd else all(os.access(p, os.W_OK) for p in parents)
+            return Seen(self.path, exists=False, writable=may_make)
+        idle, weight = read_knob(self.cpu / "cpu.idle"), read_knob(self.cpu / self._weight)
+        knob = "cpu.idle" if idle is not None else self._weight
+        tier: Tier = KERNEL if idle == "1" else WEIGHT if weight == self._least else "none"
+        says = {
+            "cpu.idle": None if tier == WEIGHT else idle,
+            self._weight: None if tier == KERNEL else weight,
+        }
+        text = " and ".join(f"{name} is {value}" for name, value in says.items() if value is not None)
+        return Seen(
+            self.path,
+            exists=True,
+            writable=os.access(self.cpu / knob, os.W_OK),
+            tier=tier,
+            knob=text,
+            populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
+            lifted=read_knob(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}",
+            frozen=sum(read_knob(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),
+        )
+
+
+def user_name() -> str:
+    """Who we are; the number where it has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _systemctl(*arguments: str) -> bool:
+    """Whether systemd has done it; else the log says why."""
+    import subprocess  # only hosts with the systemd driver pay for it
+
+    command = ["systemctl", "--no-ask-password", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        problem = "" if done.returncode == 0 else done.stderr.strip() or "failed"
+    except (OSError, subprocess.SubprocessError) as error:
+        problem = str(error)
+    if problem:
+        log.warning("systemctl %s: %s", " ".join(arguments), problem.splitlines()[0])
+    return not problem

@@ -1,0 +1,67 @@
+"""A bounded memory of the last seconds: which part of them something held. Pure."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+ENTRIES = 256
+"""A window keeps at most about this many entries: longer ones are kept more coarsely, not at more cost."""
+SLACK = 0.5
+"""Ticks are not exactly a second apart: a window is covered when this little is missing (seconds)."""
+
+
+KNOWN = 0.9
+"""And this part of it is known: a tick without figures now and then must not stop all decisions."""
+
+
+class Span(NamedTuple):
+    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the limit on workers."""
+
+    start: float
+    end: float
+    room: float
+    memory_room: float
+    max_workers: float
+
+
+class TimeWindow(msgspec.Struct, frozen=True):
+    """Spans of the last ``length`` seconds, oldest first."""
+
+    length: float
+    spans: tuple[Span, ...] = ()
+
+    def add(self, span: Span, length: float) -> "TimeWindow":
+        """With one more span, and what is older than ``length`` seconds forgotten."""
+        spans = self.spans
+        if spans and span.end - spans[-1].start <= length / ENTRIES:
+            span, spans = _merge(spans[-1], span), spans[:-1]
+        oldest = next((i for i, s in enumerate(spans) if s.end > span.end - length), len(spans))
+        return TimeWindow(length, (*spans[oldest:], span))
+
+    @property
+    def covered(self) -> bool:
+        return self.covers(self.length)
+
+    def covers(self, length: float) -> bool:
+        """Whether it reaches back so many seconds, and knows most of them."""
+        reach = self.spans[-1].end - self.spans[0].start if self.spans else 0.0
+        return reach >= length - SLACK and self.known >= KNOWN * length
+
+    @property
+    def known(self) -> float:
+        """Seconds of the past that it knows: what can't be measured leaves holes."""
+        return sum(s.end - s.start for s in self.spans)
+
+    def part(self, holds: Callable[[Span], bool]) -> float:
+        """The part (0 to 1) of what it knows for which ``holds`` is true."""
+        known = self.known
+        return sum(s.end - s.start for s in self.spans if holds(s)) / known if known > 0 else 0.0
+
+
+def _merge(a: Span, b: Span) -> Span:
+    """Both as one, averaged by time; of the limits the later one."""
+    p, q = a.end - a.start, b.end - b.start
+    room = (a.room * p + b.room * q) / (p + q)
+    memory_room = (a.memory_room * p + b.memory_room * q) / (p + q)
+    return Span(a.start, b.end, room, memory_room, b.max_workers)

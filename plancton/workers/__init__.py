@@ -1,0 +1,1 @@
+"""One donated container, from its label to its last word."""

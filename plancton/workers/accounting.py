@@ -1,0 +1,132 @@
+"""How much work was finished and thrown away on this host: counted from the workers' reports, kept on disk.
+
+A report has one line for each job that has ended: the way it did (HTCondor's word: exit, evict, hold or
+remove) and the CPU seconds it had used.
+"""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from plancton.files import replace_file
+from plancton.model import Work
+
+log = logging.getLogger(__name__)
+
+SAVE_INTERVAL = 600.0
+"""What was donated is written to disk this often (seconds); what jobs did, at once."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What one worker's jobs have come to so far: numbers of jobs, and CPU seconds. ``withdrawn`` are those
+    that their user, or the pool, has held or removed."""
+
+    done: int = 0
+    evicted: int = 0
+    withdrawn: int = 0
+    cpu_done: float = 0.0
+    cpu_lost: float = 0.0
+
+    @property
+    def jobs(self) -> int:
+        """All that have ended."""
+        return self.done + self.evicted + self.withdrawn
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """The file: the sums, and what of each worker's report is in them."""
+
+    work: Work
+    counted: dict[str, Report] = {}
+
+
+def parse_report(data: bytes) -> Report:
+    """Jobs write it, so whatever is not such a line is left out."""
+    found: dict[str, list[float]] = {"exit": [], "evict": [], "hold": [], "remove": []}
+    for line in data.decode(errors="replace").splitlines():
+        way, _, number = line.partition(" ")
+        try:
+            cpu = float(number)
+        except ValueError:
+            continue
+        if 0 <= cpu < 1e9 and way in found:
+            found[way].append(cpu)
+    done, evicted, held, removed = found.values()
+    return Report(len(done), len(evicted), len(held) + len(removed), sum(done), sum(evicted))
+
+
+class Accounting:
+    """The sums of this host, in one file of the state directory (None: nowhere)."""
+
+    def __init__(self, path: Path | None, now: float, wall: float) -> None:
+        self._path = path
+        kept = _read(path) or _Kept(Work(since=wall))
+        self.work, self._counted = kept.work, dict(kept.counted)
+        self._next_save = now + SAVE_INTERVAL
+        self._failed = False
+
+    def donated(self, cpu: float, now: float) -> None:
+        """So many CPU seconds more were used by the slice."""
+        self._add(cpu_donated=cpu)
+        if now >= self._next_save:
+            self._next_save = now + SAVE_INTERVAL
+            self.save()
+
+    def reported(self, worker: str, data: bytes) -> int:
+        """A worker's report as it is now; what is new in it is counted. How many jobs that is."""
+        seen, before = parse_report(data), self._counted.get(worker, Report())
+        # One that has become shorter was tampered with: what was counted is not counted again.
+        report = Report(*map(max, msgspec.structs.astuple(seen), msgspec.structs.astuple(before)))
+        if report != before:
+            self._counted[worker] = report
+            self._add(
+                jobs_done=report.done - before.done,
+                jobs_evicted=report.evicted - before.evicted,
+                cpu_done=report.cpu_done - before.cpu_done,
+                cpu_lost=report.cpu_lost - before.cpu_lost,
+            )
+            self.save()
+        return report.jobs - before.jobs
+
+    def lost(self, jobs: int, cpu: float) -> None:
+        """Jobs ended with a worker that could not report them."""
+        self._add(jobs_evicted=jobs, cpu_lost=cpu)
+        self.save()
+
+    def forget(self, worker: str) -> None:
+        """It is gone, and so is its report."""
+        self._counted.pop(worker, None)
+
+    def keep(self, workers: set[str]) -> None:
+        """Only these are left."""
+        for name in self._counted.keys() - workers:
+            self.forget(name)
+
+    def _add(self, **more: float) -> None:
+        self.work = msgspec.structs.replace(
+            self.work, **{key: getattr(self.work, key) + value for key, value in more.items()}
+        )
+
+    def save(self) -> None:
+        if self._path is None:
+            return
+        try:
+            replace_file(self._path, msgspec.json.encode(_Kept(self.work, self._counted)), 0o644)
+            self._failed = False
+        except OSError as error:
+            if not self._failed:
+                log.warning("%s: can't be written: %s", self._path, error.strerror)
+            self._failed = True
+
+
+def _read(path: Path | None) -> _Kept | None:
+    if path is None:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("%s: can't be read, counting starts anew: %s", path, error)
+        return None

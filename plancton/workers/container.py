@@ -1,0 +1,120 @@
+"""What a worker is to Docker: the body of POST /containers/create and the labels on it. Pure.
+
+https://docs.docker.com/reference/api/engine/ ("Create a container") describes the fields.
+"""
+
+from typing import Any
+
+from plancton.config.schema import Config
+from plancton.docker.client import Container
+from plancton.model import full_shares
+
+INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
+    f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool")
+)
+HTCONDOR = "htcondor"
+"""POOL of workers that report their jobs as HTCondor's do."""
+PREFIX = "plancton-worker-"
+PERIOD = 100_000
+PIDS_LIMIT = 4096
+"""Processes and threads of one worker: enough for any job, too few for a fork bomb to hurt the host."""
+LEAST_BLKIO_WEIGHT = 10
+
+
+def create_body(
+    name: str, config: Config, image: str, digest: str, instance: str, parent: str, network: str
+) -> dict[str, Any]:
+    """A worker's container, with the least privileges that the configuration allows."""
+    worker = config.worker
+    security = ["no-new-privileges", *worker.security_options]
+    body: dict[str, Any] = {
+        "Image": image,
+        "Hostname": name,  # what its pool knows it by
+        "User": worker.user,
+        "Env": [f"{key}={value}" for key, value in worker.environment.items()],
+        "Labels": {
+            INSTANCE: instance,
+            CPUS: repr(worker.cpus),
+            MEMORY: str(int(worker.memory)),
+            IMAGE: image,
+            DIGEST: digest,
+            **({POOL: HTCONDOR} if config.htcondor else {}),
+        },
+        "Volumes": {path: {} for path in worker.volumes},
+        "HostConfig": {
+            "CgroupParent": parent,
+            "CpuShares": full_shares(worker.cpus),
+            "CpuPeriod": PERIOD,
+            "CpuQuota": cpu_quota(worker.cpus),
+            "Memory": int(worker.memory),
+            "MemorySwap": int(worker.memory) + int(worker.swap),
+            "OomScoreAdj": 1000,
+            "BlkioWeight": LEAST_BLKIO_WEIGHT,
+            "PidsLimit": PIDS_LIMIT,
+            "Init": True,
+            "CapDrop": [] if worker.privileged else ["ALL"],
+            "CapAdd": worker.capabilities,
+            "SecurityOpt": security,
+            "Privileged": worker.privileged,
+            "ReadonlyRootfs": worker.read_only_root,
+            "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
+            "Binds": [_read_only(mount) for mount in worker.mounts],
+            "Devices": [_device(device) for device in worker.devices],
+            "LogConfig": {
+                "Type": "local",
+                "Config": {"max-size": "10m", "max-file": "1", "compress": "false"},
+            },
+            "NetworkMode": network,
+            "RestartPolicy": {"Name": "no"},
+        },
+    }
+    if worker.command is not None:
+        text = isinstance(worker.command, str)
+        body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
+    return body
+
+
+def cpu_quota(cpus: float) -> int:
+    """Microseconds of CPU per PERIOD; Docker takes no less than 1000."""
+    return max(1_000, round(cpus * PERIOD))
+
+
+def _read_only(mount: str) -> str:
+    host, inside, options = [*mount.split(":"), ""][:3]
+    given = options.split(",") if options else []
+    return ":".join([host, inside, ",".join(given if "rw" in given or "ro" in given else ["ro", *given])])
+
+
+def _tmpfs(text: str) -> tuple[str, str]:
+    path, _, options = text.partition(":")
+    return path, options
+
+
+def _device(text: str) -> dict[str, str]:
+    host, inside, access = [*text.split(":"), "", ""][:3]
+    return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": access or "rwm"}
+
+
+def network_body(instance: str) -> dict[str, Any]:
+    """The workers' own network: they reach the world, but not each other (ICC off)."""
+    return {
+        "Driver": "bridge",
+        "CheckDuplicate": True,
+        "Labels": {INSTANCE: instance},
+        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+    }
+
+
+def is_ours(container: Container, instance: str, parent: str) -> bool:
+    """Our label and our slice: an image committed from a worker carries the label on, but not the slice."""
+    labels = container.config.labels
+    return labels.get(INSTANCE) == instance and container.host_config.cgroup_parent == parent
+
+
+def label_number(labels: dict[str, str], key: str, default: float) -> float:
+    """A number from a label; labels can be set by hand, so the default where it is none."""
+    try:
+        number = float(labels[key])
+    except (KeyError, ValueError):
+        return default
+    return number if 0 < number < 1e18 else default

@@ -1,0 +1,180 @@
+"""The workers there are, as requests and Docker's messages tell of them. Only the loop changes it; no I/O."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from plancton.docker.client import Container
+from plancton.model import Ended, Fleet, Phase, Worker
+from plancton.units import human_seconds
+from plancton.workers.container import (
+    CPUS,
+    DIGEST,
+    HTCONDOR,
+    IMAGE,
+    MEMORY,
+    PERIOD,
+    POOL,
+    cpu_quota,
+    label_number,
+)
+
+
+class Entry(msgspec.Struct):
+    """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
+
+    ``group`` is its cgroup in the v2 tree, ``shim`` the process that the engine keeps for it, ``job_cpu``
+    the CPU seconds it has used since its oldest running job began, as far as was seen.
+    """
+
+    worker: Worker
+    requested: float = 0.0
+    group: str = ""
+    pid: int = 0
+    shim: int = 0
+    job_cpu: float = 0.0
+    age: float = 0.0
+
+
+class Roster:
+    """All workers by name."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._fleet: Fleet | None = None
+        self._ended: list[Ended] = []
+        self._unexplained: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def get(self, name: str) -> Entry | None:
+        return self._entries.get(name)
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._entries[name]
+
+    @property
+    def fleet(self) -> Fleet:
+        """For the policy: all but those that have ended and only wait for removal."""
+        if self._fleet is None:
+            self._fleet = Fleet.of([e.worker for e in self if e.worker.phase is not Phase.ENDED])
+        return self._fleet
+
+    def take_ended(self) -> tuple[Ended, ...]:
+        """Those that ended without being told to since this was last asked."""
+        ended, self._ended = tuple(self._ended), []
+        return ended
+
+    @property
+    def unexplained(self) -> bool:
+        """Whether one ended without being told to, and how is not known yet."""
+        return bool(self._unexplained)
+
+    # ------------------------------------------------------------ coming
+
+    def request(self, worker: Worker, boottime: float) -> None:
+        """A start is under way."""
+        self._entries[worker.name] = Entry(worker, boottime)
+        self._fleet = None
+
+    def arrived(self, container: Container, started: float | None, group: str, shim: int) -> Entry:
+        """A container of ours runs: one that was requested, or one to adopt."""
+        entry = self._entries.get(container.name)
+        if entry is None:
+            entry = Entry(adopted(container))
+            self._entries[container.name] = entry
+        entry.group, entry.pid, entry.shim = group, container.state.pid, shim
+        phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
+        self._replace(entry, id=container.id, started=started, phase=phase)
+        return entry
+
+    def failed(self, name: str, reason: str, boottime: float) -> None:
+        """A start came to nothing."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return
+        if entry.worker.told is None:
+            self._ended.append(Ended(name, max(0.0, boottime - entry.requested), reason))
+        self.gone(name)
+
+    # ------------------------------------------------------------ changing
+
+    def tell(self, name: str, phase: Phase, now: float, timeout: float) -> None:
+        """A worker is told to go, this way, within so many seconds."""
+        self.change(name, phase=phase, told=now, deadline=now + timeout)
+
+    def note_jobs(self, name: str, jobs: tuple[float, ...], cpu: float) -> bool:
+        """A worker was looked at: it runs these jobs; whether one that it ran has ended."""
+        entry = self._entries.get(name)
+        if entry is None or entry.worker.jobs is None or entry.worker.phase is Phase.ENDED:
+            return False
+        before, entry.job_cpu = entry.worker.jobs, cpu
+        if jobs != before:
+            self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
+        return not set(before) <= set(jobs)
+
+    def change(self, name: str, **fields: object) -> None:
+        entry = self._entries.get(name)
+        if entry is not None:
+            self._replace(entry, **fields)
+
+    def _replace(self, entry: Entry, **fields: object) -> None:
+        entry.worker = msgspec.structs.replace(entry.worker, **fields)
+        self._fleet = None
+
+    # ------------------------------------------------------------ going
+
+    def ended(self, name: str, boottime: float) -> bool:
+        """A worker's container has ended; False when that was known."""
+        entry = self._entries.get(name)
+        if entry is None or entry.worker.phase is Phase.ENDED:
+            return False
+        started = entry.worker.started
+        entry.age = 0.0 if started is None else max(0.0, boottime - started)
+        self._replace(entry, phase=Phase.ENDED)
+        if entry.worker.told is None:
+            self._unexplained.add(name)
+        return True
+
+    def explain(self, name: str, reason: str, idle: bool = False, unseen: bool = False) -> str:
+        """How one that has ended did; one sentence about it. One whose end was ``unseen`` is no failure."""
+        entry = self._entries[name]
+        self._unexplained.discard(name)
+        told = entry.worker.told is not None
+        if not told and not unseen:
+            self._ended.append(Ended(name, entry.age, reason, idle))
+        return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
+
+    def gone(self, name: str) -> None:
+        """Its container is removed."""
+        self._entries.pop(name, None)
+        self._unexplained.discard(name)
+        self._fleet = None
+
+
+def adopted(container: Container) -> Worker:
+    """A worker that an earlier supervisor started, from its labels."""
+    labels = container.config.labels
+    cpus = max(0.01, label_number(labels, CPUS, 1.0))
+    return Worker(
+        name=container.name,
+        cpus=cpus,
+        memory=int(label_number(labels, MEMORY, container.host_config.memory)),
+        shares=container.host_config.cpu_shares or 1024,
+        quota=_quota(container, cpus),
+        image=labels.get(IMAGE, ""),
+        digest=labels.get(DIGEST, ""),
+        jobs=() if labels.get(POOL) == HTCONDOR else None,
+    )
+
+
+def _quota(container: Container, cpus: float) -> float | None:
+    has = container.host_config.cpu_quota
+    return None if has in (0, cpu_quota(cpus)) else has / PERIOD

@@ -1,0 +1,101 @@
+"""Reads the workers one by one, every few seconds: CPU, memory, what the shim uses, which jobs run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from plancton.config.htcondor import JOB_PROCESS
+from plancton.host.engine_cpu import service_stat
+from plancton.host.sampler import Group
+from plancton.host.slice import Slice
+from plancton.model import Fleet
+from plancton.workers.jobs import JobWatch
+from plancton.workers.roster import Entry
+
+Counters = dict[str, float | None]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """One worker's own figures, read every few seconds: CPUs, bytes, CPUs of its shim, the starts of its
+    running jobs, and the CPU seconds used since the oldest began."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    shim: float | None = None
+    jobs: tuple[float, ...] | None = None
+    job_cpu: float = 0.0
+
+
+class WorkerUsage:
+    """Keeps the files of the workers in a slice open, and their counters of the last time."""
+
+    def __init__(self, workers_slice: Slice, proc: Path) -> None:
+        self._slice, self._proc = workers_slice, proc
+        self._cpu, self._memory, self._shim = Group[str](), Group[str](), Group[str]()
+        self._jobs = JobWatch(proc, JOB_PROCESS)
+        self._began: dict[str, tuple[float, float]] = {}
+        self._fleet: Fleet | None = None
+        self._time = 0.0
+        self._old: tuple[Counters, Counters] = {}, {}
+        self.by_name: dict[str, Usage] = {}
+        self.shims = 0.0
+        """CPUs that the shims use which are in no service of the engine's."""
+
+    def read(self, now: float, boottime: float, fleet: Fleet, entries: Iterable[Entry]) -> None:
+        """``fleet`` is only compared: another one means that the workers may be others."""
+        if fleet is not self._fleet:
+            self._fleet = fleet
+            self._watch([entry for entry in entries if entry.group])
+        seconds, self._time = now - self._time, now
+        old, self._old = self._old, (self._cpu.read(), self._shim.read())
+        cpu, shim = (_rates(before, new, seconds) for before, new in zip(old, self._old, strict=True))
+        memory, jobs = self._memory.read(), self._jobs.read(boottime)
+        self._note_beginnings(jobs)
+        self.by_name = {
+            name: Usage(cpu.get(name), memory[name], shim.get(name), jobs.get(name), self._job_cpu(name))
+            for name in memory
+        }
+        self.shims = sum(shim.values())
+
+    def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
+        """What each worker had used when its oldest running job was first seen."""
+        used = self._old[0]
+        self._began = {
+            name: self._began[name]
+            if self._began.get(name, (None,))[0] == starts[0]
+            else (starts[0], used.get(name) or 0.0)
+            for name, starts in jobs.items()
+            if starts
+        }
+
+    def _job_cpu(self, name: str) -> float:
+        began, used = self._began.get(name), self._old[0].get(name)
+        return max(0.0, used - began[1]) if began and used is not None else 0.0
+
+    def _watch(self, entries: list[Entry]) -> None:
+        workers_slice, memory = self._slice, self._slice.memory_stat.parent.parent
+        self._jobs.watch(
+            {e.worker.name: workers_slice.tree / e.group for e in entries if e.worker.jobs is not None}
+        )
+        self._cpu.watch({e.worker.name: workers_slice.tree / e.group / "cpu.stat" for e in entries})
+        self._memory.watch({e.worker.name: memory / e.group / "memory.stat" for e in entries})
+        # Those in a service are in the service's own figure, which each tick reads.
+        alone = [
+            e for e in entries if e.shim > 1 and service_stat(self._proc, e.shim, workers_slice.tree) is None
+        ]
+        self._shim.watch({e.worker.name: self._proc / str(e.shim) / "stat" for e in alone})
+
+    def close(self) -> None:
+        for group in (self._cpu, self._memory, self._shim, self._jobs):
+            group.close()
+
+
+def _rates(before: Counters, now: Counters, seconds: float) -> dict[str, float]:
+    """CPUs, for those that were there before and have not gone backwards."""
+    rates = dict[str, float]()
+    for name, value in now.items():
+        earlier = before.get(name)
+        if earlier is not None and value is not None and value >= earlier and seconds > 0:
+            rates[name] = (value - earlier) / seconds
+    return rates

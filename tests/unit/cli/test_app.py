@@ -1,0 +1,828 @@
+"""The command line as people meet it: in a process of its own, with its exit codes and its one line."""
+
+# ruff: noqa: E501 (the exact texts are easier to read whole)
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+import yaml
+from unit.repositories import Repository
+from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
+from unit.trees import let_others_in
+
+from plancton.cli.app import app
+from plancton.config.schema import Config, load
+from plancton.daemon.log_file import LARGEST
+from plancton.model import Header, Settings, Status
+
+PLANCTON = Path(sys.executable).with_name("plancton")
+DEADLINE = 30.0
+NOBODY = 65534
+INFO = reply(
+    json.dumps({"CgroupDriver": "cgroupfs", "CgroupVersion": "2", "DockerRootDir": "/nowhere"}).encode()
+)
+
+Done = subprocess.CompletedProcess[str]
+
+
+class Host:
+    """A user's home: runs the command line with everything below one directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.run_dir, self.state = home / "run", home / "state"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PLANCTON_RUN_DIR": str(self.run_dir),
+            "PLANCTON_STATE_DIR": str(self.state),
+        }
+
+    def __call__(self, *arguments: str | Path | bytes, **options: Any) -> Done:
+        environ = {**self.environ, **options.pop("env", {})}
+        return subprocess.run(
+            [PLANCTON, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=DEADLINE,
+            cwd=self.home,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            **options,
+        )
+
+    def start(self, *arguments: str | Path, **streams: Any) -> subprocess.Popen[str]:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        return subprocess.Popen([PLANCTON, *arguments], text=True, cwd=self.home, env=self.environ, **streams)
+
+    def config(self, text: str = "", socket: Path | None = None) -> Path:
+        path = self.home / "config.yaml"
+        path.write_text(
+            f"docker: {{socket: {socket or self.home / 'none.sock'}, slice: plancton_test}}\n{text}"
+        )
+        return path
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Iterator[Callable[[Script], Path]]:
+    """Starts scripted Dockers; gives their sockets."""
+    with contextlib.ExitStack() as stack:
+        yield lambda script: stack.enter_context(ScriptedDocker(tmp_path / "d.sock", script)).path
+
+
+def assert_refused(done: Done, *words: str, code: int = 2) -> None:
+    """One line that holds these words, that exit code, nothing else."""
+    assert done.returncode == code, f"exit code {done.returncode}: {done.stderr[-800:]}"
+    assert done.stdout == "", f"on stdout: {done.stdout[:300]}"
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("plancton: "), f"on stderr: {done.stderr[-800:]}"
+    assert lines[0].isprintable(), f"on stderr: {lines[0]!r}"
+    for word in words:
+        assert word in lines[0], f"{word!r} is not in: {lines[0]}"
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not true():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+# ---------------------------------------------------------------- bad configurations
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["run", "--config"], ["selftest", "--config"]], ids=lambda c: c[0]
+)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("worker: {cpus: 1", "config.yaml: line 2, column 17: expected ',' or '}'"),
+        ("wroker: {}", "config.yaml: wroker: unknown key; did you mean 'worker'?"),
+        ("worker: {memory: much}", "config.yaml: worker.memory: 'much' is not a size"),
+        ("pool: {max_workers: ncpus.real}", "config.yaml: pool.max_workers: 'ncpus.real' is not allowed"),
+        ("worker:\n  - " + "[" * 3000, "config.yaml: is nested too deeply"),
+        ('"wor\\nker\\e[31m": {}', "unknown key"),
+    ],
+    ids=["yaml", "key", "size", "expression", "deep", "control"],
+)
+def test_bad_configuration(host: Host, command: list[str], text: str, words: str) -> None:
+    """A wrong configuration is refused by check and by run alike."""
+    assert_refused(host(*command, host.config(text)), words)
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["run", "--config"], ["selftest", "-c"], ["replay", "x", "-c"]]
+)
+def test_no_configuration(host: Host, command: list[str]) -> None:
+    """A configuration that was named must be there."""
+    assert_refused(host(*command, "my none.yaml"), "my none.yaml: no such file; `plancton init my none.yaml`")
+
+
+@pytest.mark.parametrize(
+    "name", [b"a\nb.yaml", b"\xff\xfe.yaml", b"\x1b[31m.yaml", b"x" * 300, b"/etc/passwd/x"]
+)
+def test_odd_paths(host: Host, name: bytes) -> None:
+    """Whatever a path holds, the message is one printable line."""
+    assert_refused(host("check", name))
+
+
+def test_odd_files(host: Host) -> None:
+    """Binary files, directories, pipes and devices are no configurations, and nobody waits for them."""
+    (host.home / "binary").write_bytes(os.urandom(1000) + b"\xff")
+    (host.home / "long").write_bytes(b"#" * 1_000_000)
+    os.mkfifo(host.home / "pipe")
+    assert_refused(host("check", "binary"), "binary: can't be read: is not UTF-8 text")
+    assert_refused(host("check", "long"), "long: is longer than 256 KiB")
+    for name in ("pipe", ".", "/dev/zero"):
+        assert_refused(host("check", name), "is not a regular file")
+
+
+def test_alias_bomb(host: Host) -> None:
+    """Billions of aliased values take no memory to refuse."""
+    nested = "&a0 [x, x]"
+    for n in range(1, 40):
+        nested = f"&a{n} [{nested}, *a{n - 1}]"
+    import resource
+
+    limit = 1 << 30
+    done = host(
+        "check",
+        host.config(f"worker: {{memory: {nested}}}"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )
+    assert_refused(done, "worker.memory: a list is not a size")
+
+
+# ---------------------------------------------------------------- check and init
+
+
+def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check prints YAML that is the configuration in force, says how many would fit, and warns on stderr."""
+    path = host.config(
+        "worker: {environment: {TOKEN: s3cret}, cpus: 4000}",
+        docker({"GET /info": INFO}),
+    )
+    done = host("check", path)
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["worker"]["cpus"] == 4000.0 and shown["worker"]["environment"] == {"TOKEN": "***"}
+    assert "s3cret" not in done.stdout + done.stderr
+    assert "# This host has " in done.stdout and "0 workers would fit." in done.stdout, done.stdout
+    assert "warning: no worker can ever start here: worker.cpus is 4000" in done.stderr
+    assert "warning: no image is configured" in done.stderr
+
+
+def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check --json has all that check says, and nothing else is written."""
+    path = host.config("worker: {environment: {TOKEN: s3cret}, cpus: 4000}", docker({"GET /info": INFO}))
+    done = host("check", path, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = json.loads(done.stdout)
+    assert said["configuration"] == yaml.safe_load(host("check", path).stdout)
+    assert said["fit"] == 0 and "0 workers would fit. One needs " in said["message"], said
+    assert any("worker.cpus is 4000" in warning for warning in said["warnings"]), said
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"eyJ.eyJzdWIiOiJ4In0.c2VjcmV0", 0o644, "token: others can read it; chmod 600 "),
+        (b"c2VjcmV0", 0o600, "token: holds no token as condor_token_create prints it"),
+        (b"eyJ.eyJleHAiOjF9.c2VjcmV0", 0o600, "ago; ask the pool's administrator for a new one"),
+        (None, 0, "token: No such file or directory; the user that runs Plancton must be able to read it"),
+    ],
+    ids=["open", "no token", "expired", "missing"],
+)
+def test_check_of_a_bad_token(
+    host: Host, docker: Callable[[Script], Path], content: bytes | None, mode: int, words: str
+) -> None:
+    """A token that can't be used is a bad configuration to check, in one line without the token."""
+    path = host.home / "token"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    pool = f"htcondor: {{central_manager: cm, token_file: {path}}}"
+    done = host("check", host.config(pool, docker({"GET /info": INFO})))
+    assert_refused(done, f"token file {path}", words)
+    assert "c2VjcmV0" not in done.stderr and "eyJ" not in done.stderr, done.stderr
+
+
+def test_check_of_a_pool(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check shows the workers that the section makes, and says which command makes their image."""
+    path = host.home / "token"
+    path.write_bytes(b"eyJ.eyJzdWIiOiJ4In0.c2VjcmV0")
+    path.chmod(0o600)
+    pool = f"htcondor: {{central_manager: cm.example.org, token_file: {path}}}"
+    done = host("check", host.config(pool, docker({"GET /info": INFO})))
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["htcondor"]["central_manager"] == "cm.example.org" and shown["worker"]["read_only_root"]
+    assert set(shown["worker"]["environment"].values()) == {"***"}
+    assert "scripts/worker-image/build --load makes it" in done.stderr, done.stderr
+    assert "c2VjcmV0" not in done.stdout + done.stderr
+
+
+def test_check_schema(host: Host) -> None:
+    """check --schema prints JSON Schema, without looking for Docker or a file."""
+    done = host("check", "--schema", env={"HOME": "/nowhere"})
+    assert done.returncode == 0 and "$defs" in json.loads(done.stdout), done.stderr
+
+
+def test_init(host: Host) -> None:
+    """init writes the commented defaults, tells what to do next, and never replaces a file unasked."""
+    path = host.home / "new" / "config.yaml"
+    done = host("init", path)
+    assert done.returncode == 0 and "set image.name in it" in done.stdout, done
+    assert load(path) == Config()
+    path.write_text("mine")
+    assert_refused(host("init", path), "is there already; --force replaces it")
+    assert path.read_text() == "mine"
+    assert host("init", "--force", path).returncode == 0
+    assert load(path) == Config()
+
+
+def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
+    """init clones a repository as the configuration directory; check, run and doctor know what it is."""
+    (tmp_path / "x").mkdir()
+    repository = Repository(tmp_path / "x")
+    path = host.home / "clone/config.yaml"
+    done = host("init", path, "--repo", repository.bare)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path.parent}: a clone of {repository.bare}, branch main, commit ")
+    assert load(path).image.name == "registry.example.org/worker:1.0"
+    again = host("init", path, "--repo", repository.bare)
+    assert (again.returncode, "nothing to do" in again.stdout) == (0, True), again
+    path.write_text("worker: {privileged: true, devices: [/dev/fuse]}")
+    done = host("check", path)
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[2] for line in lines] == ["worker.privileged", "worker.devices"]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert host("run", "--dry-run", "--config", path).stderr.splitlines() == lines
+    found = json.loads(host("doctor", "--json", "--config", path).stdout)["findings"][0]
+    assert (found["subject"], found["level"]) == ("configuration", "broken")
+    assert "worker.privileged: needs `privileged: true`" in found["text"]
+
+
+def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
+    """What can't be meant is said before anything is fetched, and what is not there leaves nothing."""
+    path = host.home / "clone/config.yaml"
+    for said, arguments in {
+        "--ref names what of a repository is wanted: add --repo URL": ["--ref", "main"],
+        "--repo replaces nothing: leave out --force": ["--repo", "/x", "--force"],
+        "/none: '/none' does not appear to be a git repository": ["--repo", "/none"],
+    }.items():
+        assert_refused(host("init", path, *arguments), said)
+    assert_refused(
+        host("init", "my.yaml", "--repo", "/x"), "my.yaml: a repository's file is called config.yaml"
+    )
+    assert not path.parent.exists()
+
+
+def test_init_where_it_cannot(host: Host) -> None:
+    """Where no file can be made, the message names the path and the reason."""
+    (host.home / "file").write_text("")
+    assert_refused(host("init", "file/config.yaml"), "file/config.yaml: can't be written: ")
+    assert_refused(host("init", "--force", "."), ": can't be written: Is a directory")
+    assert_refused(host("init", "/proc/x/config.yaml"), "can't be written")
+
+
+# ---------------------------------------------------------------- Docker
+
+
+def test_check_without_docker(host: Host) -> None:
+    """Without a socket check ends in one line that says how to start Docker."""
+    assert_refused(host("check", host.config()), "there is no Docker socket at", "systemctl start docker")
+
+
+def test_dead_docker(host: Host) -> None:
+    """A socket that nobody listens on any more is named by check."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(host.home / "dead.sock"))
+    assert_refused(
+        host("check", host.config(socket=host.home / "dead.sock")), "nobody listens on", "dead.sock"
+    )
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"]
+)
+def test_not_docker(host: Host, docker: Callable[[Script], Path], command: list[str], answer: bytes) -> None:
+    """A socket of something else is told from Docker's, by check and by run."""
+    path = host.config(socket=docker({"GET /_ping": [answer, "cut"]}))
+    assert_refused(host(*command, path), "set docker.socket to the socket of a Docker Engine")
+
+
+def test_socket_that_is_a_file(host: Host) -> None:
+    """An ordinary file is no socket."""
+    (host.home / "file").write_text("")
+    assert_refused(host("check", host.config(socket=host.home / "file")), "file")
+
+
+def test_no_socket_path(host: Host) -> None:
+    """A socket that is not an absolute path is a mistake of the configuration."""
+    (host.home / "c.yaml").write_text("docker: {socket: tcp://host:2375}")
+    assert_refused(
+        host("check", "c.yaml"), "docker.socket: 'tcp://host:2375' is not the path of a unix socket"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
+def test_permission(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
+    """A user who may not open Docker's socket is told of the docker group."""
+    path = host.config(socket=docker({"GET /info": INFO}))
+    os.chmod(host.home / "d.sock", 0o600)
+    let_others_in(host.home)
+    # All is imported first: nobody may be unable to read what is installed here.
+    code = (
+        "import contextlib, io, os, requests.models, plancton.commands.check, plancton.daemon.loop\n"
+        "from plancton.cli.app import app, main\n"
+        "with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):\n"
+        "    app(['check', '--schema'], standalone_mode=False)\n"
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *command, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=host.environ,
+        cwd=host.home,
+        check=False,
+    )
+    assert_refused(done, "permission denied on", "docker group (usermod -aG docker USER)")
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["selftest"], ["top", "--once"]])
+def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
+    """A host without cgroup v2 is told how to boot."""
+    (host.home / "proc/self").mkdir(parents=True)
+    (host.home / "proc/self/mountinfo").write_text(
+        "32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+    )
+    config = host.config(socket=docker({"GET /info": INFO}))
+    code = (
+        "import sys; from pathlib import Path; from plancton.host import slice as slices; from plancton.cli.app import main\n"
+        f"slices.read_layout.__defaults__ = (Path({str(host.home / 'proc')!r}),)\n"
+        "main()"
+    )
+    named = ["--config", str(config)]
+    options = {"check": [str(config)], "run": named, "selftest": named, "top": []}[command[0]]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *command, *options],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=host.environ,
+        check=False,
+    )
+    assert_refused(
+        done, "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1"
+    )
+
+
+# ---------------------------------------------------------------- not running
+
+
+def test_status_when_not_running(host: Host) -> None:
+    """status of nothing is an answer, not an error: exit code 3, in words and in JSON."""
+    done = host("status")
+    assert (done.returncode, done.stderr) == (3, "") and done.stdout.startswith("Plancton is not running"), (
+        done
+    )
+    done = host("status", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (3, {"running": False})
+
+
+@pytest.mark.parametrize(
+    "command", [["drain"], ["resume"], ["stop"], ["drain", "--stop", "--wait"], ["stop", "--wait"]]
+)
+def test_requests_when_not_running(host: Host, command: list[str]) -> None:
+    """Nothing can be asked of what doesn't run, and no request is left for the next start."""
+    done = host(*command)
+    assert (done.returncode, done.stdout) == (3, ""), done
+    assert (
+        done.stderr == "Plancton is not running; start its service, or `plancton run` where there is none.\n"
+    )
+    assert not host.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xff\x00", b"{}", b'{"version": "\xff"}', b"[" * 1_000_000, b"9" * 5_000_000],
+    ids=["empty", "binary", "other", "latin", "deep", "huge"],
+)
+@pytest.mark.parametrize("command", [["status"], ["stop"]], ids=["status", "stop"])
+def test_garbage_as_status(host: Host, command: list[str], data: bytes) -> None:
+    """A status.json that can't be read is none."""
+    host.run_dir.mkdir()
+    (host.run_dir / "status.json").write_bytes(data)
+    done = host(*command)
+    assert done.returncode == 3 and "Traceback" not in done.stderr, done
+
+
+def test_status_of_a_dead_one(host: Host) -> None:
+    """A status.json that a killed supervisor left is not taken for one that runs, whoever has its pid now."""
+    host.run_dir.mkdir()
+    host.state.mkdir()
+    left = Status("1", os.getpid(), "i", 1.0, "donating", "", "", "kernel", "", "plancton", 2.0, 1)
+    (host.run_dir / "status.json").write_bytes(msgspec.json.encode(left))
+    (host.state / "0.lock").write_text(f"{os.getpid()}\n")
+    assert host("status").returncode == 3
+
+
+def test_contradiction(host: Host) -> None:
+    """stop can't both remove and keep the workers."""
+    assert_refused(host("stop", "--force", "--keep-workers"), "give one of the two")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["run", "--bogus"], "--bogus"),
+        (["bogus"], "bogus"),
+        (["status", "x"], "x"),
+        (["replay"], "file"),
+        (["run", "--config"], "--config"),
+    ],
+)
+def test_usage(host: Host, command: list[str], words: str) -> None:
+    """What is wrong with a command is named, exit code 2."""
+    done = host(*command)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert words in done.stderr and "Error: " in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["--help"], ["-h"], *([name, "-h"] for name in (
+    "run", "check", "init", "status", "top", "selftest", "drain", "resume", "stop", "replay"))])  # fmt: skip
+def test_help(host: Host, command: list[str]) -> None:
+    """Every command helps."""
+    done = host(*command)
+    assert "Usage: plancton" in done.stdout + done.stderr and "Traceback" not in done.stderr, done
+
+
+def test_version(host: Host) -> None:
+    """--version is one line."""
+    done = host("--version")
+    assert done.returncode == 0 and done.stdout.startswith("plancton 1."), done
+
+
+# ---------------------------------------------------------------- output that can't be written
+
+SAYING = [["--help"], ["--version"], ["check", "--schema"], ["status"], ["status", "--json"], ["doctor"],
+          ["doctor", "--json"], ["top", "--once"], ["top", "--json"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SAYING, ids=" ".join)
+def test_output_to_a_full_disk(host: Host, command: list[str]) -> None:
+    """What can't be written is told in one line on stderr with exit code 2, whichever command wrote it."""
+    with open("/dev/full", "w") as full:
+        done = host.start(*command, stdout=full)
+        _, said = done.communicate(timeout=DEADLINE)
+    assert (done.returncode, said) == (
+        2,
+        "plancton: standard output: can't be written: No space left on device; make room, or send it elsewhere\n",
+    )
+
+
+@pytest.mark.parametrize("command", SAYING, ids=" ".join)
+def test_output_that_nobody_reads(host: Host, command: list[str]) -> None:
+    """`plancton … | true` ends in silence, of SIGPIPE like any other program."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = host.start(*command, stdout=writer)
+    os.close(writer)
+    _, said = done.communicate(timeout=DEADLINE)
+    assert (done.returncode, said) == (-signal.SIGPIPE, "")
+
+
+def test_errors_that_nobody_is_told(host: Host) -> None:
+    """Where stderr is full, too, the exit code still says what is wrong."""
+    with open("/dev/full", "w") as full:
+        done = host.start("check", "none.yaml", stdout=full, stderr=full)
+        assert done.wait(DEADLINE) == 2
+
+
+# ---------------------------------------------------------------- recordings
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x7fELF\x00\xff", "line 1 is not of a recording"),
+        (b'{"observation": "\xff\xfe"}\n', "line 1 is not of a recording"),
+        (b'{"version": 1}\n', "line 1 is not of a recording"),
+        (msgspec.json.encode(Header("1", Settings())) + b"\n{}\n", "line 2 is not of a recording"),
+        (b"[" * 100_000, "line 1 is not of a recording"),
+    ],
+    ids=["binary", "latin", "type", "second", "deep"],
+)
+def test_replay_of_garbage(host: Host, data: bytes, words: str) -> None:
+    """What is no recording is named with the line, exit code 2."""
+    (host.home / "recording").write_bytes(data)
+    assert_refused(host("replay", "recording"), "recording: ", words)
+
+
+def test_replay_of_nothing(host: Host) -> None:
+    """A recording that can't be read is named, one without ticks can't be replayed otherwise."""
+    assert_refused(host("replay", "none"), "none: can't be read: No such file or directory")
+    assert_refused(host("replay", "."), "can't be read: Is a directory")
+    (host.home / "empty").write_text("")
+    assert_refused(host("replay", "empty", "--config", host.config()), "empty: holds no tick")
+
+
+def test_replay_of_a_history(host: Host) -> None:
+    """What an owner used, in CSV, meets simulated workers: with the defaults, or with a configuration."""
+    (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
+    assert_refused(host("replay", "desk.csv"), "desk.csv: line 2: how many CPUs", "Add --cpus N")
+    lines = host("replay", "desk.csv", "--cpus", "2").stdout.splitlines()
+    assert lines[0] == "      0.0 s  0 workers, 0 fit, the owner uses 0.0 of 2 CPUs", lines
+    assert lines[-1].startswith("900 ticks: 2 × leave, 2 × set shares, 2 × start; 578 CPU seconds donated"), (
+        lines
+    )
+    calm = host.config("yield: {grace_kill: 1h}")
+    done = host("replay", "desk.csv", "--cpus", "2", "--config", calm, "--json")
+    assert json.loads(done.stdout)["actions"] == {"start": 2, "set shares": 2}, done
+
+
+def test_replay_needs_no_cpus_of_a_recording(host: Host) -> None:
+    """A recording knows its host."""
+    (host.home / "recording").write_bytes(msgspec.json.encode(Header("1", Settings())) + b"\n")
+    assert_refused(host("replay", "recording", "--cpus", "2"), "recording: ", "leave out --cpus")
+
+
+def test_record_where_it_cannot(host: Host) -> None:
+    """A recording that can't be written is told before anything starts."""
+    done = host("run", "--config", host.config(), "--record", "/nowhere/x")
+    assert_refused(done, "/nowhere/x: can't be written: No such file or directory; name another file")
+
+
+# ---------------------------------------------------------------- the supervisor's start
+
+
+@pytest.mark.parametrize("variable", ["PLANCTON_RUN_DIR", "PLANCTON_STATE_DIR"])
+def test_directories_that_are_files(host: Host, variable: str) -> None:
+    """A run or state directory that can't be one is named in one line, exit code 2."""
+    (host.home / "file").write_text("")
+    done = host("run", "--config", host.config(), env={variable: str(host.home / "file")})
+    assert done.returncode == 2 and done.stdout == "", done
+    (line,) = done.stderr.splitlines()
+    assert str(host.home / "file") in line, line
+
+
+@pytest.fixture
+def supervisor(host: Host) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor that waits for a Docker which never comes."""
+    process = host.start("run", "--config", host.config())
+    wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+    assert process.poll() is None, process.communicate()
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """run without a socket waits and says so; a second one is kept out with 75; all requests work."""
+    seen = json.loads(host("status", "--json").stdout)
+    assert seen["running"] and seen["pid"] == supervisor.pid, seen
+    wait_until(lambda: "there is no Docker socket" in host("status", "--json").stdout, "the problem")
+    second = host("run", "--config", host.home / "config.yaml")
+    assert second.returncode == 75 and second.stdout == "", second
+    (line,) = second.stderr.splitlines()
+    assert f"already runs here (pid {supervisor.pid})" in line, line
+    assert host("drain").returncode == 0
+    wait_until(lambda: json.loads(host("status", "--json").stdout)["mode"] == "draining", "draining")
+    assert host("resume").stdout == "Donating again.\n"
+    assert host("resume").stdout == "Plancton was not draining.\n"
+    done = host("stop", "--wait")
+    assert (done.returncode, done.stdout) == (0, "Stopped.\n"), done
+    assert supervisor.wait(DEADLINE) == 0
+    assert not (host.run_dir / "status.json").exists(), "it left its status behind"
+
+
+def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """A broken configuration at reload is named in the status, and the last good one stays; mending it helps."""
+
+    def problems() -> str:
+        return " ".join(json.loads(host("status", "--json").stdout).get("problems", []))
+
+    host.config("wroker: {}")
+    wait_until(
+        lambda: "did you mean 'worker'? (the last good configuration stays in force)" in problems(), "it"
+    )
+    assert supervisor.poll() is None
+    host.config("worker: {cpus: 2}")
+    wait_until(lambda: "wroker" not in problems(), "the mended one")
+
+
+def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """Ctrl-C and SIGTERM end it with 0 and no traceback; its files are readable by all."""
+    assert stat.S_IMODE((host.run_dir / "status.json").stat().st_mode) == 0o644
+    supervisor.send_signal(signal.SIGINT)
+    _, said = supervisor.communicate(timeout=DEADLINE)
+    assert supervisor.returncode == 0 and "Traceback" not in said, said
+
+
+def test_docker_that_hangs_at_the_start(host: Host, docker: Callable[[Script], Path]) -> None:
+    """run with a Docker that accepts and never answers starts all the same, and says so."""
+    path = host.config(socket=docker({"GET /_ping": [HANG]}))
+    process = host.start("run", "--config", path)
+    try:
+        wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+        assert process.poll() is None, process.communicate()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# ---------------------------------------------------------------- exit codes and --json, by the table in docs/commands.md
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+SHOWN = {name: command for name, command in COMMANDS.items() if not command.hidden}
+PAGE = (Path(__file__).parents[3] / "docs" / "commands.md").read_text()
+
+
+def table() -> dict[str, dict[str, str]]:
+    """The cells of each command's row by the column's heading."""
+    section = PAGE.partition("\n## Exit codes and JSON\n")[2].partition("\n## ")[0]
+    lines = section.strip().splitlines()
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    heading = rows[0]
+    return {row[0]: dict(zip(heading[1:], row[1:], strict=True)) for row in rows[1:]}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_command_is_documented(name: str) -> None:
+    """Each command has its row, which says whether it has --json; its options are in the list of commands."""
+    assert name in table(), f"docs/commands.md has no row for {name} in the table of exit codes"
+    shown = [each for each in SHOWN[name].params if not getattr(each, "hidden", False)]
+    options = {option for parameter in shown for option in parameter.opts if option[0] == "-"}
+    assert ("--json" in options) == (table()[name]["--json"] == "yes")
+    usages = re.findall(rf"^\| `plancton {name}\b(.*?)` \|", PAGE, re.MULTILINE)
+    assert usages, f"docs/commands.md has no line for {name}"
+    for option in options - {"--config", "--verbose"}:  # which are -c and -v there
+        assert any(option in usage for usage in usages), f"docs/commands.md lacks {option} of {name}"
+
+
+def test_no_other_command_is_documented() -> None:
+    """The table has no row for what is no command."""
+    assert set(table()) == set(SHOWN)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_bad_input_is_2(host: Host, name: str) -> None:
+    """Exit code 2, and no traceback, is for bad input to every command."""
+    done = host(name, "--no-such-option")
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done
+
+
+DOCTOR = "import plancton.commands.doctor.findings as d, plancton.commands.doctor.facts as h; h.look = lambda *_: None; "
+SELFTEST = "import plancton.commands.selftest.run as s, types; s.run_selftest = lambda *_: dataclasses.make_dataclass('R', ['yields'])"
+PREPARE = "import plancton.commands.prepare as p; p.prepare_host = lambda *_: 'made'"
+CODES = [
+    ("check config.yaml", 0, ""),
+    ("init new.yaml", 0, ""),
+    ("migrate old.yaml", 0, ""),
+    ("prepare --user me", 0, PREPARE),
+    ("doctor", 0, DOCTOR + "d.diagnose = lambda _: d.Report(d.Level.OK, 'All ok', ())"),
+    ("doctor", 1, DOCTOR + "d.diagnose = lambda _: d.Report(d.Level.BETTER, 'Better', ())"),
+    ("doctor", 4, ""),
+    ("status", 3, ""),
+    ("top", 0, ""),
+    ("selftest", 0, f"import dataclasses; {SELFTEST}(True)"),
+    ("selftest", 1, f"import dataclasses; {SELFTEST}(False)"),
+    ("drain", 3, ""),
+    ("resume", 3, ""),
+    ("stop", 3, ""),
+    ("replay desk.csv --cpus 2", 0, ""),
+]
+"""What ends with which code here, where no supervisor runs, after these statements."""
+RUNNING = [("status", 0), ("drain", 0), ("resume", 0), ("run -c config.yaml", 75), ("stop --wait", 0)]
+"""The same beside a supervisor, in this order."""
+
+
+@pytest.mark.parametrize(("command", "code", "before"), CODES, ids=[f"{c[0]}-{c[1]}" for c in CODES])
+def test_exit_code(
+    host: Host, docker: Callable[[Script], Path], command: str, code: int, before: str
+) -> None:
+    """The exit code is the documented one, and --json prints JSON, or leaves it to the line on stderr."""
+    host.config(socket=docker({"GET /info": INFO}))
+    (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
+    (host.home / "old.yaml").write_text("cpus_per_dock: 1\n")
+    main = [sys.executable, "-P", "-c", f"{before}\nfrom plancton.cli.app import main; main()"]
+    done = subprocess.run(
+        [*main, *command.split(), "--json"], env=host.environ, cwd=host.home, timeout=DEADLINE, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code and "Traceback" not in done.stderr, done
+    assert json.loads(done.stdout) if done.stdout else done.stderr.count("\n") == 1
+
+
+def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """The same for what needs a supervisor that runs."""
+    for command, code in RUNNING:
+        as_json = ["--json"] * bool(table()[command.split()[0]]["--json"])
+        done = host(*command.split(), *as_json)
+        assert done.returncode == code, done
+        assert not as_json or json.loads(done.stdout)
+    assert supervisor.wait(DEADLINE) == 0
+
+
+def test_all_exit_codes_are_shown() -> None:
+    """Each code in the table is one of those that these tests have seen, and they have seen no other."""
+    runs = [("run", 0), *RUNNING, *((command, code) for command, code, _ in CODES)]
+    seen = {(command.split()[0], str(code)) for command, code in runs}
+    documented = {
+        (name, code) for name, row in table().items() for code in row if code != "--json" and row[code]
+    }
+    assert seen == documented, f"unseen {documented - seen}, not documented {seen - documented}"
+
+
+# ---------------------------------------------------------------- in the background
+
+
+@pytest.fixture
+def detached(host: Host) -> Iterator[Done]:
+    """What `run --detach` said; its supervisor, in a session of its own, ends with the test."""
+    done = host("run", "--detach", "--config", host.config(), env={"JOURNAL_STREAM": "8:1"})
+    try:
+        yield done
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int((host.run_dir / "plancton.pid").read_text()), signal.SIGKILL)
+
+
+def test_detach(host: Host, detached: Done) -> None:
+    """It returns when the supervisor is up: one process, with its pid in a file, that has no terminal, leads
+    a session, and logs to a file with times; a stop leaves no pid."""
+    assert (detached.returncode, detached.stderr) == (0, ""), detached
+    pid = int((host.run_dir / "plancton.pid").read_text())
+    assert detached.stdout == f"Plancton runs (pid {pid}) and logs to {host.state / 'plancton.log'}\n"
+    assert json.loads(host("status", "--json").stdout)["pid"] == pid
+    assert os.getsid(pid) == pid and os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+    log = (host.state / "plancton.log").read_text()
+    assert re.match(rf"\d{{4}}-\d\d-\d\d .* INFO Plancton .*, pid {pid}, instance ", log), log
+    assert host("stop", "--wait").returncode == 0
+    assert [path.name for path in host.run_dir.iterdir()] == []
+
+
+def test_detach_twice(host: Host, detached: Done) -> None:
+    """A second one is told which process runs, with the exit code of the foreground, and changes no pid."""
+    pid = (host.run_dir / "plancton.pid").read_text()
+    again = host("run", "--detach", "--config", host.home / "config.yaml")
+    assert_refused(again, f"already runs here (pid {pid.strip()})", code=75)
+    assert (host.run_dir / "plancton.pid").read_text() == pid
+
+
+def test_detach_with_a_full_log(host: Host) -> None:
+    """A log that is full is kept beside the new one, where it goes on."""
+    host.state.mkdir()
+    log = host.state / "plancton.log"
+    log.touch()
+    os.truncate(log, LARGEST)
+    assert host("run", "--detach", "--config", host.config()).returncode == 0
+    assert host("stop", "--wait").returncode == 0
+    assert (host.state / "plancton.log.1").stat().st_size > LARGEST
+    assert 0 < log.stat().st_size < 10_000
+
+
+def test_detach_that_fails(host: Host) -> None:
+    """What keeps it from starting is said in one line, whether it is seen before or by the supervisor."""
+    assert_refused(host("run", "--detach", "--config", host.config("wroker: {}")), "did you mean 'worker'?")
+    host.state.mkdir()
+    (host.state / "instance").write_text("no id!")
+    assert_refused(host("run", "--detach", "--config", host.config()), "is no instance's id")
+    assert host("status").returncode == 3
+
+
+def test_detach_where_it_cannot(host: Host) -> None:
+    """A log that is a link is not followed, and there is nothing to see of a dry run in the background."""
+    host.state.mkdir()
+    (host.state / "plancton.log").symlink_to(host.home / "elsewhere")
+    assert_refused(host("run", "--detach", "--config", host.config()), "plancton.log: can't be written")
+    assert not (host.home / "elsewhere").exists()
+    assert_refused(host("run", "--detach", "--dry-run", "--config", host.config()), "leave out --detach")

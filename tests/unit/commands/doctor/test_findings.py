@@ -1,0 +1,775 @@
+"""What doctor says of a host: each finding at each level, and that looking changes nothing."""
+
+# ruff: noqa: E501 (the exact texts are easier to read whole)
+
+import base64
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from unit.host.test_slice import HYBRID, V2, files
+from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, reply
+from unit.trees import cores, meminfo, stat, tree
+
+from plancton.commands.doctor import facts as host_facts
+from plancton.commands.doctor import findings as doctor
+from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, Process, Supervisors, look
+from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
+from plancton.config.schema import Config, Host, parse
+from plancton.docker.client import Info
+from plancton.host.slice import Layout, Seen, find_layout
+from plancton.model import Status, WorkerStatus
+from plancton.rundir import Paths
+from plancton.workers.container import INSTANCE
+
+PLANCTON = Path(sys.executable).with_name("plancton")
+OK, BETTER, BROKEN = Level.OK, Level.BETTER, Level.BROKEN
+NOW = 1_800_000_000.0
+BOTH = frozenset({"cpu", "memory"})
+GOOD = Cgroups(Layout(Path("/cg")), BOTH, True)
+DOCKER = Engine(
+    Info(server_version="20.10.24", cgroup_driver="cgroupfs", docker_root_dir="/", driver="overlay2"), "1.41"
+)
+SLICE = Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
+WRONG = replace(SLICE, tier="none", knob="cpu.idle is 0")
+GONE = Seen("plancton", exists=False, writable=True)
+HOST = Host(8, 16_000_000_000, 0, 100_000_000_000)
+STATUS = Status(
+    version="1", pid=7, instance="i", time=NOW, mode="donating", sentence="s", decision="d", tier="kernel",
+    tier_reason="r", slice="plancton", capacity=8.0, fit=1,
+)  # fmt: skip
+RUNS = Supervisors(7, STATUS)
+DISKS = Disks({"sda": "bfq"}, of_slice={"weight": "default 1"})
+FACTS = Facts(
+    config=parse("image: {name: busybox}", "FILE"),
+    kernel="6.1.0",
+    cgroups=GOOD,
+    psi=True,
+    engine=DOCKER,
+    slice=SLICE,
+    host=HOST,
+    memory_available=12_000_000_000,
+    disk_free=50_000_000_000,
+    smt=False,
+    disks=DISKS,
+    supervisors=RUNS,
+    left=Left(),
+    now=NOW,
+)
+
+
+def says(finding: Finding, level: Level, *words: str) -> None:
+    """Of this level, with these words; a remedy unless all is well (an error's text holds its own)."""
+    assert finding.level is level, finding
+    whole = f"{finding.text}; {finding.remedy}"
+    for word in words:
+        assert word in whole, f"{word!r} is not in: {whole}"
+    if level is OK:
+        assert not finding.remedy, finding
+
+
+# ---------------------------------------------------------------- the findings
+
+
+@pytest.mark.parametrize(
+    ("release", "seen", "level", "words"),
+    [
+        ("6.1.0-13-amd64", None, OK, "6.1.0-13-amd64, with an idle class"),
+        ("5.15.0", None, OK, "with an idle class"),
+        ("5.14.21", None, BETTER, "least weight instead; Linux 5.15"),
+        ("4.18.0-553.el8", True, OK, "with an idle class"),
+        ("6.8.0", False, BETTER, "no idle class"),
+        ("odd", None, BETTER, "odd has no idle class"),
+    ],
+)
+def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> None:
+    """What the cgroups show counts, else the version."""
+    says(doctor.kernel(release, replace(GOOD, idle_class=seen)), level, words)
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "words"),
+    [
+        (GOOD, OK, "v2 at /cg"),
+        (Cgroups(find_layout(HYBRID), BOTH), OK, "hybrid: v2 at /sys/fs/cgroup/unified, v1 for cpu and memory"),
+        (Cgroups(), BROKEN, "no cgroup v2 tree is mounted; boot with systemd.unified_cgroup_hierarchy=1"),
+        (replace(GOOD, controllers=frozenset({"memory"})), BROKEN, "no cpu controller"),
+        (replace(GOOD, controllers=frozenset({"cpu"})), BROKEN, "cgroup_enable=memory"),
+    ],
+)  # fmt: skip
+def test_cgroups(found: Cgroups, level: Level, words: str) -> None:
+    """The layout is named; without a v2 tree or a controller there is nothing to donate with."""
+    says(doctor.cgroups(found), level, words)
+
+
+def test_psi() -> None:
+    """A kernel that tells no pressure is told how to."""
+    says(doctor.psi(True), OK)
+    says(doctor.psi(False), BETTER, "psi=1")
+
+
+@pytest.mark.parametrize(
+    ("active", "cpuset", "level", "words"),
+    [
+        (False, "", OK, "no core is shared"),
+        (None, "", OK, "unknown"),
+        (True, "", BETTER, "boot with nosmt, or set owner.reserve_cpus"),
+        (True, "2-7", OK, "keep to CPUs 2-7"),
+    ],
+)
+def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None:
+    """A worker on a core's other thread slows the owner whatever its priority; whole cores of his own help."""
+    says(doctor.smt(active, cpuset, GOOD), level, words)
+
+
+def test_smt_on_v1() -> None:
+    """Workers keep off whole cores by v2's knob alone, so on a hybrid host the remedy is another."""
+    found = doctor.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
+    says(found, BETTER, "boot with nosmt")
+    assert "reserve_cpus" not in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("disks", "level", "words"),
+    [
+        (DISKS, OK, "heed"),
+        (Disks({"sda": "none"}, True, {"weight": "default 10\n8:0 100"}), OK, "heed"),
+        (Disks({"sda": "bfq"}, False, {"bfq.weight": "1"}), OK, "heed"),
+        (Disks({"sda": "mq-deadline"}, False, {"prio.class": "idle"}), OK, "heed"),
+        (Disks({"sda": "bfq"}, False, {"weight": "default 100"}), BETTER, "the slice has no low priority (sda: bfq)"),
+        (Disks({"sda": "none"}, False, {"prio.class": "idle"}), BETTER, "no scheduler here heeds weights (sda: none)"),
+        (Disks({"sda": "bfq", "sdb": "none"}, False, {"weight": "1"}), BETTER, "sda: bfq, sdb: none"),
+        (Disks({"sda": "bfq"}, False, {"weight": "odd"}), BETTER, "no low priority"),
+        (Disks(), BETTER, "no disk seen); where that matters"),
+    ],
+)  # fmt: skip
+def test_disk_priority(disks: Disks, level: Level, words: str) -> None:
+    """Only a low priority of the slice that every disk's scheduler heeds protects anything."""
+    says(doctor.disk_priority(disks), level, words)
+
+
+def engine(api: str = "1.41", **info: object) -> Engine:
+    return Engine(replace(DOCKER.info, **info), api)
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "words"),
+    [
+        (DOCKER, OK, "20.10.24, API 1.41, cgroupfs driver, overlay2 storage"),
+        (engine("1.54", cgroup_driver="systemd"), OK, "API 1.54, systemd driver"),
+        ("permission denied on /s: run as root", BROKEN, "permission denied on /s"),
+        (engine("1.40"), BROKEN, "update to Docker Engine 20.10"),
+        (engine(security_options=["name=seccomp,profile=default", "name=rootless"]), BROKEN, "rootless Docker's containers"),
+        (engine(cgroup_driver="none"), BROKEN, "keeps no cgroups"),
+        (engine(buildah_version="1.28.2"), BROKEN, "Podman 20.10.24"),
+        (engine(driver="vfs"), BETTER, "copies the whole image"),
+    ],
+)  # fmt: skip
+def test_docker(found: Engine | str, level: Level, words: str) -> None:
+    """Which Docker answers, and what can't be done with it."""
+    says(doctor.engine_state(found), level, words)
+
+
+@pytest.mark.parametrize(
+    ("version", "driver", "level", "words"),
+    [
+        (257, "systemd", OK, "257"),
+        (251, "systemd", BETTER, "251 knows no idle class"),
+        (None, "systemd", BETTER, "can't be known"),
+        (247, "cgroupfs", OK, "247; not needed"),
+        (None, "cgroupfs", OK, "does not run here; not needed"),
+    ],
+)
+def test_systemd(version: int | None, driver: str, level: Level, words: str) -> None:
+    """Its version matters only where Docker uses it for cgroups."""
+    says(doctor.systemd(version, driver), level, words)
+
+
+@pytest.mark.parametrize(
+    ("seen", "running", "level", "words"),
+    [
+        (GONE, Supervisors(), OK, "not there yet"),
+        (replace(GONE, writable=False), Supervisors(), BETTER, "by this user, so Docker limits the workers"),
+        (replace(SLICE, writable=False), Supervisors(), OK, "cpu.idle is 1: tier kernel"),
+        (replace(WRONG, writable=False), Supervisors(), BETTER, "which this user can't set, so Docker limits"),
+        (SLICE, Supervisors(), OK, "plancton: cpu.idle is 1: tier kernel"),
+        (replace(SLICE, tier="weight", knob="cpu.weight is 1"), RUNS, OK, "cpu.weight is 1: tier weight"),
+        (WRONG, Supervisors(), OK, "it is empty"),
+        (replace(WRONG, populated=True), Supervisors(), BROKEN, "nothing protects the owner; `plancton run` puts"),
+        (replace(SLICE, lifted=True, frozen=2), Supervisors(), BETTER, "left 2 workers frozen; `plancton run` undoes"),
+        (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
+        (replace(WRONG, lifted=True), RUNS, OK, "lifted for workers that leave now"),
+        (WRONG, RUNS, BETTER, "does not yield now; look again"),
+        (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no"),
+        (GONE, RUNS, BETTER, "plancton is gone"),
+        (GONE, Supervisors(7), BETTER, "plancton is gone"),
+        (SLICE, Supervisors(7, replace(STATUS, slice="mine")), BETTER, "the supervisor's slice is mine"),
+        (SLICE, Supervisors(7, replace(STATUS, slice="", tier="none")), OK, "tier kernel"),
+    ],
+)  # fmt: skip
+def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
+    """What a running supervisor mends by itself is not broken; what no one looks after may be."""
+    says(doctor.slice_state(seen, running), level, words)
+
+
+PREPARE = "`sudo plancton prepare --user donor`"
+
+
+@pytest.mark.parametrize(
+    ("seen", "running", "level", "words"),
+    [
+        (replace(GONE, writable=False), Supervisors(), BETTER, f"so Docker limits the workers one by one, within seconds; {PREPARE}, and"),
+        (replace(WRONG, writable=False), Supervisors(), BETTER, PREPARE),
+        (replace(SLICE, writable=False), Supervisors(), BETTER, f"tier kernel, but donor can't set it, so leavers get no CPU; {PREPARE}"),
+        (SLICE, Supervisors(), OK, "cpu.idle is 1: tier kernel, prepared for donor"),
+        (GONE, Supervisors(7, replace(STATUS, tier="quota", tier_reason="prepare it")), BETTER, "tier quota: prepare it"),
+        (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
+        (replace(SLICE, writable=False), Supervisors(7, replace(STATUS, tier_reason="not ours", problems=("not ours",))), BETTER, "tier kernel: not ours"),
+    ],
+)  # fmt: skip
+def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
+    """A user is told whether the slice was prepared, and the command that root prepares it with."""
+    says(doctor.slice_state(seen, running, "donor"), level, words)
+
+
+CONFIG = parse("worker: {memory: 2GB}", "FILE")
+
+
+@pytest.mark.parametrize(
+    ("host", "available", "running", "level", "words"),
+    [
+        (HOST, 12_000_000_000, RUNS, OK, "12.0 GB of 16.0 GB available, 1.6 GB reserved"),
+        (HOST, 3_000_000_000, Supervisors(), BETTER, "too little now for a worker of 2GB"),
+        (HOST, 3_000_000_000, Supervisors(7, replace(STATUS, workers=(WorkerStatus("w", "1", "running", 1.0, 1),))), OK, "3.0 GB"),  # type: ignore[arg-type]
+        (HOST, 1_000_000_000, RUNS, BETTER, "workers leave until there is enough"),
+        (HOST, None, RUNS, BROKEN, "unknown to this kernel"),
+        ("/proc/meminfo: gone", None, RUNS, BROKEN, "can't be known: /proc/meminfo: gone"),
+    ],
+)  # fmt: skip
+def test_memory(
+    host: Host | str, available: int | None, running: Supervisors, level: Level, words: str
+) -> None:
+    """The reserve is compared with what is available; workers that run are no lack of memory."""
+    says(doctor.memory(CONFIG, host, available, running), level, words)
+
+
+@pytest.mark.parametrize(
+    ("free", "level", "words"),
+    [
+        (50_000_000_000, OK, "50.0 GB of 100.0 GB free, 5.0 GB reserved"),
+        (4_000_000_000, BROKEN, "nothing is started before there is more"),
+        (None, OK, "can't be seen"),
+    ],
+)
+def test_disk_space(free: int | None, level: Level, words: str) -> None:
+    """Below the reserve nothing would ever be started."""
+    says(doctor.disk_space(CONFIG, HOST, free), level, words)
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "words"),
+    [
+        (FACTS, OK, "workers of busybox"),
+        (replace(FACTS, config=Config()), BROKEN, "nothing will be started; set image.name"),
+        (replace(FACTS, config_error="FILE: worker: unknown"), BROKEN, "FILE: worker: unknown; the checks below"),
+        (replace(FACTS, host=Host(8, 1_000_000_000)), BROKEN, "can ever start here: worker.memory is 2GB"),
+    ],
+)  # fmt: skip
+def test_configuration(facts: Facts, level: Level, words: str) -> None:
+    """A configuration that can't be read or can start nothing is broken."""
+    (found,) = doctor.configuration(facts)
+    says(found, level, words)
+
+
+@pytest.mark.parametrize(
+    ("expires", "level", "words"),
+    [
+        (None, OK, "/t does not expire"),
+        (NOW + 30 * 86_400, OK, "/t expires in 30d 0h"),
+        (NOW + 7_200, BETTER, "expires in 2h 00m; ask the pool's administrator"),
+        ("token file /t: others can read it; chmod 600 /t", BROKEN, "chmod 600"),
+    ],
+)
+def test_token(expires: float | str | None, level: Level, words: str) -> None:
+    """A token is told days before it ends."""
+    says(doctor.token_state("/t", expires, NOW), level, words)
+
+
+@pytest.mark.parametrize(
+    ("found", "processes", "levels", "words"),
+    [
+        (Supervisors(), (), [OK], "does not run"),
+        (RUNS, (), [OK], "Plancton runs (pid 7)"),
+        (Supervisors(7), (), [BETTER], "its status can't be read"),
+        (Supervisors(7, replace(STATUS, time=NOW - 60)), (), [BROKEN], "has said nothing for 1m 00s"),
+        (replace(RUNS, others=(8, 9)), (), [OK, BETTER, BETTER], "another Plancton (pid 9)"),
+        (RUNS, (Process(3, "planctonctl"),), [OK, BROKEN], "0.6 runs (pid 3) and kills our workers as its own; kill 3"),
+        (RUNS, (Process(3, "boinc", "system.slice/b.service"),), [OK, BETTER], "boinc (pid 3) takes"),
+        (RUNS, (Process(3, "condor_startd", ""),), [OK, BETTER], "condor_startd (pid 3)"),
+        (RUNS, (Process(3, "condor_startd", "plancton/abc"),), [OK], "runs"),
+        (Supervisors(), (Process(3, "boinc", ""),), [OK, BETTER], "boinc (pid 3)"),
+        (RUNS, (Process(3, "condor_startd", "planctonx/abc"),), [OK, BETTER], "condor_startd (pid 3)"),
+    ],
+)  # fmt: skip
+def test_supervisors(
+    found: Supervisors, processes: tuple[Process, ...], levels: list[Level], words: str
+) -> None:
+    """Whoever else takes idle CPU is named; what runs in our own slice is ours."""
+    seen = list(doctor.supervisors(found, processes, SLICE, NOW))
+    assert [each.level for each in seen] == levels
+    says(seen[-1], levels[-1], words)
+
+
+@pytest.mark.parametrize(
+    ("left", "running", "levels", "words"),
+    [
+        (Left(), Supervisors(), [OK], "none is left over"),
+        (Left(own=("a", "b")), RUNS, [OK], "none is left over"),
+        (Left(own=("a", "b")), Supervisors(), [BETTER], "no supervisor looks after a, b; `plancton run` adopts"),
+        (Left(own=("a", "b", "c", "d", "e")), Supervisors(), [BETTER], "a, b, c and 2 more"),
+        (Left(own=("a",)), Supervisors(7), [OK], "none is left over"),
+        (Left(others={"x1": ("a",)}), RUNS, [BETTER], "another installation (instance x1)"),
+        (Left(old=("plancton-worker-1",)), RUNS, [BETTER], "left by Plancton 0.6; `plancton migrate --end-old-workers` removes them"),
+        ("cut", RUNS, [BROKEN], "can't be listed: cut"),
+    ],
+)  # fmt: skip
+def test_workers(left: Left | str, running: Supervisors, levels: list[Level], words: str) -> None:
+    """Workers without a supervisor are told with the command that removes them."""
+    seen = list(doctor.left_workers(left, running))
+    assert [each.level for each in seen] == levels
+    says(seen[-1], levels[-1], words)
+
+
+# ---------------------------------------------------------------- all together
+
+
+@pytest.mark.parametrize(
+    ("facts", "worst", "sentence"),
+    [
+        (FACTS, OK, "This host yields in tier kernel; nothing to mend."),
+        (replace(FACTS, smt=True, psi=False), BETTER, "This host yields in tier kernel; 2 things could be better."),
+        (replace(FACTS, slice=GONE, supervisors=Supervisors(), smt=True), BETTER, "This host would yield in tier kernel; 1 thing could be better."),
+        (replace(FACTS, slice=GONE, supervisors=Supervisors(), kernel="5.10.0", cgroups=replace(GOOD, idle_class=None)), BETTER, "This host would yield in tier weight; 1 thing could be better."),
+        (replace(FACTS, slice=replace(GONE, writable=False), supervisors=Supervisors()), BETTER, "This host would yield in tier quota; 1 thing could be better."),
+        (replace(FACTS, engine=engine(security_options=["name=rootless"]), smt=True), BROKEN, "This host would yield in tier none; 1 thing is broken, 1 thing could be better."),
+        (replace(FACTS, engine="gone: start it", slice=None), BROKEN, "How this host would yield can't be known yet; 1 thing is broken."),
+    ],
+)  # fmt: skip
+def test_worst(facts: Facts, worst: Level, sentence: str) -> None:
+    """The last line claims only what was looked at, and the worst finding decides the exit code."""
+    report = diagnose(facts)
+    assert (report.worst, report.sentence) == (worst, sentence), report
+    assert doctor.EXIT_CODES[worst] == {OK: 0, BETTER: 1, BROKEN: 4}[worst]
+
+
+def test_lines() -> None:
+    """One line each, aligned, and no escape sequence of anybody's gets into a terminal."""
+    printed = list(lines(diagnose(replace(FACTS, engine=engine(server_version="1\x1b[31m\n2"), smt=True))))
+    assert "ok                kernel         6.1.0, with an idle class for cgroups" in printed
+    assert any(line.startswith("could be better   smt            is on: ") for line in printed)
+    assert all(line.isprintable() for line in printed)
+    assert any("bandwidth is not protected" in line for line in printed)
+
+
+# ---------------------------------------------------------------- looking
+
+
+INFO = {"ServerVersion": "20.10.24", "CgroupDriver": "cgroupfs", "DockerRootDir": "/", "Driver": "overlay2"}
+
+
+def document(data: object) -> list[Step]:
+    return reply(json.dumps(data).encode())
+
+
+def container(name: str, instance: str | None = None, parent: str = "/plancton") -> dict[str, object]:
+    labels = {INSTANCE: instance} if instance else {}
+    return {
+        "Id": name,
+        "Names": [f"/{name}"],
+        "Name": f"/{name}",
+        "Labels": labels,
+        "Config": {"Labels": labels},
+        "HostConfig": {"CgroupParent": parent},
+    }
+
+
+class Place:
+    """A host of fixture trees: /proc, /sys, cgroups, our own paths and a scripted Docker."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        mounts = V2.replace("/sys/fs/cgroup", str(root / "cg"))
+        tree(
+            root,
+            proc={
+                "stat": stat(cpus=4),
+                "meminfo": meminfo(),
+                "self": {"mountinfo": mounts},
+                "pressure": {"cpu": "some"},
+            },
+            sys={
+                "devices": {"system": {"cpu": {"smt": {"active": "1\n"}, **cores("0,2", "1,3")}}},
+                "block": {},
+            },
+            cg={
+                "cgroup.controllers": "cpuset cpu io memory",
+                "system": {"cpu.idle": "0"},
+                "plancton": {"cpu.idle": "1", "cpu.max": "max 100000"},
+            },
+            state={"instance": "mine"},
+            run={},
+        )
+        self.paths = Paths(root / "config.yaml", root / "run", root / "state")
+        self.configure()
+
+    def configure(self, text: str = "") -> None:
+        self.paths.config.write_text(f"docker: {{socket: {self.root}/d.sock}}\nimage: {{name: b}}\n{text}")
+
+    def process(self, pid: int, name: str, *words: str, group: str = "user") -> None:
+        line = "\0".join([*words, ""])
+        tree(
+            self.root / "proc" / str(pid), {"comm": f"{name}\n", "cmdline": line, "cgroup": f"0::/{group}\n"}
+        )
+
+    def disk(self, name: str, scheduler: str, device: bool = True) -> None:
+        part = {"device": {"model": "x"}} if device else {}
+        tree(self.root / "sys/block" / name, {"queue": {"scheduler": scheduler}, **part})
+
+    def look(self) -> Facts:
+        return look(self.paths, None, self.root / "proc", self.root / "sys")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture
+def serve(place: Place) -> Iterator[Callable[[Script], ScriptedDocker]]:
+    with contextlib.ExitStack() as stack:
+        yield lambda script: stack.enter_context(ScriptedDocker(place.root / "d.sock", script))
+
+
+def script(*containers: dict[str, object], **info: object) -> Script:
+    """A Docker with these containers (whatever the filter asks for) and these facts."""
+    answers: Script = {
+        "GET /info": document({**INFO, **info}),
+        "GET /containers/json": document(list(containers)),
+    }
+    return answers | {f"GET /containers/{each['Id']}/json": document(each) for each in containers}
+
+
+def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Which CPUs the workers would keep to is told by the host's cores and the configuration."""
+    serve(script())
+    assert place.look().cpuset == ""
+    place.configure("owner: {reserve_cpus: 2}")
+    assert place.look().cpuset == "1,3"
+
+
+def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """All that a host shows is found where the kernel and Docker show it."""
+    serve(script())
+    place.disk("sda", "none mq-deadline [bfq]\n")
+    place.disk("nvme0n1", "none\n")
+    place.disk("loop0", "[none]\n", device=False)
+    found = place.look()
+    assert found.cgroups == Cgroups(
+        Layout(place.root / "cg"), frozenset({"cpuset", "cpu", "io", "memory"}), True
+    )
+    assert found.psi and found.smt is True and found.config_error == ""
+    assert isinstance(found.engine, Engine) and found.engine.api == "1.41"
+    assert found.slice == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
+    assert isinstance(found.host, Host) and (found.host.cpus, found.host.ram) == (4, 8_000_000 * 1024)
+    assert found.host.disk > 0 and found.disk_free is not None and found.memory_available == 6_000_000 * 1024
+    assert found.disks.schedulers == {"nvme0n1": "none", "sda": "bfq"}
+    assert found.left == Left() and found.supervisors == Supervisors()
+
+
+def test_priority_of_the_slice(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """The slice's disk priority is read from its own files, iocost from the root's."""
+    serve(script())
+    tree(
+        place.root / "cg", {"io.cost.qos": "8:0 enable=1 ctrl=auto\n"}, plancton={"io.weight": "default 1\n"}
+    )
+    found = place.look().disks
+    assert found.iocost and found.of_slice == {"weight": "default 1"}
+
+
+def test_changes_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Doctor writes no file and asks Docker nothing but GET, even where all is wrong."""
+    tree(
+        place.root / "cg/plancton",
+        {"cpu.idle": "0", "cpu.max": "20000 100000", "cgroup.events": "populated 1"},
+        w={"cgroup.freeze": "1"},
+    )
+    before = files(place.root)
+    served = serve(script(container("plancton-worker-a", "mine"), container("plancton-worker-b")))
+    report = diagnose(place.look())
+    assert report.worst is BROKEN
+    assert served.requests and all(line.startswith("GET ") for line in served.requests), served.requests
+    assert files(place.root) == before
+
+
+def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Ours are those with our label in our slice; a label alone, or a name alone, is something else."""
+    serve(
+        script(
+            container("plancton-worker-a", "mine"),
+            container("committed", "mine", parent=""),
+            container("plancton-worker-b", "theirs"),
+            container("plancton-worker-c"),
+            container("my-plancton-worker-d"),
+        )
+    )
+    found = place.look().left
+    assert found == Left(("plancton-worker-a",), {"theirs": ("plancton-worker-b",)}, ("plancton-worker-c",))
+
+
+def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Those that take idle CPU are known by their names; an editor of one of them is not."""
+    place.process(1, "systemd", "/sbin/init")
+    place.process(2, "")
+    place.process(10, "python", "/usr/bin/python2", "/opt/bin/planctonctl", "start")
+    place.process(11, "vim", "vim", "planctonctl")
+    place.process(12, "boinc_client", "/usr/bin/boinc_client", group="system.slice/boinc.service")
+    place.process(13, "condor_startd", "condor_startd", group="plancton/abc")
+    run = ["/x/python", "-P", "-m", "plancton.daemon"]
+    place.process(14, "python", *run, '{"config":null,"dry_run":false,"record":null,"verbose":false}')
+    place.process(15, "python", *run, '{"config":null,"dry_run":true,"record":null,"verbose":false}')
+    serve(script())
+    found = place.look()
+    assert found.processes == (
+        Process(10, "planctonctl"),
+        Process(12, "boinc_client", "system.slice/boinc.service"),
+        Process(13, "condor_startd", "plancton/abc"),
+    )
+    assert found.supervisors.others == (14,)
+
+
+def test_lock_without_status(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """A supervisor whose status.json is corrupt still runs: its workers are no leftovers."""
+    serve(script(container("plancton-worker-a", "mine")))
+    (place.paths.run / "status.json").write_bytes(b'{"pid": \xff')
+    lock = place.paths.state / "x.lock"
+    lock.write_text("4711\n/s\nplancton\n")
+    with lock.open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        found = place.look()
+    assert found.supervisors == Supervisors(4711)
+    texts = "\n".join(lines(diagnose(found)))
+    assert "pid 4711 runs, but its status can't be read" in texts and "none is left over" in texts
+    assert place.look().supervisors == Supervisors()
+
+
+def test_token_is_read(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """The pool's token is looked at as `run` would, and never shown."""
+    serve(script())
+    file = place.root / "token"
+    file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
+    file.chmod(0o600)
+    place.configure(f"htcondor: {{central_manager: cm, token_file: {file}}}")
+    assert place.look().token_expires == 1_900_000_000.0
+    file.chmod(0o644)
+    assert "chmod 600" in str(place.look().token_expires)
+    assert "c2VjcmV0" not in "\n".join(lines(diagnose(place.look())))
+
+
+def test_token_of_somebody_else(tmp_path: Path) -> None:
+    """Root can read it, the user that runs Plancton can't: nobody else may, so it must be that user's."""
+    file = tmp_path / "token"
+    file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
+    file.chmod(0o600)
+    config = parse(f"htcondor: {{central_manager: cm, token_file: {file}}}", "x")
+    user = os.getuid()
+    assert host_facts.read_expiry(config, 0.0, user) == host_facts.read_expiry(config, 0.0) == 1_900_000_000.0
+    assert str(host_facts.read_expiry(config, 0.0, user + 1)).endswith(
+        f"can't read it; chown {user + 1} {file}"
+    )
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc, /sys, Docker and a configuration there are findings, no traceback."""
+    tree(tmp_path, state={}, run={})
+    nowhere = parse(f"docker: {{socket: {tmp_path}/d.sock}}", "FILE")  # the machine's own Docker may answer
+    monkeypatch.setattr(host_facts, "Config", lambda: nowhere)
+    found = look(
+        Paths(tmp_path / "c", tmp_path / "run", tmp_path / "state"), tmp_path / "c", tmp_path, tmp_path
+    )
+    by_subject = {each.subject: each for each in diagnose(found).findings}
+    assert by_subject["configuration"].text.startswith(f"{tmp_path}/c: no such file")
+    for subject in ("configuration", "cgroups", "docker", "memory"):
+        assert by_subject[subject].level is BROKEN
+
+
+def broken_docker(found: Facts) -> str:
+    """The one line about Docker, which must be printable and broken."""
+    (finding,) = [each for each in diagnose(found).findings if each.subject == "docker"]
+    assert finding.level is BROKEN
+    return finding.text
+
+
+def test_odd_sockets(place: Place) -> None:
+    """A directory and a plain file are no sockets; nobody is sent to start a Docker that runs."""
+    path = place.root / "d.sock"
+    path.write_text("")
+    assert f"{path} is no socket: set docker.socket" in broken_docker(place.look())
+    path.unlink()
+    path.mkdir()
+    assert f"{path} is no socket: set docker.socket" in broken_docker(place.look())
+
+
+@pytest.mark.parametrize(
+    ("request_line", "steps", "words"),
+    [
+        ("GET /_ping", [b"SSH-2.0-OpenSSH_9.2\r\n", "cut"], "does not speak HTTP"),
+        ("GET /_ping", reply(b"OK"), "is no Docker Engine"),
+        ("GET /info", reply(b'{"SecurityOptions": 5}'), "not a Docker Engine's answer"),
+        ("GET /info", reply(b'{"message": "no"}', "500 Oh"), "Docker refused to tell about itself"),
+        ("GET /info", ["cut"], "cut the connection"),
+    ],
+)
+def test_garbage(
+    place: Place,
+    serve: Callable[[Script], ScriptedDocker],
+    request_line: str,
+    steps: list[Step],
+    words: str,
+) -> None:
+    """Whatever answers at the socket, it is one finding."""
+    serve(script() | {request_line: steps})
+    assert words in broken_docker(place.look())
+
+
+@pytest.mark.parametrize("request_line", ["GET /_ping", "GET /info", "GET /containers/json"])
+def test_hanging_docker(
+    place: Place,
+    serve: Callable[[Script], ScriptedDocker],
+    request_line: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Docker that hangs, at once or later, is given up on; what it said before is kept."""
+    monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
+    serve(script() | {request_line: [HANG]})
+    found = place.look()
+    assert "gave no answer" in str(found.left)
+    assert isinstance(found.engine, Engine) == (request_line == "GET /containers/json")
+
+
+def test_dripping_docker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that sends a byte now and then, for ever, is given up on as well."""
+    monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
+    monkeypatch.setattr(host_facts, "DOCKER_SECONDS", 0.5)
+    over, drops = threading.Event(), 400
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.root / "d.sock"))
+        listener.listen()
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                wire, _ = listener.accept()
+                with wire:
+                    wire.sendall(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nX-Slow: ")
+                    for _ in range(drops):
+                        if over.wait(0.05):
+                            return
+                        wire.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            start = time.monotonic()
+            assert broken_docker(place.look())
+            assert time.monotonic() - start < drops * 0.05 / 2
+        finally:
+            over.set()
+            thread.join()
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run(home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PLANCTON_RUN_DIR": str(home / "run"),
+        "PLANCTON_STATE_DIR": str(home / "state"),
+    }
+    return subprocess.run(
+        [PLANCTON, "doctor", *arguments],
+        capture_output=True, text=True, timeout=30, cwd=home, env=environ, check=False,
+    )  # fmt: skip
+
+
+def test_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """A line for each finding and one in the end; the exit code is the worst's, and --json says the same."""
+    serve(script(Driver="vfs"))
+    printed = run(place.root, "--config", place.paths.config)
+    assert printed.stderr == ""
+    *findings, last = printed.stdout.splitlines()
+    assert any(line.startswith("could be better   docker         20.10.24, API 1.41") for line in findings)
+    assert last.startswith("This host ") and last.endswith(".")
+    as_json = run(place.root, "--config", place.paths.config, "--json")
+    report = json.loads(as_json.stdout)
+    assert {each["level"] for each in report["findings"]} <= {"ok", "could be better", "broken"}
+    codes = {"ok": 0, "could be better": 1, "broken": 4}
+    assert as_json.returncode == codes[report["worst"]] == printed.returncode >= 1
+    assert set(report) == {"worst", "sentence", "findings"}
+
+
+def test_command_where_it_is_broken(place: Place) -> None:
+    """A configuration that can't be read and a Docker that is not there are lines, and exit code 4."""
+    place.paths.config.write_text("worker: {cpus: many}")
+    done = run(place.root, "--config", place.paths.config)
+    assert (done.returncode, done.stderr) == (4, "")
+    assert (
+        "broken            configuration " in done.stdout and "worker.cpus: must be a number" in done.stdout
+    )
+    missing = run(place.root, "--config", "none.yaml")
+    assert missing.returncode == 4 and "none.yaml: no such file" in missing.stdout
+    for options in ([], ["--json"]):
+        odd = run(place.root, "--config", os.fsdecode(b"\xff.yaml"), *options)
+        assert (odd.returncode, odd.stderr) == (4, "") and "?.yaml: no such file" in odd.stdout
+
+
+def test_odd_directories(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Directories and pipes where our own files should be keep nobody waiting, and are no supervisor."""
+    serve(script())
+    (place.paths.run / "status.json").mkdir()
+    os.mkfifo(place.paths.state / "x.lock")
+    (place.paths.state / "instance").unlink()
+    (place.paths.state / "instance").mkdir()
+    found = place.look()
+    assert found.supervisors == Supervisors() and found.left == Left()
+
+
+def test_unreadable_configuration(place: Place) -> None:
+    """What can't be read is named; it is no traceback, nor typer's usage."""
+    place.paths.config.unlink()
+    place.paths.config.symlink_to(place.paths.config)
+    done = run(place.root, "--config", place.paths.config)
+    assert (done.returncode, done.stderr) == (4, "")
+    assert "config.yaml: can't be read: Too many levels of symbolic links" in done.stdout
+
+
+def test_hanging_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """With a Docker that hangs the command still ends by itself, with what it could see."""
+    serve({"GET /_ping": [HANG]})
+    start = time.monotonic()
+    done = run(place.root, "--config", place.paths.config)
+    assert done.returncode == 4 and "gave no answer in time" in done.stdout
+    assert time.monotonic() - start < 20  # it is 2 s; a busy machine takes its time

@@ -1,0 +1,119 @@
+"""A clean-up that happens whatever becomes of the process, each time in a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+DEADLINE = 20.0
+PROGRAM = """
+import signal, sys, time
+from pathlib import Path
+from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
+from plancton.errors import PlanctonError
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored
+
+def clean_up(orderly):
+    if {refuse}:
+        raise PlanctonError("can't be removed")
+    Path(sys.argv[1]).write_text(str(orderly))
+
+with clean_up_afterwards(clean_up, {seconds}):
+    print("in", flush=True)
+    {body}
+print("out")
+"""
+
+
+@contextmanager
+def program(
+    cleaned: Path, body: str, seconds: float = DEADLINE, refuse: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that has entered the block."""
+    code = PROGRAM.format(body=body, seconds=seconds, refuse=refuse)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code, cleaned],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout and process.stdout.readline() == "in\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it wrote after it had entered the block, by its end; communicate would miss what readline has
+    read ahead."""
+    process.wait(DEADLINE)
+    assert process.stdout and process.stderr
+    return process.stdout.read(), process.stderr.read()
+
+
+@pytest.fixture
+def cleaned(tmp_path: Path) -> Path:
+    return tmp_path / "cleaned"
+
+
+def wait_for(file: Path) -> str:
+    end = time.monotonic() + DEADLINE
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < end, "nothing was cleaned up"
+        time.sleep(0.01)
+    return file.read_text()
+
+
+def test_in_order(cleaned: Path) -> None:
+    """When the block has been left, all is cleaned up."""
+    with program(cleaned, "pass") as process:
+        assert said(process) == ("out\n", "")
+        assert (process.returncode, cleaned.read_text()) == (0, "True")
+
+
+def test_after_an_exception(cleaned: Path) -> None:
+    """An exception goes on after the clean-up, which knows of it."""
+    with program(cleaned, "raise SystemExit(7)") as process:
+        assert said(process) == ("", "")
+        assert (process.returncode, cleaned.read_text()) == (7, "False")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_after_death(cleaned: Path, number: signal.Signals) -> None:
+    """A process that is killed can't do it any more: its child does."""
+    with program(cleaned, "time.sleep(60)") as process:
+        process.send_signal(number)
+        assert process.wait(DEADLINE) == -number
+        assert wait_for(cleaned) == "False"
+
+
+def test_not_in_time(cleaned: Path) -> None:
+    """A process that was stopped is ended, and what it held is set free."""
+    with program(cleaned, "time.sleep(60)", seconds=0.5) as process:
+        process.send_signal(signal.SIGSTOP)
+        assert process.wait(DEADLINE) == -signal.SIGKILL
+        assert wait_for(cleaned) == "False"
+        assert process.stderr and process.stderr.readline() == "plancton: not done after 0 s: given up\n"
+
+
+def test_clean_up_that_fails(cleaned: Path) -> None:
+    """What is left behind is said in one line; the work that was done is not lost over it."""
+    with program(cleaned, "pass", refuse=True) as process:
+        assert said(process) == ("out\n", "plancton: can't be removed\n")
+        assert process.returncode == 0
+
+
+def test_child_that_was_killed(cleaned: Path) -> None:
+    """Without its child the block ends as usual."""
+    body = 'import os, signal; os.kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text()), 9)'
+    with program(cleaned, body + "; time.sleep(0.2)") as process:
+        assert said(process) == ("out\n", "")
+        assert process.returncode == 0

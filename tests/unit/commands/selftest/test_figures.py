@@ -1,0 +1,223 @@
+"""The selftest's arithmetic and its verdicts, on made-up measurements."""
+
+import msgspec
+import pytest
+
+from plancton.commands.selftest.figures import (
+    Figures,
+    Latency,
+    Load,
+    Pair,
+    Report,
+    Round,
+    judge,
+    percentile,
+    report_lines,
+    summarize,
+)
+from plancton.model import Tier
+
+STEP, STEPS, THREADS = 0.001, 600, 4
+QUICK = (0.000_05,) * 99 + (0.000_2,)
+
+
+def load(share: float = 1.0, late: int = 0, waited: float | None = 0.0, work: int = 1000) -> Load:
+    """Threads that get a share of their CPUs from step ``late`` on; ``waited`` is a part of the time."""
+    cpu = [THREADS * STEP * share * max(0, i + 1 - late) for i in range(STEPS)]
+    wall = THREADS * STEP * STEPS
+    return Load(THREADS, STEP, tuple(cpu), work, None if waited is None else waited * wall)
+
+
+def pair(
+    alone: Load | None = None,
+    donating: Load | None = None,
+    donated: float = 4.0,
+    late: float = 0.000_05,
+    idle: float = 0.0,
+) -> Pair:
+    return Pair(
+        Round(alone or load(), QUICK, 0.0, 4.0),
+        Round(donating or load(), (late,) * 100, donated, idle),
+    )
+
+
+def verdict(*pairs: Pair, tier: Tier = "kernel", knobs: str = "cpu.idle 1") -> tuple[bool, str]:
+    return judge(summarize(list(pairs)), tier, knobs, THREADS)
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_all_kept() -> None:
+    """An owner who notices nothing keeps all."""
+    found = summarize([pair()] * 3)
+    assert found == Figures(
+        throughput_kept=1.0,
+        cpu_time_kept=1.0,
+        wake_up_alone=Latency(0.000_05, 0.000_05),
+        wake_up_donating=Latency(0.000_05, 0.000_05),
+        cpu_back_within=STEP,
+        cpus_donated=4.0,
+        cpus_idle=0.0,
+    )
+
+
+def test_half_lost() -> None:
+    """Half the CPU time and a third of the work are just that."""
+    found = summarize([pair(load(work=900), load(0.5, waited=0.5, work=600))] * 3)
+    assert found.cpu_time_kept == pytest.approx(0.5)
+    assert found.throughput_kept == pytest.approx(2 / 3)
+    assert found.cpu_back_within is None
+
+
+def test_medians() -> None:
+    """One pair that somebody else spoiled does not count."""
+    spoiled = pair(load(1.0), load(0.2, waited=0.8, work=1), donated=0.0)
+    found = summarize([pair(), spoiled, pair()])
+    assert (found.cpu_time_kept, found.throughput_kept, found.cpus_donated) == (1.0, 1.0, 4.0)
+
+
+@pytest.mark.parametrize(("late", "within"), [(0, 0.001), (1, 0.002), (7, 0.008), (300, 0.301)])
+def test_cpu_back(late: int, within: float) -> None:
+    """CPU is back in the step from which on the load has its speed for 5 ms, within 5 %."""
+    found = summarize([pair(donating=load(late=late, waited=None))])
+    assert found.cpu_back_within == pytest.approx(within)
+
+
+def test_cpu_back_at_the_owners_own_speed() -> None:
+    """On a host where the load gets half of each CPU anyhow, half is its full speed."""
+    assert summarize([pair(load(0.5), load(0.5))]).cpu_back_within == STEP
+
+
+def test_lost_without_waiting() -> None:
+    """What a hypervisor takes from the load while it runs is not the workers' doing."""
+    found = summarize([pair(load(1.0), load(0.7, waited=0.02))])
+    assert found.cpu_time_kept == pytest.approx(0.98)
+
+
+def test_unknown_waiting() -> None:
+    """Where the kernel doesn't count waiting, CPU time alone decides."""
+    assert summarize([pair(load(waited=None), load(0.7, waited=None))]).cpu_time_kept == pytest.approx(0.7)
+
+
+def test_one_pause() -> None:
+    """A pause in one round is not what sleepers usually meet."""
+    found = summarize([pair(), pair(late=0.035), pair()])
+    assert found.wake_up_donating == Latency(0.000_05, 0.000_05)
+
+
+def test_no_cpu_alone() -> None:
+    """A load that got nothing even alone has kept nothing, and nothing is divided by it."""
+    found = summarize([pair(load(0.0, waited=None, work=0), load(0.0, waited=None, work=0))])
+    assert (found.cpu_time_kept, found.throughput_kept) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "wanted"),
+    [
+        ([3.0], 50, 3.0),
+        ([3.0], 99, 3.0),
+        ([2.0, 1.0], 50, 1.0),
+        ([4.0, 1.0, 3.0, 2.0], 50, 2.0),
+        ([float(i) for i in range(1, 101)], 99, 99.0),
+        ([float(i) for i in range(1, 101)], 100, 100.0),
+        ([1.0, 2.0], 0, 1.0),
+    ],
+)
+def test_percentile(values: list[float], percent: float, wanted: float) -> None:
+    """The nearest rank: always one of the values."""
+    assert percentile(values, percent) == wanted
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize("tier", ["kernel", "weight"])
+def test_yields(tier: Tier) -> None:
+    """A slice that yields, and an owner who keeps nearly all."""
+    assert verdict(pair(donating=load(0.98, waited=0.02)), tier=tier) == (
+        True,
+        "This host yields: with every CPU donated, its owner keeps 98.0% of the CPU time they have alone.",
+    )
+
+
+def test_more_than_alone() -> None:
+    """Nobody gains by donating: what a noisy host adds is not promised."""
+    assert "keeps 100.0% of" in verdict(pair(load(0.5), load(0.6)))[1]
+
+
+@pytest.mark.parametrize(("share", "wanted"), [(0.91, True), (0.89, False)])
+def test_threshold(share: float, wanted: bool) -> None:
+    """Nine tenths are enough: hosts are noisy."""
+    assert verdict(pair(donating=load(share, waited=1 - share)))[0] is wanted
+
+
+def test_tier_none_never_yields() -> None:
+    """With nothing that protects the owner the figures may be good by chance."""
+    yields, said = verdict(pair(), tier="none", knobs="cpu.idle is 0 and cpu.weight is 100")
+    assert not yields
+    assert (
+        "the slice's cpu.idle is 0 and cpu.weight is 100" in said and "as root" in said and "100.0%" in said
+    )
+
+
+def test_lost_in_tier_kernel() -> None:
+    """The slice is idle class and the owner still loses: reason and remedy."""
+    yields, said = verdict(pair(donating=load(0.5, waited=0.5)))
+    assert not yields
+    assert said.startswith("This host does not yield: with every CPU donated, its owner keeps 50.0%")
+    assert "without nice" in said
+
+
+def test_lost_in_tier_weight() -> None:
+    """The remedy for an old kernel is a newer one."""
+    yields, said = verdict(pair(donating=load(0.8, waited=0.2)), tier="weight", knobs="cpu.shares 2")
+    assert not yields and "5.15" in said
+
+
+def test_nothing_donated() -> None:
+    """Workers that leave CPUs idle prove nothing, however well the owner fares."""
+    yields, said = verdict(pair(donated=0.1, idle=3.9))
+    assert not yields
+    assert said.startswith("Nothing is proven: workers used 0.10 CPUs and left 3.90 idle") and "limit" in said
+
+
+def test_busy_owner() -> None:
+    """Workers that get next to nothing because the owner uses every CPU do yield."""
+    assert verdict(pair(donated=0.1, idle=0.0))[0]
+
+
+# ---------------------------------------------------------------- as text
+
+
+def test_lines() -> None:
+    """Every figure has its line, the verdict is the last."""
+    found = summarize([pair(late=0.002_5)])
+    lines = list(report_lines(Report(True, "It does.", THREADS, "kernel", 4_000_000_000, found)))
+    assert lines == [
+        "Throughput kept    100.0% (CPU time: 100.0%)",
+        "Wake-up, alone     p50 50 µs, p99 50 µs",
+        "Wake-up, donating  p50 2.5 ms, p99 2.5 ms",
+        "CPU came back      within 1.0 ms",
+        "Donated meanwhile  4.00 of 4 CPUs",
+        "Tier               kernel",
+        "Memory ceiling     4.0 GB",
+        "It does.",
+    ]
+
+
+def test_lines_of_the_unlucky() -> None:
+    """A load that never got up to speed is told of; without figures there is still a verdict."""
+    found = summarize([pair(donating=load(0.5))])
+    assert "CPU came back      not within 0.6 s" in report_lines(Report(False, "No.", 4, "none", None, found))
+    assert list(report_lines(Report(False, "No.", 4, "none", None, None))) == [
+        "Tier               none",
+        "Memory ceiling     none",
+        "No.",
+    ]
+
+
+def test_json() -> None:
+    """The report can be written as JSON, whatever is unknown."""
+    report = Report(False, "No.", 4, "none", None, summarize([pair(donating=load(0.5))]))
+    assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report

@@ -1,0 +1,368 @@
+"""The htcondor section: what three lines of it make of a worker, and what is refused, in one line."""
+
+# ruff: noqa: E501 (the exact texts are easier to read whole)
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from plancton.config.htcondor import AFTER_RETIREMENT
+from plancton.config.schema import Config, ConfigError, digest, effective, parse
+from plancton.docker.images import WORKER_IMAGE
+
+POOL = {"central_manager": "cm.example.org", "token_file": "/etc/plancton/token"}
+HOST = os.uname().nodename
+
+
+def made(worker: dict[str, Any] | None = None, image: str | None = None, **pool: Any) -> Config:
+    sections = {"htcondor": POOL | pool, "worker": worker or {}, "image": {"name": image} if image else {}}
+    return parse(json.dumps(sections), "FILE")
+
+
+def environment(**pool: Any) -> dict[str, str | int | float]:
+    """What HTCondor is told, without its prefix."""
+    given = made(**pool).worker.environment
+    assert all(name.startswith("_CONDOR_") for name in given), f"not HTCondor's: {given}"
+    return {name.removeprefix("_CONDOR_"): value for name, value in given.items()}
+
+
+def refusal(text: str) -> str:
+    """The line that a text is refused with."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "FILE")
+    said = str(caught.value)
+    assert said.isprintable(), f"not one line: {said!r}"
+    return said
+
+
+def refused(worker: dict[str, Any] | None = None, **pool: Any) -> str:
+    text = json.dumps({"htcondor": POOL | pool, "worker": worker or {}})
+    return refusal(text.replace("NaN", ".nan").replace("-Infinity", "-.inf"))
+
+
+# ---------------------------------------------------------------- defaults
+
+
+def test_three_lines() -> None:
+    """The two required keys give workers that join the pool: their image, limits, signals and patience."""
+    text = "htcondor:\n  central_manager: cm.example.org\n  token_file: /etc/plancton/token\n"
+    config = parse(text, "FILE")
+    worker = config.worker
+    assert config.image.name == WORKER_IMAGE == "localhost/plancton-worker:latest"
+    assert (worker.cpus, worker.memory, worker.user) == (1.0, 2_000_000_000, "65534:65534")
+    assert (worker.leave_signal, worker.finish_signal) == ("SIGQUIT", "SIGTERM")
+    assert float(worker.finish_timeout) == 24 * 3600 + AFTER_RETIREMENT, "a job may end, and send its output"
+    assert worker.read_only_root and worker.volumes == ["/var/lib/plancton"]
+    assert worker.tmpfs == [
+        "/run/condor:size=64m,mode=0700,uid=65534,gid=65534",
+        "/tmp:exec,mode=1777,size=500000000",
+    ]
+    assert (worker.mounts, worker.devices, worker.capabilities, worker.privileged) == ([], [], [], False)
+    assert worker.environment == {
+        "_CONDOR_COLLECTOR_HOST": "cm.example.org",
+        "_CONDOR_NUM_CPUS": "1",
+        "_CONDOR_MEMORY": "1843",
+        "_CONDOR_STARTD_NOCLAIM_SHUTDOWN": "1200",
+        "_CONDOR_UPDATE_INTERVAL": "300",
+        "_CONDOR_MAXJOBRETIREMENTTIME": "86400",
+        "_CONDOR_SHUTDOWN_GRACEFUL_TIMEOUT": "87000",
+        "_CONDOR_PLANCTON_ATTRS": "PlanctonHost",
+        "_CONDOR_PlanctonHost": f'"{HOST}"',
+    }
+
+
+def test_without_the_section() -> None:
+    """Without the section a worker is what it was: plain, and with no image of its own."""
+    config = parse("worker: {}", "FILE")
+    assert config == Config() and config.htcondor is None and config.image.name is None
+    assert config.worker.environment == {} and not config.worker.read_only_root
+
+
+def test_empty_section() -> None:
+    """`htcondor:` with nothing below it, as `init` writes it, is no pool."""
+    assert parse("htcondor:\n  # central_manager: x\n", "FILE") == Config()
+
+
+def test_the_token_is_not_read() -> None:
+    """The configuration holds the token's path only: a missing file is no error of the configuration."""
+    assert made(token_file="/nowhere/at/all").htcondor is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("cm.example.org", "cm.example.org"),
+        ("cm:9618", "cm:9618"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+        ("[2001:db8::1]:9618", "[2001:db8::1]:9618"),
+        ("cm:9618?sock=collector", "cm:9618?sock=collector"),
+        ("a,b:9618", "a, b:9618"),
+        (" a , b ,", "a, b"),
+        (["a", "b:9618"], "a, b:9618"),
+        (["a, b", "c"], "a, b, c"),
+    ],
+)
+def test_central_manager(given: object, host: str) -> None:
+    """A host, with a port, an IPv6 address in brackets, a list or a comma list: HTCondor's own form."""
+    assert environment(central_manager=given)["COLLECTOR_HOST"] == host
+
+
+@pytest.mark.parametrize(
+    ("patience", "seconds", "interval"),
+    [
+        ("20m", "1200", "300"),
+        ("1h", "3600", "300"),
+        ("2m", "120", "30"),
+        ("20s", "20", "5"),
+        ("0s", "0", "300"),
+    ],
+)
+def test_idle_shutdown(patience: str, seconds: str, interval: str) -> None:
+    """The startd looks at its patience at least four times within it; 0s is never."""
+    seen = environment(idle_shutdown=patience)
+    assert (seen["STARTD_NOCLAIM_SHUTDOWN"], seen["UPDATE_INTERVAL"]) == (seconds, interval)
+
+
+def test_retirement() -> None:
+    """HTCondor, its master and Plancton all wait for a job, each a little longer than the one before."""
+    config, seen = made(retirement="2h"), environment(retirement="2h")
+    assert (seen["MAXJOBRETIREMENTTIME"], seen["SHUTDOWN_GRACEFUL_TIMEOUT"]) == ("7200", "7800")
+    assert config.worker.finish_timeout == 7800.0
+
+
+@pytest.mark.parametrize(("cpus", "slots"), [(0.5, "1"), (1, "1"), (2.7, "2"), (16, "16")])
+def test_cpus(cpus: float, slots: str) -> None:
+    """Whole CPUs are advertised, and at least one."""
+    assert environment(cpus=cpus)["NUM_CPUS"] == slots and made(cpus=cpus).worker.cpus == cpus
+
+
+def test_memory() -> None:
+    """Jobs are promised the worker's memory less HTCondor's own; a quarter of it may be a job's /tmp."""
+    config, seen = made(memory="8GiB"), environment(memory="8GiB")
+    assert config.worker.memory == 8 << 30 and seen["MEMORY"] == str(8 * 1024 - 64)
+    assert f"/tmp:exec,mode=1777,size={2 << 30}" in config.worker.tmpfs, config.worker.tmpfs
+
+
+def test_start_expression() -> None:
+    """START is handed on as it is, and the image's own stays when none is given."""
+    assert "START" not in environment()
+    assert environment(start='TARGET.Owner == "ada"')["START"] == 'TARGET.Owner == "ada"'
+
+
+def test_config_dir() -> None:
+    """The administrator's HTCondor files are mounted read-only."""
+    assert made(config_dir="/etc/condor/plancton").worker.mounts == [
+        "/etc/condor/plancton:/etc/condor/host.d:ro"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "literal"),
+    [
+        (True, "True"),
+        (False, "False"),
+        (1, "1"),
+        (-7, "-7"),
+        (2.5, "2.5"),
+        ("plain", '"plain"'),
+        ('a"b', '"a\\"b"'),
+        ("back\\slash", '"back\\\\slash"'),
+        ('\\"', '"\\\\\\""'),
+        ("1", '"1"'),
+        ("true", '"true"'),
+        ("Zürich", '"Zürich"'),
+    ],
+)
+def test_attributes(value: object, literal: str) -> None:
+    """A value becomes a ClassAd literal of its kind; in text quotes and backslashes stay what they are."""
+    seen = environment(attributes={"Site": value})
+    assert seen["Site"] == literal and seen["PLANCTON_ATTRS"] == "PlanctonHost Site"
+
+
+def test_attributes_may_replace_the_hosts_name() -> None:
+    """Who wants another PlanctonHost, a hostname being private, sets it."""
+    seen = environment(attributes={"PlanctonHost": "somewhere"})
+    assert seen["PlanctonHost"] == '"somewhere"' and seen["PLANCTON_ATTRS"] == "PlanctonHost"
+
+
+# ---------------------------------------------------------------- what is set by hand
+
+
+def test_what_is_set_by_hand_wins() -> None:
+    """A key of `worker` wins over the section, and HTCondor is told of the size that it has."""
+    config = made({"cpus": 3, "memory": "4GiB", "leave_signal": "SIGTERM", "finish_timeout": "1m",
+                   "read_only_root": False, "command": "true", "user": "1000:100"}, cpus=1, memory="2GB")  # fmt: skip
+    worker = config.worker
+    assert (worker.cpus, worker.memory, worker.leave_signal) == (3.0, 4 << 30, "SIGTERM")
+    assert (worker.finish_timeout, worker.read_only_root, worker.command) == (60.0, False, "true")
+    assert worker.environment["_CONDOR_NUM_CPUS"] == "3" and worker.environment["_CONDOR_MEMORY"] == "4032"
+    assert worker.user == "1000:100" and "uid=1000,gid=100" in worker.tmpfs[0], worker.tmpfs
+
+
+def test_the_defaults_of_worker_do_not_win() -> None:
+    """Only keys that are written down count as set by hand, also where `worker:` is empty."""
+    text = json.dumps({"htcondor": POOL | {"memory": "3GB", "cpus": 2}})
+    for more in ("", "\nworker:\n", "\nworker: {}\n"):
+        worker = parse(f"htcondor: {json.dumps(POOL | {'memory': '3GB', 'cpus': 2})}{more}", "FILE").worker
+        assert (worker.cpus, worker.memory) == (2.0, 3_000_000_000), f"with {more!r}"
+        assert worker == parse(text, "FILE").worker
+
+
+def test_what_is_added() -> None:
+    """Variables, mounts, tmpfs and volumes are added to ours; a variable of the same name is replaced."""
+    worker = made({"environment": {"A": 1, "_CONDOR_START": "False"}, "mounts": ["/cvmfs:/cvmfs"],
+                   "tmpfs": ["/scratch"], "volumes": ["/data"]}, config_dir="/c", start="True").worker  # fmt: skip
+    assert worker.environment["A"] == 1 and worker.environment["_CONDOR_START"] == "False"
+    assert worker.environment["_CONDOR_COLLECTOR_HOST"] == "cm.example.org"
+    assert worker.mounts == ["/c:/etc/condor/host.d:ro", "/cvmfs:/cvmfs"]
+    assert worker.tmpfs[2:] == ["/scratch"] and len(worker.tmpfs) == 3
+    assert worker.volumes == ["/var/lib/plancton", "/data"]
+
+
+def test_added_twice_is_once() -> None:
+    """What ours has already is not added again."""
+    assert made({"volumes": ["/var/lib/plancton"]}).worker.volumes == ["/var/lib/plancton"]
+
+
+def test_image_by_hand() -> None:
+    """An image that is named wins over the section's own."""
+    assert made(image="registry.example.org/mine:1").image.name == "registry.example.org/mine:1"
+
+
+@pytest.mark.parametrize("user", ["1000", "1000:100", "0", "0:0"])
+def test_user_in_numbers(user: str) -> None:
+    """A UID alone stands for its group as well, as in Docker's words for no one in particular."""
+    uid, _, gid = user.partition(":")
+    assert f"uid={uid},gid={gid or uid}" in made({"user": user}).worker.tmpfs[0]
+
+
+def test_digest_follows_the_section() -> None:
+    """What workers are made of changes the digest; how long a job may take is treatment."""
+    base = digest(made())
+    for pool in ({"central_manager": "b"}, {"start": "x"}, {"attributes": {"A": 1}}, {"config_dir": "/c"},
+                 {"idle_shutdown": "1h"}, {"memory": "4GB"}, {"cpus": 2}):  # fmt: skip
+        assert digest(made(**pool)) != base, f"unchanged by {pool}"
+    assert digest(made()) == base
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def test_effective_shows_no_values() -> None:
+    """`check` prints the whole section, the workers made of it, and no value of their environment."""
+    shown = effective(made({"environment": {"SECRET": "s3cret"}}, attributes={"Site": "here"}))
+    assert "s3cret" not in shown and "SECRET: '***'" in shown and "_CONDOR_COLLECTOR_HOST: '***'" in shown
+    assert "central_manager: cm.example.org" in shown and "token_file: /etc/plancton/token" in shown
+
+
+def test_effective_means_the_same() -> None:
+    """What is printed is, but for the masked values, a configuration of the same workers."""
+    config = made({"mounts": ["/a:/b"], "cpus": 2}, config_dir="/c", attributes={"A": True}, start="x")
+    again = parse(effective(config), "FILE")
+    masked = msgspec.structs.replace(
+        config.worker, environment=dict.fromkeys(config.worker.environment, "***")
+    )
+    assert msgspec.structs.replace(config, worker=masked) == again, effective(config)
+
+
+# ---------------------------------------------------------------- what is refused
+
+PLAIN = "must be one line that is not empty"
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"central_manager": ""}, "central_manager: is empty: name the pool's central manager"),
+    ({"central_manager": []}, "central_manager: is empty: name the pool's central manager"),
+    ({"central_manager": " , ,"}, "central_manager: is empty: name the pool's central manager"),
+    ({"central_manager": "a b"}, "central_manager: 'a b' is not HOST or HOST:PORT"),
+    ({"central_manager": ["a", "b c"]}, "central_manager: 'b c' is not HOST or HOST:PORT"),
+    ({"central_manager": "a,b;c"}, "central_manager: 'b;c' is not HOST or HOST:PORT"),
+    ({"central_manager": "2001:db8::1"}, "central_manager: '2001:db8::1' is not HOST or HOST:PORT"),
+    ({"central_manager": "<192.0.2.7:9618>"}, "central_manager: '<192.0.2.7:9618>' is not HOST or HOST:PORT"),
+    ({"central_manager": "cm:"}, "central_manager: 'cm:' is not HOST or HOST:PORT"),
+    ({"central_manager": "cm:port"}, "central_manager: 'cm:port' is not HOST or HOST:PORT"),
+    ({"central_manager": "$(X)"}, "central_manager: '$(X)' is not HOST or HOST:PORT"),
+    ({"central_manager": 5}, "central_manager: must be text or a list, not a whole number (put it in quotes)"),
+    ({"central_manager": [5]}, "central_manager[0]: must be text, not a whole number (put it in quotes)"),
+    ({"token_file": "token"}, "token_file: 'token' is not a path that begins with /"),
+    ({"token_file": ""}, "token_file: '' is not a path that begins with /"),
+    ({"token_file": None}, "token_file: must be text, not nothing"),
+    ({"config_dir": "condor.d"}, "config_dir: 'condor.d' is not a path that begins with /"),
+    ({"config_dir": "/a:/b"}, "config_dir: a path with a colon can't be mounted"),
+    ({"idle_shutdown": "19s"}, "idle_shutdown: must be 0s (never) or at least 20s"),
+    ({"idle_shutdown": "soon"}, "idle_shutdown: 'soon' is not a duration: write 90s, 15m, 12h, 2d or 1h30m"),
+    ({"retirement": "31d"}, "retirement: must be at most 30d"),
+    ({"retirement": -1}, "retirement: -1 is out of range"),
+    ({"cpus": 0}, "cpus: must be > 0.0"),
+    ({"memory": "100MB"}, "memory: a worker needs at least 192MiB"),
+    ({"memory": 0}, "memory: a worker needs at least 192MiB"),
+    ({"start": ""}, f"start: {PLAIN}"),
+    ({"start": "  "}, f"start: {PLAIN}"),
+    ({"start": "a\nb"}, f"start: {PLAIN}"),
+    ({"start": True}, "start: must be text or nothing, not true or false (put it in quotes)"),
+    ({"attributes": {"a b": 1}}, "attributes: 'a b' is not a name"),
+    ({"attributes": {"": 1}}, "attributes: '' is not a name"),
+    ({"attributes": {"1st": 1}}, "attributes: '1st' is not a name"),
+    ({"attributes": {"A\n": 1}}, "attributes: 'A\\n' is not a name"),
+    ({"attributes": {"Zürich": 1}}, "attributes: 'Zürich' is not a name"),
+    ({"attributes": {"A=B": 1}}, "attributes: 'A=B' is not a name"),
+    ({"attributes": {"MEMORY": 1}}, "attributes: MEMORY is one of HTCondor's settings: choose another"),
+    ({"attributes": {"Start": 1}}, "attributes: Start is one of HTCondor's settings: choose another"),
+    ({"attributes": {"startd_attrs": "x"}}, "attributes: startd_attrs is one of HTCondor's settings: choose another"),
+    ({"attributes": {"A": "x\ny"}}, "attributes: A must be one line"),
+    ({"attributes": {"A": "\x1b[31m"}}, "attributes: A must be one line"),
+    ({"attributes": {"A": ""}}, "attributes: A must be one line"),
+    ({"attributes": {"A": float("nan")}}, "attributes: A must be a finite number"),
+    ({"attributes": {"A": float("-inf")}}, "attributes: A must be a finite number"),
+    ({"attributes": {"Site": 1, "SITE": 2}}, "attributes: two names differ in capital letters only"),
+    ({"attributes": {"A": [1]}}, "attributes: must be true or false or a number or text, not a list"),
+    ({"attributes": {"A": None}}, "attributes: must be true or false or a number or text, not nothing"),
+    ({"attributes": ["A"]}, "attributes: must be a section (key: value lines), not a list"),
+    ({"token": "x"}, "token: unknown key; did you mean 'token_file'?"),
+    ({"zebra": 1}, "zebra: unknown key; known: central_manager, token_file, idle_shutdown, retirement, cpus, memory,"
+     " start, attributes, config_dir"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pool", "said"), BAD, ids=lambda value: ascii(value)[:40])
+def test_bad_values(pool: dict[str, Any], said: str) -> None:
+    """Each wrong value is refused by its key and what to do, in one line."""
+    assert refused(**pool) == f"FILE: htcondor.{said}"
+
+
+def test_attributes_do_not_replace_settings() -> None:
+    """No setting of the worker image's own file can be replaced by an attribute of its name."""
+    file = Path(__file__).parents[3] / "scripts/worker-image/condor.conf"
+    settings = re.findall(r"^(\w+) *=", file.read_text(), re.MULTILINE)
+    assert len(settings) > 10
+    for name in settings:
+        assert "is one of HTCondor's settings" in refused(attributes={name: 1}), name
+
+
+@pytest.mark.parametrize("missing", POOL)
+def test_both_keys_are_needed(missing: str) -> None:
+    """A section without one of the two required keys is refused, and the key is named."""
+    said = refusal(json.dumps({"htcondor": {key: value for key, value in POOL.items() if key != missing}}))
+    assert said.startswith("FILE: htcondor") and missing in said, said
+
+
+@pytest.mark.parametrize("section", ["5", "[a]", "true", "text"])
+def test_no_section(section: str) -> None:
+    """What is no section is refused as such."""
+    said = refusal(f"htcondor: {section}")
+    assert said.startswith("FILE: htcondor: must be key: value lines or nothing, not "), said
+
+
+@pytest.mark.parametrize("user", ["nobody", "", "1000:users", ":100", "-1", "1000:100:1"])
+def test_user_by_name(user: str) -> None:
+    """The token is given to a user in numbers: a name means something only inside the image."""
+    assert refused({"user": user}) == "FILE: worker.user: must be UID:GID in numbers here"
+
+
+def test_memory_by_hand_that_is_too_small() -> None:
+    """Too little is refused wherever it was written."""
+    assert "a worker needs at least 192MiB" in refused({"memory": "100MB"})

@@ -1,0 +1,304 @@
+"""What a repository may not do on a host, by the rules alone and with files on a real disk."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plancton.config import permission
+from plancton.config.clone import MARK, Clone, clone_of
+from plancton.config.repository_limits import Allow, problems
+from plancton.config.schema import ConfigError, load, parse
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0mNT8i1r admin"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration directory that is a clone, with a file for workers in it."""
+    monkeypatch.setattr(permission, "HOSTS", tmp_path / "none/allow.yaml")
+    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    root = tmp_path / "plancton"
+    subprocess.run(["git", "init", "-q", root], check=True)
+    (root / MARK).write_text("{}")
+    track(root, "pool.d/site.conf")
+    return root
+
+
+def track(root: Path, name: str) -> None:
+    """A file, if there is none yet, that git knows."""
+    (root / name).parent.mkdir(exist_ok=True)
+    if not os.path.lexists(root / name):
+        (root / name).write_text("")
+    subprocess.run(["git", "-C", root, "add", name], check=True)
+
+
+def refused(root: Path, text: str) -> list[str]:
+    """The lines that `check` shows for this configuration, without the part that all have."""
+    (root / "config.yaml").write_text(text.replace("ROOT", str(root)))
+    try:
+        load(root / "config.yaml")
+    except ConfigError as error:
+        return [
+            line.removeprefix(f"{root}/config.yaml: ")
+            .partition(" in this host's own ")[0]
+            .replace(str(root), "ROOT")
+            for line in error.lines
+        ]
+    return []
+
+
+RULES = [
+    # The configuration, the key that is refused, what permits it.
+    ("worker: {privileged: true}", "worker.privileged", "privileged: true"),
+    ("worker: {user: '0:0'}", "worker.user", "root: true"),
+    ("worker: {user: condor}", "worker.user", "root: true"),
+    ("worker: {user: ''}", "worker.user", "root: true"),
+    ("worker: {user: '00'}", "worker.user", "root: true"),
+    ("worker: {user: '99999999999'}", "worker.user", "root: true"),
+    ("worker: {devices: ['/dev/fuse:/dev/f:r']}", "worker.devices", "devices: [/dev/fuse]"),
+    ("worker: {capabilities: [cap_sys_admin]}", "worker.capabilities", "capabilities: [SYS_ADMIN]"),
+    (
+        "worker: {security_options: [seccomp=unconfined]}",
+        "worker.security_options",
+        "security_options: ['seccomp=unconfined']",
+    ),
+    ("worker: {mounts: ['/cvmfs:/cvmfs']}", "worker.mounts", "mounts: ['/cvmfs']"),
+    ("worker: {mounts: ['/data:/data:rw']}", "worker.mounts", "mounts: ['/data:rw']"),
+    ("worker: {mounts: ['ROOT/.git:/x']}", "worker.mounts", "mounts: ['ROOT/.git']"),
+    ("worker: {mounts: ['ROOT:/x']}", "worker.mounts", "mounts: ['ROOT']"),
+    ("htcondor: {central_manager: cm, token_file: /root/t}", "htcondor.token_file", "files: [/root/t]"),
+    (
+        "htcondor: {central_manager: cm, token_file: ROOT/token, config_dir: /etc/condor}",
+        "worker.mounts",
+        "mounts: ['/etc/condor']",
+    ),
+    ("docker: {socket: /run/other.sock}", "docker.socket", "sockets: [/run/other.sock]"),
+    ("docker: {slice: other}", "docker.slice", "slices: [other]"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "permit"), RULES, ids=[text for text, _, _ in RULES])
+def test_rules(root: Path, text: str, key: str, permit: str) -> None:
+    """What makes root of a container, or reaches the host's own, is refused until it is permitted as said."""
+    (line,) = refused(root, text)
+    assert line.startswith(f"{key}: ")
+    assert line.endswith(f" needs `{permit}`")
+    (root / "allow.yaml").write_text(permit.replace("ROOT", str(root)))
+    assert refused(root, text) == []
+
+
+def test_an_entry_permits_what_is_below(root: Path) -> None:
+    """A directory to be read is permitted with all that is in it."""
+    (root / "allow.yaml").write_text("mounts: [/cvmfs]")
+    assert refused(root, "worker: {mounts: ['/cvmfs/grid.cern.ch:/grid']}") == []
+
+
+def test_others_are_not_asked(tmp_path: Path) -> None:
+    """A configuration that is the host's own may do all of that, also below an owner's own git."""
+    (tmp_path / ".git").mkdir()
+    for text, _, _ in RULES:
+        (tmp_path / "config.yaml").write_text(text.replace("ROOT", str(tmp_path)))
+        load(tmp_path / "config.yaml")
+
+
+HARMLESS = [
+    "worker: {mounts: ['ROOT/pool.d:/etc/pool.d']}",
+    "worker: {user: '65534'}",
+    "worker: {security_options: ['no-new-privileges:true']}",
+    "htcondor: {central_manager: cm, token_file: ROOT/token, config_dir: ROOT/pool.d}",
+    "htcondor: {central_manager: cm, token_file: /etc/plancton/token}",
+    "docker: {socket: /run/docker.sock, tier: quota}",
+    "owner: {reserve_memory: 0%}",
+    f"config: {{refresh: 1h, signers: ['{KEY}']}}",
+]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_needs_no_permission(root: Path, text: str) -> None:
+    """Files of the repository itself, the host's token, and all that only says how much is donated."""
+    assert refused(root, text) == []
+
+
+ESCAPES = {
+    "ROOT/missing:/x": "worker.mounts: ROOT/missing: the repository has no such file",
+    "ROOT/pool.d:/x:rw": "worker.mounts: ROOT/pool.d: it can be mounted read-only only",
+    "ROOT/pool.d/../../x:/x": "is outside the repository",
+    "ROOT/pool.d/../pool.d/site.conf:/x": "is outside the repository",
+    "ROOT/out:/x": "is outside the repository",
+    "ROOT/out/passwd:/x": "is outside the repository",
+    "ROOT/togit:/x": "is outside the repository",
+    "ROOT/toroot:/x": "is outside the repository",
+    "ROOT/pool.d/../.git:/x": "is outside the repository",
+}
+
+
+@pytest.mark.parametrize("mount", ESCAPES)
+def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
+    """A path that leaves the clone by a link or by `..` is outside, and git's own files are."""
+    for name, target in (("out", "/etc"), ("togit", ".git"), ("toroot", "pool.d/..")):
+        (root / name).symlink_to(target)
+    (line,) = refused(root, f"worker: {{mounts: ['{mount}']}}")
+    assert ESCAPES[mount] in line
+
+
+@pytest.mark.parametrize(
+    ("mount", "allow"),
+    [
+        ("/data/x:/x", "['/data:rw']"),  # a worker that may write to /data could make x a link
+        ("/data/x:/x:rw", "['/data:rw']"),
+        ("/data/x:/x", "['/data:rw', '/data/x']"),
+        ("/data:/x:rw", "[/data]"),
+        ("/database:/x", "[/data]"),
+        ("/data/../etc:/x", "[/etc, /data]"),
+    ],
+)
+def test_what_an_entry_does_not_permit(root: Path, mount: str, allow: str) -> None:
+    """An entry permits no writing unless it says so, and never what is below where workers may write."""
+    (root / "allow.yaml").write_text(f"mounts: {allow}")
+    assert len(refused(root, f"worker: {{mounts: ['{mount}']}}")) == 1
+
+
+def test_the_hosts_own_in_the_directory(root: Path) -> None:
+    """What the host permits counts for its own files in the directory, too."""
+    (root / "secret").write_text("")
+    (root / "allow.yaml").write_text(f"mounts: [{root}/secret, '{root}/pool.d:rw']")
+    assert refused(root, "worker: {mounts: ['ROOT/secret:/x', 'ROOT/pool.d:/y:rw']}") == []
+
+
+def test_what_git_does_not_know(root: Path) -> None:
+    """What the host keeps in the directory beside the repository's files is not for workers."""
+    (root / "secret").write_text("")
+    assert refused(root, "worker: {mounts: ['ROOT/secret:/x']}") == [
+        "worker.mounts: ROOT/secret: the repository has no such file"
+    ]
+    track(root, "secret")
+    assert refused(root, "worker: {mounts: ['ROOT/secret:/x']}") == []
+    (root / "to").symlink_to("pool.d")
+    assert refused(root, "worker: {mounts: ['ROOT/to/site.conf:/x', 'ROOT/pool.d/*:/y']}") == [
+        "worker.mounts: ROOT/pool.d/*: the repository has no such file"
+    ]
+
+
+def test_every_problem_has_its_line(root: Path) -> None:
+    """What is refused is named one line each; where there is room for one line only, it says how many."""
+    text = "worker: {privileged: true, capabilities: [ALL], user: root}"
+    (root / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"privileged: true` in .*\(and 2 more\)") as error:
+        load(root / "config.yaml")
+    assert [line.split(": ")[1] for line in error.value.lines] == [
+        "worker.privileged", "worker.user", "worker.capabilities",
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- whose allow.yaml it is
+
+
+def test_allow_of_others_does_not_count(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that others than root can have written permits nothing, and the refusal says so."""
+    allow = root / "allow.yaml"
+    allow.write_text("privileged: true")
+    allow.chmod(0o664)
+    (root / "config.yaml").write_text("worker: {privileged: true}")
+    only_root = "which does not count: only root may be able to write it"
+    with pytest.raises(ConfigError, match=only_root):
+        load(root / "config.yaml")
+    allow.chmod(0o644)
+    load(root / "config.yaml")
+    monkeypatch.setattr(permission, "ROOT", os.getuid() + 1)
+    with pytest.raises(ConfigError, match=only_root):
+        load(root / "config.yaml")
+
+
+def test_allow_is_a_file(root: Path) -> None:
+    """A link or a directory in its place permits nothing."""
+    (root / "real.yaml").write_text("privileged: true")
+    (root / "config.yaml").write_text("worker: {privileged: true}")
+    (root / "allow.yaml").symlink_to("real.yaml")
+    with pytest.raises(ConfigError, match="does not count: Too many levels of symbolic links"):
+        load(root / "config.yaml")
+    (root / "allow.yaml").unlink()
+    (root / "allow.yaml").mkdir()
+    with pytest.raises(ConfigError, match="does not count: it is not a regular file"):
+        load(root / "config.yaml")
+
+
+def test_allow_that_is_too_long(root: Path) -> None:
+    """Its beginning is not taken for the whole: cut short, an entry would permit all that lies above it."""
+    (root / "config.yaml").write_text("worker: {mounts: [/data/secret:/x]}")
+    line = "mounts:\n- /data/scratch  "
+    text = "#" * (permission.LARGEST - len("\nmounts:\n- /data")) + f"\n{line}"
+    assert text[: permission.LARGEST].endswith("- /data")
+    (root / "allow.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="does not count: it is longer than 64 KiB"):
+        load(root / "config.yaml")
+
+
+def test_a_broken_allow(root: Path) -> None:
+    """A file that is not understood is named with what is wrong."""
+    (root / "config.yaml").write_text("")
+    for text, said in {
+        "privilegd: true": "allow.yaml: privilegd: unknown key; did you mean 'privileged'?",
+        "mounts: [cvmfs]": "allow.yaml: mounts: 'cvmfs' is not a path that begins with /",
+        "mounts: [/a/../b]": "allow.yaml: mounts: '/a/../b' is not a path that begins with /",
+    }.items():
+        (root / "allow.yaml").write_text(text)
+        with pytest.raises(ConfigError) as error:
+            load(root / "config.yaml")
+        assert str(error.value).endswith(said)
+
+
+def test_the_hosts_allow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone elsewhere that has no allow.yaml beside it goes by the one in /etc/plancton."""
+    other = root.parent / "etc-allow.yaml"
+    other.write_text("privileged: true")
+    monkeypatch.setattr(permission, "HOSTS", other)
+    assert refused(root, "worker: {privileged: true}") == []
+    (root / "allow.yaml").write_text("")
+    assert len(refused(root, "worker: {privileged: true}")) == 1
+
+
+# ---------------------------------------------------------------- what a clone is
+
+
+def test_clone_of(root: Path) -> None:
+    """Any file below the mark is of the clone, also by way of a link, and a file beside it is not."""
+    (root / "config.yaml").write_text("")
+    link = root.parent / "link.yaml"
+    link.symlink_to(root / "config.yaml")
+    assert clone_of(root / "config.yaml") == clone_of(root / "a/b.yaml") == clone_of(link) == root
+    assert clone_of(root / "../config.yaml") is None
+    assert clone_of(root.parent / "config.yaml") is None
+
+
+def test_the_file_itself_stays_inside(root: Path) -> None:
+    """config.yaml may be a link to another file of the repository, and to nothing else."""
+    (root / "main.yaml").write_text("")
+    (root / "config.yaml").symlink_to("main.yaml")
+    load(root / "config.yaml")
+    outside = root.parent / "outside.yaml"
+    outside.write_text("")
+    (root / "config.yaml").unlink()
+    (root / "config.yaml").symlink_to(outside)
+    with pytest.raises(ConfigError, match="leads out of the repository"):
+        load(root / "config.yaml")
+
+
+def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:
+    """Paths are looked up where the files are before they are put in place."""
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "pool.d").symlink_to("/etc")
+    assert Clone(root, root).place(f"{root}/pool.d") == "inside"
+    assert Clone(root, new).place(f"{root}/pool.d") == "outside"
+    (new / "data").write_text("")
+    assert Clone(root, root).place(f"{root}/data") == "missing"
+    assert Clone(root, new).place(f"{root}/data") == "inside"
+
+
+def test_pure() -> None:
+    """The rules look at no disk: what a path is, they are told."""
+    config = parse("worker: {mounts: ['/a:/a']}", "FILE")
+    assert problems(config, Allow(), lambda path: "inside", lambda path: path) == ()
+    assert len(problems(config, Allow(), lambda path: "outside", lambda path: path)) == 1

@@ -1,0 +1,41 @@
+"""The configuration in force, while its file and this host's permission change."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plancton.config import permission
+from plancton.config.watch import ConfigFile
+from plancton.errors import PlanctonError
+
+
+def put(path: Path, text: str) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+def test_permission_given_and_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of allow.yaml alone is noticed: it counts at once, and what it no longer permits is said."""
+    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / ".git/plancton").write_text("{}")
+    path, allow = tmp_path / "config.yaml", tmp_path / "allow.yaml"
+    put(path, "worker: {privileged: true}")
+    with pytest.raises(PlanctonError, match=r"worker\.privileged"):
+        ConfigFile(path, missing_ok=False)
+    put(allow, "privileged: true")
+    file = ConfigFile(path, missing_ok=False)
+    assert not file.changed()
+    put(allow, "privileged: false")
+    assert not file.changed()
+    assert "worker.privileged: needs `privileged: true`" in file.problem
+    assert file.problem.endswith("(the last good configuration stays in force)")
+    put(allow, "privileged: true")
+    assert not file.changed()
+    assert file.problem == ""
+    allow.chmod(0o666)
+    file.changed()
+    assert "which does not count" in file.problem

@@ -1,0 +1,994 @@
+"""Carrying decisions out on a scripted Docker: the faults that a real dockerd can't be made to show."""
+
+import base64
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
+from unit.trees import pid_stat, tree
+
+from plancton.config.schema import Config, parse
+from plancton.daemon.actuator import LIFT_SECONDS, Actuator
+from plancton.docker.client import (
+    Container,
+    ContainerConfig,
+    ContainerState,
+    Docker,
+    DockerError,
+    Event,
+    HostConfig,
+)
+from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.host.slice import Layout, Slice
+from plancton.model import (
+    Action,
+    Finish,
+    Kill,
+    Leave,
+    Phase,
+    SetQuota,
+    SetShares,
+    Settings,
+    Start,
+    Work,
+    Worker,
+)
+from plancton.workers import container as containers
+from plancton.workers.accounting import Accounting
+from plancton.workers.docker_calls import list_workers
+from plancton.workers.roster import Roster
+
+DEADLINE = 20.0
+ID = "c0ffee" * 8
+CREATE, START, INSPECT = (
+    "POST /containers/create",
+    f"POST /containers/{ID}/start",
+    f"GET /containers/{ID}/json",
+)
+REMOVE, SIGNAL = f"DELETE /containers/{ID}", f"POST /containers/{ID}/kill"
+LOGS, ARCHIVE = f"GET /containers/{ID}/logs", f"GET /containers/{ID}/archive"
+PUT = f"PUT /containers/{ID}/archive"
+NO_CONTENT: list[Step] = [b"HTTP/1.1 204 No Content\r\n\r\n"]
+TOKEN = b"eyJhbGciOiJIUzI1NiJ9." + base64.urlsafe_b64encode(b'{"sub":"x"}').rstrip(b"=") + b".c2VjcmV0"
+
+
+def refused(status: str, message: str) -> list[Step]:
+    return reply(json.dumps({"message": message}).encode(), status)
+
+
+def container(
+    name: str = "w1",
+    running: bool = True,
+    parent: str = "/plancton",
+    instance: str = "i",
+    labels: dict[str, str] | None = None,
+) -> Container:
+    return Container(
+        id=ID,
+        name=name,
+        state=ContainerState(running=running, pid=42 if running else 0, exit_code=0 if running else 7),
+        config=ContainerConfig(labels={containers.INSTANCE: instance, **(labels or {})}),
+        host_config=HostConfig(cgroup_parent=parent, memory=10**9, cpu_shares=1024),
+    )
+
+
+class World:
+    """An actuator, its Docker and its slice; `pump` makes the calls that come back."""
+
+    def __init__(self, root: Path, script: Script) -> None:
+        self.script: Script = {
+            CREATE: reply(json.dumps({"Id": ID}).encode(), "201 Created"),
+            START: NO_CONTENT,
+            REMOVE: NO_CONTENT,
+            SIGNAL: NO_CONTENT,
+            LOGS: reply(b""),
+            **script,
+        }
+        worker = {"cgroup.kill": "", "cgroup.freeze": "0", "cpu.weight": "1"}
+        self.proc = tree(root / "proc", {"42": {"stat": pid_stat(42), "cgroup": f"0::/plancton/{ID}\n"}})
+        v2 = tree(root / "v2", plancton={"cpu.idle": "0", "cpu.weight": "1", ID: worker, "other": worker})
+        self.server = ScriptedDocker(root / "d.sock", self.script).__enter__()
+        self.inbox: Inbox = SimpleQueue()
+        self.request_queue = RequestQueue(str(self.server.path), self.inbox)
+        self.request_queue.start()
+        self.slice = Slice(Layout(v2), "plancton", "cgroupfs")
+        self.slice.privileged = True  # whoever runs the tests
+        self.slice.set_up()
+        self.said: list[str] = []
+        self.troubles: list[DockerError] = []
+        self.lost = 0
+        self.config = Config()
+        self.book_file = root / "work.json"
+        self.restart()
+        self.script.setdefault(INSPECT, lambda _: self._inspected())
+
+    def restart(self) -> None:
+        """Another supervisor, that knows what is on disk."""
+        self.roster = Roster()
+        self.accounting = Accounting(self.book_file, 0.0, 1_000.0)
+        self.actuator = Actuator(
+            self.roster, self.request_queue, self.slice, "i", self.said.append, self.proc, self.accounting
+        )
+        self.actuator.on_trouble = self.troubles.append
+        self.actuator.on_image_lost = self._image_lost
+
+    def pool(self, token: bytes = TOKEN, mode: int = 0o600) -> None:
+        """The workers are a pool's from now on."""
+        path = self.book_file.with_name("token")
+        path.write_bytes(token)
+        path.chmod(mode)
+        self.config = parse(f"htcondor: {{central_manager: cm, token_file: {path}}}", "FILE")
+
+    def pilot(self, *jobs: float, cpu: float = 0.0, name: str = "w1") -> None:
+        """A pool's worker of that name runs these jobs."""
+        self.actuator.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}))
+        self.roster.note_jobs(name, jobs, cpu)
+
+    def die(self, code: int | None, name: str = "w1") -> None:
+        """Its end is told and examined, and its container removed."""
+        self.event("die", **({} if code is None else {"exitCode": str(code)}), name=name)
+        self.pump(2)
+
+    def event(self, action: str, name: str = "w1", **attributes: str) -> None:
+        self.actuator.on_event(Event(action, ID, name, 1.0, attributes), 5_000.0)
+
+    def _image_lost(self) -> None:
+        self.lost += 1
+
+    def _inspected(self, **state: Any) -> list[Step]:
+        """The container under the name that it was made with."""
+        query = next(r for r in self.server.requests if "/create?" in r).partition("name=")[2]
+        body = {"Id": ID, "Name": f"/{query}", "State": {"Running": True, "Pid": 42, **state}}
+        return reply(json.dumps(body).encode())
+
+    def act(self, *actions: Action, now: float | None = None) -> None:
+        now = time.monotonic() if now is None else now
+        self.actuator.act(actions, now, self.config, "sha256:i", Settings())
+
+    def pump(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.inbox.get(timeout=DEADLINE)()
+
+    def asked(self) -> list[str]:
+        seen = [request.partition("?")[0].replace("/v1.41", "") for request in self.server.requests]
+        return [request for request in seen if "_ping" not in request]
+
+    def adopt(self, name: str = "w1") -> None:
+        """A worker of that name runs."""
+        self.actuator.arrived(container(name))
+
+    def phases(self) -> dict[str, Phase]:
+        return {entry.worker.name: entry.worker.phase for entry in self.roster}
+
+    def read(self, file: str) -> str:
+        return (self.slice.directory / file).read_text().strip()
+
+    def close(self) -> None:
+        self.server.__exit__(None, None, None)
+        self.request_queue.close()
+        self.request_queue.join(DEADLINE)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(script: Script | None = None) -> World:
+        made.append(World(tmp_path, script or {}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# ---------------------------------------------------------------- starting
+
+
+def test_start(world: Callable[..., World]) -> None:
+    """A start is requested at once and runs when Docker says so, with its cgroup and age known."""
+    it = world()
+    it.act(Start("room"))
+    assert list(it.phases().values()) == [Phase.STARTING]
+    it.pump()
+    (entry,) = it.roster
+    assert entry.worker.phase is Phase.RUNNING and entry.worker.id == ID
+    assert (entry.group, entry.pid, entry.shim) == (f"plancton/{ID}", 42, 1)
+    assert entry.worker.started is not None
+    assert it.asked() == [CREATE, START, INSPECT]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "removed"),
+    [
+        ({CREATE: refused("409 Conflict", "name is taken")}, "name is taken", False),
+        ({CREATE: refused("400 Bad Request", "bad mount")}, "bad mount", False),
+        ({START: refused("500 Internal Server Error", "OCI runtime create failed")}, "OCI runtime", True),
+        ({START: refused("409 Conflict", "marked for removal")}, "marked for removal", True),
+        ({INSPECT: refused("404 Not Found", "No such container")}, "No such container", True),
+    ],
+    ids=["name taken", "refused", "runtime", "removal", "gone"],
+)
+def test_start_that_is_refused(
+    world: Callable[..., World], script: Script, words: str, removed: bool
+) -> None:
+    """A start that Docker refuses is an end with its reason, and what was created is removed."""
+    it = world(script)
+    it.act(Start("room"))
+    it.pump()
+    assert len(it.roster) == 0
+    (ended,) = it.roster.take_ended()
+    assert ended.age < 5.0 and words in ended.reason, ended
+    assert "can't be started" in it.said[-1] and words in it.said[-1], it.said
+    assert (REMOVE in it.asked()) is removed, it.asked()
+    assert it.lost == 0
+
+
+@pytest.mark.parametrize("message", ["No such image: busybox:latest", "no such image: sha256:i"])
+def test_image_is_lost(world: Callable[..., World], message: str) -> None:
+    """A start that finds no image tells the keeper."""
+    it = world({CREATE: refused("404 Not Found", message)})
+    it.act(Start("room"))
+    it.pump()
+    assert it.lost == 1 and len(it.roster) == 0
+
+
+def test_network_is_made(world: Callable[..., World]) -> None:
+    """The workers' network is made when a start finds it missing, and the start is made again."""
+    starts = iter([refused("404 Not Found", "network plancton not found"), NO_CONTENT])
+    it = world({START: lambda _: next(starts), "POST /networks/create": reply(b'{"Id":"n"}', "201 Created")})
+    it.act(Start("room"))
+    it.pump()
+    assert list(it.phases().values()) == [Phase.RUNNING], it.said
+    assert it.asked() == [CREATE, START, "POST /networks/create", START, INSPECT]
+
+
+@pytest.mark.parametrize("at", [CREATE, START, INSPECT])
+def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> None:
+    """A connection that is cut in mid-start is trouble for the loop, whatever was made by then."""
+    it = world({at: [CUT]})
+    it.act(Start("room"))
+    it.pump()
+    assert len(it.troubles) == 1 and len(it.roster) == 0, it.said
+
+
+def test_retired_while_starting(world: Callable[..., World]) -> None:
+    """A worker told to leave while it is made gets no signal, and is removed when it arrives."""
+    it = world()
+    it.act(Start("room"))
+    (name,) = it.phases()
+    it.act(Leave(name, "no room", 20.0))
+    assert it.phases() == {name: Phase.LEAVING}
+    it.pump(2)
+    assert it.asked()[-1] == REMOVE and SIGNAL not in it.asked()
+    assert "force=1" in it.server.requests[-1]
+    assert len(it.roster) == 0 and it.roster.take_ended() == ()
+
+
+def test_end_before_the_answer(world: Callable[..., World]) -> None:
+    """A worker whose end is told before its start is answered is removed, and counted as one end."""
+    it = world()
+    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=1)
+    it.act(Start("room"))
+    (name,) = it.phases()
+    it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
+    it.actuator.on_event(Event("die", ID, name, 1.0, {"exitCode": "1"}), 100.0)
+    assert it.phases() == {name: Phase.ENDED}
+    it.pump()
+    it.actuator.sweep()
+    it.pump(2)
+    assert len(it.roster) == 0 and REMOVE in it.asked(), it.asked()
+    (ended,) = it.roster.take_ended()
+    assert ended.reason == "exit code 1: central manager can't be reached", ended
+
+
+def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
+    """A worker that has ended by the time it is inspected is seen as such, without any event."""
+    it = world()
+    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
+    it.act(Start("room"))
+    it.pump(3)
+    assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 3, out of memory"]
+    assert len(it.roster) == 0
+
+
+# ---------------------------------------------------------------- going
+
+
+@pytest.mark.parametrize(
+    ("action", "phase", "signal"),
+    [
+        (Leave("w1", "no room", 20.0), Phase.LEAVING, "SIGTERM"),
+        (Finish("w1", "old", 60.0), Phase.FINISHING, "SIGTERM"),
+        (Kill("w1", "late"), Phase.KILLED, "SIGKILL"),
+    ],
+)
+def test_signals(world: Callable[..., World], action: Action, phase: Phase, signal: str) -> None:
+    """Each way to go is a phase at once and one signal through Docker."""
+    it = world()
+    it.adopt()
+    it.act(action)
+    assert it.phases() == {"w1": phase}
+    it.pump()
+    assert it.server.requests[-1].endswith(f"kill?signal={signal}"), it.server.requests
+    assert it.troubles == []
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict", "500 Internal Server Error"])
+def test_signal_that_is_refused(world: Callable[..., World], status: str) -> None:
+    """A signal that Docker refuses (it is gone already) is no trouble: the events say the rest."""
+    it = world({SIGNAL: refused(status, "is not running")})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert it.troubles == [] and it.phases() == {"w1": Phase.LEAVING}
+
+
+def test_signal_without_docker(world: Callable[..., World]) -> None:
+    """A signal that does not reach Docker is trouble, and the worker stays told."""
+    it = world({SIGNAL: [CUT]})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert len(it.troubles) == 1 and it.phases() == {"w1": Phase.LEAVING}
+
+
+def test_event_of_the_end(world: Callable[..., World]) -> None:
+    """An end is said with its exit code, and the container removed; a second message changes nothing."""
+    it = world()
+    it.adopt()
+    for _ in range(2):
+        it.actuator.on_event(Event("die", ID, "w1", 1.0, {"exitCode": "7"}), 5000.0)
+    assert it.phases() == {"w1": Phase.ENDED} and it.said == [], "said before its last words were heard"
+    it.pump(2)
+    assert it.asked() == [LOGS, REMOVE] and len(it.roster) == 0
+    assert "w1 ended after" in it.said[-1] and it.said[-1].endswith("exit code 7"), it.said
+
+
+def test_event_of_a_stranger(world: Callable[..., World]) -> None:
+    """Events of containers that are not ours change nothing."""
+    it = world()
+    it.actuator.on_event(Event("die", ID, "stranger", 1.0, {}), 1.0)
+    it.actuator.on_event(Event("destroy", ID, "stranger", 1.0, {}), 1.0)
+    assert it.said == [] and len(it.roster) == 0
+
+
+def test_removed_by_somebody(world: Callable[..., World]) -> None:
+    """A worker that somebody removes is gone, without another request."""
+    it = world({REMOVE: refused("404 Not Found", "No such container")})
+    it.adopt()
+    it.actuator.on_event(Event("destroy", ID, "w1", 1.0, {}), 5000.0)
+    assert len(it.roster) == 0 and "removed by somebody" in it.said[-1]
+    it.request_queue.submit(lambda docker: None, lambda _, error: None)
+    it.pump()
+    assert it.troubles == [] and it.asked() == []
+
+
+def test_removal_that_fails(world: Callable[..., World]) -> None:
+    """A removal that fails is made again at the next sweep, until it works."""
+    answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
+    it = world({REMOVE: lambda _: next(answers)})
+    it.adopt()
+    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    it.pump(2)
+    assert it.phases() == {"w1": Phase.ENDED}
+    it.actuator.sweep()
+    it.actuator.sweep()
+    it.pump()
+    assert len(it.roster) == 0 and it.asked() == [LOGS, REMOVE, REMOVE]
+
+
+def test_kill_when_docker_hangs(world: Callable[..., World]) -> None:
+    """When Docker hangs, who must die dies through the cgroup, and nobody else."""
+    it = world({"GET /info": [HANG]})
+    it.adopt()
+    it.request_queue.submit(lambda docker: docker.info(), lambda info, error: None)
+    assert it.server.reached.wait(DEADLINE)
+    it.act(Kill("w1", "late"), now=time.monotonic() + 2.0)
+    assert it.read(f"{ID}/cgroup.kill") == "", "it was not hung for long enough"
+    it.act(Kill("w1", "late"), now=time.monotonic() + 10.0)
+    assert it.read(f"{ID}/cgroup.kill") == "1" and it.read("other/cgroup.kill") == ""
+    assert it.said[-1] == "Docker does not answer: w1 was killed through its cgroup"
+
+
+def test_unknown_names(world: Callable[..., World]) -> None:
+    """Actions on workers that have gone meanwhile do nothing."""
+    it = world()
+    it.act(Leave("x", "", 1.0), Finish("x", "", 1.0), Kill("x", ""), SetShares("x", 2, ""))
+    it.act(Leave("x", "", 1.0, lift=True))
+    assert it.said == [] and it.inbox.empty() and it.asked() == [] and not it.slice.lifted
+
+
+# ---------------------------------------------------------------- shares
+
+
+@pytest.mark.parametrize(
+    ("steps", "shares"), [(reply(b"{}"), 2), (refused("500 x", "no"), 1024), ([CUT], 1024)]
+)
+def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> None:
+    """A share is known as set only when Docker says so; meanwhile the worker can be told to leave."""
+    it = world({f"POST /containers/{ID}/update": steps})
+    it.adopt()
+    it.act(SetShares("w1", 2, "does not fit"), now=7.0)
+    (entry,) = it.roster
+    assert not entry.worker.busy and entry.worker.shares == 1024 and entry.worker.shares_time == 7.0
+    it.pump()
+    assert not entry.worker.busy and entry.worker.shares == shares
+
+
+@pytest.mark.parametrize(("steps", "quota"), [(reply(b"{}"), 0.3), (refused("500 x", "no"), 0.0)])
+def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) -> None:
+    """A limit counts as set until Docker refuses it; then it differs from any, and is set again."""
+    it = world({f"POST /containers/{ID}/update": steps})
+    it.adopt()
+    it.act(SetQuota("w1", 0.3, "the workers may use 0.3 CPUs"))
+    (entry,) = it.roster
+    assert entry.worker.quota == 0.3
+    it.pump()
+    assert entry.worker.quota == quota
+    it.act(SetQuota("w1", 1.0, "nothing limits the workers any more"))
+    assert entry.worker.quota is None, "all of its CPUs are no limit"
+
+
+@pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])
+def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
+    """A worker that writes without a pause is known as one that floods; Docker is asked for nothing else."""
+    it = world({LOGS: reply(b"y\n" * lines)})
+    it.adopt()
+    it.actuator.look_for_floods()
+    it.pump()
+    (entry,) = it.roster
+    assert entry.worker.flooding is floods
+
+
+# ---------------------------------------------------------------- the lift
+
+
+def test_lift_ends_in_time(world: Callable[..., World]) -> None:
+    """A lift ends after a few seconds, whether or not the leaver has gone."""
+    it = world()
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    assert it.slice.lifted and it.read("cpu.idle") == "0"
+    assert it.actuator.lift_ends() == 100.0 + LIFT_SECONDS
+    it.actuator.step(100.0 + LIFT_SECONDS - 0.1)
+    assert it.slice.lifted
+    it.actuator.step(100.0 + LIFT_SECONDS)
+    assert not it.slice.lifted and it.read("cpu.idle") == "1" and it.actuator.lift_ends() is None
+
+
+def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
+    """A lift ends when the last leaver has gone."""
+    it = world()
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+
+
+def test_lift_that_fails(world: Callable[..., World]) -> None:
+    """A lift that the kernel refuses is taken back, and the worker is told all the same."""
+    it = world()
+    it.adopt()
+    (it.slice.directory / "cpu.weight").unlink()
+    (it.slice.directory / "cpu.weight").mkdir()
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
+    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+    assert it.phases() == {"w1": Phase.LEAVING}
+
+
+@pytest.mark.parametrize(
+    "answer", [NO_CONTENT, refused("404 Not Found", "gone"), [CUT]], ids=["ok", "gone", "cut"]
+)
+def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> None:
+    """Who can't freeze the others has Docker put the leavers first, then lifts the slice all the same."""
+    bodies: list[bytes] = []
+    update = f"POST /containers/{ID}/update"
+    it = world({update: lambda body: bodies.append(body) or answer})  # type: ignore[func-returns-value]
+    it.adopt()
+    it.slice.privileged = False
+    it.act(Leave("w1", "no room", 20.0, lift=True))
+    assert not it.slice.lifted, "lifted before Docker, which may undo it with systemd"
+    it.pump(2)
+    assert it.asked() == [SIGNAL, update]
+    assert b'"CpuShares":262144' in bodies[0].replace(b" ", b"")
+    assert it.slice.lifted and it.read("cpu.idle") == "0" and it.actuator.lift_ends() is not None
+    it.actuator.drop_lift()
+    assert not it.slice.lifted and it.read("cpu.idle") == "1"
+
+
+def test_no_lift_of_what_is_not_ours(world: Callable[..., World]) -> None:
+    """A slice that can't be written is not lifted, and Docker not bothered."""
+    it = world()
+    it.adopt()
+    it.slice.privileged = it.slice.ours = False
+    it.act(Leave("w1", "no room", 20.0, lift=True))
+    it.pump(1)
+    assert it.asked() == [SIGNAL] and not it.slice.lifted
+
+
+# ---------------------------------------------------------------- making the roster agree
+
+
+def test_adopting(world: Callable[..., World]) -> None:
+    """Ours that run are adopted, those of another slice left alone, those that have ended removed."""
+    it = world()
+    it.actuator.reconcile(
+        [container("w1"), container("w2", parent="/docker"), container("w3", instance="x")], 1.0
+    )
+    assert it.phases() == {"w1": Phase.RUNNING} and it.said == ["adopted w1"]
+    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.pump(2)
+    assert len(it.roster) == 0 and it.asked() == [LOGS, REMOVE]
+
+
+def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
+    """One that ended under an earlier supervisor is removed, and is no news about the image."""
+    it = world()
+    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.pump()
+    assert len(it.roster) == 0 and it.asked() == [REMOVE] and it.roster.take_ended() == ()
+
+
+def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
+    """One that Docker no longer has is gone; one whose start is under way is not."""
+    it = world()
+    it.adopt("w1")
+    it.act(Start("room"))
+    it.actuator.reconcile([], 5000.0)
+    assert list(it.phases().values()) == [Phase.STARTING]
+    assert [ended.name for ended in it.roster.take_ended()] == ["w1"]
+    it.pump()
+
+
+def test_force_all(world: Callable[..., World]) -> None:
+    """All at once: processes through the cgroup, containers through Docker, even where one was busy."""
+    it = world()
+    it.adopt()
+    it.roster.change("w1", busy=True)
+    it.actuator.force_all(1.0)
+    assert it.read(f"{ID}/cgroup.kill") == "1"
+    it.pump()
+    assert it.asked() == [REMOVE] and "force=1" in it.server.requests[-1] and len(it.roster) == 0
+
+
+def test_list_without_those_that_vanish(world: Callable[..., World]) -> None:
+    """A container that vanishes between the list and its inspection is left out."""
+    found = json.dumps([{"Id": ID, "Names": ["/w1"]}, {"Id": "gone", "Names": ["/w2"]}]).encode()
+    inspected = reply(json.dumps({"Id": ID, "Name": "/w1"}).encode())
+    it = world({"GET /containers/json": reply(found), INSPECT: inspected})
+    with Docker(it.server.path) as docker:
+        assert [each.name for each in list_workers(docker, "i")] == ["w1"]
+
+
+@pytest.mark.parametrize(("labels", "removed"), [({containers.INSTANCE: "i"}, True), ({}, False)])
+def test_network_is_removed_if_ours(
+    world: Callable[..., World], labels: dict[str, str], removed: bool
+) -> None:
+    """Only our own network is taken away, and the end is told whatever comes of it."""
+    network = reply(json.dumps({"Id": "n", "Name": "plancton", "Labels": labels}).encode())
+    it = world({"GET /networks/plancton": network, "DELETE /networks/plancton": NO_CONTENT})
+    done: list[bool] = []
+    it.actuator.remove_network(lambda: done.append(True))
+    it.pump()
+    assert done == [True] and ("DELETE /networks/plancton" in it.asked()) is removed
+
+
+# ---------------------------------------------------------------- a pool's workers: starting
+
+
+def report(text: str, kind: bytes = tarfile.REGTYPE) -> list[Step]:
+    """A worker's report, as Docker hands a file out."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        entry = tarfile.TarInfo("jobs")
+        entry.type, entry.size, entry.linkname = (
+            kind,
+            len(text) if kind == tarfile.REGTYPE else 0,
+            "/etc/passwd",
+        )
+        tar.addfile(entry, io.BytesIO(text.encode()))
+    return reply(data.getvalue())
+
+
+def log(*lines: str) -> list[Step]:
+    """A container's log, in Docker's frames."""
+    frames = (b"\x01\0\0\0" + (len(line) + 1).to_bytes(4) + line.encode() + b"\n" for line in lines)
+    return reply(b"".join(frames))
+
+
+def test_start_in_a_pool(world: Callable[..., World]) -> None:
+    """The token is put into the container before its first process starts, and goes no other way."""
+    bodies: list[bytes] = []
+
+    def keep(steps: list[Step]) -> Callable[[bytes], list[Step]]:
+        return lambda body: bodies.append(body) or steps  # type: ignore[func-returns-value]
+
+    created = reply(json.dumps({"Id": ID}).encode(), "201 Created")
+    it = world({CREATE: keep(created), PUT: keep(reply(b""))})
+    it.pool()
+    it.act(Start("room"))
+    (waiting,) = it.roster
+    assert waiting.worker.jobs == () and waiting.worker.phase is Phase.STARTING
+    it.pump()
+    assert it.asked() == [CREATE, PUT, START, INSPECT], it.asked()
+    (entry,) = it.roster
+    assert entry.worker.phase is Phase.RUNNING and entry.worker.jobs == ()
+    created_as, files = bodies
+    assert TOKEN not in created_as and b"c2VjcmV0" not in created_as, created_as
+    assert json.loads(created_as)["Labels"][containers.POOL] == "htcondor"
+    assert any(request.endswith("archive?path=%2Fvar%2Flib%2Fplancton") for request in it.server.requests)
+    with tarfile.open(fileobj=io.BytesIO(files)) as tar:
+        assert tar.getnames() == ["tokens.d", "work", "tokens.d/pool"]
+        file = tar.extractfile("tokens.d/pool")
+        assert file and file.read() == TOKEN + b"\n"
+    assert "c2VjcmV0" not in " ".join(it.said + it.server.requests), it.said
+
+
+def test_plain_workers_get_no_files(world: Callable[..., World]) -> None:
+    """Without a pool nothing is put into a container."""
+    it = world()
+    it.act(Start("room"))
+    it.pump()
+    assert PUT not in it.asked() and it.roster[next(iter(it.phases()))].worker.jobs is None
+
+
+@pytest.mark.parametrize(
+    ("token", "mode", "words"),
+    [
+        (TOKEN, 0o644, "others can read it; chmod 600 "),
+        (b"c2VjcmV0", 0o600, "holds no token as condor_token_create prints it"),
+    ],
+)
+def test_token_that_is_refused(world: Callable[..., World], token: bytes, mode: int, words: str) -> None:
+    """Without a good token Docker is asked for nothing, and the failure counts as one of the worker's."""
+    it = world()
+    it.pool(token, mode)
+    it.act(Start("room"))
+    assert len(it.roster) == 0 and it.inbox.empty() and it.asked() == []
+    (ended,) = it.roster.take_ended()
+    assert ended.age < 5.0 and words in ended.reason, ended
+    said = [text for text in it.said if "token file" in text]
+    assert len(said) == 1 and "can't be started: token file " in said[0] and words in said[0], it.said
+    assert "c2VjcmV0" not in " ".join(it.said) + ended.reason and it.troubles == []
+
+
+def test_token_is_read_each_time(world: Callable[..., World]) -> None:
+    """A token that is renewed is used by the next worker, without a restart."""
+    it = world({PUT: reply(b"")})
+    it.pool(mode=0o644)
+    it.act(Start("room"))
+    assert len(it.roster) == 0
+    it.pool()
+    it.act(Start("room"))
+    it.pump()
+    assert list(it.phases().values()) == [Phase.RUNNING], it.said
+
+
+@pytest.mark.parametrize(
+    ("steps", "words", "removed"),
+    [
+        (refused("404 Not Found", "Could not find the file /var/lib/plancton"), "Could not find", True),
+        (refused("400 Bad Request", "unexpected EOF"), "unexpected EOF", True),
+        (refused("500 Internal Server Error", "no space left on device"), "no space left", True),
+        ([CUT], "cut the connection", False),
+    ],
+)
+def test_files_that_are_refused(
+    world: Callable[..., World], steps: list[Step], words: str, removed: bool
+) -> None:
+    """A worker that can't be given its token is never started, and what was made is removed."""
+    it = world({PUT: steps})
+    it.pool()
+    it.act(Start("room"))
+    it.pump()
+    assert START not in it.asked() and (REMOVE in it.asked()) is removed, it.asked()
+    assert len(it.roster) == 0 and words in it.said[-1] and it.lost == 0, it.said
+    assert len(it.troubles) == 1
+
+
+# ---------------------------------------------------------------- last words
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["plancton: the pool had no job for it"], ": the pool had no job for it"),
+        (["noise", "plancton: first", "plancton: last", "more noise"], ": last"),
+        (["no words for us", " plancton: not at the beginning", "Plancton: another"], ""),
+        (["plancton:without a space"], ""),
+        (["plancton: " + "x" * 500], ": " + "x" * 200),
+        (["plancton: \x1b[31mred\x07\u202e\r"], ":  [31mred   "),
+        (["plancton: "], ""),
+        ([], ""),
+    ],
+    ids=str,
+)
+def test_last_words(world: Callable[..., World], lines: list[str], words: str) -> None:
+    """What a worker says of its end is in the sentence, short and harmless; all else it wrote is not."""
+    it = world({LOGS: log(*lines)})
+    it.adopt()
+    it.die(7)
+    (ended,) = it.roster.take_ended()
+    assert ended.reason.rstrip() == f"exit code 7{words}".rstrip(), ended
+    assert it.said[-1].endswith(ended.reason) and it.said[-1].isprintable(), it.said
+    assert len(it.roster) == 0 and "tail=20" in " ".join(it.server.requests)
+
+
+def test_words_of_one_that_was_told(world: Callable[..., World]) -> None:
+    """A plain worker that was told to go is not asked why it went."""
+    it = world({LOGS: log("plancton: told")})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.event("die", exitCode="0")
+    it.pump(2)
+    assert LOGS not in it.asked() and it.said[-1].endswith(": exit code 0"), (it.asked(), it.said)
+
+
+@pytest.mark.parametrize(
+    ("steps", "troubles"), [(refused("404 Not Found", "no such container"), 0), (refused("500 x", "no"), 0),
+                            ([CUT], 1)]
+)  # fmt: skip
+def test_words_that_cannot_be_heard(world: Callable[..., World], steps: list[Step], troubles: int) -> None:
+    """An end is said and counted also when nobody can say more of it."""
+    it = world({LOGS: steps})
+    it.adopt()
+    it.die(7)
+    assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 7"]
+    assert "w1 ended after" in it.said[-1] and len(it.troubles) == troubles
+    assert len(it.roster) == 0
+
+
+@pytest.mark.parametrize(("code", "idle"), [(75, True), (0, False), (1, False), (137, False), (None, False)])
+def test_exit_codes(world: Callable[..., World], code: int | None, idle: bool) -> None:
+    """Exit code 75 says that there was no work; an unknown one is said to be."""
+    it = world({ARCHIVE: refused("404 Not Found", "no such file")})
+    it.pilot()
+    it.die(code)
+    (ended,) = it.roster.take_ended()
+    assert (ended.idle, ended.reason) == (idle, f"exit code {'unknown' if code is None else code}"), ended
+
+
+# ---------------------------------------------------------------- jobs that end
+
+
+def test_report_of_the_end(world: Callable[..., World]) -> None:
+    """A worker that ends in order says what became of its jobs, told to go or not."""
+    it = world({ARCHIVE: report("exit 10.0\nevict 2.0\n")})
+    for told in (False, True):
+        it.pilot(50.0, cpu=99.0)
+        if told:
+            it.act(Leave("w1", "no room", 20.0))
+            it.pump()
+        it.die(0)
+    assert (it.accounting.work.jobs_done, it.accounting.work.jobs_evicted) == (2, 2), it.accounting.work
+    assert (it.accounting.work.cpu_done, it.accounting.work.cpu_lost) == (20.0, 4.0), it.accounting.work
+
+
+@pytest.mark.parametrize("code", [137, None])
+def test_killed_with_a_job(world: Callable[..., World], code: int | None) -> None:
+    """What a killed worker ran is lost, with all that it had used; what it had reported is done."""
+    it = world({ARCHIVE: report("exit 10.0\n")})
+    it.actuator.arrived(container("w1", labels={containers.POOL: containers.HTCONDOR}))
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.pump()
+    it.roster.note_jobs("w1", (50.0,), 33.0)
+    it.die(code)
+    assert it.accounting.work == Work(1_000.0, 1, 1, 0.0, 10.0, 33.0), it.accounting.work
+
+
+def test_killed_without_a_job(world: Callable[..., World]) -> None:
+    """A worker that waited for work when it was killed has lost nothing."""
+    it = world({ARCHIVE: refused("404 Not Found", "no such file")})
+    it.pilot()
+    it.die(137)
+    assert it.accounting.work == Work(1_000.0), it.accounting.work
+
+
+def test_job_that_ends(world: Callable[..., World]) -> None:
+    """When a job ends, its worker's report is read, and read again counts nothing twice."""
+    reports = iter([report("exit 10.0\n"), report("exit 10.0\nexit 5.0\n"), report("exit 10.0\nexit 5.0\n")])
+    it = world({ARCHIVE: lambda _: next(reports)})
+    it.pilot()
+    for done in (1, 2):
+        it.actuator.fetch_report("w1")
+        it.actuator.fetch_next()
+        it.pump()
+        assert it.accounting.work.jobs_done == done, it.accounting.work
+    it.die(0)
+    assert (it.accounting.work.jobs_done, it.accounting.work.cpu_done) == (2, 15.0), it.accounting.work
+    assert any(
+        request.endswith("archive?path=%2Fvar%2Flib%2Fplancton%2Fwork%2Fjobs")
+        for request in it.server.requests
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "troubles"),
+    [
+        (refused("404 Not Found", "Could not find the file"), 0),
+        (refused("500 Internal Server Error", "no"), 0),
+        (report("", tarfile.SYMTYPE), 0),
+        (report("", tarfile.DIRTYPE), 0),
+        (report("", tarfile.FIFOTYPE), 0),
+        (reply(b"no tar"), 0),
+        ([CUT], 1),
+    ],
+    ids=["missing", "error", "link", "directory", "pipe", "no tar", "cut"],
+)
+def test_report_that_cannot_be_read(world: Callable[..., World], steps: list[Step], troubles: int) -> None:
+    """A report that is missing or something else counts nothing, and keeps nobody from ending."""
+    it = world({ARCHIVE: steps})
+    it.pilot()
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.pump()
+    assert len(it.troubles) == troubles
+    it.die(0)
+    assert it.accounting.work == Work(1_000.0) and len(it.roster) == 0, it.accounting.work
+
+
+def test_report_of_nobody(world: Callable[..., World]) -> None:
+    """A worker that has gone, or has no container yet, is not asked."""
+    it = world()
+    it.actuator.fetch_report("x")
+    it.roster.request(Worker("w1", jobs=()), 1.0)
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    assert it.inbox.empty() and it.asked() == []
+
+
+def test_report_that_comes_too_late(world: Callable[..., World]) -> None:
+    """The answer for a worker that somebody has removed meanwhile is not counted."""
+    it = world({ARCHIVE: report("exit 10.0\n")})
+    it.pilot()
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.event("destroy")
+    it.pump()
+    assert it.accounting.work == Work(1_000.0), it.accounting.work
+
+
+def test_vanished_with_a_job(world: Callable[..., World]) -> None:
+    """A worker that somebody removes takes its job with it: that is lost, and counted once."""
+    it = world()
+    it.pilot(50.0, 60.0, cpu=33.0)
+    for _ in range(2):
+        it.event("destroy")
+    assert it.accounting.work == Work(1_000.0, jobs_evicted=2, cpu_lost=33.0), it.accounting.work
+    assert len(it.roster) == 0 and len(it.said) == 1
+
+
+def test_gone_while_docker_was_away_with_a_job(world: Callable[..., World]) -> None:
+    """One that Docker no longer has is lost with its job."""
+    it = world()
+    it.pilot(50.0, cpu=33.0)
+    it.actuator.reconcile([], 5_000.0)
+    assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=33.0), it.accounting.work
+
+
+def test_removed_while_it_is_examined(world: Callable[..., World]) -> None:
+    """A worker that is removed before its last words were heard is told and counted all the same, once."""
+    it = world({LOGS: refused("404 Not Found", "No such container"), REMOVE: refused("404 Not Found", "no")})
+    it.pilot(50.0, cpu=33.0)
+    it.event("die", exitCode="137")
+    it.event("destroy")
+    it.pump(2)
+    assert len(it.roster) == 0 and len(it.said) == 1 and "exit code 137" in it.said[0], it.said
+    assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 137"]
+    assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=33.0), it.accounting.work
+
+
+def test_force_all_with_jobs(world: Callable[..., World]) -> None:
+    """All at once: what ran is lost, and counted once however often it is forced and told."""
+    it = world({ARCHIVE: report("exit 10.0\n")})
+    it.pilot(50.0, cpu=33.0)
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.pump()
+    it.actuator.force_all(1.0)
+    it.actuator.force_all(2.0)
+    it.event("die", exitCode="137")
+    while len(it.roster):
+        it.pump()
+    assert it.accounting.work == Work(1_000.0, 1, 1, 0.0, 10.0, 33.0), it.accounting.work
+
+
+@pytest.mark.parametrize("way", ["fetched", "examined"])
+def test_force_all_while_a_report_is_read(world: Callable[..., World], way: str) -> None:
+    """A report that was under way when all were forced out counts nothing that was counted before."""
+    it = world({ARCHIVE: report("exit 10.0\n")})
+    it.pilot()
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.pump()
+    if way == "fetched":
+        it.actuator.fetch_report("w1")
+        it.actuator.fetch_next()
+    else:
+        it.event("die", exitCode="0")
+    it.actuator.force_all(1.0)
+    while len(it.roster):
+        it.pump()
+    assert it.accounting.work == Work(1_000.0, jobs_done=1, cpu_done=10.0), it.accounting.work
+
+
+def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) -> None:
+    """A report that the next supervisor reads once more is not counted once more."""
+    it = world({ARCHIVE: report("exit 10.0\n"), REMOVE: refused("500 Internal Server Error", "device busy")})
+    it.pilot()
+    it.die(0)
+    assert it.accounting.work.jobs_done == 1
+    it.accounting.save()
+    it.restart()
+    it.script[REMOVE] = NO_CONTENT
+    ended = container("w1", running=False, labels={containers.POOL: containers.HTCONDOR})
+    it.actuator.reconcile([ended], 5_000.0)
+    it.pump(2)
+    assert it.accounting.work.jobs_done == 1 and len(it.roster) == 0, it.accounting.work
+
+
+def test_restart_with_a_job(world: Callable[..., World]) -> None:
+    """A worker that runs on over a restart is still a pool's, and its report is counted from where it was."""
+    it = world({ARCHIVE: report("exit 10.0\n")})
+    it.pilot(50.0)
+    it.actuator.fetch_report("w1")
+    it.actuator.fetch_next()
+    it.pump()
+    it.restart()
+    it.actuator.reconcile([container("w1", labels={containers.POOL: containers.HTCONDOR})], 5_000.0)
+    it.roster.note_jobs("w1", (60.0,), 7.0)
+    it.script[ARCHIVE] = report("exit 10.0\nevict 3.0\n")
+    it.die(0)
+    assert it.accounting.work == Work(1_000.0, 1, 1, 0.0, 10.0, 3.0), it.accounting.work
+
+
+def test_evicted_and_then_killed(world: Callable[..., World]) -> None:
+    """A job that was evicted in order by a worker that had to be killed all the same is lost once."""
+    it = world({ARCHIVE: report("evict 5.0\n")})
+    it.pilot(50.0, cpu=33.0)
+    it.act(Leave("w1", "no room", 3.0))
+    it.pump()
+    it.die(137)
+    assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=5.0), it.accounting.work
+
+
+def test_one_of_two_jobs_was_reported(world: Callable[..., World]) -> None:
+    """Of two jobs that ran, the one that is in the last report is not lost as well."""
+    it = world({ARCHIVE: report("exit 5.0\n")})
+    it.pilot(50.0, 60.0, cpu=30.0)
+    it.die(137)
+    assert it.accounting.work == Work(1_000.0, 1, 1, 0.0, 5.0, 15.0), it.accounting.work
+
+
+@pytest.mark.parametrize("code", [137, 143, 131, 255, 139])
+def test_ended_in_disorder(world: Callable[..., World], code: int) -> None:
+    """A worker whose exit code is not its own (a dead dockerd's 255, a signal) has lost its job."""
+    it = world({ARCHIVE: report("")})
+    it.pilot(50.0, cpu=33.0)
+    it.die(code)
+    assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=33.0), it.accounting.work
+
+
+def test_one_report_at_a_time(world: Callable[..., World]) -> None:
+    """However many jobs end, one report is read at a time, the one that has waited longest first."""
+    it = world({ARCHIVE: report("exit 5.0\n")})
+    for name in ("w1", "w2"):
+        it.pilot(name=name)
+    for name in ("w1", "w2", "w1", "gone"):
+        it.actuator.fetch_report(name)
+    for done in (1, 2):
+        it.actuator.fetch_next()
+        it.actuator.fetch_next()
+        it.pump()
+        assert it.accounting.work.jobs_done == done, it.accounting.work
+    it.actuator.fetch_next()
+    assert it.asked() == [ARCHIVE, ARCHIVE] and it.inbox.empty()

@@ -1,0 +1,412 @@
+"""The loop with a scripted Docker and a slice of plain files: it never waits, and survives what comes."""
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, reply
+from unit.trees import tree
+
+from plancton.config.watch import ConfigFile
+from plancton.daemon import loop as module
+from plancton.daemon.docker_link import LONGEST_RETRY
+from plancton.daemon.loop import Options, Supervisor
+from plancton.host.slice import Layout
+from plancton.model import Decision, Header, Status, Tick
+from plancton.policy.replay import read_recording, replay
+from plancton.rundir import Paths, read_status, request
+from plancton.workers.accounting import Accounting
+from plancton.workers.usage import Usage
+
+DEADLINE = 20.0
+INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
+WORKING: Script = {"GET /info": INFO, "GET /containers/json": reply(b"[]"), "GET /events": [HANG]}
+
+
+class Run:
+    """A supervisor whose ticks a test makes itself, one second apart on its own clock."""
+
+    def __init__(self, root: Path, script: Script | None, config: str = "", **options: Any) -> None:
+        self.root = root
+        self.server = ScriptedDocker(root / "d.sock", script).__enter__() if script is not None else None
+        self.config = root / "config.yaml"
+        self.configure(config)
+        paths = Paths(self.config, root / "run", root / "state")
+        self.it = Supervisor(Options(**options), paths, ConfigFile(self.config, missing_ok=False), "i")
+        self.it.request_queue.start()
+        self.it._configure()
+        self.now = time.monotonic()
+
+    def configure(self, text: str) -> None:
+        self.config.write_text(f"docker: {{socket: {self.root / 'd.sock'}}}\n{text}")
+
+    def tick(self, seconds: float = 1.0) -> None:
+        """One tick, and whatever has come back by then."""
+        self.now += seconds
+        while not self.it.inbox.empty():
+            self.it.inbox.get()()
+        self.it._tick(self.now)
+
+    def until(self, true: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + DEADLINE
+        self.tick(0.05)
+        while not true():
+            assert time.monotonic() < end, f"waited in vain for {what}; problems: {self.status().problems}"
+            self.tick(0.05)
+            time.sleep(0.005)
+
+    def status(self) -> Status:
+        found = read_status(self.root / "run")
+        assert found is not None
+        return found
+
+    def ready(self) -> None:
+        self.until(lambda: self.it.docker.ready, "Docker")
+
+    def close(self) -> None:
+        self.it.docker.close()
+        if self.server:
+            self.server.__exit__(None, None, None)
+        self.it.request_queue.close()
+        self.it.request_queue.join(DEADLINE)
+        self.it.sampler.close()
+        if self.it.record:
+            self.it.record.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Run]]:
+    tree(tmp_path, v2={})
+    monkeypatch.setattr(module, "read_layout", lambda proc: Layout(tmp_path / "v2"))
+    made: list[Run] = []
+
+    def make(script: Script | None = None, config: str = "", **options: Any) -> Run:
+        made.append(Run(tmp_path, script, config, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# ---------------------------------------------------------------- Docker in trouble
+
+
+def test_docker_that_hangs(run: Callable[..., Run]) -> None:
+    """While a call to Docker hangs, ticks go on as ever, and after a while the status says so."""
+    it = run({**WORKING, "GET /info": [HANG]})
+    it.tick()
+    assert it.server and it.server.reached.wait(DEADLINE)
+    began = time.monotonic()
+    for _ in range(60):
+        it.tick()
+    took = time.monotonic() - began
+    assert took < 10, f"60 ticks took {took:.1f} s; a call hangs for 30"
+    assert "Docker has not answered for a while" in it.status().problems
+    assert it.status().capacity > 0 and it.status().owner is not None, "the host is no longer seen"
+
+
+def test_hang_after_a_while(run: Callable[..., Run]) -> None:
+    """A Docker that stops answering in the middle keeps nobody from draining and stopping."""
+    it = run(
+        {**WORKING, "GET /events": reply(b""), "GET /images/busybox/json": [HANG]}, "image: {name: busybox}"
+    )
+    it.until(lambda: it.server and it.server.reached.is_set(), "the hang")
+    request(it.root / "run", "drain", "finish")
+    it.tick()
+    assert it.status().mode == "draining"
+    request(it.root / "run", "stop")
+    it.tick()
+    assert it.it.stopping and it.it._done(), "with no worker there is nothing to wait for"
+
+
+def test_no_docker(run: Callable[..., Run]) -> None:
+    """Without a socket the loop looks for it ever more seldom, at most every 10 s, and says so once."""
+    it = run(None)
+    it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
+    waits = []
+    for _ in range(7):
+        it.it.docker.retry_at = 0.0
+        before = it.it.docker.retry_after
+        it.until(lambda before=before: it.it.docker.retry_after != before or before == LONGEST_RETRY, "a try")  # type: ignore[misc]
+        waits.append(it.it.docker.retry_after)
+    assert waits == sorted(waits) and waits[-1] == LONGEST_RETRY, waits
+    assert sum("no Docker socket" in event.text for event in it.status().events) == 1, it.status().events
+
+
+def test_docker_comes_later(run: Callable[..., Run]) -> None:
+    """A Docker that starts after Plancton is found."""
+    it = run(None)
+    it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
+    it.server = ScriptedDocker(it.root / "d.sock", dict(WORKING)).__enter__()
+    it.it.docker.retry_at = 0.0
+    it.ready()
+    it.until(lambda: it.status().docker == "answers", "the status")
+    assert (it.root / "v2/plancton").is_dir(), "the slice is not made"
+    assert any(event.text == "Docker answers" for event in it.status().events)
+
+
+def test_docker_restarts(run: Callable[..., Run]) -> None:
+    """When the events are cut, the containers are listed again and the events followed anew."""
+    it = run(dict(WORKING))
+    it.ready()
+    assert it.server and it.server.reached.wait(DEADLINE)
+
+    def asked(what: str) -> int:
+        assert it.server
+        return sum(what in each for each in it.server.requests)
+
+    lists, events = asked("/containers/json"), asked("/events")
+    it.server.hang_up()
+    it.until(
+        lambda: asked("/containers/json") > lists and asked("/events") > events, "the list and the events"
+    )
+    it.ready()
+
+
+@pytest.mark.parametrize("where", ["GET /info", "GET /containers/json"])
+def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
+    """A Docker that cuts connections, or answers nonsense, is looked for again until it works."""
+    answers: list[Any] = [
+        [CUT],
+        reply(b"<html>"),
+        reply(b'{"message":"starting"}', "503 Service Unavailable"),
+    ]
+    good = WORKING[where]
+    it = run({**WORKING, where: lambda _: answers.pop(0) if answers else good})
+    for _ in range(4):
+        it.it.docker.retry_at = 0.0
+        it.until(lambda: it.it.docker.ready or not it.it.docker.looking, "an answer")
+    for _ in range(2):
+        it.it.docker.retry_at = 0.0
+        it.until(lambda: it.it.docker.ready or not it.it.docker.looking, "an answer")
+    assert it.it.docker.ready and answers == []
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def test_broken_reload(run: Callable[..., Run]) -> None:
+    """A broken configuration at reload is a problem with file and key; the last good one stays in force."""
+    it = run(dict(WORKING), "worker: {cpus: 2}")
+    it.ready()
+    for text, words in (
+        ("wroker: {}", "did you mean 'worker'?"),
+        ("worker: {cpus: 1", "line 2, column 17"),
+        ("pool: {max_workers: 1 / 0}", "division by zero"),
+        ("#" * 300_000, "is longer than"),
+    ):
+        it.configure(text)
+        it.tick()
+        (problem,) = (p for p in it.status().problems if "config.yaml" in p)
+        assert words in problem and problem.endswith("(the last good configuration stays in force)"), problem
+        assert it.it.file.config.worker.cpus == 2 and it.it.settings.worker_cpus == 2
+    it.configure("worker: {cpus: 3}")
+    it.tick()
+    it.tick()
+    assert not any("config.yaml" in p for p in it.status().problems), it.status().problems
+    assert it.it.settings.worker_cpus == 3
+
+
+def test_configuration_that_vanishes(run: Callable[..., Run]) -> None:
+    """A file that vanishes, or becomes a directory, leaves the last good one in force."""
+    it = run(dict(WORKING), "worker: {cpus: 2}")
+    it.ready()
+    it.config.unlink()
+    it.tick()
+    assert any("no such file" in p for p in it.status().problems) and it.it.file.config.worker.cpus == 2
+    it.config.mkdir()
+    it.tick()
+    assert any("is not a regular file" in p for p in it.status().problems)
+
+
+def test_expression_that_fails_here(run: Callable[..., Run]) -> None:
+    """An expression that only fails with this host's figures leaves the last good value, and says so."""
+    it = run(dict(WORKING), "pool: {max_workers: 7}")
+    it.ready()
+    it.tick()
+    assert it.status().max_workers == 7
+    it.configure("pool: {max_workers: 7 / (1 if ram_bytes == 8000000000 else 0)}")
+    it.tick()
+    it.tick()
+    assert it.status().max_workers == 7
+    assert any("division by zero (the last good value stays)" in p for p in it.status().problems)
+
+
+# ---------------------------------------------------------------- requests and files
+
+
+@pytest.mark.parametrize("content", [b"", b"finish", b"\xff\x00\n", b"x" * 1000])
+def test_drain(run: Callable[..., Run], content: bytes) -> None:
+    """The drain state is one whatever the file holds, until it is removed."""
+    it = run(dict(WORKING))
+    it.ready()
+    (it.root / "run/drain").write_bytes(content)
+    it.tick()
+    assert it.status().mode == "draining"
+    (it.root / "run/drain").unlink()
+    it.tick()
+    assert it.status().mode == "donating"
+
+
+def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
+    """When status.json can't be written the loop goes on, says so once, and says when it can again."""
+    it = run(dict(WORKING))
+    it.tick()
+    blocked = it.root / "run" / ".status.json.part"
+    blocked.mkdir()
+    with caplog.at_level("INFO"):
+        for _ in range(20):
+            it.tick()
+        blocked.rmdir()
+        for _ in range(6):
+            it.tick()
+    said = [record.getMessage() for record in caplog.records if "written" in record.getMessage()]
+    assert len(said) == 2 and "can't be written" in said[0] and "can be written again" in said[1], said
+
+
+def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
+    """A recording that can't go on (a full disk) ends with a word; the loop goes on."""
+    it = run(dict(WORKING), record="/dev/full")
+    it.it.record = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    it.tick()
+    it.tick()
+    assert it.it.record is None
+    assert any(
+        "/dev/full: No space left on device; recording has ended" in e.text for e in it.status().events
+    )
+
+
+def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_path: Path) -> None:
+    """Ticks are recorded below the limits in force on this host, told again when they change."""
+    it = run(dict(WORKING))
+    it.it.record = (tmp_path / "rec").open("ab", buffering=0)
+    it.tick()
+    it.configure("yield: {grace_kill: 77s}")
+    it.tick()
+    it.tick()
+    lines = list(read_recording(tmp_path / "rec"))
+    headers = [line for line in lines if isinstance(line, Header)]
+    assert [(h.settings.grace_kill, h.continued) for h in headers] == [(600.0, False), (77.0, True)], headers
+    total = next(line.observation.memory_total for line in lines if isinstance(line, Tick))
+    assert headers[0].settings.reserve_memory == total // 10, headers[0]
+    assert all(not tick.differs for tick in replay(iter(lines))), lines
+
+
+def test_change_of_docker_needs_a_restart(run: Callable[..., Run]) -> None:
+    """Another socket in the file is no other socket in use, and the status says what to do."""
+    it = run(dict(WORKING))
+    it.ready()
+    it.config.write_text("docker: {socket: /nowhere}")
+    it.tick()
+    assert "docker: the change needs a restart (kill -HUP keeps the workers)" in it.status().problems
+
+
+def test_slice_is_repaired(run: Callable[..., Run]) -> None:
+    """What somebody does to the slice is put back within seconds, and told."""
+    it = run(dict(WORKING))
+    it.ready()
+    knob = it.root / "v2/plancton/cpu.weight"
+    assert knob.read_text() == "1"
+    knob.write_text("100")
+    for _ in range(7):
+        it.tick()
+    assert knob.read_text() == "1"
+    assert any("put back to tier" in event.text for event in it.status().events), it.status().events
+
+
+def test_dry_run_touches_nothing(run: Callable[..., Run]) -> None:
+    """A dry run makes no slice, no run directory and no request that changes anything."""
+    it = run(dict(WORKING), "image: {name: busybox}", dry_run=True)
+    end = time.monotonic() + DEADLINE
+    while not it.it.docker.ready:
+        assert time.monotonic() < end
+        it.tick(0.05)
+        time.sleep(0.005)
+    for _ in range(30):
+        it.tick()
+    assert not list((it.root / "v2").iterdir()) and not (it.root / "run").exists()
+    assert it.server is not None
+    assert all(each.startswith("GET ") for each in it.server.requests), it.server.requests
+
+
+# ---------------------------------------------------------------- work and jobs
+
+ID = "c0ffee" * 8
+
+
+def with_a_pilot(report: bytes = b"") -> Script:
+    """A Docker with one worker of a pool, whose jobs have reported this."""
+    labels = {"plancton.instance": "i", "plancton.pool": "htcondor"}
+    inspected = {
+        "Id": ID,
+        "Name": "/w1",
+        "State": {"Running": True, "Pid": 0},
+        "Config": {"Labels": labels},
+        "HostConfig": {"CgroupParent": "/plancton"},
+    }
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        entry = tarfile.TarInfo("jobs")
+        entry.size = len(report)
+        tar.addfile(entry, io.BytesIO(report))
+    return {
+        **WORKING,
+        "GET /containers/json": reply(json.dumps([{"Id": ID, "Names": ["/w1"], "Labels": labels}]).encode()),
+        f"GET /containers/{ID}/json": reply(json.dumps(inspected).encode()),
+        f"GET /containers/{ID}/archive": reply(made.getvalue()),
+    }
+
+
+def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
+    """When a look finds that a job has ended, its worker's report is read, and the status has the sums."""
+    it = run(with_a_pilot(b"exit 10.0\n"))
+    it.ready()
+    it.until(lambda: len(it.it.roster) == 1, "the worker")
+    assert it.it.usage is not None
+    looks = [Usage(jobs=(5.0,), job_cpu=1.0), Usage(jobs=(5.0,), job_cpu=2.0), Usage(jobs=())]
+    for look in looks:
+        it.it.usage.read = lambda *_: None  # type: ignore[method-assign]
+        it.it.usage.by_name = {"w1": look, "gone": Usage(jobs=(1.0,))}
+        it.it.next_slow = it.it.next_reading = 0.0
+        assert it.it.accounting.work.jobs_done == 0
+        it.tick()
+    it.until(lambda: it.it.accounting.work.jobs_done == 1, "the report")
+    for _ in range(6):
+        it.tick()
+    work, (worker,) = it.status().work, it.status().workers
+    assert work is not None and (work.jobs_done, work.cpu_done) == (1, 10.0), work
+    assert worker.jobs == 0, worker
+
+
+def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
+    """The sums are kept in the state directory, where the next run finds them."""
+    it = run(dict(WORKING))
+    (it.root / "state").mkdir()
+    it.it.accounting.lost(2, 33.0)
+    kept = Accounting(it.root / "state" / "work.json", 0.0, 0.0).work
+    assert (kept.jobs_evicted, kept.cpu_lost) == (2, 33.0), kept
+    it.tick()
+    assert it.status().work == it.it.accounting.work
+
+
+def test_dry_run_keeps_no_book(run: Callable[..., Run]) -> None:
+    """A dry run neither reads nor writes what the real one counts."""
+    it = run(dict(WORKING), dry_run=True)
+    it.it.accounting.lost(1, 1.0)
+    it.it.accounting.save()
+    assert not (it.root / "state").exists()
+
+
+def test_trial_is_a_problem(run: Callable[..., Run]) -> None:
+    """That only one worker is tried, and why, is said where problems are."""
+    it = run(dict(WORKING))
+    for held in ("one worker is tried before any other starts: x", "backing off for 5s: x"):
+        assert held in it.it._problems(Decision(0, "", held=held), it.now)
+    for held in ("pool.max_workers is 2", "draining: nothing new is started", ""):
+        assert held not in it.it._problems(Decision(0, "", held=held), it.now)

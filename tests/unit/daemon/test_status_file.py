@@ -1,0 +1,76 @@
+"""status.json made of what the loop knows."""
+
+import pytest
+
+from plancton.daemon.status_file import headline, with_rates, worker_statuses
+from plancton.model import Decision, Fleet, Observation, Phase, Status, Worker
+from plancton.workers.usage import Usage
+
+RUNNING = Worker("a", "0123456789abcdef", Phase.RUNNING, cpus=2.0, memory=7, started=100.0)
+STARTING = Worker("b")
+FLEET = Fleet.of([STARTING, RUNNING])
+
+
+@pytest.mark.parametrize(
+    ("donated", "owner", "expected"),
+    [
+        (1.96, 0.26, "Donating 2 of 4 CPUs; the owner uses 0.3; 1 worker running, 3 fit."),
+        (0.5, 4.0, "Donating 0.5 of 4 CPUs; the owner uses 4.0; 1 worker running, 3 fit."),
+        (None, 1.0, "Donating an unknown part of 4 CPUs; the owner uses 1.0; 1 worker running, 3 fit."),
+        (1.0, None, "Donating 1 of 4 CPUs; the owner uses an unknown part; 1 worker running, 3 fit."),
+    ],
+)
+def test_headline(donated: float | None, owner: float | None, expected: str) -> None:
+    """One sentence, and what is unknown is said to be."""
+    assert headline(Observation(0.0, 0.0, 4.0, donated=donated, owner=owner, fleet=FLEET), 3) == expected
+
+
+def test_headline_counts_those_that_run() -> None:
+    """One that is starting does not run yet."""
+    assert "0 workers running" in headline(Observation(0.0, 0.0, 4.0, fleet=Fleet.of([STARTING])), 1)
+
+
+def test_workers() -> None:
+    """Oldest first, with what is known of each; ids are cut as Docker's are."""
+    usage = {"a": Usage(cpu=1.23456, memory=5)}
+    first, second = worker_statuses(FLEET, 1, 160.04, {"a": "/slice/a"}, usage)
+    assert (first.name, first.id, first.age, first.fits) == ("a", "0123456789ab", 60.0, True), first
+    assert (first.cpu, first.share, first.memory, first.memory_limit) == (1.235, 0.617, 5, 7), first
+    assert first.cgroup == "/slice/a", first
+    assert (second.name, second.age, second.cpu, second.share) == ("b", None, None, None), second
+    assert second.fits is False and second.cgroup == "", second
+
+
+def test_share_is_at_most_all() -> None:
+    """A worker that got a little more than its CPUs over an uneven interval has all of them."""
+    (status,) = worker_statuses(Fleet.of([RUNNING]), 1, 0.0, {}, {"a": Usage(cpu=2.2)})
+    assert status.share == 1.0 and status.age == 0.0, status
+
+
+def test_rates() -> None:
+    """The tick's figures, rounded; what is unknown stays so."""
+    status = Status("1", 2, "i", 3.0, "donating", "", "", "kernel", "", "/s", 0.0, 0)
+    seen = Observation(0.0, 0.0, 4.0, owner=1.23456, idle=None, memory_total=9, slice_anon=4, fleet=FLEET)
+    got = with_rates(status, seen, Decision(3, "said", room=2.76544))
+    assert (got.owner, got.idle, got.room, got.fit, got.capacity) == (1.235, None, 2.765, 3, 4.0), got
+    assert (got.decision, got.memory_total, got.memory_donated) == ("said", 9, 4), got
+    assert got.pid == 2 and got.tier == "kernel", got
+
+
+@pytest.mark.parametrize(
+    ("jobs", "count", "age"),
+    [(None, None, None), ((), 0, None), ((130.0,), 1, 30.0), ((110.0, 150.0), 2, 50.0), ((200.0,), 1, 0.0)],
+)
+def test_jobs(jobs: tuple[float, ...] | None, count: int | None, age: float | None) -> None:
+    """How many jobs, and for how long the oldest has run; unknown, none and some are three things."""
+    worker = Worker("a", phase=Phase.RUNNING, started=100.0, jobs=jobs)
+    (status,) = worker_statuses(Fleet.of([worker]), 1, 160.0, {}, {})
+    assert (status.jobs, status.job_age) == (count, age), status
+
+
+def test_who_waits_for_cpu() -> None:
+    """The list is oldest first; who fits is who has the most to lose, and that may be the youngest."""
+    idle = Worker("idle", phase=Phase.RUNNING, started=100.0, jobs=())
+    working = Worker("working", phase=Phase.RUNNING, started=200.0, jobs=(250.0,))
+    seen = [(s.name, s.fits) for s in worker_statuses(Fleet.of([idle, working]), 1, 300.0, {}, {})]
+    assert seen == [("idle", False), ("working", True)]

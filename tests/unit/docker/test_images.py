@@ -1,0 +1,362 @@
+"""The image keeper: found, pulled, refreshed, retried ever more seldom, and never in the loop's way."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, reply
+
+from plancton.docker.images import ImageKeeper, Policy, short
+from plancton.docker.request_queue import Inbox, RequestQueue
+
+DEADLINE = 20.0
+LOOK, PULL, LIST = "GET /images/busybox/json", "POST /images/create", "GET /images/json"
+NONE = reply(b'{"message":"No such image: busybox"}', "404 Not Found")
+REFUSED = reply(b'{"message":"pull access denied"}', "404 Not Found")
+PULLED = chunked(b'{"status":"Pulling"}\n', b'{"status":"Done"}\n')
+
+
+def image(number: int = 1) -> list[Step]:
+    return reply(json.dumps({"Id": f"sha256:{number:064}"}).encode())
+
+
+class Kept:
+    """A keeper on a scripted Docker; `step` makes the calls that a step leads to."""
+
+    def __init__(self, path: Path, script: Script, may_pull: bool = True) -> None:
+        self.server = ScriptedDocker(path, {LIST: reply(b"[]")} | script).__enter__()
+        self.inbox: Inbox = SimpleQueue()
+        self.request_queue = RequestQueue(str(path), self.inbox)
+        self.request_queue.start()
+        self.keeper = ImageKeeper(str(path), self.inbox, self.request_queue, may_pull)
+
+    def step(self, now: float) -> ImageKeeper:
+        self.keeper.step(now)
+        while self.keeper._busy:
+            self.inbox.get(timeout=DEADLINE)()
+        return self.keeper
+
+    def asked(self) -> list[str]:
+        """What Docker was asked since this was last called."""
+        seen = [request.partition("?")[0].replace("/v1.41", "") for request in self.server.requests]
+        self.server.requests.clear()
+        return [request for request in seen if "_ping" not in request and request != LIST]
+
+    def close(self) -> None:
+        self.server.__exit__(None, None, None)
+        self.request_queue.close()
+        self.request_queue.join(DEADLINE)
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Kept]]:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))  # not the developer's own
+    made: list[Kept] = []
+
+    def make(script: Script, may_pull: bool = True) -> Kept:
+        made.append(Kept(tmp_path / "d.sock", script, may_pull))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_no_image_wanted(kept: Callable[..., Kept]) -> None:
+    """Without a name nothing is asked, and the problem says what to set."""
+    it = kept({})
+    it.keeper.want(None, 60.0)
+    assert it.step(0.0).problem == "no image is configured: set image.name" and it.asked() == []
+
+
+def test_image_is_here(kept: Callable[..., Kept]) -> None:
+    """An image that is there is used as it is, and looked after for the first time within minutes."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    keeper = it.step(0.0)
+    assert (keeper.id, keeper.problem) == (f"sha256:{1:064}", "") and it.asked() == [LOOK]
+    it.step(keeper.FIRST_REFRESH - 1)
+    assert it.asked() == [], "nothing is due yet"
+    it.step(keeper.FIRST_REFRESH)
+    assert it.asked() == [PULL, LOOK]
+    it.step(keeper.FIRST_REFRESH + 43_199)
+    assert it.asked() == [], "the next refresh is a whole period later"
+
+
+def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
+    """A pull that brings another image makes it the one for new workers."""
+    versions = iter([image(1), image(2)])
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    assert it.step(0.0).id.endswith("1")
+    assert it.step(100.0).id.endswith("2")
+
+
+def test_never_refreshed(kept: Callable[..., Kept]) -> None:
+    """refresh 0s: an image that is there is left alone for ever."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 0.0)
+    it.step(0.0)
+    it.asked()
+    it.step(1e9)
+    assert it.asked() == [] and it.keeper._due == math.inf
+
+
+def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
+    """An image that isn't there is pulled at once."""
+    answers = iter([NONE, image()])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    keeper = it.step(0.0)
+    assert keeper.id and keeper.problem == "" and it.asked() == [LOOK, PULL, LOOK]
+
+
+def test_policy_missing(kept: Callable[..., Kept]) -> None:
+    """`missing`: what is not here is pulled, and again when somebody removed it; what is here is not."""
+    answers = iter([NONE, image(), image(), NONE, NONE])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0, "missing")
+    assert it.step(0.0).id and it.asked() == [LOOK, PULL, LOOK]
+    assert it.step(100.0).id and it.asked() == [LOOK]
+    keeper = it.step(200.0)
+    assert keeper.id == "" and "here" not in keeper.problem and it.asked() == [LOOK, PULL, LOOK]
+
+
+def test_policy_never(kept: Callable[..., Kept]) -> None:
+    """`never`: nothing is pulled, the problem says so, and what is loaded by hand is found."""
+    answers = iter([NONE, image()])
+    it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
+    it.keeper.want("busybox", 100.0, "never")
+    keeper = it.step(0.0)
+    assert keeper.problem == (
+        "image busybox is not on this host, and image.policy is never: load it, or set missing"
+    )
+    assert it.step(keeper.RETRY).id and keeper.problem == "" and it.asked() == [LOOK, LOOK]
+
+
+def test_settings_that_change(kept: Callable[..., Kept], tmp_path: Path) -> None:
+    """Credentials that can't be used are a problem without a pull; mended ones are tried at once."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    it.step(0.0)
+    it.asked()
+    missing = str(tmp_path / "auth.json")
+    it.keeper.want("busybox", 43_200.0, auth_file=missing)
+    problem = it.step(1.0).problem
+    assert missing in problem and problem.endswith("; going on with the one that is here"), problem
+    assert it.asked() == []
+    it.keeper.want("busybox", 43_200.0)
+    assert it.step(2.0).problem == "" and it.asked() == [PULL, LOOK]
+
+
+def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
+    """Only an image that was not here before counts as brought by a pull: another may be somebody's."""
+    brought = list[str]()
+    versions = iter([image(1), image(2), image(3)])
+    here = json.dumps([{"Id": f"sha256:{2:064}", "Created": 1_754_697_600}]).encode()  # a number in a list
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED, LIST: reply(here)})
+    it.keeper.on_brought = brought.append
+    it.keeper.want("busybox", 100.0)
+    for now in (0.0, 100.0, 200.0):
+        it.step(now)
+    assert it.keeper.id.endswith("3") and brought == [f"sha256:{3:064}"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (REFUSED, "pull access denied"),
+        (
+            chunked(b'{"status":"Pulling"}\n', b'{"error":"no space left on device"}\n'),
+            "no space left on device",
+        ),
+        (chunked(b'{"status":"Pulling"}\n', end=False), "Docker"),
+        (chunked(b'{"status":"Pul', end=False), "Docker"),
+        (chunked(b"<html>\n"), "not a Docker Engine's answer"),
+    ],
+    ids=["refused", "disk", "cut", "cut in a line", "garbage"],
+)
+def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: str) -> None:
+    """A pull that is refused, cut or garbage is a problem with its reason, retried ever more seldom."""
+    it = kept({LOOK: NONE, PULL: steps})
+    it.keeper.want("busybox", 43_200.0)
+    now, waits = 0.0, list[float]()
+    for _ in range(9):
+        keeper = it.step(now)
+        assert keeper.id == "" and keeper.problem.startswith("image busybox can't be pulled: "), (
+            keeper.problem
+        )
+        assert words in keeper.problem, keeper.problem
+        waits.append(keeper._due - now)
+        it.asked()
+        it.step(keeper._due - 0.1)
+        assert it.asked() == [], "it was retried too early"
+        now = keeper._due
+    assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800], waits
+
+
+def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
+    """When a refresh fails, the image that is there goes on being used, the problem says so, and it is tried
+    again as soon as one that is missing would be."""
+    it = kept({LOOK: image(), PULL: REFUSED})
+    it.keeper.want("busybox", 43_200.0)
+    it.step(0.0)
+    keeper = it.step(300.0)
+    assert keeper.id and keeper.problem.endswith("; going on with the one that is here"), keeper.problem
+    assert keeper._due == 330.0 and it.step(330.0)._due == 390.0
+
+
+def test_lost(kept: Callable[..., Kept]) -> None:
+    """When Docker says at a start that the image isn't there, it is looked for at once."""
+    it = kept({LOOK: image(), PULL: PULLED})
+    it.keeper.want("busybox", 43_200.0)
+    it.step(0.0)
+    it.keeper.lost()
+    assert it.keeper.id == ""
+    it.asked()
+    assert it.step(1.0).id and it.asked() == [LOOK]
+
+
+def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
+    """A look that fails for another reason is no reason to pull."""
+    it = kept({LOOK: reply(b'{"message":"x"}', "500 Internal Server Error"), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    keeper = it.step(0.0)
+    assert keeper.id == "" and keeper._due == keeper.RETRY and it.asked() == [LOOK]
+
+
+def test_dry_run(kept: Callable[..., Kept]) -> None:
+    """A dry run pulls nothing, and says that it doesn't."""
+    it = kept({LOOK: NONE, PULL: PULLED}, may_pull=False)
+    it.keeper.want("busybox", 100.0)
+    assert it.step(0.0).problem == "image busybox is not here (a dry run does not pull it)"
+    assert it.asked() == [LOOK]
+
+
+def test_another_image_meanwhile(kept: Callable[..., Kept]) -> None:
+    """The answer for an image that is no longer wanted is not taken for the one that is."""
+    it = kept({LOOK: image(1), "GET /images/alpine/json": image(2)})
+    it.keeper.want("busybox", 100.0)
+    it.keeper.step(0.0)
+    it.keeper.want("alpine", 100.0)
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.keeper.id == ""
+    assert it.step(0.1).id.endswith("2")
+
+
+def test_pull_that_hangs(kept: Callable[..., Kept]) -> None:
+    """While a pull hangs, the lane is free and the loop's steps ask for nothing more."""
+    it = kept({LOOK: NONE, PULL: [HANG], "GET /info": reply(b"{}")})
+    it.keeper.want("busybox", 100.0)
+    it.keeper.step(0.0)
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.server.reached.wait(DEADLINE)
+    it.asked()
+    for now in range(1, 1000):
+        it.keeper.step(float(now))
+    answers: list[object] = []
+    it.request_queue.submit(lambda docker: docker.info(), lambda info, error: answers.append(info))
+    it.inbox.get(timeout=DEADLINE)()
+    assert answers and it.keeper.problem == "pulling image busybox"
+    assert it.asked() == ["GET /info"]
+
+
+WORKER = "localhost/plancton-worker:latest"
+LOCAL = f"GET /images/{WORKER}/json"
+
+
+def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
+    """An image of this host's own is never pulled: what makes it is said, and it is looked for again."""
+    it = kept({LOCAL: NONE, PULL: PULLED})
+    it.keeper.want(WORKER, 43_200.0)
+    now = 0.0
+    for _ in range(5):
+        keeper = it.step(now)
+        made = "scripts/worker-image/build --load makes it"
+        assert (keeper.id, keeper.problem) == ("", f"image {WORKER} is not on this host ({made})")
+        assert it.asked() == [LOCAL] and keeper._due == now + keeper.RETRY
+        now = keeper._due
+
+
+def test_another_local_image_is_missing(kept: Callable[..., Kept]) -> None:
+    """Of another image of this host's own nobody knows what makes it."""
+    it = kept({PULL: PULLED})
+    it.keeper.want("localhost/mine", 100.0)
+    assert it.step(0.0).problem == "image localhost/mine is not on this host"
+    assert it.asked() == ["GET /images/localhost/mine/json"]
+
+
+def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
+    """An image that is loaded meanwhile is found at the next look, and a newer one at a refresh."""
+    versions = iter([NONE, image(1), image(1), image(2)])
+    it = kept({LOCAL: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want(WORKER, 100.0)
+    assert it.step(0.0).id == ""
+    keeper = it.step(keeper_due(it))
+    assert keeper.id.endswith("1") and keeper.problem == ""
+    assert it.step(keeper_due(it)).id.endswith("1")
+    assert it.step(keeper_due(it)).id.endswith("2")
+    assert it.asked() == [LOCAL] * 4, "it was pulled"
+
+
+def keeper_due(it: Kept) -> float:
+    return it.keeper._due
+
+
+def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
+    """One that somebody removes is missing from the next look on, and nothing is started from it."""
+    versions = iter([image(1), NONE, image(3)])
+    it = kept({LOCAL: lambda _: next(versions)})
+    it.keeper.want(WORKER, 100.0)
+    assert it.step(0.0).id
+    keeper = it.step(keeper_due(it))
+    assert keeper.id == "" and "is not on this host" in keeper.problem
+    assert it.step(keeper_due(it)).id.endswith("3") and it.keeper.problem == ""
+
+
+def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:
+    """When Docker says at a start that the image isn't there, it is looked for at once, not pulled."""
+    it = kept({LOCAL: image(1), PULL: PULLED})
+    it.keeper.want(WORKER, 0.0)
+    it.step(0.0)
+    it.keeper.lost()
+    assert it.step(1.0).id and it.asked() == [LOCAL, LOCAL]
+
+
+def test_local_image_in_a_dry_run(kept: Callable[..., Kept]) -> None:
+    """A dry run says of a missing one what a real run says."""
+    it = kept({LOCAL: NONE}, may_pull=False)
+    it.keeper.want(WORKER, 100.0)
+    assert "build --load makes it" in it.step(0.0).problem
+
+
+def test_short() -> None:
+    """Ids are shown as Docker shows them."""
+    assert short("sha256:0123456789abcdef") == "0123456789ab" == short("0123456789abcdef")
+
+
+def test_another_auth_file_during_a_pull(kept: Callable[..., Kept]) -> None:
+    """Credentials that are set while a pull with other ones is under way are tried at once when it fails."""
+    it = kept({LOOK: image(), PULL: REFUSED})
+    it.keeper.want("busybox", 43_200.0, auth_file="/nonexistent/a")
+    it.step(0.0)
+    it.keeper.step(300.0)
+    it.keeper.want("busybox", 43_200.0, auth_file="/nonexistent/b")
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.keeper.problem == ""
+    assert "/nonexistent/b" in it.step(301.0).problem
+
+
+@pytest.mark.parametrize("policy", ["missing", "never"])
+def test_another_is_loaded(kept: Callable[..., Kept], policy: Policy) -> None:
+    """What is not pulled anew is looked for at each refresh: another image may have been loaded there."""
+    versions = iter([image(1), image(2), image(2)])
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 60.0, policy)
+    assert it.step(0.0).id.endswith("1")
+    assert it.step(59.0).id.endswith("1")
+    assert it.step(60.0).id.endswith("2")
+    assert it.asked() == [LOOK] * 2, "it was pulled"

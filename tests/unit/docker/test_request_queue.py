@@ -1,0 +1,157 @@
+"""The threads that talk to Docker: answers come back as calls of the loop, and a hang stays in the thread."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, chunked, reply
+
+from plancton.docker.client import DockerError, DockerRefused, DockerUnreachable, Event, Info, NotDocker
+from plancton.docker.request_queue import Follower, Inbox, RequestQueue
+
+DEADLINE = 20.0
+Made = tuple[ScriptedDocker, RequestQueue, Inbox]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Callable[[Script], Made]]:
+    servers: list[tuple[ScriptedDocker, RequestQueue]] = []
+
+    def make(script: Script) -> Made:
+        server = ScriptedDocker(tmp_path / "d.sock", script).__enter__()
+        inbox: Inbox = SimpleQueue()
+        request_queue = RequestQueue(str(server.path), inbox)
+        request_queue.start()
+        servers.append((server, request_queue))
+        return server, request_queue, inbox
+
+    yield make
+    for server, request_queue in servers:
+        request_queue.close()
+        server.__exit__(None, None, None)
+        request_queue.join(DEADLINE)
+        assert not request_queue.is_alive(), "the lane does not end when it is closed"
+
+
+Answers = list[tuple[Info | None, DockerError | None]]
+
+
+def submit(request_queue: RequestQueue, answers: Answers) -> None:
+    request_queue.submit(lambda docker: docker.info(), lambda info, error: answers.append((info, error)))
+
+
+def test_answers_come_as_calls(made: Callable[[Script], Made]) -> None:
+    """An answer is a call in the inbox; nothing happens before the loop makes it; the order is kept."""
+    _, request_queue, inbox = made({"GET /info": reply(b'{"CgroupDriver": "cgroupfs"}')})
+    answers: Answers = []
+    order: list[int] = []
+    for number in range(5):
+        request_queue.submit(lambda docker: docker.info(), lambda info, error, n=number: order.append(n))  # type: ignore[misc]
+    submit(request_queue, answers)
+    calls = [inbox.get(timeout=DEADLINE) for _ in range(6)]
+    assert answers == [] and order == []
+    for call in calls:
+        call()
+    assert order == [0, 1, 2, 3, 4]
+    ((info, error),) = answers
+    assert info is not None and info.cgroup_driver == "cgroupfs" and error is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"),
+    [
+        (reply(b'{"message": "broken"}', "500 Internal Server Error"), DockerRefused),
+        ([CUT], DockerUnreachable),
+        (reply(b"<html>"), NotDocker),
+    ],
+)
+def test_errors_come_as_calls(
+    made: Callable[[Script], Made], steps: list[bytes | str], kind: type[DockerError]
+) -> None:
+    """A call that fails gives its error, and the lane goes on."""
+    _, request_queue, inbox = made({"GET /info": steps})
+    answers: Answers = []
+    for _ in range(2):
+        submit(request_queue, answers)
+        inbox.get(timeout=DEADLINE)()
+    assert [type(error) for _, error in answers] == [kind, kind], answers
+    assert request_queue.is_alive()
+
+
+def test_hang(made: Callable[[Script], Made]) -> None:
+    """While a call hangs, submitting is instant and how long it hangs is known; then it is over."""
+    server, request_queue, inbox = made({"GET /info": [HANG]})
+    answers: Answers = []
+    assert request_queue.busy_for(time.monotonic()) == 0.0
+    submit(request_queue, answers)
+    assert server.reached.wait(DEADLINE)
+    for _ in range(100):
+        submit(request_queue, answers)
+    now = time.monotonic()
+    assert 0 < request_queue.busy_for(now) < DEADLINE and request_queue.busy_for(now + 60) > 60
+    assert inbox.empty()
+
+
+def test_bug_reaches_the_loop(made: Callable[[Script], Made]) -> None:
+    """What is no Docker error is a bug: the loop dies of it, with its traceback."""
+    _, request_queue, inbox = made({})
+
+    def buggy(docker: object) -> None:
+        raise KeyError("a bug")
+
+    request_queue.submit(buggy, lambda result, error: None)
+    with pytest.raises(KeyError, match="a bug"):
+        inbox.get(timeout=DEADLINE)()
+
+
+EVENT = b'{"Type":"container","Action":"die","Actor":{"ID":"c","Attributes":{"name":"w"}},"timeNano":1}\n'
+
+
+def follow(server: ScriptedDocker, inbox: Inbox) -> tuple[Follower, list[Event], list[DockerError]]:
+    events: list[Event] = []
+    ends: list[DockerError] = []
+    follower = Follower(str(server.path), inbox, {"type": ["container"]}, 1.0, events.append, ends.append)
+    follower.start()
+    return follower, events, ends
+
+
+def test_events(made: Callable[[Script], Made]) -> None:
+    """Each event is a call; when the stream is cut, the loop is told once and the thread ends."""
+    server, _, inbox = made({"GET /events": chunked(EVENT, EVENT, end=False)})
+    follower, events, ends = follow(server, inbox)
+    for _ in range(3):
+        inbox.get(timeout=DEADLINE)()
+    assert [event.name for event in events] == ["w", "w"]
+    assert [type(error) for error in ends] == [DockerUnreachable], ends
+    follower.join(DEADLINE)
+    assert not follower.is_alive()
+
+
+def test_closed_follower(made: Callable[[Script], Made]) -> None:
+    """A follower that is closed while it waits ends, and tells nobody."""
+    server, _, inbox = made({"GET /events": [*chunked(EVENT)[:2], HANG]})
+    follower, _, ends = follow(server, inbox)
+    inbox.get(timeout=DEADLINE)()
+    follower.close()
+    follower.join(DEADLINE)
+    assert not follower.is_alive() and ends == [] and inbox.empty()
+
+
+def test_urgent_goes_first(tmp_path: Path) -> None:
+    """Who must leave does not wait for those that are to be started."""
+    inbox: Inbox = SimpleQueue()
+    with ScriptedDocker(tmp_path / "d.sock", {"GET /info": reply(b"{}")}) as server:
+        request_queue = RequestQueue(str(server.path), inbox)
+        order: list[str] = []
+        for word in ("start", "start", "leave"):
+            done = partial(lambda word, _, error: order.append(word), word)
+            request_queue.submit(lambda docker: docker.info(), done, urgent=word == "leave")
+        request_queue.start()
+        for _ in range(3):
+            inbox.get(timeout=DEADLINE)()
+        request_queue.close()
+        request_queue.join(DEADLINE)
+    assert order == ["leave", "start", "start"]

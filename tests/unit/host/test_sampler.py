@@ -1,0 +1,606 @@
+"""The sampler on fixture trees, on real cgroups where they can be made, and on this host."""
+
+import gc
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from unit import trees
+
+from plancton.host import sampler
+from plancton.host.sampler import USER_HZ, Group, Sampler, SamplerError
+
+PLENTY = 20_000
+
+
+def make(tmp_path: Path, with_slice: bool = True, pressure: bool = True) -> tuple[Path, Path]:
+    """A /proc and a slice's directory."""
+    parts = {"slice": trees.cgroup()} if with_slice else {}
+    host = trees.proc() if pressure else trees.proc(pressure=None)
+    trees.tree(tmp_path, proc=host, **parts)
+    return tmp_path / "proc", tmp_path / "slice"
+
+
+def open_files() -> int:
+    gc.collect()  # what earlier tests dropped
+    return len(os.listdir("/proc/self/fd"))
+
+
+def resident() -> int:
+    """This process's memory in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# -- the host ---------------------------------------------------------------------------------------------
+
+
+def test_host_and_slice(tmp_path: Path) -> None:
+    """Every figure comes from its file, in seconds and bytes."""
+    proc, slice_v2 = make(tmp_path)
+    got = Sampler(proc, slice_v2).sample()
+    assert got.cpus == 2, got
+    assert got.busy == (100 + 20 + 30 + 6 + 7) / USER_HZ, got
+    assert got.idle == (400 + 5) / USER_HZ, got
+    assert got.stolen == 8 / USER_HZ, got
+    assert (got.memory_total, got.memory_available) == (8_000_000 * 1024, 6_000_000 * 1024), got
+    assert got.swap_total == 1_000_000 * 1024, got
+    assert (got.cpu_pressure, got.memory_pressure) == (2.5, 1.0), got
+    assert (got.slice, got.slice_anon) == (7.0, 4096), got
+    assert (got.slice_cpu_pressure, got.slice_memory_pressure) == (0.3, 0.2), got
+    assert (got.engine, got.engine_epoch) == (None, 0), got
+
+
+def test_host_alone(tmp_path: Path) -> None:
+    """Without a slice configured its figures are unknown, the host's are not."""
+    proc, _ = make(tmp_path, with_slice=False)
+    got = Sampler(proc).sample()
+    assert got.cpus == 2 and got.cpu_pressure == 2.5, got
+    figures = (got.slice, got.slice_anon, got.slice_cpu_pressure, got.slice_memory_pressure)
+    assert figures == (None, None, None, None), got
+
+
+@pytest.mark.parametrize("cpus", [1, 256, 1000, 20_000])
+def test_many_cpus(tmp_path: Path, cpus: int) -> None:
+    """CPUs are counted where /proc/stat is larger than the first buffer."""
+    proc, _ = make(tmp_path)
+    (proc / "stat").write_text(trees.stat((10**12, 2, 3, 4, 5, 6, 7, 8), cpus))
+    got = Sampler(proc).sample()
+    assert got.cpus == cpus, f"{cpus} CPUs were counted as {got.cpus}"
+    assert got.idle == 9 / USER_HZ, got
+
+
+def test_huge_interrupt_line(tmp_path: Path) -> None:
+    """A megabyte of interrupts behind the cpu lines changes nothing."""
+    proc, _ = make(tmp_path)
+    (proc / "stat").write_text(trees.stat(cpus=2, intr="0 " * 500_000))
+    got = Sampler(proc).sample()
+    assert (got.cpus, got.stolen) == (2, 8 / USER_HZ), got
+
+
+def test_counters_that_go_backwards(tmp_path: Path) -> None:
+    """Counters are passed on as they are: what to make of them is not the sampler's business."""
+    proc, slice_v2 = make(tmp_path)
+    with_less = Sampler(proc, slice_v2)
+    before = with_less.sample()
+    (proc / "stat").write_text(trees.stat((50, 0, 0, 390, 1, 0, 0, 0)))
+    (slice_v2 / "cpu.stat").write_text(trees.cpu_stat(1_000_000))
+    after = with_less.sample()
+    assert after.busy == 50 / USER_HZ < before.busy, (before, after)
+    assert after.idle == 391 / USER_HZ < before.idle, (before, after)
+    assert (before.slice, after.slice) == (7.0, 1.0), (before, after)
+
+
+def test_a_cpu_comes_and_goes(tmp_path: Path) -> None:
+    """The count of CPUs is that of this moment."""
+    proc, _ = make(tmp_path)
+    host = Sampler(proc)
+    seen = []
+    for cpus in (2, 3, 1):
+        (proc / "stat").write_text(trees.stat(cpus=cpus))
+        seen.append(host.sample().cpus)
+    assert seen == [2, 3, 1], seen
+
+
+def test_no_memavailable(tmp_path: Path) -> None:
+    """A kernel that does not say what memory is available leaves it unknown."""
+    proc, _ = make(tmp_path)
+    (proc / "meminfo").write_text(trees.meminfo(available=None))
+    got = Sampler(proc).sample()
+    assert got.memory_available is None, got
+    assert got.memory_total == 8_000_000 * 1024, got
+
+
+@pytest.mark.parametrize("name", ["stat", "meminfo"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "cpu",
+        "cpu  1 2 3\n",
+        "cpu  1 2 3 4 5 6 7 8\ncpu0 1 2 3 4 5 6 7 8\n",
+        "cpu  1 2 3 4 5 6 7 99999999999999999999\ncpu0 1\nintr 1\n",
+        "cpu  1 2 3 -4 5 6 7 8\ncpu0 1\nintr 1\n",
+        "cpu  1 2 3 4 5 6 7 8\nintr 1\n",
+        "MemTotal: 5 kB\n",
+        "MemTotal: 5 kB\nSwapTotal: 1",
+        "MemTotal: 18446744073709551615 kB\nSwapTotal: 1 kB\n",
+        "MemTotal: 5 kB\nMemAvailable: x kB\nSwapTotal: 1 kB\n",
+        "\0\xff\n\n\n" * 100,
+    ],
+)
+def test_strange_text(tmp_path: Path, name: str, text: str) -> None:
+    """Truncated, strange or overflowing figures of the host are an error of one line that names the file."""
+    proc, _ = make(tmp_path)
+    host = Sampler(proc)
+    (proc / name).write_text(text)
+    with pytest.raises(SamplerError) as caught:
+        host.sample()
+    said = str(caught.value)
+    assert said == f"{proc / name}: not in the form that the kernel writes", said
+    trees.tree(tmp_path, proc=trees.proc())
+    assert host.sample().cpus == 2, "it did not recover when the file was good again"
+
+
+@pytest.mark.parametrize("name", ["stat", "meminfo"])
+def test_missing_file(tmp_path: Path, name: str) -> None:
+    """Without /proc/stat or /proc/meminfo there is an error that names it, and no descriptor is lost."""
+    proc, _ = make(tmp_path)
+    (proc / name).unlink()
+    before = open_files()
+    for _ in range(3):
+        with pytest.raises(SamplerError, match=f"{name}: No such file or directory"):
+            Sampler(proc)
+    assert open_files() == before, f"{open_files() - before} descriptors were left open"
+
+
+# -- pressure ---------------------------------------------------------------------------------------------
+
+
+def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has no PSI it stays unknown, for the slice too, and is not looked for again."""
+    proc, slice_v2 = make(tmp_path, pressure=False)
+    for name in ("cpu.pressure", "memory.pressure"):
+        (slice_v2 / name).unlink()
+    host = Sampler(proc, slice_v2)
+    opened: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *args: opened.append(args))
+        got = host.sample()
+    assert (got.cpu_pressure, got.memory_pressure) == (None, None), got
+    assert (got.slice_cpu_pressure, got.slice_memory_pressure, got.slice) == (None, None, 7.0), got
+    assert opened == [], f"a tick opened {opened}"
+
+
+def test_garbled_pressure(tmp_path: Path) -> None:
+    """A pressure file that can't be understood is unknown only as long as that lasts."""
+    proc, slice_v2 = make(tmp_path)
+    host = Sampler(proc, slice_v2)
+    (proc / "pressure" / "cpu").write_text("some avg10=0.00 total=99999999999999999999\n")
+    (slice_v2 / "memory.pressure").write_text("some avg10=0.00 total=12")
+    got = host.sample()
+    assert (got.cpu_pressure, got.slice_memory_pressure) == (None, None), got
+    (proc / "pressure" / "cpu").write_text(trees.psi(3_000_000))
+    (slice_v2 / "memory.pressure").write_text(trees.psi(4_000_000))
+    got = host.sample()
+    assert (got.cpu_pressure, got.slice_memory_pressure) == (3.0, 4.0), got
+
+
+# -- the slice --------------------------------------------------------------------------------------------
+
+
+def test_slice_appears(tmp_path: Path) -> None:
+    """A slice that is made later has figures in the first sample after that."""
+    proc, slice_v2 = make(tmp_path, with_slice=False)
+    host = Sampler(proc, slice_v2)
+    assert host.sample().slice is None
+    trees.tree(slice_v2, trees.cgroup(usage=1_500_000, anon=5))
+    got = host.sample()
+    assert (got.slice, got.slice_anon, got.slice_cpu_pressure) == (1.5, 5, 0.3), got
+
+
+def test_absent_slice_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is no slice, a tick looks for one file of it and opens none."""
+    proc, slice_v2 = make(tmp_path, with_slice=False)
+    host = Sampler(proc, slice_v2)
+    looked: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda path, flags: looked.append(("open", path)))
+        patch.setattr(os, "access", lambda path, mode: looked.append(path))
+        host.sample()
+    assert looked == [slice_v2 / "cpu.stat"], looked
+
+
+def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
+    """A removed slice is unknown; one made anew, even between two ticks, is read at once."""
+    proc, slice_v2 = make(tmp_path)
+    host = Sampler(proc, slice_v2)
+    for file in list(slice_v2.iterdir()):
+        trees.vanish(file)
+    gone = host.sample()
+    figures = (gone.slice, gone.slice_anon, gone.slice_cpu_pressure, gone.slice_memory_pressure)
+    assert figures == (None, None, None, None), gone
+    trees.tree(slice_v2, trees.cgroup(usage=2_000_000))
+    assert host.sample().slice == 2.0
+    for file in list(slice_v2.iterdir()):
+        trees.vanish(file)
+    trees.tree(slice_v2, trees.cgroup(usage=1, anon=77))
+    anew = host.sample()
+    assert (anew.slice, anew.slice_anon, anew.slice_cpu_pressure) == (1e-6, 77, 0.3), anew
+
+
+def test_slice_memory_of_v1(tmp_path: Path) -> None:
+    """On hybrid hosts the slice's memory is v1's total_rss, from a tree of its own."""
+    trees.tree(tmp_path, proc=trees.proc(), slice=trees.cgroup(anon=None))
+    v1 = tmp_path / "memory.stat"
+    v1.write_text(trees.memory_stat_v1(48_308_224))
+    got = Sampler(tmp_path / "proc", tmp_path / "slice", v1).sample()
+    assert got.slice_anon == 48_308_224, got
+
+
+def test_memory_controller_comes_later(tmp_path: Path) -> None:
+    """A memory.stat that appears after the slice is found."""
+    trees.tree(tmp_path, proc=trees.proc(), slice=trees.cgroup(anon=None))
+    host = Sampler(tmp_path / "proc", tmp_path / "slice")
+    assert host.sample().slice_anon is None
+    (tmp_path / "slice" / "memory.stat").write_text(trees.memory_stat(9))
+    assert host.sample().slice_anon == 9
+
+
+# -- the engine -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> tuple[Sampler, list[Path]]:
+    """A sampler, and a cgroup (2 s) and a process (0.42 s at 100 Hz) to watch."""
+    trees.tree(
+        tmp_path,
+        proc={**trees.proc(), "77": {"stat": trees.pid_stat(77, "x) (y) R 9 9")}},
+        docker={"cpu.stat": trees.cpu_stat(2_000_000)},
+    )
+    return Sampler(tmp_path / "proc"), [tmp_path / "docker" / "cpu.stat", tmp_path / "proc" / "77" / "stat"]
+
+
+def test_engine_is_the_sum(engine: tuple[Sampler, list[Path]]) -> None:
+    """The engine is what cgroups and processes have used together, whatever a process calls itself."""
+    host, paths = engine
+    host.watch_engine(paths)
+    got = host.sample()
+    assert got.engine == 2.0 + 42 / USER_HZ, got
+
+
+def test_engine_epoch_marks_each_change(engine: tuple[Sampler, list[Path]]) -> None:
+    """Another set raises the epoch by one; the same set, in any order, does not."""
+    host, paths = engine
+    seen = [host.sample().engine_epoch]
+    for watched in (paths, paths[::-1], paths, paths[:1], []):
+        host.watch_engine(watched)
+        seen += [host.sample().engine_epoch, host.sample().engine_epoch]
+    assert seen == [0, 1, 1, 1, 1, 1, 1, 2, 2, 3, 3], seen
+    assert host.sample().engine is None, "an empty engine has figures"
+
+
+def test_engine_process_vanishes(engine: tuple[Sampler, list[Path]]) -> None:
+    """A process that ends raises the epoch once; its number, if used again, is somebody else's."""
+    host, paths = engine
+    host.watch_engine(paths)
+    trees.vanish(paths[1])
+    gone = host.sample()
+    assert (gone.engine, gone.engine_epoch) == (2.0, 2), gone
+    paths[1].write_text(trees.pid_stat(77, "somebody else"))
+    later = host.sample()
+    assert (later.engine, later.engine_epoch) == (2.0, 2), later
+    host.watch_engine(paths)
+    told = host.sample()
+    assert (told.engine, told.engine_epoch) == (2.0 + 42 / USER_HZ, 3), "the set named it again"
+
+
+def test_a_stale_engine_set_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) -> None:
+    """Naming a vanished process again and again does not spoil the figures of the others."""
+    host, paths = engine
+    host.watch_engine(paths)
+    trees.vanish(paths[1])
+    epochs = []
+    for _ in range(3):
+        host.watch_engine(paths)
+        epochs.append(host.sample().engine_epoch)
+    assert epochs == [2, 2, 2], epochs
+
+
+def test_engine_cgroup_vanishes_and_comes_back(engine: tuple[Sampler, list[Path]]) -> None:
+    """A cgroup is found again under its path, and each of the two changes raises the epoch."""
+    host, paths = engine
+    host.watch_engine(paths)
+    trees.vanish(paths[0])
+    seen = [host.sample(), host.sample()]
+    paths[0].write_text(trees.cpu_stat(5_000_000))
+    seen += [host.sample(), host.sample()]
+    assert [s.engine_epoch for s in seen] == [2, 2, 3, 3], seen
+    assert [s.engine for s in seen] == [42 / USER_HZ] * 2 + [5 + 42 / USER_HZ] * 2, seen
+
+
+def test_garbled_engine_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) -> None:
+    """A file that stays garbled counts as vanished once, not at each tick."""
+    host, paths = engine
+    host.watch_engine(paths)
+    paths[0].write_text("usage_usec 12")
+    epochs = [host.sample().engine_epoch for _ in range(3)]
+    assert epochs == [2, 2, 2], epochs
+
+
+def test_engine_without_any_figure(engine: tuple[Sampler, list[Path]]) -> None:
+    """When nothing of the engine can be read it is unknown, not zero."""
+    host, paths = engine
+    host.watch_engine([paths[0].with_name("none") / "cpu.stat"])
+    assert host.sample().engine is None
+
+
+def test_engine_file_of_no_known_kind(engine: tuple[Sampler, list[Path]]) -> None:
+    """A path that is neither a cpu.stat nor a process's stat is refused, and nothing changes."""
+    host, paths = engine
+    host.watch_engine(paths)
+    with pytest.raises(ValueError, match=r"cpu\.max is not a cpu\.stat"):
+        host.watch_engine([paths[0].with_name("cpu.max")])
+    got = host.sample()
+    assert (got.engine, got.engine_epoch) == (2.0 + 42 / USER_HZ, 1), got
+
+
+def test_engine_of_a_real_process() -> None:
+    """A real process that ends leaves the sum; the kernel says so through its open file (ESRCH)."""
+    host = Sampler()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        host.watch_engine([Path(f"/proc/{child.pid}/stat")])
+        alive = host.sample()
+    ended = host.sample()
+    assert alive.engine is not None and alive.engine_epoch == 1, alive
+    assert ended.engine is None and ended.engine_epoch == 2, ended
+
+
+# -- reading once, and groups -----------------------------------------------------------------------------
+
+
+def test_read_cpu_stat(tmp_path: Path) -> None:
+    """One cgroup's CPU seconds, or None."""
+    path = tmp_path / "cpu.stat"
+    assert sampler.read_cpu_stat(path) is None
+    for text, seconds in (
+        (trees.cpu_stat(1_250_000), 1.25),
+        (trees.cpu_stat(0), 0.0),
+        ("", None),
+        ("nr_periods 0\n", None),
+        ("usage_usec \n", None),
+        ("usage_usec 99999999999999999999\n", None),
+    ):
+        path.write_text(text)
+        got = sampler.read_cpu_stat(path)
+        assert got == seconds, f"{text!r} was read as {got}"
+
+
+def test_read_anon(tmp_path: Path) -> None:
+    """One cgroup's anonymous and shared bytes, of v2 or v1, or None."""
+    path = tmp_path / "memory.stat"
+    assert sampler.read_anon(path) is None
+    for text, anonymous in (
+        (trees.memory_stat(4096), 4096),
+        (trees.memory_stat_v1(8192), 8192),
+        ("anon 4096\nfile 5\nshmem 100\n", 4196),
+        ("anon 4096\nfile 5\n", None),
+        ("anon_thp 5\nrss 3\ntotal_rss_huge 6\n", None),
+        ("anon 12", None),
+        ("", None),
+    ):
+        path.write_text(text)
+        got = sampler.read_anon(path)
+        assert got == anonymous, f"{text!r} was read as {got}"
+
+
+@pytest.mark.parametrize(
+    "comm", ["sh", "a) (b", ") (", "((", "))) R 1 2 3 4 5 6 7 8 9 10 11 12 13", "a\nb", ""]
+)
+def test_read_process_with_any_name(tmp_path: Path, comm: str) -> None:
+    """A process can call itself anything without being misread."""
+    trees.tree(tmp_path, {"7": {"stat": trees.pid_stat(7, comm)}})
+    got = sampler.read_process(7, proc=tmp_path)
+    assert got == sampler.Process(started=107_742 / USER_HZ, cpu=42 / USER_HZ, ppid=1), got
+
+
+def test_read_process_truncated(tmp_path: Path) -> None:
+    """A stat cut anywhere before the start time is no process; cut behind it, it is the same process."""
+    whole = trees.pid_stat(7, "a) b")
+    enough = whole.index("107742") + len("107742 ")
+    for length in range(len(whole)):
+        trees.tree(tmp_path, {"7": {"stat": whole[:length]}})
+        got = sampler.read_process(7, proc=tmp_path)
+        assert (got is not None) == (length >= enough), f"{whole[:length]!r} was read as {got}"
+
+
+def test_read_this_process() -> None:
+    """This process started after the host did and before now, and its parent is its parent."""
+    got = sampler.read_process(os.getpid())
+    assert got is not None, "this process was not found"
+    assert got.ppid == os.getppid(), got
+    assert 0 < got.started <= time.clock_gettime(time.CLOCK_BOOTTIME), got
+    assert sampler.read_process(2**22 + 1) is None, "a process that can't be was found"
+
+
+def test_group(tmp_path: Path) -> None:
+    """A group reads CPU and memory by key, and a file that is not there is None."""
+    trees.tree(tmp_path, a=trees.cgroup(1_000_000, 11), b=trees.cgroup(2_000_000, 22))
+    a, b = tmp_path / "a", tmp_path / "b"
+    group = Group({("a", 0): a / "cpu.stat", ("a", 1): a / "memory.stat", ("b", 0): b / "cpu.stat"})
+    assert group.read() == {("a", 0): 1.0, ("a", 1): 11, ("b", 0): 2.0}
+    trees.vanish(a / "memory.stat")
+    assert group.read() == {("a", 0): 1.0, ("a", 1): None, ("b", 0): 2.0}
+    (a / "memory.stat").write_text(trees.memory_stat(33))
+    assert group.read()[("a", 1)] == 33
+
+
+def test_group_changes_its_set(tmp_path: Path) -> None:
+    """Files that stay in the set stay open, those that leave it are closed, also under two keys."""
+    trees.tree(tmp_path, a=trees.cgroup(1_000_000), b=trees.cgroup(2_000_000))
+    a, b = tmp_path / "a" / "cpu.stat", tmp_path / "b" / "cpu.stat"
+    before = open_files()
+    group = Group({"x": a, "y": a})
+    assert group.read() == {"x": 1.0, "y": 1.0}
+    assert open_files() == before + 1, f"{open_files() - before} descriptors for one file"
+    group.watch({"x": a, "z": b})
+    assert group.read() == {"x": 1.0, "z": 2.0}
+    assert open_files() == before + 2, f"{open_files() - before} descriptors for two files"
+    group.watch({})
+    assert group.read() == {}
+    assert open_files() == before, f"{open_files() - before} descriptors for no file"
+
+
+# -- real cgroups -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def real_cgroup() -> Iterator[Path]:
+    """A v2 cgroup of our own, where this process may make one."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[fields.index("-") + 1] == "cgroup2":
+            path = Path(fields[4]) / f"plancton-test-{os.getpid()}"
+            break
+    else:
+        pytest.skip("there is no v2 tree")
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"can't make a cgroup: {error}")
+    yield path
+    if path.exists():
+        path.rmdir()
+
+
+def test_real_slice_made_anew(real_cgroup: Path) -> None:
+    """A slice that was removed and made anew between two ticks has figures in the next sample (ENODEV)."""
+    host = Sampler(slice_v2=real_cgroup)
+    assert host.sample().slice == 0.0
+    real_cgroup.rmdir()
+    real_cgroup.mkdir()
+    anew = host.sample()
+    assert anew.slice == 0.0, anew
+    assert (anew.slice_cpu_pressure is None) == (anew.cpu_pressure is None), anew
+    real_cgroup.rmdir()
+    gone = host.sample()
+    assert (gone.slice, gone.slice_anon, gone.slice_cpu_pressure) == (None, None, None), gone
+
+
+def test_real_engine_cgroup_made_anew(real_cgroup: Path) -> None:
+    """An engine's cgroup that was made anew between two ticks starts a new epoch."""
+    host = Sampler()
+    host.watch_engine([real_cgroup / "cpu.stat"])
+    before = host.sample()
+    real_cgroup.rmdir()
+    real_cgroup.mkdir()
+    after = host.sample()
+    assert (before.engine, after.engine) == (0.0, 0.0), (before, after)
+    assert after.engine_epoch == before.engine_epoch + 1, (before, after)
+
+
+# -- this host --------------------------------------------------------------------------------------------
+
+
+def test_this_host() -> None:
+    """The real /proc gives plausible figures, and no counter of two samples goes backwards."""
+    host = Sampler()
+    host.watch_engine([Path("/proc/self/stat").resolve()])
+    first = host.sample()
+    sum(i * i for i in range(1_000_000))
+    second = host.sample()
+    online = len(os.sched_getaffinity(0))
+    assert online <= first.cpus <= (os.cpu_count() or 1), first
+    assert 0 < first.monotonic <= first.boottime, first
+    assert 0 < first.busy + first.idle <= 1.1 * first.cpus * first.boottime + 10, first
+    assert first.memory_available is not None and 0 < first.memory_available <= first.memory_total, first
+    for name in ("monotonic", "boottime", "busy", "idle", "stolen", "engine"):
+        assert getattr(second, name) >= getattr(first, name), f"{name} went backwards: {first} {second}"
+    assert first.engine_epoch == second.engine_epoch, (first, second)
+
+
+def test_close_gives_all_descriptors_back(tmp_path: Path) -> None:
+    """Closing closes everything, and sampling after it works as before."""
+    proc, slice_v2 = make(tmp_path)
+    before = open_files()
+    host = Sampler(proc, slice_v2)
+    host.watch_engine([slice_v2 / "cpu.stat"])
+    assert open_files() == before + 9, f"{open_files() - before} descriptors"
+    host.close()
+    assert open_files() == before, f"{open_files() - before} descriptors were left open"
+    assert host.sample().cpus == 2
+    host.close()
+
+
+# -- leaks ------------------------------------------------------------------------------------------------
+
+
+def samples(path: Path) -> Callable[[], object]:
+    host = Sampler(path / "proc", path / "slice")
+    host.watch_engine([path / "slice" / "cpu.stat", Path("/proc/self/stat").resolve()])
+    return host.sample
+
+
+def large_samples(path: Path) -> Callable[[], object]:
+    (path / "proc" / "stat").write_text(trees.stat(cpus=1200))
+    return Sampler(path / "proc").sample
+
+
+def absent_samples(path: Path) -> Callable[[], object]:
+    return Sampler(path / "proc", path / "none").sample
+
+
+def refused_samples(path: Path) -> Callable[[], object]:
+    host = Sampler(path / "proc")
+    (path / "proc" / "stat").write_text("garbage")
+
+    def refused() -> None:
+        with pytest.raises(SamplerError):
+            host.sample()
+
+    return refused
+
+
+def engines(path: Path) -> Callable[[], object]:
+    host, turn = Sampler(path / "proc"), count()
+
+    def change() -> None:
+        host.watch_engine([path / "slice" / "cpu.stat"] if next(turn) % 2 else [])
+        host.sample()
+
+    return change
+
+
+def groups(path: Path) -> Callable[[], object]:
+    group = Group({"a": path / "slice" / "cpu.stat", "b": path / "none" / "cpu.stat"})
+    return group.read
+
+
+def single_reads(path: Path) -> Callable[[], object]:
+    def read() -> None:
+        sampler.read_cpu_stat(path / "slice" / "cpu.stat")
+        sampler.read_anon(path / "slice" / "memory.stat")
+        sampler.read_anon(path / "none")
+        sampler.read_process(os.getpid())
+
+    return read
+
+
+@pytest.mark.parametrize(
+    "entry", [samples, large_samples, absent_samples, refused_samples, engines, groups, single_reads]
+)
+def test_no_leak(tmp_path: Path, entry: Callable[[Path], Callable[[], object]]) -> None:
+    """Many thousand calls neither grow the process nor leave a descriptor behind, in failing too."""
+    make(tmp_path)
+    call = entry(tmp_path)
+    for _ in range(PLENTY // 10):
+        call()
+    files, memory = open_files(), resident()
+    for _ in range(PLENTY):
+        call()
+    grown = resident() - memory
+    assert open_files() == files, f"{open_files() - files} descriptors were left open"
+    assert grown < 500_000, f"{PLENTY} calls grew the process by {grown} bytes"

@@ -1,0 +1,758 @@
+"""The slice on fixture trees: v2 only, hybrid, and the systemd driver's paths."""
+
+import os
+from pathlib import Path
+
+import pytest
+from unit.trees import Tree, tree
+
+import plancton.host.slice as slices
+from plancton.files import write_knob
+from plancton.host.cgroup_files import Bounds, v2_knobs
+from plancton.host.slice import Layout, LayoutError, Seen, Slice, find_layout, group_of, read_layout
+
+V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+HYBRID = (
+    "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n"
+    "31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n"
+    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
+    "33 30 0:29 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n"
+    "34 30 0:30 / /sys/fs/cgroup/systemd rw shared:12 - cgroup cgroup rw,xattr,name=systemd\n"
+)
+WORKER = {"cgroup.freeze": "0", "cgroup.kill": "", "cpu.weight": "1"}
+
+
+def group(**workers: Tree) -> Tree:
+    """A slice's directory on pure v2, with the workers' below it."""
+    knobs: Tree = {"cpu.idle": "0", "cpu.weight": "100", "cpu.max": "max 100000", "cgroup.freeze": "0"}
+    return {**knobs, **workers}
+
+
+@pytest.fixture
+def v2(tmp_path: Path) -> Slice:
+    """A slice on pure v2 with an idle class, not yet set up; workers a, b and c."""
+    root = tree(tmp_path / "v2", {"cgroup.subtree_control": ""}, plancton=group(a=WORKER, b=WORKER, c=WORKER))
+    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
+
+
+def of_root(slice: Slice) -> Slice:
+    """As root sees it, whoever runs the tests."""
+    slice.privileged = True
+    return slice
+
+
+@pytest.fixture
+def hybrid(tmp_path: Path) -> Slice:
+    """A slice on a hybrid host: CPU knobs in v1, freeze and kill in v2."""
+    freezer = {"cgroup.freeze": "0", "cgroup.kill": ""}
+    cpu = {"cpu.shares": "2", "cpu.cfs_quota_us": "100000"}
+    root = tree(
+        tmp_path,
+        v2={"plancton": {"cgroup.freeze": "0", "a": freezer, "b": freezer}},
+        cpu={"plancton": {"cpu.idle": "0", "cpu.shares": "1024", "a": cpu, "b": cpu}},
+        memory={"plancton": {}},
+    )
+    layout = Layout(root / "v2", {"cpu": root / "cpu", "cpuacct": root / "cpu", "memory": root / "memory"})
+    return of_root(Slice(layout, "plancton", "cgroupfs"))
+
+
+def read(path: Path) -> str:
+    return path.read_text().strip()
+
+
+def files(directory: Path) -> dict[str, str]:
+    """All that is in a tree, to compare with later."""
+    return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
+
+
+# ---------------------------------------------------------------- mounts
+
+
+def test_layout_of_v2() -> None:
+    """A pure v2 host has one tree."""
+    assert find_layout(V2) == Layout(Path("/sys/fs/cgroup"), {})
+
+
+def test_layout_of_hybrid() -> None:
+    """A hybrid host has v1's trees by controller, and the v2 tree wherever it is."""
+    seen = find_layout(HYBRID)
+    assert seen.v2 == Path("/sys/fs/cgroup/unified")
+    assert seen.v1["cpu"] == seen.v1["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert seen.v1["memory"] == Path("/sys/fs/cgroup/memory")
+
+
+def test_layout_with_odd_names() -> None:
+    """Blanks and backslashes in a mount point are octal in mountinfo; optional fields come and go."""
+    text = "25 1 0:22 / /my\\040cgroups\\134x\\011y rw - cgroup2 cgroup2 rw\n"
+    assert find_layout(text).v2 == Path("/my cgroups\\x\ty")
+    several = "25 1 0:22 / /c rw shared:1 master:2 propagate_from:3 - cgroup2 none rw\n"
+    assert find_layout(several).v2 == Path("/c")
+
+
+def test_layout_of_several_mounts() -> None:
+    """Where a tree is mounted more than once, the first mount counts."""
+    text = V2 + V2.replace("/sys/fs/cgroup", "/elsewhere") + HYBRID.replace("/cpu,cpuacct rw", "/again rw")
+    assert find_layout(text).v2 == Path("/sys/fs/cgroup")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "garbage\n", "1 2 3 - cgroup2\n", "1 2 0:3 / /x rw cgroup2 c rw\n"]
+)
+def test_no_layout(tmp_path: Path, text: str) -> None:
+    """Without a v2 tree, one line says what to boot with."""
+    assert find_layout(text) == Layout(None, {})
+    tree(tmp_path, self={"mountinfo": text})
+    with pytest.raises(LayoutError, match=r"^no cgroup v2 tree is mounted .*unified_cgroup_hierarchy=1, or"):
+        read_layout(tmp_path)
+
+
+def test_mount_that_is_no_text(tmp_path: Path) -> None:
+    """Somebody's mount point in another encoding does not keep the cgroups from being found."""
+    tree(tmp_path, self={})
+    odd = "1 1 0:9 / /mnt/caf\xe9 rw - ext4 /dev/x rw\n".encode("latin-1")
+    (tmp_path / "self/mountinfo").write_bytes(odd + V2.encode())
+    assert read_layout(tmp_path).v2 == Path("/sys/fs/cgroup")
+
+
+def test_group_of(tmp_path: Path) -> None:
+    """A process's place is the v2 line of its cgroup file, whatever v1 lines there are."""
+    proc = tree(
+        tmp_path,
+        {
+            "1": {"cgroup": "12:cpu:/x\n1:name=systemd:/y\n0::/plancton/a b\n"},
+            "2": {"cgroup": "0::/\n"},
+            "3": {"cgroup": "12:cpu:/x\n"},
+        },
+    )
+    assert [group_of(proc, pid) for pid in (1, 2, 3, 4)] == ["plancton/a b", "", None, None]
+
+
+# ---------------------------------------------------------------- where things are
+
+
+def test_paths_with_cgroupfs(v2: Slice) -> None:
+    """With the cgroupfs driver the slice is a plain directory, and Docker's parent its absolute path."""
+    assert (v2.path, v2.parent) == ("plancton", "/plancton")
+    assert v2.directory == v2.cpu == v2.tree / "plancton"
+
+
+def test_paths_with_systemd(tmp_path: Path) -> None:
+    """With the systemd driver the parent is a unit's name, and the directory has it."""
+    seen = Slice(Layout(tmp_path), "plancton", "systemd")
+    assert (seen.path, seen.parent, seen.unit) == ("plancton.slice", "plancton.slice", "plancton.slice")
+    assert seen.directory == tmp_path / "plancton.slice"
+    assert not any(tmp_path.iterdir()), "making the object touches nothing"
+
+
+def test_paths_on_hybrid(hybrid: Slice) -> None:
+    """On a hybrid host the CPU and memory files are in v1's trees."""
+    assert hybrid.directory.parts[-2:] == ("v2", "plancton")
+    assert hybrid.cpu.parts[-2:] == ("cpu", "plancton")
+    assert hybrid.memory_stat.parts[-3:] == ("memory", "plancton", "memory.stat")
+
+
+# ---------------------------------------------------------------- tiers
+
+
+def test_tier_kernel(v2: Slice, hybrid: Slice) -> None:
+    """Where the kernel has an idle class for cgroups, the slice gets it."""
+    for slice in (v2, hybrid):
+        slice.set_up()
+        assert slice.tier == "kernel" and "gives every CPU to the owner at once" in slice.tier_reason
+        assert read(slice.cpu / "cpu.idle") == "1"
+
+
+def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
+    """Without an idle class the slice gets the least weight, and says what would be better."""
+    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
+        (slice.cpu / "cpu.idle").unlink()
+        slice.set_up()
+        assert slice.tier == "weight" and "Linux 5.15 has" in slice.tier_reason
+        assert read(slice.cpu / knob) == least
+
+
+def test_tier_quota(v2: Slice) -> None:
+    """Where the slice can't be written, Docker must limit the workers: the file is named and the remedy."""
+    (v2.cpu / "cpu.idle").unlink()
+    (v2.cpu / "cpu.idle").mkdir()
+    v2.set_up()
+    assert v2.tier == "quota" and not v2.can_lift
+    assert "/cpu.idle can't be written (Is a directory), so the workers' CPU is" in v2.tier_reason
+    assert "run as root" in v2.tier_reason, v2.tier_reason
+
+
+def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
+    """docker.tier keeps a slice from yielding more strongly, even when it did so before."""
+    for slice, weak, normal in ((v2, "1", "100"), (hybrid, "2", "1024")):
+        knobs = slice.cpu / "cpu.idle", slice.cpu / ("cpu.shares" if slice.v1 else "cpu.weight")
+        slice.set_up()
+        for tier, idle_and_weight in (("weight", ["0", weak]), ("quota", ["0", normal])):
+            slice.strongest = tier  # type: ignore[assignment]
+            slice.set_up()
+            assert str(slice.tier) == tier and "idle class" not in slice.tier_reason, slice.tier_reason
+            assert [read(knob) for knob in knobs] == idle_and_weight
+
+
+def test_promoted(v2: Slice) -> None:
+    """A slice that could not be written is taken into its tier once it can be."""
+    idle = v2.cpu / "cpu.idle"
+    idle.unlink()
+    idle.mkdir()
+    v2.set_up()
+    assert v2.repair() is None and v2.tier == "quota"
+    idle.rmdir()
+    idle.write_text("0")
+    assert (v2.repair() or "").startswith("tier kernel: "), v2.tier_reason
+    assert v2.can_lift and read(idle) == "1"
+
+
+# ---------------------------------------------------------------- bounds
+
+BOUNDS = Bounds(memory=10_000_000, swap=1_000_000, cpus=1.5, cpuset="2-3")
+MEMORY, BOTH = str(10_000_000 // 4096 * 4096), str(11_000_000 // 4096 * 4096)
+
+
+def test_bounds(v2: Slice, hybrid: Slice) -> None:
+    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and its disk comes last."""
+    for name in ("memory.max", "memory.swap.max", "io.weight", "cpuset.cpus"):
+        (v2.directory / name).write_text("max")
+    for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
+        (hybrid.memory / name).write_text("9223372036854771712")
+    (hybrid.cpu / "cpu.cfs_quota_us").write_text("-1")
+    assert v2.ceiling() is None and hybrid.ceiling() is None
+    for slice in (v2, hybrid):
+        slice.set_up()
+        slice.bound(BOUNDS)
+    names = ("memory.max", "memory.swap.max", "io.weight", "cpu.max", "cpuset.cpus")
+    swap = str(1_000_000 // 4096 * 4096)
+    cpu = ["150000 100000", "2-3"]
+    assert [read(v2.directory / name) for name in names] == [MEMORY, swap, "default 1", *cpu]
+    assert read(hybrid.memory / "memory.limit_in_bytes") == MEMORY
+    assert read(hybrid.memory / "memory.memsw.limit_in_bytes") == BOTH
+    assert read(hybrid.cpu / "cpu.cfs_quota_us") == "150000"
+    assert v2.ceiling() == hybrid.ceiling() == int(MEMORY)
+
+
+def test_bounds_are_put_back(v2: Slice) -> None:
+    """A bound that somebody took away is put back and named; one that the kernel lacks is left out."""
+    (v2.directory / "memory.max").write_text("max")
+    v2.set_up()
+    v2.bound(BOUNDS)
+    assert v2.repair() is None
+    (v2.directory / "memory.max").write_text("max")
+    assert v2.repair() == f"the slice had memory.max max instead of {MEMORY}: put back"
+    assert read(v2.directory / "memory.max") == MEMORY
+    assert not (v2.directory / "memory.swap.max").exists()
+
+
+def test_all_cpus_again(v2: Slice) -> None:
+    """When the owner reserves no core any more the workers may run on each again."""
+    cpus = v2.directory / "cpuset.cpus"
+    cpus.write_text("\n")
+    (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
+    v2.set_up()
+    v2.bound(Bounds(cpuset=""))
+    assert read(cpus) == "", "it was bound without need"
+    v2.bound(Bounds(cpuset="2-3"))
+    assert read(cpus) == "2-3" and v2.repair() is None
+    v2.bound(Bounds(cpuset=""))
+    assert read(cpus) == "0-3" and v2.repair() is None
+
+
+def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
+    """A supervisor that starts lets the workers run on no more CPUs before it knows what is reserved."""
+    cpus = v2.directory / "cpuset.cpus"
+    cpus.write_text("2-3\n")
+    (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
+    v2.set_up()
+    assert v2.repair() is None and read(cpus) == "2-3"
+
+
+def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slice has no cpuset.cpus until systemd is told of CPUs: that is done where the kernel has it."""
+    asked = list[tuple[str, ...]]()
+    monkeypatch.setattr(slices, "_systemctl", lambda *words: asked.append(words))
+    directory = {"plancton.slice": group()}
+    for number, has in enumerate(("cpuset cpu memory", "cpu memory")):
+        root = tree(tmp_path / str(number), {"cgroup.controllers": f"{has}\n"}, directory)
+        of_root(Slice(Layout(root), "plancton", "systemd")).bound(Bounds(cpuset="2-3"))
+    assert [words[-1] for words in asked] == ["AllowedCPUs=2-3"]
+
+
+def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
+    """After a lift the slice has its own CPU bound again, not none."""
+    v2.set_up()
+    v2.bound(BOUNDS)
+    v2.lift(["plancton/a"], [])
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    v2.drop()
+    assert read(v2.directory / "cpu.max") == "150000 100000"
+
+
+def test_bounds_for_systemd(tmp_path: Path) -> None:
+    """systemd is told of each bound that it knows, or it would overwrite them."""
+    made = {knob.file.name: knob.unit for knob in v2_knobs(tmp_path, BOUNDS)}
+    assert made == {
+        "cpu.max": "CPUQuota=150.00%",
+        "cpuset.cpus": "AllowedCPUs=2-3",
+        "memory.max": f"MemoryMax={MEMORY}",
+        "memory.swap.max": f"MemorySwapMax={1_000_000 // 4096 * 4096}",
+        "io.weight": "IOWeight=1",
+        "io.prio.class": "",
+    }
+    assert next(v2_knobs(tmp_path, Bounds())).unit == "CPUQuota="
+
+
+def test_tier_before_set_up(v2: Slice) -> None:
+    """A slice that is not set up promises nothing, and a lift of it does nothing."""
+    before = files(v2.tree)
+    assert v2.tier == "none"
+    v2.lift(["plancton/a"], ["plancton/b"])
+    assert files(v2.tree) == before and not v2.lifted
+
+
+def test_set_up_makes_it(tmp_path: Path) -> None:
+    """A slice that is not there is made, in each tree."""
+    root = tree(tmp_path, v2={}, cpu={})
+    Slice(Layout(root / "v2", {"cpu": root / "cpu"}), "other", "cgroupfs").set_up()
+    assert (root / "v2/other").is_dir() and (root / "cpu/other").is_dir()
+
+
+def test_remove(tmp_path: Path) -> None:
+    """An empty slice is removed, one in use stays."""
+    root = tree(tmp_path, {"plancton": {}, "used": {"worker": {}}})
+    of_root(Slice(Layout(root), "plancton", "cgroupfs")).remove()
+    of_root(Slice(Layout(root), "used", "cgroupfs")).remove()
+    assert [path.name for path in root.iterdir()] == ["used"]
+
+
+# ---------------------------------------------------------------- repair
+
+
+def test_nothing_to_repair(v2: Slice) -> None:
+    """A slice as it should be is left alone."""
+    v2.set_up()
+    assert v2.repair() is None
+
+
+def test_repair(v2: Slice) -> None:
+    """A slice that somebody changed is put back, and one sentence says what was found."""
+    v2.set_up()
+    (v2.cpu / "cpu.idle").write_text("0\n")
+    assert v2.repair() == "the slice had cpu.idle 0 instead of 1: put back to tier kernel"
+    assert read(v2.cpu / "cpu.idle") == "1" and v2.repair() is None
+
+
+def test_repair_of_the_weight(v2: Slice, hybrid: Slice) -> None:
+    """In tier weight it is the weight that is looked after."""
+    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
+        (slice.cpu / "cpu.idle").unlink()
+        slice.set_up()
+        (slice.cpu / knob).write_text("77")
+        assert slice.repair() == f"the slice had {knob} 77 instead of {least}: put back to tier weight"
+        assert read(slice.cpu / knob) == least
+
+
+def test_repair_of_a_slice_that_is_gone(v2: Slice) -> None:
+    """A slice that somebody removed is made anew."""
+    v2.set_up()
+    for path in sorted(v2.directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    v2.directory.rmdir()
+    said = v2.repair()
+    assert said is not None and said.startswith("the slice had cpu.idle missing instead of 1"), said
+    assert v2.directory.is_dir()
+
+
+def test_no_repair_during_a_lift(v2: Slice) -> None:
+    """A lift is no damage."""
+    v2.set_up()
+    v2.lift(["plancton/a"], [])
+    assert v2.repair() is None and read(v2.cpu / "cpu.idle") == "0"
+
+
+# ---------------------------------------------------------------- the lift
+
+
+def test_lift(v2: Slice) -> None:
+    """The leavers get up to 20 % of a CPU at an ordinary weight, the others are frozen; all is put back."""
+    v2.set_up()
+    before = files(v2.tree)
+    v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
+    directory = v2.directory
+    assert v2.lifted
+    assert read(directory / "cpu.max") == "20000 100000"
+    assert (read(directory / "cpu.idle"), read(directory / "cpu.weight")) == ("0", "100")
+    assert read(directory / "a/cpu.weight") == "100", "the leaver's own weight"
+    assert [read(directory / name / "cgroup.freeze") for name in "abc"] == ["0", "1", "1"]
+    v2.drop()
+    assert not v2.lifted
+    after = files(v2.tree)
+    assert after.pop("plancton/a/cpu.weight") == "100", "only a leaver's own weight may differ: it goes"
+    assert {k: v.strip() for k, v in after.items()} == {
+        k: v.strip() for k, v in before.items() if k != "plancton/a/cpu.weight"
+    }
+
+
+def test_the_bound_stays_until_it_yields_again(v2: Slice) -> None:
+    """When the slice can't be made idle again, what it may take from the owner stays bounded."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b"])
+    knob = v2.directory / "cpu.idle"
+    knob.unlink()
+    knob.mkdir()
+    v2.drop()
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    assert read(v2.directory / "b/cgroup.freeze") == "0", "the others are thawed all the same"
+    knob.rmdir()
+    knob.write_text("0")
+    v2.repair()
+    assert (read(knob), read(v2.directory / "cpu.max")) == ("1", "max 100000")
+
+
+def test_lift_on_hybrid(hybrid: Slice) -> None:
+    """With v1 knobs the bound is split among the leavers' own quotas, and each gets its own back."""
+    hybrid.set_up()
+    hybrid.lift(["plancton/a", "plancton/b"], [])
+    assert (read(hybrid.cpu / "cpu.idle"), read(hybrid.cpu / "cpu.shares")) == ("0", "1024")
+    for name in "ab":
+        assert read(hybrid.cpu / name / "cpu.cfs_quota_us") == "10000"
+    assert not (hybrid.directory / "cpu.max").exists(), "v1's slice has no quota of its own"
+    hybrid.drop()
+    assert read(hybrid.cpu / "cpu.idle") == "1"
+    for name in "ab":
+        assert read(hybrid.cpu / name / "cpu.cfs_quota_us") == "100000"
+
+
+def test_second_lift(hybrid: Slice) -> None:
+    """A second lift before the first is dropped still remembers what the quotas were at first."""
+    hybrid.set_up()
+    hybrid.lift(["plancton/a"], ["plancton/b"])
+    hybrid.lift(["plancton/a", "plancton/b"], [])
+    hybrid.drop()
+    assert [read(hybrid.cpu / name / "cpu.cfs_quota_us") for name in "ab"] == ["100000", "100000"]
+    assert [read(hybrid.directory / name / "cgroup.freeze") for name in "ab"] == ["0", "0"]
+
+
+def test_lift_of_those_who_are_gone(v2: Slice) -> None:
+    """Leavers and others that have gone meanwhile don't keep the rest from leaving."""
+    v2.set_up()
+    v2.lift(["plancton/gone", "plancton/a"], ["plancton/gone2", "plancton/b"])
+    assert read(v2.directory / "a/cpu.weight") == "100" and read(v2.directory / "b/cgroup.freeze") == "1"
+    for name in ("a", "b"):
+        for path in (v2.directory / name).iterdir():
+            path.unlink()
+        (v2.directory / name).rmdir()
+    v2.drop()
+    assert read(v2.directory / "cpu.idle") == "1" and read(v2.directory / "cpu.max") == "max 100000"
+
+
+def test_lift_in_tier_weight(v2: Slice) -> None:
+    """Without an idle class the weight is lifted, and dropped to the least again."""
+    (v2.cpu / "cpu.idle").unlink()
+    v2.set_up()
+    v2.lift(["plancton/a"], [])
+    assert read(v2.cpu / "cpu.weight") == "100" and not (v2.cpu / "cpu.idle").exists()
+    v2.drop()
+    assert read(v2.cpu / "cpu.weight") == "1"
+
+
+def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On v1, who may not bound the leavers does not lift the slice."""
+    hybrid.set_up()
+    write = write_knob
+
+    def refuse(path: Path, text: str) -> None:
+        if path.parent.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(slices, "write_knob", refuse)
+    with pytest.raises(PermissionError):
+        hybrid.lift(["plancton/a"], ["plancton/b"])
+    assert read(hybrid.cpu / "cpu.idle") == "1"
+    hybrid.drop()
+    assert read(hybrid.tree / "plancton/b/cgroup.freeze") == "0" and not hybrid.lifted
+
+
+def test_lift_that_a_crash_left(v2: Slice) -> None:
+    """What an earlier supervisor lifted and froze is undone when the slice is set up."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
+    again = Slice(Layout(v2.tree), "plancton", "cgroupfs")
+    again.set_up()
+    assert [read(again.directory / name / "cgroup.freeze") for name in "abc"] == ["0", "0", "0"]
+    assert (read(again.cpu / "cpu.idle"), read(again.directory / "cpu.max")) == ("1", "max 100000")
+
+
+def test_freeze_that_a_selftest_left(v2: Slice) -> None:
+    """A slice that is frozen as a whole is thawed when it is set up."""
+    (v2.directory / "cgroup.freeze").write_text("1")
+    v2.set_up()
+    assert read(v2.directory / "cgroup.freeze") == "0"
+
+
+def test_drop_without_a_lift(v2: Slice) -> None:
+    """Dropping what is not lifted writes nothing."""
+    v2.set_up()
+    (v2.directory / "b/cgroup.freeze").write_text("1")
+    before = files(v2.tree)
+    v2.drop()
+    assert files(v2.tree) == before, "somebody else's freeze is not ours to thaw"
+
+
+# ---------------------------------------------------------------- kill
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Slice:
+    own: Tree = {ID: {"cgroup.kill": ""}, f"docker-{ID}.scope": {"cgroup.kill": ""}, "cgroup.kill": ""}
+    other: Tree = {ID: {"cgroup.kill": ""}, "cgroup.kill": ""}
+    root = tree(tmp_path, {"cgroup.kill": "", "plancton": own, "owner": other, "plancton2": other})
+    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
+
+
+def killed(slice: Slice) -> list[str]:
+    return [str(p.parent.relative_to(slice.tree)) for p in slice.tree.rglob("cgroup.kill") if read(p) == "1"]
+
+
+@pytest.mark.parametrize("name", [ID, f"docker-{ID}.scope"])
+def test_kill(killable: Slice, name: str) -> None:
+    """A worker below the slice whose directory holds its id is killed, and nobody else."""
+    assert killable.kill(f"plancton/{name}", ID)
+    assert killed(killable) == [f"plancton/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("group", "container"),
+    [
+        ("", ID),
+        ("plancton", ID),
+        (f"owner/{ID}", ID),
+        (f"plancton2/{ID}", ID),
+        (ID, ID),
+        (f"plancton/../owner/{ID}", ID),
+        (f"/plancton/{ID}", ID),
+        (f"plancton/{ID}/..", ID),
+        (f"plancton/{ID}", ""),
+        (f"plancton/{ID}", "f" * 64),
+        ("plancton/", ""),
+        (f"plancton/gone-{ID}", ID),
+    ],
+)
+def test_no_kill(killable: Slice, group: str, container: str) -> None:
+    """Outside of the slice, through .., for another id or none, nobody is killed."""
+    assert not killable.kill(group, container)
+    assert killed(killable) == []
+
+
+# ---------------------------------------------------------------- without root
+
+
+class User:
+    """Who may write only what was handed over. The tests' own user may write all, so the calls that would be
+    refused are stood in for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.handed = set[str]()
+        self.written = list[str]()
+        write = write_knob
+
+        def refuse(path: Path, text: str) -> None:
+            if not path.exists():
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            if str(path) not in self.handed:
+                raise PermissionError(13, "Permission denied", str(path))
+            self.written.append(path.name)
+            write(path, text)
+
+        monkeypatch.setattr(slices, "write_knob", refuse)
+        monkeypatch.setattr(os, "access", lambda path, mode: str(path) in self.handed)
+        monkeypatch.setattr(os, "chown", lambda path, uid, gid: self.handed.add(str(path)))
+        monkeypatch.setattr(slices, "user_name", lambda: "donor")
+
+    def sees(self, slice: Slice) -> Slice:
+        slice.privileged = False
+        return slice
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> User:
+    return User(monkeypatch)
+
+
+def test_handing_over(v2: Slice, user: User) -> None:
+    """These files of the slice are handed over, as far as there are any: no directory, no worker's file, and
+    none that processes are moved with."""
+    tree(v2.directory, {"memory.max": "max", "cgroup.kill": "", "cgroup.procs": "", "io.weight": "1"})
+    v2.hand_over(7)
+    names = ("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill")
+    assert user.handed == {str(v2.directory / name) for name in names}
+
+
+def test_handing_over_on_hybrid(hybrid: Slice, user: User) -> None:
+    """They are handed over in whatever tree they are."""
+    tree(hybrid.memory, {"memory.limit_in_bytes": "1", "tasks": ""})
+    assert hybrid.hand_over(7) == ["cpu.idle", "cpu.shares", "memory.limit_in_bytes", "cgroup.freeze"]
+    assert str(hybrid.memory / "memory.limit_in_bytes") in user.handed and len(user.handed) == 4
+
+
+def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
+    """With the slice's own files the user has tier kernel, repairs it and sets its bounds."""
+    (v2.directory / "memory.max").write_text("max")
+    for slice in (v2, hybrid):
+        slice.hand_over(7)
+        user.sees(slice).set_up()
+        assert (slice.tier, slice.ours, slice.can_lift) == ("kernel", True, True), slice.tier_reason
+        (slice.cpu / "cpu.idle").write_text("0")
+        assert (slice.repair() or "").endswith("put back to tier kernel")
+    v2.bound(BOUNDS)
+    (v2.directory / "memory.max").write_text("max")
+    assert v2.repair() == f"the slice had memory.max max instead of {MEMORY}: put back"
+
+
+def test_not_prepared(v2: Slice, user: User) -> None:
+    """Where nothing was handed over Docker must limit the workers, and what root can do is named; that it
+    was done is noticed."""
+    user.sees(v2).set_up()
+    assert v2.tier == "quota"
+    assert v2.tier_reason.endswith(
+        "/cpu.idle can't be written (Permission denied), so the workers' CPU is limited through Docker,"
+        " within seconds: `sudo plancton prepare --user donor` to have the kernel yield at once"
+    )
+    assert v2.repair() is None
+    v2.hand_over(7)
+    assert (v2.repair() or "").startswith("tier kernel: ") and v2.can_lift
+
+
+def test_made_anew_by_others(v2: Slice, user: User) -> None:
+    """A slice that is root's again is still idle class, but nobody can be lifted in it: that is told once,
+    with the remedy, and so is its end."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.clear()
+    said = v2.repair() or ""
+    assert said.startswith("tier kernel: ") and said.endswith(
+        "/cpu.idle is not ours to change, so leavers get no CPU:"
+        " `sudo plancton prepare --user donor` mends that"
+    )
+    assert not v2.can_lift and v2.repair() is None
+    v2.hand_over(7)
+    assert "not ours" not in (v2.repair() or "not ours") and v2.can_lift
+
+
+def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
+    """A slice that is gone, or is root's and like any other, leaves tier quota."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.clear()
+    (v2.cpu / "cpu.idle").write_text("0")
+    said = v2.repair() or ""
+    assert said.startswith("the slice had cpu.idle 0 instead of 1: tier quota: ") and "prepare --user" in said
+
+
+def test_lift_without_root(v2: Slice, user: User) -> None:
+    """The slice itself bounds the lift; no worker's file is written, and all is put back."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    before = files(v2.tree)
+    v2.lift(["plancton/a"], ["plancton/b"])
+    assert (read(v2.cpu / "cpu.idle"), read(v2.cpu / "cpu.weight")) == ("0", "100")
+    assert read(v2.directory / "cpu.max") == "20000 100000"
+    assert user.written[-3:] == ["cpu.max", "cpu.idle", "cpu.weight"], "it was lifted before it was bounded"
+    v2.drop()
+    assert files(v2.tree) == before
+
+
+def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
+    """Without the file that bounds it the slice is not lifted."""
+    v2.hand_over(7)
+    user.sees(v2).set_up()
+    user.handed.remove(str(v2.directory / "cpu.max"))
+    with pytest.raises(PermissionError):
+        v2.lift(["plancton/a"], [])
+    assert read(v2.cpu / "cpu.idle") == "1"
+
+
+@pytest.mark.parametrize(("cpus", "shares"), [(1, "204"), (2, "102"), (64, "3"), (4096, "2")])
+def test_lift_on_hybrid_without_root(
+    hybrid: Slice, user: User, monkeypatch: pytest.MonkeyPatch, cpus: int, shares: str
+) -> None:
+    """v1 takes no quota of the slice below its workers', so its weight is the bound: 20 % of a CPU's."""
+    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    hybrid.hand_over(7)
+    user.sees(hybrid).set_up()
+    hybrid.lift(["plancton/a"], ["plancton/b"])
+    assert (read(hybrid.cpu / "cpu.idle"), read(hybrid.cpu / "cpu.shares")) == ("0", shares)
+    hybrid.drop()
+    assert read(hybrid.cpu / "cpu.idle") == "1"
+
+
+def test_kill_without_root(killable: Slice, user: User) -> None:
+    """All workers can be ended through the slice's own file, as long as nobody else is in it."""
+    killable.hand_over(7)
+    user.sees(killable)
+    assert not killable.kill_all({"f" * 64}) and killed(killable) == []
+    assert killable.kill(f"plancton/{ID}", ID), "who is alone there can be ended alone"
+    assert killed(killable) == ["plancton"]
+
+
+def test_stays_without_root(tmp_path: Path, user: User) -> None:
+    """What root prepared is not taken away: the next start needs it."""
+    root = tree(tmp_path, {"plancton": {}})
+    user.sees(Slice(Layout(root), "plancton", "cgroupfs")).remove()
+    assert (root / "plancton").is_dir()
+
+
+def test_who_is_privileged(tmp_path: Path) -> None:
+    """Root is."""
+    assert Slice(Layout(tmp_path), "plancton", "cgroupfs").privileged == (os.geteuid() == 0)
+
+
+# ---------------------------------------------------------------- only looking
+
+
+def test_look_at_a_slice_that_yields(v2: Slice) -> None:
+    """A slice that was set up is seen in its tier; looking writes nothing."""
+    v2.set_up()
+    before = files(v2.tree)
+    found = v2.look()
+    assert found == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
+    assert files(v2.tree) == before
+
+
+def test_look_at_a_lift(v2: Slice) -> None:
+    """What a lift does to a slice is seen: it does not yield, is bounded, and workers are frozen."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
+    found = v2.look()
+    assert (found.tier, found.knob, found.lifted, found.frozen) == (
+        "none",
+        "cpu.idle is 0 and cpu.weight is 100",
+        True,
+        2,
+    )
+
+
+def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
+    """The kernel's files say which tier it is, whoever set it up; on hybrid hosts they are v1's."""
+    for slice, weight, normal, least in ((v2, "cpu.weight", "100", "1"), (hybrid, "cpu.shares", "1024", "2")):
+        found = slice.look()
+        assert (found.tier, found.knob) == ("none", f"cpu.idle is 0 and {weight} is {normal}")
+        (slice.cpu / weight).write_text(f"{least}\n")
+        assert (slice.look().tier, slice.look().knob) == ("weight", f"{weight} is {least}")
+        (slice.cpu / "cpu.idle").write_text("1\n")
+        assert (slice.look().tier, slice.look().knob) == ("kernel", "cpu.idle is 1")
+        (slice.cpu / "cpu.idle").unlink()
+        assert slice.look().tier == "weight", "an old kernel has no idle class"
+    tree(hybrid.directory, {"cgroup.events": "populated 1\nfrozen 0\n"})
+    assert hybrid.look().populated
+
+
+def test_look_where_there_is_none(tmp_path: Path) -> None:
+    """A slice that is not there is not made by looking."""
+    root = tree(tmp_path, v2={}) / "v2"
+    assert Slice(Layout(root), "plancton", "cgroupfs").look() == Seen("plancton", False, True)
+    assert list(root.iterdir()) == []

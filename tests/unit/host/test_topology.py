@@ -1,0 +1,66 @@
+"""Which cores are the owner's alone: whole ones, the first ones, never all of them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.trees import Tree, cores, tree
+
+from plancton.host.topology import Core, beside, cpus_for_workers, parse, read_cores, text
+
+NEIGHBOURS = ((0, 1), (2, 3), (4, 5), (6, 7))
+FAR = ((0, 4), (1, 5), (2, 6), (3, 7))
+"""As most Intel and AMD machines count: first one thread of each core, then the others."""
+MIXED = ((0, 1), (2, 3), (4,), (5,))
+"""Two fast cores with two threads each, and two small ones."""
+SINGLE = ((0,), (1,), (2,))
+
+
+@pytest.mark.parametrize(
+    ("cores", "reserve", "left"),
+    [
+        (NEIGHBOURS, 0, ""),
+        (NEIGHBOURS, 1.9, ""),
+        (NEIGHBOURS, 2, "2-7"),
+        (NEIGHBOURS, 5, "4-7"),
+        (NEIGHBOURS, 8, "6-7"),
+        (FAR, 2, "1-3,5-7"),
+        (FAR, 4, "2-3,6-7"),
+        (MIXED, 3, "2-5"),
+        (MIXED, 5, "5"),
+        (SINGLE, 1.5, "1-2"),
+        (((0, 1),), 2, ""),
+        ((), 2, ""),
+    ],
+)
+def test_beside(cores: tuple[Core, ...], reserve: float, left: str) -> None:
+    """As many whole cores are kept as the reserve has room for, and the last one never."""
+    assert beside(cores, reserve) == left
+
+
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.floats(0, 300))
+def test_whole_cores(threads: list[int], reserve: float) -> None:
+    """Whatever the host: no core is shared, no more is kept than was reserved, and something is left."""
+    first = [sum(threads[:place]) for place in range(len(threads))]
+    cores = {tuple(range(cpu, cpu + count)) for cpu, count in zip(first, threads, strict=True)}
+    everything = set(range(sum(threads)))
+    left = set(parse(beside(cores, reserve) or text(everything)))
+    assert left and left <= everything
+    assert len(everything - left) <= reserve
+    assert all(left.issuperset(core) or left.isdisjoint(core) for core in cores)
+
+
+@given(st.sets(st.integers(0, 300), min_size=1))
+def test_lists(cpus: set[int]) -> None:
+    """A list in the kernel's form is read as what was written."""
+    assert parse(f"{text(cpus)}\n") == tuple(sorted(cpus))
+
+
+def test_read_cores(tmp_path: Path) -> None:
+    """Cores are found by their threads; a CPU that is offline has no siblings."""
+    offline: Tree = {"cpu9": {"topology": {}}, "cpufreq": {}}
+    sys = tree(tmp_path, devices={"system": {"cpu": {**cores("0,2", "1,3", "4"), **offline}}})
+    assert read_cores(sys) == {(0, 2), (1, 3), (4,)}
+    assert cpus_for_workers(2, sys) == "1,3-4"
+    assert cpus_for_workers(0.5, sys) == ""

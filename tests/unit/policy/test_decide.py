@@ -1,0 +1,1008 @@
+"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB, who
+have not fitted for two minutes, in parts, before they leave."""
+
+import math
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from plancton.model import (
+    Action,
+    Decision,
+    Ended,
+    Finish,
+    Fleet,
+    Kill,
+    Leave,
+    Observation,
+    Phase,
+    SetQuota,
+    SetShares,
+    Settings,
+    Start,
+    Worker,
+)
+from plancton.policy.decide import State, count_fit, decide, lifetime, room_now
+
+GB = 1_000_000_000
+A = TypeVar("A", Start, Leave, Finish, Kill, SetShares, SetQuota)
+BOOT = 1_000_000.0
+"""How far CLOCK_BOOTTIME is ahead: the host was suspended for long."""
+
+
+def worker(name: str, age: float = 10_000.0, at: float = 0.0, **fields: Any) -> Worker:
+    """A running worker that is this old at the tick ``at``."""
+    given: dict[str, Any] = {"phase": Phase.RUNNING, "memory": 2 * GB, "image": "i", "digest": "d"}
+    return Worker(name, f"id-{name}", started=BOOT + at - age, **(given | fields))
+
+
+def workers(count: int, **fields: Any) -> list[Worker]:
+    """w0 is the oldest."""
+    return [worker(f"w{n}", age=10_000.0 - n, **fields) for n in range(count)]
+
+
+class Ticks:
+    """Ticks one after the other, with what stays the same from one to the next."""
+
+    def __init__(
+        self, settings: Settings | None = None, there: list[Worker] | None = None, **same: Any
+    ) -> None:
+        self.settings, self.state, self.now = settings or Settings(grace_kill=120.0), State(), 0.0
+        self.there = there or []
+        self.same: dict[str, Any] = {
+            "capacity": 4.0, "owner": 0.0, "idle": 4.0, "memory_total": 64 * GB, "memory_available": 60 * GB,
+            "slice_anon": 0, "image": "i", "digest": "d",
+        } | same  # fmt: skip
+        self.suspended = 0.0
+
+    def tick(self, seconds: float = 1.0, **now: Any) -> Decision:
+        self.now += seconds
+        decision, self.state = decide(self.seen(seconds, **now), self.state, self.settings)
+        return decision
+
+    def seen(self, seconds: float = 1.0, **now: Any) -> Observation:
+        fields: dict[str, Any] = {"interval": seconds, "fleet": Fleet.of(self.there)} | self.same | now
+        return Observation(self.now, BOOT + self.now + self.suspended, **fields)
+
+    def run(self, seconds: int, **now: Any) -> list[tuple[float, Action]]:
+        """All actions of so many seconds, with their times."""
+        return [(self.now, a) for _ in range(seconds) for a in self.tick(**now).actions]
+
+    def until(self, kind: type[Action], most: int = 4_000, **now: Any) -> tuple[float, list[Action]]:
+        """The time of the first action of this kind, and all of its tick."""
+        for _ in range(most):
+            decision = self.tick(**now)
+            if any(isinstance(a, kind) for a in decision.actions):
+                return self.now, list(decision.actions)
+        raise AssertionError(f"no {kind.__name__} in {most} s; the last: {decision}")
+
+
+def of(kind: type[A], actions: list[tuple[float, Action]]) -> list[tuple[float, A]]:
+    """Those of one kind, with their times."""
+    return [(time, a) for time, a in actions if isinstance(a, kind)]
+
+
+def fit(there: list[Worker], cpus: float, memory: float = 1e15, settings: Settings | None = None) -> int:
+    """How many fit with this room."""
+    settings = settings or Settings()
+    seen = Observation(0.0, 0.0, cpus, owner=0.0, memory_total=10**16, memory_available=int(memory),
+                       fleet=Fleet.of(there))  # fmt: skip
+    room = room_now(seen, settings)
+    assert room is not None
+    return count_fit(seen, room, settings)
+
+
+# -- what fits --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [(-1, 0), (0.0, 0), (0.49, 0), (0.5, 1), (1.49, 1), (1.5, 2), (3.5, 4), (9.0, 4)],
+)
+def test_fit_with_equal_workers(room: float, expected: int) -> None:
+    """Half a CPU is worth a worker, as long as the older ones have theirs."""
+    assert fit(workers(4), room) == expected
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"), [(0.9, 0), (1.0, 1), (2.2, 1), (2.25, 2), (3.9, 2), (4.0, 3), (9.0, 3)]
+)
+def test_fit_with_mixed_workers(room: float, expected: int) -> None:
+    """Each worker's own size counts: 2, then 0.5, then 3 CPUs need 1, 2.25 and 4 CPUs of room."""
+    there = [worker("a", 30, cpus=2.0), worker("b", 20, cpus=0.5), worker("c", 10, cpus=3.0)]
+    assert fit(there, room) == expected
+
+
+def test_a_small_young_worker_does_not_overtake() -> None:
+    """Who fits is always the oldest: a small one behind a big one that does not fit waits as well."""
+    assert fit([worker("big", 20, cpus=4.0), worker("small", 10, cpus=0.1)], 1.9) == 0
+
+
+@pytest.mark.parametrize(("worthwhile", "expected"), [(0.1, 3), (0.5, 2), (1.0, 2)])
+def test_worthwhile(worthwhile: float, expected: int) -> None:
+    """2.2 CPUs are worth a third worker to who clings, and not to who is strict."""
+    assert fit(workers(4), 2.2, settings=Settings(worthwhile=worthwhile)) == expected
+
+
+@pytest.mark.parametrize(("memory", "expected"), [(0.5, 0), (1.0, 1), (2.9, 1), (3.0, 2), (100.0, 4)])
+def test_fit_by_memory(memory: float, expected: int) -> None:
+    """Memory is counted as CPUs are: 1 GB of the first, then 3 GB for two of 2 GB each."""
+    seen = Observation(0.0, 0.0, 8.0, owner=0.0, memory_total=100 * GB, fleet=Fleet.of(workers(4)),
+                       memory_available=int(memory * GB))  # fmt: skip
+    room = room_now(seen, Settings())
+    assert room is not None and count_fit(seen, room, Settings()) == expected, room
+
+
+def test_room_is_what_the_owner_leaves() -> None:
+    """CPUs less the owner's, the stolen and the reserved; memory less the owner's and the reserved."""
+    seen = Observation(0.0, 0.0, 8.0, owner=1.5, stolen=0.25, engine=0.5, donated=4.0, memory_total=64 * GB,
+                       memory_available=20 * GB, slice_anon=10 * GB)  # fmt: skip
+    room = room_now(seen, Settings(reserve_cpus=0.5, reserve_memory=6 * GB))
+    assert room is not None
+    assert room.cpus == 8.0 - 1.5 - 0.25 - 0.5, room
+    assert room.memory == 64 * GB - 6 * GB - (64 - 20 - 10) * GB, room
+
+
+def test_fit_counts_places_for_new_workers() -> None:
+    """`fit` says what the room is worth: those that are there, and those for whom it is enough to start."""
+    ticks = Ticks(there=workers(1), owner=1.2, draining=True)
+    ticks.run(5)
+    assert ticks.tick().fit == 3, "2.8 CPUs: one is there, two more would be started"
+    assert ticks.tick(max_workers=2).fit == 2
+
+
+# -- starting ---------------------------------------------------------------------------------------------
+
+
+def test_first_start_after_ten_seconds() -> None:
+    """Someone is watching: the first workers come ten seconds after the first known figures."""
+    time, actions = Ticks().until(Start)
+    assert 10 <= time <= 12, time
+    assert len(actions) == 4, actions
+
+
+def test_next_start_after_two_thirds_of_grace_spawn() -> None:
+    """Once started, room must have been there for two thirds of grace_spawn."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(100)
+    ticks.there = workers(3)
+    ticks.run(1, owner=0.0)
+    assert ticks.tick().actions == (Start("1.0 CPUs are free for workers, the owner uses 0.0 of 4 CPUs"),)
+    ticks = Ticks(there=workers(3))
+    ticks.run(100, owner=1.0)
+    since = ticks.now
+    time, _ = ticks.until(Start)
+    assert 40 <= time - since <= 51, f"{time - since} s: 40 of 60, and up to 10 for the average"
+
+
+def test_start_needs_a_margin() -> None:
+    """A worker is kept for half a CPU and started for 0.7."""
+    ticks = Ticks(there=workers(3))
+    assert not of(Start, ticks.run(200, owner=0.35)), "0.65 CPUs are left"
+    assert of(Start, ticks.run(200, owner=0.25)), "0.75 CPUs are left"
+
+
+def test_start_needs_room_now() -> None:
+    """Room that was there for most of the minute and is gone is not enough."""
+    ticks = Ticks()
+    ticks.run(100, draining=True)
+    ticks.run(11, draining=True, owner=4.0)
+    assert not of(Start, ticks.run(5, owner=4.0))
+
+
+def test_start_asks_for_all_of_the_memory() -> None:
+    """Memory can't be taken back gently: 2 GB must be free beside what is promised to the others."""
+    tight = 2 * GB * 4 - 1
+    assert not of(Start, Ticks(there=workers(3), memory_available=tight).run(200))
+    assert of(Start, Ticks(there=workers(3), memory_available=tight + 1).run(200))
+
+
+@pytest.mark.parametrize(("most", "first"), [(1, 1), (3, 3), (9, 8)])
+def test_spawn_per_tick(most: int, first: int) -> None:
+    """No more than this many starts in a tick."""
+    _, actions = Ticks(Settings(spawn_per_tick=most), capacity=8.0).until(Start)
+    assert len(actions) == first, actions
+
+
+@pytest.mark.parametrize("phase", list(Phase)[:5])
+def test_all_that_exist_count_for_starting(phase: Phase) -> None:
+    """Those on their way out still use CPU and memory: no new one beside them."""
+    there = [*workers(3), worker("last", 1, phase=phase, told=1e9, deadline=1e9)]
+    assert not of(Start, Ticks(there=there).run(200))
+
+
+def test_max_workers() -> None:
+    """Never more than max_workers, those leaving included; 0 is a limit like any other."""
+    assert len(Ticks(max_workers=2).until(Start)[1]) == 2
+    assert not Ticks(max_workers=0).run(200)
+    ticks = Ticks(there=workers(2), max_workers=2)
+    ticks.run(100)
+    decision = ticks.tick()
+    assert not decision.actions and decision.held == "pool.max_workers is 2", decision
+
+
+def test_max_workers_counts_those_leaving() -> None:
+    """One that leaves has its place until it is gone: of three one is left beside two."""
+    leaving = worker("l", 5, phase=Phase.LEAVING, told=0.0, deadline=1e9)
+    _, actions = Ticks(there=[*workers(1), leaving], capacity=8.0, max_workers=3).until(Start)
+    assert len(of(Start, [(0.0, a) for a in actions])) == 1, actions
+
+
+def test_max_workers_lowered() -> None:
+    """When the expression gives less, the youngest leave after two thirds of grace_kill."""
+    ticks = Ticks(there=workers(4), max_workers=4)
+    assert not ticks.run(200)
+    since = ticks.now
+    time, actions = ticks.until(Leave, max_workers=1)
+    assert 80 <= time - since <= 82, time - since
+    assert [a.name for a in actions if isinstance(a, Leave)] == ["w3", "w2", "w1"], actions
+
+
+@pytest.mark.parametrize(
+    ("what", "word"),
+    [
+        ({"draining": True}, "draining"),
+        ({"finish": True}, "draining"),
+        ({"stopping": True}, "stops"),
+        ({"docker": False}, "Docker"),
+        ({"image": ""}, "image"),
+        ({"disk_free": 4 * GB, "disk_total": 100 * GB}, "4.0 GB of disk are free, 5.0 GB are reserved"),
+        ({"max_workers": 0}, "max_workers"),
+    ],
+)
+def test_held(what: dict[str, Any], word: str) -> None:
+    """Room alone is not enough, and the decision says what holds it."""
+    ticks = Ticks(Settings(reserve_disk=5 * GB), **what)
+    assert not ticks.run(200)
+    decision = ticks.tick()
+    assert word in decision.held and word in decision.sentence, decision
+
+
+def test_nothing_holds() -> None:
+    """Nothing is said to hold it when disk is known to suffice or unknown."""
+    assert Ticks(Settings(reserve_disk=5 * GB), disk_free=6 * GB).tick().held == ""
+    assert Ticks(Settings(reserve_disk=5 * GB)).tick().held == ""
+
+
+# -- backing off ------------------------------------------------------------------------------------------
+
+
+def ended(age: float = 5.0, reason: str = "exit code 1") -> tuple[Ended, ...]:
+    return (Ended("w", age, reason),)
+
+
+@pytest.mark.parametrize("reason", ["exit code 0", "exit code 1", "out of memory"])
+def test_back_off_doubles(reason: str) -> None:
+    """A worker that ends at once delays the next start by 5 s, then twice as long, up to 30 min."""
+    ticks, delays = Ticks(max_workers=1), list[float]()
+    ticks.until(Start)
+    ticks.run(100, draining=True)
+    for _ in range(12):
+        ticks.tick(ended=ended(0.5, reason))
+        since = ticks.now
+        delays.append(ticks.until(Start)[0] - since)
+    assert delays == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800, 1800], delays
+
+
+def test_back_off_says_so() -> None:
+    """The decision says for how long still, and how the worker ended."""
+    ticks = Ticks()
+    decision = ticks.tick(ended=ended(reason="exit code 7"))
+    assert decision.held == "backing off for 5s: the last worker ended at once (exit code 7)", decision
+
+
+def test_a_long_life_is_no_failure() -> None:
+    """A worker that lived for a minute may end: that is how pilots work."""
+    ticks = Ticks()
+    ticks.tick(ended=ended(60.0, "exit code 1"))
+    assert ticks.state.failures == 0
+    ticks.tick(ended=ended(59.0))
+    assert ticks.state.failures == 1
+
+
+def test_failures_of_one_batch_count_once() -> None:
+    """Four workers that started together and ended together are one failure, also seconds apart."""
+    ticks = Ticks()
+    ticks.run(30)
+    ticks.tick(ended=(Ended("a", 5.0, "x"), Ended("b", 5.0, "x")))
+    ticks.tick(ended=(Ended("c", 6.0, "x"),))
+    assert ticks.state.failures == 1
+
+
+def test_one_that_lives_resets_the_back_off() -> None:
+    """A worker that started after the failure and lived for a minute proves that it works again."""
+    ticks = Ticks()
+    ticks.run(100, draining=True)
+    for _ in range(3):
+        ticks.tick(ended=ended(0.1))
+        ticks.run(1, draining=True)
+    ticks.there = [worker("old", 10_000)]
+    ticks.run(100, draining=True)
+    assert ticks.state.failures == 3, "one from before the failure proves nothing"
+    ticks.there = [worker("old", 10_000), worker("new", age=0, at=ticks.now)]
+    ticks.run(58, draining=True)
+    assert ticks.state.failures == 3
+    ticks.run(3, draining=True)
+    assert ticks.state.failures == 0
+    ticks.tick(ended=ended(0.1))
+    since = ticks.now
+    ticks.there = []
+    assert ticks.until(Start)[0] - since == 5
+
+
+def test_suspend_does_not_keep_the_back_off() -> None:
+    """Ages go on in suspend; one that started after the failure is still known to have."""
+    ticks = Ticks()
+    ticks.tick(ended=ended(0.1))
+    ticks.there = [worker("new", age=-5, at=ticks.now)]
+    ticks.run(10, draining=True)
+    ticks.suspended = 100_000.0
+    ticks.run(10, draining=True)
+    assert ticks.state.failures == 0
+
+
+def flap(ticks: Ticks, count: int) -> float:
+    """A worker that starts, lives for five minutes and has to leave; the time when it left."""
+    ticks.there = [worker(f"flap{count}", age=0, at=ticks.now)]
+    ticks.run(200)
+    time, _ = ticks.until(Leave, owner=4.0)
+    ticks.there = []
+    return time
+
+
+def test_flaps_double_grace_spawn() -> None:
+    """Starting again takes grace_spawn after the first worker that had to leave young, then doubles."""
+    ticks, waited = Ticks(max_workers=1), list[float]()
+    ticks.until(Start)
+    for count in range(8):
+        since = flap(ticks, count)
+        waited.append(ticks.until(Start, owner=0.0)[0] - since)
+    assert waited[:5] == [60, 120, 240, 480, 960], waited
+    assert all(1_800 <= w < 1_810 for w in waited[5:]), waited
+
+
+def test_flapping_says_so() -> None:
+    """The decision says why nothing is started."""
+    ticks = Ticks()
+    flap(ticks, 1)
+    held = ticks.tick(owner=0.0).held
+    assert held == "backing off for 1m 00s: a worker had to leave soon after its start", held
+
+
+def test_old_workers_do_not_flap() -> None:
+    """One that had ten minutes was worth its start: what comes after it is started as promised."""
+    ticks = Ticks(there=workers(1))
+    ticks.run(200)
+    ticks.until(Leave, owner=4.0)
+    assert ticks.state.flaps == 0
+
+
+def test_several_that_leave_together_are_one_flap() -> None:
+    """Workers of the same start have one reason to leave."""
+    ticks = Ticks()
+    ticks.run(200, draining=True)
+    ticks.there = [worker(f"w{n}", age=n, at=ticks.now) for n in range(3)]
+    ticks.run(200)
+    _, actions = ticks.until(Leave, owner=4.0)
+    assert len(actions) >= 3 and ticks.state.flaps == 1, ticks.state.flaps
+
+
+def test_a_settled_worker_ends_the_flaps() -> None:
+    """Ten minutes of one that started after the last flap, and grace_spawn is what it was."""
+    ticks = Ticks()
+    flap(ticks, 1)
+    ticks.run(130, draining=True)
+    flap(ticks, 2)
+    ticks.run(130, draining=True)
+    ticks.there = [worker("stays", age=-1, at=ticks.now)]
+    ticks.run(599, owner=0.0)
+    assert ticks.state.flaps == 2
+    ticks.run(4, owner=0.0)
+    assert ticks.state.flaps == 0
+
+
+# -- retiring ---------------------------------------------------------------------------------------------
+
+
+def test_retires_after_two_thirds_of_grace_kill() -> None:
+    """What has not fitted for 80 of 120 seconds leaves, the youngest first, with the reason in a sentence."""
+    ticks = Ticks(there=workers(4))
+    assert not ticks.run(200)
+    since = ticks.now
+    ticks.same["owner"], ticks.same["idle"] = 2.2, 0.0
+    time, actions = ticks.until(Leave)
+    leaves = [a for a in actions if isinstance(a, Leave)]
+    assert 80 <= time - since <= 90, time - since
+    assert leaves[0].name == "w3" and leaves[0].timeout == 20.0, leaves
+    assert leaves[0].reason == "has not fitted for 80 s, the owner uses 2.2 of 4 CPUs", leaves
+    gone = {a.name for _, a in of(Leave, ticks.run(60))} | {a.name for a in leaves}
+    assert gone == {"w3", "w2"}, f"1.8 CPUs are left: two of four fit, {gone} leave"
+
+
+@pytest.mark.parametrize(("busy", "leaves"), [(30, False), (36, True)])
+def test_two_thirds_need_not_be_in_one_piece(busy: int, leaves: bool) -> None:
+    """Load in 36 of 60 seconds (and 7 more by the average) is too much for the youngest, in 30 it is not."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(200)
+    actions = list[tuple[float, Action]]()
+    for _ in range(20):
+        actions += ticks.run(busy, owner=4.0)
+        actions += ticks.run(60 - busy, owner=0.0)
+    assert bool(of(Leave, actions)) == leaves, of(Leave, actions)
+
+
+def test_one_busy_tick_is_no_news() -> None:
+    """Room is averaged over ten seconds: a peak of one leaves all four fitting."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(60)
+    assert ticks.tick(owner=4.0).fit == 4
+    assert ticks.run(20) == []
+    ticks.run(5, owner=4.0)
+    assert ticks.tick(owner=4.0).fit == 2, "six of ten seconds: 1.6 CPUs"
+
+
+@pytest.mark.parametrize("grace", [3, 9, 30, 120])
+def test_short_grace_is_kept(grace: int) -> None:
+    """The average is never so long that an owner who stays for grace_kill still shares with a worker."""
+    ticks = Ticks(Settings(grace_kill=float(grace)), there=workers(1))
+    ticks.run(200)
+    since = ticks.now
+    assert ticks.until(Leave, owner=3.51)[0] - since <= grace + 1
+
+
+def test_nothing_leaves_on_an_uncovered_window() -> None:
+    """Right after the start nobody knows how long a worker has not fitted."""
+    ticks = Ticks(there=workers(4), owner=4.0)
+    time, _ = ticks.until(Leave)
+    assert time >= 119, time
+
+
+@pytest.mark.parametrize("how", ["suspend", "stopped", "unknown"])
+def test_gap(how: str) -> None:
+    """After a suspend, a stopped supervisor or unknown figures the windows begin anew."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(200)
+    ticks.run(70, owner=4.0)
+    if how == "suspend":
+        ticks.suspended += 5.5
+    elif how == "stopped":
+        ticks.tick(6.5, owner=4.0)
+    else:
+        ticks.run(7, owner=None)
+    since = ticks.now
+    time, _ = ticks.until(Leave, owner=4.0)
+    assert time - since >= 114, f"{time - since} s"
+
+
+def test_a_short_gap_is_none() -> None:
+    """A tick four seconds late is only a long tick."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(200)
+    ticks.run(70, owner=4.0)
+    ticks.tick(4.0, owner=4.0)
+    since = ticks.now
+    assert ticks.until(Leave, owner=4.0)[0] - since <= 16
+
+
+def test_unknown_figures_decide_nothing() -> None:
+    """Without the owner's load nothing starts, leaves or changes its shares, for however long."""
+    for there in ([], workers(4, shares=2), workers(4)):
+        assert not Ticks(there=there, owner=None).run(300)
+    ticks = Ticks(there=workers(4))
+    ticks.run(200)
+    ticks.run(79, owner=4.0)
+    ticks.there = []
+    assert not ticks.run(300, owner=None)
+    assert ticks.tick(owner=None).room is None
+
+
+def test_unknown_memory_and_interval() -> None:
+    """Memory that the kernel doesn't tell of holds nobody back; a tick without length adds nothing."""
+    assert len(Ticks(memory_available=None).until(Start)[1]) == 4
+    ticks = Ticks()
+    assert not ticks.run(50, interval=None)
+    assert not ticks.run(50, interval=0.0)
+
+
+def test_busy_workers_wait() -> None:
+    """A worker with an action under way is told nothing until that is done."""
+    ticks = Ticks(there=[*workers(3), worker("w3", 5, busy=True)])
+    ticks.run(200)
+    gone = [a.name for _, a in of(Leave, ticks.run(100, owner=4.0))]
+    assert set(gone) == {"w0", "w1", "w2"}, gone
+
+
+def test_those_finishing_are_retired_too() -> None:
+    """One that finishes uses CPU still, so it has its place in line; one that leaves has not."""
+    there = [worker("a", 30, phase=Phase.LEAVING, told=1.0, deadline=1e9), worker("b", 20),
+             worker("c", 10, phase=Phase.FINISHING, told=1.0, deadline=1e9)]  # fmt: skip
+    ticks = Ticks(there=there)
+    ticks.run(200)
+    _, actions = ticks.until(Leave, owner=3.2)
+    assert [a.name for a in actions if isinstance(a, Leave)] == ["c"], actions
+
+
+@pytest.mark.parametrize(("idle", "lift"), [(None, True), (0.0, True), (0.49, True), (0.51, False)])
+def test_lift(idle: float | None, lift: bool) -> None:
+    """Who leaves with no idle CPU is given some; so is who is killed."""
+    late = worker("late", 5, phase=Phase.LEAVING, told=0.0, deadline=50.0)
+    ticks = Ticks(there=[*workers(1), late], memory_available=1 * GB, idle=idle)
+    ticks.settings = Settings(reserve_memory=2 * GB)
+    actions = [a for _, a in ticks.run(60)]
+    assert {a.lift for a in actions if isinstance(a, Leave | Kill)} == {lift}, actions
+    assert {type(a) for a in actions} >= {Leave, Kill}, actions
+
+
+# -- jobs -------------------------------------------------------------------------------------------------
+
+
+def pilot(name: str, age: float, *jobs: float, **fields: Any) -> Worker:
+    """A pool's worker that is this old, and its jobs."""
+    began = tuple(BOOT - job for job in jobs)
+    return worker(name, age, jobs=began, **({"worked": bool(jobs)} | fields))
+
+
+def line(*there: Worker) -> list[str]:
+    return [w.name for w in Fleet.of(there).line]
+
+
+def test_line_without_jobs() -> None:
+    """Plain workers stand in line by their age, as they always did; those starting come last."""
+    starting = msgspec.structs.replace(worker("s"), phase=Phase.STARTING, started=None)
+    assert line(worker("c", 10), starting, worker("a", 30), worker("b", 20)) == ["a", "b", "c", "s"]
+
+
+def test_line_with_jobs() -> None:
+    """The one with the most to lose is first: the oldest job, then the oldest without one."""
+    starting = msgspec.structs.replace(pilot("s", 0), phase=Phase.STARTING, started=None)
+    there = [pilot("idle-old", 9_000), starting, pilot("young-job", 5_000, 10), pilot("idle-young", 50),
+             pilot("old-job", 100, 90), pilot("two-jobs", 8_000, 40, 5), worker("plain", 7_000)]  # fmt: skip
+    order = ["old-job", "two-jobs", "young-job", "idle-old", "plain", "idle-young", "s"]
+    assert line(*there) == order == line(*reversed(there))
+
+
+def test_line_has_those_who_use_cpu() -> None:
+    """One that finishes keeps its place by its job; one that leaves has none."""
+    finishing = pilot("f", 50, 40, phase=Phase.FINISHING, told=1.0, deadline=1e9)
+    leaving = pilot("l", 50, 45, phase=Phase.LEAVING, told=1.0, deadline=1e9)
+    assert line(pilot("j", 50, 30), leaving, finishing) == ["f", "j"]
+
+
+def test_workers_stay_oldest_first() -> None:
+    """The list that people see does not jump about with the jobs."""
+    fleet = Fleet.of([pilot("b", 20, 10), pilot("a", 30), pilot("c", 10, 5)])
+    assert [w.name for w in fleet.workers] == ["a", "b", "c"]
+
+
+def test_those_without_a_job_leave_first() -> None:
+    """For want of CPU the youngest without a job goes first, then the one whose job is the youngest."""
+    there = [pilot("old-idle", 9_000), pilot("young-idle", 100), pilot("old-job", 500, 400),
+             pilot("young-job", 8_000, 50)]  # fmt: skip
+    order = []
+    while there:
+        ticks = Ticks(there=there)
+        ticks.run(200)
+        _, actions = ticks.until(Leave, owner=4.0 - (len(there) - 1))
+        names = [a.name for a in actions if isinstance(a, Leave)]
+        assert len(names) == 1, f"room for all but one: {actions}"
+        order += names
+        there = [w for w in there if w.name != names[0]]
+    assert order == ["young-idle", "old-idle", "young-job", "old-job"], order
+
+
+def test_memory_takes_those_without_a_job_first() -> None:
+    """Whoever has the least to lose leaves for the owner's memory, too."""
+    ticks = Ticks(Settings(reserve_memory=4 * GB), memory_available=3 * GB)
+    ticks.there = [pilot("job", 50, 40), pilot("idle", 9_000)]
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["idle"]
+    ticks.there = [pilot("old-job", 50, 40), pilot("young-job", 9_000, 30)]
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["young-job"]
+
+
+def test_shares_go_to_those_with_a_job() -> None:
+    """What CPU is scarce finishes jobs: one that gets a job gets the shares of one that has none."""
+    ticks = Ticks(there=[pilot("idle", 9_000), pilot("job", 50, 40, shares=2)], owner=3.2)
+    ticks.run(1)
+    shares = {a.name: a.shares for a in ticks.tick().actions if isinstance(a, SetShares)}
+    assert shares == {"idle": 2, "job": 1024}, shares
+
+
+def no_work(age: float = 1_200.0) -> tuple[Ended, ...]:
+    return (Ended("w", age, "exit code 75", idle=True),)
+
+
+def test_no_work_delays_longer() -> None:
+    """A worker that found no work, however long it waited, delays the next by 1 min, then twice as long."""
+    ticks, delays = Ticks(max_workers=1), list[float]()
+    ticks.until(Start)
+    ticks.run(2_000, draining=True)
+    for _ in range(8):
+        ticks.tick(ended=no_work(age=1.0))
+        since = ticks.now
+        delays.append(ticks.until(Start)[0] - since)
+    assert delays == [60, 120, 240, 480, 960, 1800, 1800, 1800], delays
+
+
+def test_no_work_says_so() -> None:
+    """The decision says that there was no work, not that something is broken."""
+    ticks = Ticks()
+    decision = ticks.tick(ended=no_work())
+    assert decision.held == "backing off for 1m 00s: the last worker found no work (exit code 75)", decision
+
+
+def test_a_job_done_is_no_failure() -> None:
+    """A worker that had work and ends after its patience is no failure."""
+    ticks = Ticks()
+    ticks.tick(ended=(Ended("w", 5_000.0, "exit code 0"),))
+    assert ticks.state.failures == 0
+
+
+def test_batch_without_work_counts_once() -> None:
+    """Four that started together and found no work are one failure, whenever each gave up."""
+    ticks = Ticks()
+    ticks.run(2_000, draining=True)
+    ticks.tick(ended=no_work(1_200.0) + no_work(1_200.0))
+    ticks.run(30, draining=True)
+    ticks.tick(ended=no_work(1_230.0))
+    assert ticks.state.failures == 1
+
+
+def test_the_last_failure_counts() -> None:
+    """A worker that ends at once after some that found no work is told as what it is."""
+    ticks = Ticks(max_workers=1)
+    ticks.run(100, draining=True)
+    ticks.tick(ended=no_work(1.0))
+    ticks.run(2, draining=True)
+    assert "ended at once (exit code 1)" in ticks.tick(ended=ended(0.5)).held
+    assert ticks.state.failures == 2
+
+
+def after_a_failure(*there: Worker, **same: Any) -> Ticks:
+    """Ticks with room for four, after a worker that ended at once, when the delay is over."""
+    ticks = Ticks(there=list(there), **same)
+    ticks.run(100, draining=True)
+    ticks.tick(ended=ended(0.1))
+    ticks.run(30, draining=True)
+    return ticks
+
+
+TRIED = "one worker is tried before any other starts: the last worker ended at once (exit code 1)"
+
+
+def test_one_is_tried() -> None:
+    """After a failure one worker starts, whatever the room, and no other beside it."""
+    ticks = after_a_failure()
+    assert len(of(Start, ticks.run(1))) == 1
+    ticks.there = [msgspec.structs.replace(pilot("t", 0), phase=Phase.STARTING, started=None)]
+    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=())]
+    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
+
+
+def test_the_one_that_is_tried_has_ended() -> None:
+    """No other starts before it is known how that one ended, which takes Docker some moments."""
+    ticks = after_a_failure()
+    assert not of(Start, ticks.run(3, unexplained=True)) and ticks.tick(unexplained=True).held == TRIED
+    ticks.tick(ended=ended(1.0))
+    assert not of(Start, ticks.run(9)), "the delay has doubled"
+    assert len(of(Start, ticks.run(1))) == 1
+
+
+def test_one_is_tried_beside_others() -> None:
+    """Those from before the failure neither count as the one that is tried nor prove anything."""
+    ticks = after_a_failure(pilot("a", 5_000, 4_000), pilot("b", 5_000))
+    assert len(of(Start, ticks.run(1))) == 1
+    ticks.run(200, draining=True)
+    assert ticks.state.failures == 1
+
+
+def test_a_plain_worker_is_proven_by_its_age() -> None:
+    """Of a worker whose work can't be known a minute of life is proof enough, as ever."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now)]
+    assert not of(Start, ticks.run(59))
+    assert len(of(Start, ticks.run(1))) == 3, "all that there is room for"
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_pilot_is_proven_by_work(idle: bool) -> None:
+    """A pool's worker that waits for work proves nothing; one that got some, now or before, does."""
+    ticks = after_a_failure()
+    if idle:
+        ticks.tick(ended=no_work(1.0))
+        ticks.run(200, draining=True)
+    since = ticks.now
+    ticks.there = [worker("t", 0, at=since, jobs=())]
+    assert not of(Start, ticks.run(3_000)), "it is alone until it gets work, if that takes for ever"
+    ticks.there = [worker("t", ticks.now - since, at=ticks.now, jobs=(), worked=True)]
+    assert len(of(Start, ticks.run(1))) == 3 and ticks.state.failures == 0
+
+
+def test_work_alone_does_not_prove() -> None:
+    """A worker that got work has to live for a minute as well."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=(BOOT + ticks.now,), worked=True)]
+    assert not of(Start, ticks.run(59))
+    assert len(of(Start, ticks.run(1))) == 3
+
+
+def test_the_one_tried_is_told_to_go() -> None:
+    """One that leaves for want of room proves nothing, and the next one is tried in its place."""
+    ticks = after_a_failure()
+    ticks.there = [worker("t", 0, at=ticks.now, jobs=(), phase=Phase.LEAVING, told=0.0, deadline=1e9)]
+    assert len(of(Start, ticks.run(1))) == 1
+
+
+# -- sharing ----------------------------------------------------------------------------------------------
+
+
+def test_shares() -> None:
+    """Who fits has full shares by its CPUs, the others have the least."""
+    there = [worker("a", 30, cpus=1.0), worker("b", 20, cpus=2.0, shares=2), worker("c", 10, cpus=2.0)]
+    ticks = Ticks(there=there, owner=1.8)
+    ticks.run(1)
+    shares = {a.name: a.shares for a in ticks.tick().actions if isinstance(a, SetShares)}
+    assert shares == {"b": 2048, "c": 2}, "2.2 CPUs are left: a and half of b fit"
+
+
+@pytest.mark.parametrize(("last", "seconds"), [(None, 2), (0.0, 10), (30.0, 40)])
+def test_shares_seldom(last: float | None, seconds: int) -> None:
+    """An update costs the engine 23 ms: each worker at most once in ten seconds."""
+    ticks = Ticks(there=workers(1, shares_time=last))
+    assert ticks.until(SetShares, owner=4.0)[0] == seconds
+
+
+def test_shares_settled() -> None:
+    """Nothing is set that is so already, nor on one that is starting, busy or told to go."""
+    settled = [*workers(2), worker("x", 5, shares=2)]
+    assert not Ticks(there=settled, owner=2.2).run(60)
+    others = [worker("s", 9, phase=Phase.STARTING), worker("b", 8, busy=True),
+              worker("l", 7, phase=Phase.LEAVING, told=0.0, deadline=1e9)]  # fmt: skip
+    assert not Ticks(there=others, owner=4.0).run(60)
+
+
+def test_no_share_for_who_leaves_now() -> None:
+    """One action on a worker: who leaves in this tick is not given shares as well."""
+    ticks = Ticks(there=workers(4, shares_time=1e9))
+    ticks.run(200)
+    ticks.run(79, owner=4.0)
+    ticks.there = workers(4)
+    for _ in range(15):
+        names = [getattr(a, "name", "") for a in ticks.tick(owner=4.0).actions]
+        assert len(names) == len(set(names)), names
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+
+def test_memory_at_once() -> None:
+    """The reserve undercut, the youngest has three seconds, at the very first tick."""
+    ticks = Ticks(Settings(reserve_memory=4 * GB), there=workers(4), memory_available=3 * GB)
+    decision = ticks.tick(owner=None)
+    assert [(a.name, a.timeout) for a in decision.actions if isinstance(a, Leave)] == [("w3", 3.0)], decision
+    assert "3.0 GB are available, 4.0 GB reserved" in decision.sentence, decision
+    assert (
+        not Ticks(Settings(reserve_memory=4 * GB), there=workers(4), memory_available=4 * GB).tick().actions
+    )
+
+
+def test_memory_one_at_a_time() -> None:
+    """While one is on its way out nobody else has to go; then the next one."""
+    leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=3.0)
+    ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
+    assert not of(Leave, ticks.run(2))
+    ticks.there = [*workers(3), worker("w3", 5, phase=Phase.KILLED, told=0.0, deadline=8.0)]
+    assert not of(Leave, ticks.run(3))
+    ticks.there = workers(3)
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["w2"]
+
+
+def test_memory_does_not_wait_for_who_leaves_slowly() -> None:
+    """One that leaves for want of CPU has 20 s: too long for an owner who needs memory."""
+    leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=20.0)
+    ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["w2"]
+
+
+# -- lifetime and change ----------------------------------------------------------------------------------
+
+
+def test_lifetime_is_spread() -> None:
+    """Workers started together end one after the other, between 0.9 and 1.1 of the lifetime."""
+    ages = [lifetime(worker(f"plancton-worker-{n}"), Settings(lifetime=1_000.0)) for n in range(2_000)]
+    assert 900 <= min(ages) < 905 and 1_095 < max(ages) <= 1_100, (min(ages), max(ages))
+    assert len({round(a) for a in ages}) > 190
+    assert lifetime(worker("x"), Settings()) == lifetime(worker("x"), Settings()), "the same each time"
+
+
+def test_lifetime_is_asked_for_gently() -> None:
+    """Past its lifetime a worker is asked to finish, once its own time has come."""
+    ticks = Ticks(Settings(lifetime=1_000.0, finish_timeout=77.0), there=[worker("w", 800.0)])
+    time, actions = ticks.until(Finish)
+    assert time == math.ceil(lifetime(ticks.there[0], ticks.settings)) - 800, time
+    assert isinstance(actions[0], Finish) and actions[0].timeout == 77.0, actions
+
+
+@pytest.mark.parametrize("what", ["image", "digest"])
+def test_outdated_one_at_a_time(what: str) -> None:
+    """Workers of an old image or configuration finish, the oldest first, and one after the other."""
+    ticks = Ticks(there=workers(3), draining=True)
+    assert not ticks.run(100)
+    ticks.same[what] = "newer"
+    first = ticks.tick().actions
+    assert [(type(a), a.name) for a in first if not isinstance(a, Start)] == [(Finish, "w0")], first
+    ticks.there[0] = worker("w0", phase=Phase.FINISHING, told=ticks.now, deadline=1e9)
+    assert not of(Finish, ticks.run(50))
+    del ticks.there[0]
+    assert [a.name for a in ticks.tick().actions if isinstance(a, Finish)] == ["w1"]
+    newer: dict[str, Any] = {what: "newer"}
+    ticks.there = [worker("n", **newer)]
+    assert not of(Finish, ticks.run(10))
+
+
+def test_unknown_image_outdates_nobody() -> None:
+    """Without an image or a digest there is nothing to compare with."""
+    assert not Ticks(there=workers(2), image="", digest="").run(100)
+
+
+def test_finish_all() -> None:
+    """A drain that lets jobs end asks all at once, those starting when they run."""
+    starting = worker("s", 1, phase=Phase.STARTING)
+    names = [
+        a.name for _, a in Ticks(there=[*workers(2), starting], finish=True).run(1) if isinstance(a, Finish)
+    ]
+    assert names == ["w0", "w1"]
+
+
+# -- going ------------------------------------------------------------------------------------------------
+
+
+def test_finish_leave_kill() -> None:
+    """Who does not finish in time has to leave; who does not leave in time is killed, again and again."""
+    ticks = Ticks(there=[worker("w", phase=Phase.FINISHING, told=0.0, deadline=10.0)], draining=True)
+    time, actions = ticks.until(Leave)
+    assert time == 10.0 and actions == [Leave("w", "did not finish in time", 20.0)], (time, actions)
+    ticks.there = [worker("w", phase=Phase.LEAVING, told=10.0, deadline=30.0)]
+    time, actions = ticks.until(Kill)
+    assert time == 30.0 and actions == [Kill("w", "did not leave in time")], (time, actions)
+    ticks.there = [worker("w", phase=Phase.KILLED, told=30.0, deadline=35.0)]
+    assert ticks.until(Kill)[0] == 35.0
+
+
+def test_stopping() -> None:
+    """All leave, those finishing and starting included; those leaving are not told twice."""
+    there = [*workers(1), worker("s", 3, phase=Phase.STARTING), worker("b", 2, busy=True),
+             worker("f", 4, phase=Phase.FINISHING, told=0.0, deadline=1e9),
+             worker("l", 5, phase=Phase.LEAVING, told=0.0, deadline=1e9)]  # fmt: skip
+    decision = Ticks(Settings(leave_timeout=33.0), there=there, stopping=True).tick(owner=None)
+    assert {(type(a), getattr(a, "name", "")) for a in decision.actions} == {
+        (Leave, "w0"), (Leave, "f"), (Leave, "s"),
+    }, decision  # fmt: skip
+    assert {a.timeout for a in decision.actions if isinstance(a, Leave)} == {33.0}
+    assert decision.sentence == "retiring 3 workers: Plancton stops", decision
+
+
+def test_stopping_still_kills() -> None:
+    """A stop has deadlines too, and is no reason to start later than before."""
+    ticks = Ticks(there=[worker("l", phase=Phase.LEAVING, told=0.0, deadline=5.0)], stopping=True)
+    assert ticks.until(Kill)[0] == 5.0
+    ticks = Ticks(there=[worker("y", 5.0)], stopping=True)
+    ticks.tick()
+    assert ticks.state.flaps == 0
+
+
+def test_draining_keeps_workers() -> None:
+    """Draining only holds starts: who is there stays, and still makes way."""
+    ticks = Ticks(there=workers(2), draining=True)
+    assert not ticks.run(300)
+    ticks.until(Leave, owner=4.0)
+
+
+@pytest.mark.parametrize(("there", "word"), [(workers(2), "2 workers, 4 fit, the owner uses 0.0 of 4 CPUs")])
+def test_sentence(there: list[Worker], word: str) -> None:
+    """When nothing is done the sentence says how things are."""
+    ticks = Ticks(there=there, draining=True)
+    ticks.run(3)
+    assert ticks.tick().sentence == word + "; draining: nothing new is started"
+
+
+# -- cost -------------------------------------------------------------------------------------------------
+
+
+def calls(ticks: Ticks, ready: Observation) -> int:
+    """How many functions one decision calls, C's and Python's."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(profile)
+    try:
+        decide(ready, ticks.state, ticks.settings)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def quiet(count: int) -> Iterator[tuple[str, Ticks]]:
+    """Hosts on which nothing happens, with this many workers."""
+    size = float(count)
+    yield (
+        "all fit",
+        Ticks(there=workers(count), capacity=size, memory_total=2_000 * GB, memory_available=1_900 * GB),
+    )
+    waiting = Ticks(there=workers(count, shares=2), capacity=size, owner=size, memory_total=2_000 * GB)
+    waiting.run(30)
+    yield "none fits, and not for long", waiting
+    failing = Ticks(there=workers(count), capacity=size, memory_total=2_000 * GB, memory_available=1_900 * GB)
+    failing.tick(ended=ended(0.1))
+    yield "after a failure", failing
+    finishing = Ticks(
+        there=workers(count), capacity=size, memory_total=2_000 * GB, memory_available=1_900 * GB
+    )
+    finishing.there.append(worker("f", 9, phase=Phase.FINISHING, told=0.0, deadline=1e9))
+    finishing.same["capacity"] = size + 1
+    yield "one finishes", finishing
+
+
+def test_quiet_ticks_cost_the_same_with_many_workers() -> None:
+    """With 256 workers a tick without news calls about as many functions as with one."""
+    costs = dict[str, list[int]]()
+    for count in (1, 256):
+        for name, ticks in quiet(count):
+            fleet = Fleet.of(ticks.there)
+            ticks.same["fleet"] = fleet
+            before = ticks.run(30)
+            assert not before, f"{name} is not quiet: {before[:3]}"
+            costs.setdefault(name, []).append(calls(ticks, ticks.seen()))
+    assert len(costs) == 4
+    for name, (one, many) in costs.items():
+        assert many <= one + 40, f"{name}: {one} calls with one worker, {many} with 256"
+
+
+# -- the disk, floods, and limits one by one --------------------------------------------------------------
+
+
+def test_the_disks_reserve() -> None:
+    """Below the disk's reserve workers leave one at a time, the youngest first, half a minute apart."""
+    ticks = Ticks(Settings(reserve_disk=10 * GB), workers(3))
+    left = of(Leave, ticks.run(70, disk_free=9 * GB))
+    assert [(round(time), a.name) for time, a in left] == [(1, "w2"), (31, "w2"), (61, "w2")], left
+    assert left[0][1].reason == "only 9.0 GB of disk are free, 10.0 GB are reserved"
+    assert not of(Leave, Ticks(Settings(reserve_disk=10 * GB), workers(3)).run(70, disk_free=10 * GB))
+
+
+def test_a_flood() -> None:
+    """A worker whose output keeps the engine busy leaves, others stay, and the next start waits."""
+    there = [worker("quiet"), worker("loud", flooding=True)]
+    ticks = Ticks(there=there, max_workers=8)
+    ticks.run(30)
+    ((_, leave),) = of(Leave, Ticks(there=there).run(1))
+    assert leave.name == "loud" and "keeps Docker busy" in leave.reason
+    assert "backing off" in ticks.tick().held and "flooded its output" in ticks.tick().held
+
+
+def test_shares_or_quotas() -> None:
+    """Where workers must be limited one by one, that takes the place of shares; else nobody is limited."""
+    scarce = {"owner": 3.5, "idle": 0.3, "donated": 0.2}
+    limited = {type(a) for _, a in Ticks(Settings(uses_quota=True), workers(2)).run(20, **scarce)}
+    free = {type(a) for _, a in Ticks(Settings(), workers(2)).run(20, **scarce)}
+    assert limited == {SetQuota} and free == {SetShares}, (limited, free)
+
+
+def test_limits_are_lifted() -> None:
+    """Workers adopted from a time without a slice get all of their CPUs back at once."""
+    actions = Ticks(Settings(), [worker("w", quota=0.2), worker("x")]).tick().actions
+    assert [(a.name, a.cpus) for a in actions if isinstance(a, SetQuota)] == [("w", 1.0)]
+
+
+def test_no_limit_for_who_can_take_none() -> None:
+    """Who has an action under way, or no container yet, is not limited now."""
+    there = [worker("busy", busy=True), worker("starting", phase=Phase.STARTING)]
+    ticks = Ticks(Settings(uses_quota=True), there)
+    assert not of(SetQuota, ticks.run(5, owner=4.0, idle=0.0))

@@ -1,0 +1,119 @@
+"""Tier quota: the limit on a small model of a host without priorities, and how it is divided."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plancton.model import Fleet, Observation, Phase, SetQuota, Settings, Worker
+from plancton.policy.quota import FREE, LEAST, WAY_OUT, adjust, divide, total_quota
+
+CPUS = 2.0
+
+
+class Host:
+    """Two CPUs on which the owner gets half at least, and all that the workers are not allowed to use."""
+
+    def __init__(self, **settings: float) -> None:
+        self.settings, self.wants = Settings(uses_quota=True, **settings), 0.0  # type: ignore[arg-type]
+        self.limit: float | None = None
+        self.allowed = CPUS
+        self.owner = 0.0
+
+    def tick(self) -> float:
+        """One second; the limit that was decided takes effect at its end."""
+        self.owner = min(self.wants, max(CPUS - self.allowed, CPUS / 2))
+        donated = min(self.allowed, CPUS - self.owner)
+        seen = Observation(0.0, 0.0, CPUS, 1.0, self.owner, donated, idle=CPUS - self.owner - donated)
+        self.limit = total_quota(seen, self.limit, self.settings)
+        assert self.limit is not None
+        self.allowed = self.limit
+        return self.allowed
+
+    def run(self, seconds: int) -> list[float]:
+        return [self.tick() for _ in range(seconds)]
+
+
+def test_an_owner_who_comes() -> None:
+    """An owner who wants every CPU has 95 % of them after two decisions: the first one sees an idle rest."""
+    host = Host()
+    host.run(20)
+    host.wants = CPUS
+    host.run(2)
+    assert CPUS - host.allowed >= 0.95 * CPUS, host.allowed
+
+
+def test_an_owner_who_goes() -> None:
+    """When he goes, the workers have nine tenths of all after ten seconds, in equal steps."""
+    host = Host()
+    host.wants = CPUS
+    host.run(20)
+    host.wants = 0.0
+    steps = host.run(10)
+    assert steps[-1] >= 0.9 * CPUS, steps
+    growth = [after - before for before, after in itertools.pairwise(steps)]
+    assert max(growth) <= 0.1 * CPUS + 1e-9, growth
+
+
+@given(wants=st.floats(0, 2 * CPUS), before=st.floats(0, 2 * CPUS))
+def test_settles(wants: float, before: float) -> None:
+    """Whatever a steady owner wants, the limit stands still after some seconds, and leaves him that."""
+    host = Host()
+    host.wants = before
+    host.run(15)
+    host.wants = wants
+    host.run(25)
+    settled = host.run(10)
+    assert max(settled) - min(settled) < 1e-9, settled
+    assert host.owner >= min(wants, CPUS) * 0.9 - 1e-9, f"{host.owner} of {wants}"
+    left = max(0.0, CPUS - wants)
+    assert settled[-1] >= left - (FREE + 0.03) * CPUS, f"{settled[-1]} of {left}"
+
+
+def test_the_reserve() -> None:
+    """owner.reserve_cpus stays free besides what he uses."""
+    host = Host(reserve_cpus=0.5)
+    host.wants = 0.5
+    host.run(20)
+    assert host.allowed == pytest.approx(CPUS - 0.5 - 0.5 - FREE * CPUS)
+
+
+def test_unknown_figures() -> None:
+    """Without the kernel's figures nothing changes."""
+    assert total_quota(Observation(0.0, 0.0, CPUS), 1.5, Settings()) == 1.5
+    assert total_quota(Observation(0.0, 0.0, CPUS), None, Settings()) is None
+
+
+def test_the_engines_work_is_no_owner() -> None:
+    """What the engine uses is not free for workers either."""
+    seen = Observation(0.0, 0.0, CPUS, 1.0, 0.5, 0.0, 0.3, idle=1.2)
+    assert total_quota(seen, None, Settings()) == pytest.approx(CPUS - 0.8 - FREE * CPUS)
+
+
+def workers(*phases: Phase, **fields: float) -> Fleet:
+    return Fleet(
+        tuple(Worker(f"w{n}", f"i{n}", phase, started=float(n), **fields) for n, phase in enumerate(phases))  # type: ignore[arg-type]
+    )
+
+
+def test_the_first_in_line_come_first() -> None:
+    """1.3 CPUs are one whole worker and a part; the others get the least that Docker takes."""
+    fleet = workers(Phase.RUNNING, Phase.RUNNING, Phase.FINISHING)
+    assert divide(fleet, 1.3) == {"w0": 1.0, "w1": 0.3, "w2": LEAST}
+
+
+def test_a_way_out() -> None:
+    """Those that leave share what they need to do so, whatever the others have."""
+    fleet = workers(Phase.RUNNING, Phase.LEAVING, Phase.KILLED, Phase.STARTING)
+    assert divide(fleet, 0.0) == {"w0": LEAST, "w1": WAY_OUT / 2, "w2": WAY_OUT / 2}
+
+
+def test_only_what_differs() -> None:
+    """A worker that has what it should have is left alone; without a limit all get theirs back."""
+    fleet = workers(Phase.RUNNING, Phase.RUNNING)
+    assert adjust(fleet, 2.0) == []
+    assert [(a.name, a.cpus) for a in adjust(fleet, 1.3)] == [("w1", 0.3)]
+    limited = workers(Phase.RUNNING, Phase.RUNNING, quota=0.3)
+    assert {(a.name, a.cpus) for a in adjust(limited, None)} == {("w0", 1.0), ("w1", 1.0)}
+    assert all(isinstance(a, SetQuota) for a in adjust(limited, None))

@@ -1,0 +1,148 @@
+"""Recordings: reading them, and putting them through the policy again."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from property.host import Host
+
+from plancton.errors import PlanctonError
+from plancton.model import Header, Leave, Phase, Settings, Start, Tick
+from plancton.policy.decide import State, decide
+from plancton.policy.replay import RecordingError, Simulation, read_recording, replay
+
+LIMITS = Settings(grace_kill=30.0, grace_spawn=15.0)
+
+
+def recorded(seconds: int = 60, owner: float = 0.0) -> list[Header | Tick]:
+    """A recording as `plancton run --record` writes it."""
+    host = Host(2.0, LIMITS)
+    host.owner = owner
+    return [Header("1.0", LIMITS), *(Tick(seen, decision) for seen, decision in host.run(seconds))]
+
+
+def written(path: Path, lines: list[Header | Tick]) -> Path:
+    path.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    return path
+
+
+def test_a_recording_comes_back(tmp_path: Path) -> None:
+    """What was written is what is read."""
+    lines = recorded()
+    assert list(read_recording(written(tmp_path / "r", lines))) == lines
+
+
+def test_same_limits_same_decisions(tmp_path: Path) -> None:
+    """The policy decides as recorded, also when its ticks come from a file."""
+    ticks = list(replay(read_recording(written(tmp_path / "r", recorded()))))
+    assert len(ticks) == 60 and any(t.decision.actions for t in ticks)
+    assert not [t for t in ticks if t.differs]
+
+
+def test_header_in_the_middle(tmp_path: Path) -> None:
+    """A supervisor that ran again begins with nothing remembered, maybe with other settings."""
+    other = [Header("1.1", Settings(spawn_per_tick=1)), *recorded(40)[1:]]
+    ticks = list(replay(iter(recorded(40) + other)))
+    first, second = ticks[:40], ticks[40:]
+    assert not [t for t in first if t.differs]
+    starts = [sum(isinstance(a, Start) for a in t.decision.actions) for t in second]
+    assert max(starts) == 1, "its own limits count"
+    assert starts.index(1) == 10, "the first start comes ten seconds after the first tick, not sooner"
+
+
+def test_differences_are_seen() -> None:
+    """A recording of another policy shows where it decided otherwise."""
+    header, *ticks = recorded()
+    changed = [
+        msgspec.structs.replace(t, decision=msgspec.structs.replace(t.decision, actions=()))
+        for t in ticks
+        if isinstance(t, Tick)
+    ]
+    different = [t for t in replay(iter([header, *changed])) if t.differs]
+    assert different and all(t.decision.actions for t in different)
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"\n", b'{"observation": {}}\n', b'{"version": 1}\n', b"\xff\xfe\n", b'{"observa']
+)
+def test_corrupted_line(tmp_path: Path, line: bytes) -> None:
+    """A line that is none is named, with the file, in one sentence; those before it are read."""
+    path = written(tmp_path / "r", recorded(3))
+    with path.open("ab") as file:
+        file.write(line)
+    lines, reader = [], read_recording(path)
+    with pytest.raises(RecordingError) as error:
+        for read in reader:
+            lines.append(read)
+    assert len(lines) == 4
+    assert f"{path}: line 5 is not of a recording" in str(error.value)
+    assert "\n" not in str(error.value) and isinstance(error.value, PlanctonError)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that isn't there, or isn't a file, is said to be unreadable and why."""
+    with pytest.raises(RecordingError, match="can't be read: No such file"):
+        list(read_recording(tmp_path / "none"))
+    with pytest.raises(RecordingError, match="can't be read: Is a directory"):
+        list(read_recording(tmp_path))
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    """A recording of nothing is nothing."""
+    assert list(replay(read_recording(written(tmp_path / "r", [])))) == []
+
+
+def test_other_limits_simulate() -> None:
+    """With other settings the recorded owner meets simulated workers; the recorded ones don't count."""
+    lines = recorded(200)
+    ticks = list(replay(iter(lines), Settings(worker_cpus=0.5)))
+    assert all(t.recorded is None and not t.differs for t in ticks) and len(ticks) == 200
+    last = ticks[-1].seen
+    assert [w.cpus for w in last.fleet.workers] == [0.5] * 4, last
+    assert last.donated == 2.0 and last.idle == 0.0, last
+
+
+def test_simulation_begins_anew_with_a_header() -> None:
+    """After a reboot the clocks start again: nothing is left of the run before."""
+    ticks = list(replay(iter(recorded(60) + recorded(60)), Settings()))
+    assert not ticks[60].seen.fleet.workers
+    assert len(ticks[-1].seen.fleet.workers) == 2
+
+
+def test_simulated_workers_come_and_go() -> None:
+    """A worker runs one tick after its start and is gone one tick after it was told to go."""
+    simulation, host = Simulation(LIMITS), Host(2.0, LIMITS)
+    phases = list[list[Phase]]()
+    for second in range(120):
+        host.owner = 2.0 if second >= 60 else 0.0
+        host.now += 1
+        host.boot += 1
+        seen, decision = simulation.step(host.observe(1.0))
+        phases.append([w.phase for w in seen.fleet.workers])
+        if any(isinstance(a, Start) for a in decision.actions):
+            assert phases[-1] == []
+    assert [Phase.STARTING] * 2 not in phases, "with a latency of one they run at the next tick"
+    assert [Phase.RUNNING] * 2 in phases and phases[-1] == [], phases[-1]
+
+
+def test_simulated_memory() -> None:
+    """Simulated workers take what the recorded ones took each, and the owner has the rest."""
+    host = Host(2.0, LIMITS, memory=10_000_000_000)
+    host.run(30)
+    assert len(host.workers) == 2
+    observation = host.observe(1.0)
+    simulation = Simulation(LIMITS)
+    seen, _ = simulation.step(observation)
+    assert (seen.slice_anon, seen.memory_available) == (0, 10_000_000_000), seen
+
+
+def test_replay_is_decide() -> None:
+    """A replay adds nothing of its own to the policy."""
+    state, decisions = State(), []
+    lines = recorded(60, owner=0.5)
+    for line in lines:
+        if isinstance(line, Tick):
+            decision, state = decide(line.observation, state, LIMITS)
+            decisions.append(decision)
+    assert [t.decision for t in replay(iter(lines))] == decisions
+    assert not any(isinstance(a, Leave) for d in decisions for a in d.actions)

@@ -1,0 +1,244 @@
+"""What was finished and what was lost: counted once, whatever jobs write and however often it is read."""
+
+import json
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plancton.model import Work
+from plancton.workers.accounting import SAVE_INTERVAL, Accounting, Report, parse_report
+
+SINCE = 1_763_845_453.0
+
+
+def accounting(path: Path | None = None) -> Accounting:
+    return Accounting(path, 0.0, SINCE)
+
+
+# ---------------------------------------------------------------- reports
+
+
+def test_report() -> None:
+    """One line for each job that has ended: those that ended by themselves are done, the evicted are lost."""
+    seen = parse_report(b"exit 10.5\nevict 3.0\nexit 0.0\nevict 1.5\n")
+    assert seen == Report(done=2, evicted=2, cpu_done=10.5, cpu_lost=4.5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"exit",
+        b"exit ",
+        b"exit x",
+        b"exit 1 2",
+        b"exit\t5",
+        b" exit 5",
+        b"Exit 5",
+        b"exit nan",
+        b"exit inf",
+        b"exit -inf",
+        b"exit -1",
+        b"exit 1e9",
+        b"exit 1e999",
+        b"exit " + b"9" * 100_000,
+        b"5 exit",
+        b"\xff\xfe\x00\x00",
+        b"exit \xff5",
+    ],
+    ids=lambda line: ascii(line[:20]),
+)
+def test_junk(line: bytes) -> None:
+    """Jobs can write what they like: what is no line of a report changes nothing, and the rest counts."""
+    assert parse_report(b"exit 1.0\n" + line + b"\nevict 2.0\n") == Report(1, 1, cpu_done=1.0, cpu_lost=2.0)
+
+
+def test_withdrawn() -> None:
+    """A job that its user holds or removes is neither done nor lost, but it has ended."""
+    seen = parse_report(b"hold 5\nremove 5\nexit 1.0\n")
+    assert seen == Report(1, 0, withdrawn=2, cpu_done=1.0) and seen.jobs == 3
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes(data: bytes) -> None:
+    """Whatever the bytes, the figures are finite and not negative, and the book can keep them."""
+    it = accounting()
+    it.reported("w1", data)
+    assert msgspec.json.decode(msgspec.json.encode(it.work), type=Work) == it.work
+    counts = msgspec.structs.astuple(it.work)
+    assert all(0 <= count < 1e300 for count in counts), f"counted: {it.work}"
+
+
+# ---------------------------------------------------------------- counting
+
+
+def test_reports_are_cumulative() -> None:
+    """A report read again adds what is new in it, and nothing else."""
+    it = accounting()
+    for _ in range(3):
+        it.reported("w1", b"exit 10\n")
+    it.reported("w1", b"exit 10\nevict 2\n")
+    it.reported("w1", b"exit 10\nevict 2\n")
+    assert it.work == Work(SINCE, jobs_done=1, jobs_evicted=1, cpu_done=10.0, cpu_lost=2.0), it.work
+
+
+def test_each_worker_has_its_own() -> None:
+    """The same words of two workers are two jobs."""
+    it = accounting()
+    for name in ("w1", "w2"):
+        it.reported(name, b"exit 10\n")
+    assert (it.work.jobs_done, it.work.cpu_done) == (2, 20.0), it.work
+
+
+def test_line_that_is_read_half_written() -> None:
+    """A number that grows between two readings is one job with the last number."""
+    it = accounting()
+    for data in (b"exit 1", b"exit 123", b"exit 123.4\n"):
+        it.reported("w1", data)
+    assert (it.work.jobs_done, it.work.cpu_done) == (1, 123.4), it.work
+
+
+@pytest.mark.parametrize("meanwhile", [b"", b"exit 1\n", b"\0" * 100])
+def test_report_that_becomes_shorter(meanwhile: bytes) -> None:
+    """A report that could not be read once, or was tampered with, is not counted again afterwards."""
+    it, whole = accounting(), b"exit 10\nexit 20\nevict 5\n"
+    for data in (whole, meanwhile, whole, meanwhile, whole):
+        it.reported("w1", data)
+    assert it.work == Work(SINCE, jobs_done=2, jobs_evicted=1, cpu_done=30.0, cpu_lost=5.0), it.work
+
+
+def test_lost() -> None:
+    """Jobs that ended with a killed worker count as evicted, with what they had used."""
+    it = accounting()
+    it.lost(2, 33.0)
+    assert (it.work.jobs_evicted, it.work.cpu_lost, it.work.jobs_done) == (2, 33.0, 0), it.work
+
+
+def test_forgotten() -> None:
+    """A worker that is gone leaves its sums; a new one of that name begins at nothing."""
+    it = accounting()
+    it.reported("w1", b"exit 10\n")
+    it.forget("w1")
+    it.forget("never there")
+    assert it.work.jobs_done == 1
+    it.reported("w1", b"exit 10\n")
+    assert it.work.jobs_done == 2, it.work
+
+
+def test_donated() -> None:
+    """What the slice used adds up."""
+    it = accounting()
+    for now in range(5):
+        it.donated(1.5, float(now))
+    assert it.work.cpu_donated == 7.5, it.work
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_restart(tmp_path: Path) -> None:
+    """The sums outlive Plancton, and what was counted of a worker that still runs is not counted again."""
+    path = tmp_path / "work.json"
+    first = accounting(path)
+    first.reported("w1", b"exit 10\n")
+    second = Accounting(path, 0.0, SINCE + 1e6)
+    assert second.work == first.work and second.work.since == SINCE
+    second.reported("w1", b"exit 10\nexit 5\n")
+    assert (second.work.jobs_done, second.work.cpu_done) == (2, 15.0), second.work
+
+
+def test_restart_without_a_worker(tmp_path: Path) -> None:
+    """What was counted of workers that are gone meanwhile is not kept for ever."""
+    path = tmp_path / "work.json"
+    first = accounting(path)
+    for name in ("w1", "w2"):
+        first.reported(name, b"exit 10\n")
+    second = accounting(path)
+    second.keep({"w2", "w3"})
+    second.save()
+    assert list(json.loads(path.read_bytes())["counted"]) == ["w2"]
+    assert second.work.jobs_done == 2
+
+
+def test_saved_at_once_and_seldom(tmp_path: Path) -> None:
+    """What jobs did is on disk at once; what was donated every ten minutes, or with the next job."""
+    path = tmp_path / "work.json"
+    it = accounting(path)
+    it.donated(5.0, SAVE_INTERVAL - 1)
+    assert not path.exists(), "nothing is due yet"
+    it.donated(5.0, SAVE_INTERVAL)
+    assert accounting(path).work.cpu_donated == 10.0
+    it.donated(1.0, SAVE_INTERVAL + 1)
+    assert accounting(path).work.cpu_donated == 10.0
+    it.lost(1, 2.0)
+    assert accounting(path).work == it.work
+    path.unlink()
+    it.reported("w1", b"junk\n")
+    assert not path.exists(), "a report without news is no reason to write"
+
+
+def test_nowhere() -> None:
+    """A dry run counts and writes nothing."""
+    it = accounting(None)
+    it.reported("w1", b"exit 1\n")
+    it.save()
+    assert it.work.jobs_done == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b"\0" * 5_000,
+        b'{"work": {}}',
+        b'{"work": {"since": null}}',
+        b'{"work": {"since": 1, "cpu_donated": 1e999}}',
+        b'{"work": {"since": 1}, "counted": {"w1": 5}}',
+        b"[" * 10_000,
+    ],
+    ids=lambda data: ascii(data[:30]),
+)
+def test_corrupt_file(tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A file that is no book is said once by name, counting starts anew, and the file is replaced."""
+    path = tmp_path / "work.json"
+    path.write_bytes(data)
+    it = accounting(path)
+    assert it.work == Work(SINCE), f"from {data[:30]!r}: {it.work}"
+    assert [str(path) in record.getMessage() for record in caplog.records] == [True], caplog.text
+    it.reported("w1", b"exit 1\n")
+    assert accounting(path).work.jobs_done == 1
+
+
+def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first run has no file, and that is nothing to talk about."""
+    assert accounting(tmp_path / "work.json").work == Work(SINCE)
+    assert not caplog.records, caplog.text
+
+
+def test_unwritable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A book that can't be written is said once, goes on counting, and is written when it can be again."""
+    path = tmp_path / "state" / "work.json"
+    it = accounting(path)
+    with caplog.at_level(logging.WARNING):
+        for number in range(1, 4):
+            it.reported("w1", b"exit 1\n" * number)
+    assert len(caplog.records) == 1 and "can't be written" in caplog.text, caplog.text
+    path.parent.mkdir()
+    it.save()
+    assert accounting(path).work.jobs_done == 3 == it.work.jobs_done
+
+
+def test_a_directory_in_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A directory of that name is neither read nor replaced, and breaks nothing."""
+    (tmp_path / "work.json").mkdir()
+    it = accounting(tmp_path / "work.json")
+    it.lost(1, 1.0)
+    assert it.work.jobs_evicted == 1 and (tmp_path / "work.json").is_dir()
+    assert len(caplog.records) == 2, caplog.text

@@ -1,0 +1,192 @@
+"""A worker as Docker is told of it: the least privileges that the configuration allows."""
+
+from typing import Any
+
+import pytest
+
+from plancton.config.schema import Config, parse
+from plancton.docker.client import Container, ContainerConfig, HostConfig
+from plancton.workers import container as containers
+from plancton.workers.container import create_body, is_ours, label_number, network_body
+
+
+def body(config: Config | None = None) -> dict[str, Any]:
+    return create_body("w1", config or Config(), "sha256:i", "d1", "inst", "/plancton", "plancton")
+
+
+def worker(text: str) -> Config:
+    return parse(f"worker: {text}", "FILE")
+
+
+def test_least_privilege() -> None:
+    """By default a worker has no capability, no new privileges, no device, no mount, an ordinary user."""
+    made = body()
+    host = made["HostConfig"]
+    assert made["User"] == "65534:65534"
+    assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], [], False)
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert (host["Binds"], host["Devices"]) == ([], [])
+
+
+def test_yields() -> None:
+    """By default a worker lives in the slice, is the first to die for memory and the last to get the disk."""
+    host = body()["HostConfig"]
+    assert host["CgroupParent"] == "/plancton" and host["NetworkMode"] == "plancton"
+    assert (host["OomScoreAdj"], host["BlkioWeight"], host["PidsLimit"]) == (1000, 10, 4096)
+    assert (host["Memory"], host["MemorySwap"]) == (2_000_000_000, 2_000_000_000), "no swap beyond memory"
+    assert (host["CpuShares"], host["CpuQuota"], host["CpuPeriod"]) == (1024, 100_000, 100_000)
+    assert host["RestartPolicy"] == {"Name": "no"} and host["Init"] is True
+    assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "1", "compress": "false"}
+
+
+def test_labels() -> None:
+    """All that a later supervisor must know of a worker is on its labels."""
+    assert body(worker("{cpus: 0.5, memory: 1GB}"))["Labels"] == {
+        "plancton.instance": "inst",
+        "plancton.cpus": "0.5",
+        "plancton.memory": "1000000000",
+        "plancton.image": "sha256:i",
+        "plancton.configuration": "d1",
+    }
+
+
+def test_privileged() -> None:
+    """Only `privileged: true` keeps capabilities."""
+    host = body(worker("{privileged: true}"))["HostConfig"]
+    assert (host["Privileged"], host["CapDrop"]) == (True, [])
+
+
+def test_what_is_added() -> None:
+    """Capabilities and security options are added to dropping all and to no-new-privileges."""
+    host = body(worker("{capabilities: [CHOWN], security_options: [seccomp=unconfined]}"))["HostConfig"]
+    assert (host["CapDrop"], host["CapAdd"]) == (["ALL"], ["CHOWN"])
+    assert host["SecurityOpt"] == ["no-new-privileges", "seccomp=unconfined"]
+
+
+def test_mounts() -> None:
+    """A mount is read-only unless :rw says otherwise."""
+    host = body(worker("{mounts: ['/a:/b', '/a:/c:ro', '/a:/d:rw']}"))["HostConfig"]
+    assert host["Binds"] == ["/a:/b:ro", "/a:/c:ro", "/a:/d:rw"]
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("/dev/x", ("/dev/x", "/dev/x", "rwm")),
+        ("/dev/x:/dev/y", ("/dev/x", "/dev/y", "rwm")),
+        ("/dev/x:/dev/y:r", ("/dev/x", "/dev/y", "r")),
+    ],
+)
+def test_devices(text: str, device: tuple[str, str, str]) -> None:
+    """A device has its own name inside, and all access, unless it says otherwise."""
+    (seen,) = body(worker(f"{{devices: ['{text}']}}"))["HostConfig"]["Devices"]
+    assert (seen["PathOnHost"], seen["PathInContainer"], seen["CgroupPermissions"]) == device
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("{}", None),
+        ("{command: null}", None),
+        ("{command: echo a; echo b}", ["/bin/sh", "-c", "echo a; echo b"]),
+        ("{command: [a, b c]}", ["a", "b c"]),
+        ("{command: []}", []),
+    ],
+)
+def test_command(text: str, command: list[str] | None) -> None:
+    """Text is for the shell, a list is taken as it is, nothing leaves it to the image."""
+    assert body(worker(text)).get("Cmd") == command
+
+
+def test_environment() -> None:
+    """The environment's numbers become text."""
+    made = body(worker("{environment: {A: 1, B: 0.5, C: x=y}}"))
+    assert made["Env"] == ["A=1", "B=0.5", "C=x=y"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "shares", "quota"), [(0.001, 2, 1_000), (0.5, 512, 50_000), (8, 8192, 800_000)]
+)
+def test_cpus(cpus: float, shares: int, quota: int) -> None:
+    """Shares and quota follow the CPUs, and stay above what the kernel refuses."""
+    host = body(worker(f"{{cpus: {cpus}}}"))["HostConfig"]
+    assert (host["CpuShares"], host["CpuQuota"]) == (shares, quota)
+
+
+def test_swap() -> None:
+    """Docker's MemorySwap is memory and swap together."""
+    host = body(worker("{memory: 1GB, swap: 500MB}"))["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"]) == (1_000_000_000, 1_500_000_000)
+
+
+def test_hostname() -> None:
+    """A worker's host name is its own, so that its pool knows it by the name that people here know."""
+    assert body()["Hostname"] == "w1"
+
+
+def test_writable_places() -> None:
+    """A root that is read-only, with tmpfs, volumes and :rw mounts to write to, is Docker's own."""
+    made = body(worker("{read_only_root: true, tmpfs: ['/a', '/b:size=1m,mode=0700'], volumes: [/c, /d]}"))
+    host = made["HostConfig"]
+    assert host["ReadonlyRootfs"] is True
+    assert host["Tmpfs"] == {"/a": "", "/b": "size=1m,mode=0700"}
+    assert made["Volumes"] == {"/c": {}, "/d": {}}
+
+
+def test_root_is_writable_by_default() -> None:
+    """By default a worker has the writable root of its image, and no other place."""
+    made = body()
+    host = made["HostConfig"]
+    assert (host["ReadonlyRootfs"], host["Tmpfs"], made["Volumes"]) == (False, {}, {})
+
+
+def test_tmpfs_by_hand_wins() -> None:
+    """Of two tmpfs at one place the one that was written last is made."""
+    host = body(worker("{tmpfs: ['/tmp:size=1m', '/tmp:size=2m']}"))["HostConfig"]
+    assert host["Tmpfs"] == {"/tmp": "size=2m"}
+
+
+def test_pool() -> None:
+    """A pool's worker is labelled as one, has its settings, and as few rights as any other."""
+    config = parse("htcondor: {central_manager: cm, token_file: /etc/plancton/token, config_dir: /c}", "FILE")
+    made = body(config)
+    host = made["HostConfig"]
+    assert made["Labels"]["plancton.pool"] == "htcondor" and "plancton.pool" not in body()["Labels"]
+    assert "_CONDOR_COLLECTOR_HOST=cm" in made["Env"] and made["Volumes"] == {"/var/lib/plancton": {}}
+    assert host["ReadonlyRootfs"] is True and host["Binds"] == ["/c:/etc/condor/host.d:ro"]
+    assert set(host["Tmpfs"]) == {"/run/condor", "/tmp"}
+    assert (made["User"], host["CapDrop"], host["CapAdd"]) == ("65534:65534", ["ALL"], [])
+    assert host["SecurityOpt"] == ["no-new-privileges"] and host["Privileged"] is False
+    assert "/etc/plancton/token" not in str(made), "the token's place is nobody's business inside"
+
+
+def test_network() -> None:
+    """Workers can't reach each other on their network, and it carries our label."""
+    made = network_body("inst")
+    assert made["Options"] == {"com.docker.network.bridge.enable_icc": "false"}
+    assert made["Labels"] == {"plancton.instance": "inst"}
+
+
+@pytest.mark.parametrize(
+    ("instance", "parent", "ours"),
+    [
+        ("inst", "/plancton", True),
+        ("other", "/plancton", False),
+        ("inst", "", False),
+        ("inst", "/docker", False),
+    ],
+)
+def test_is_ours(instance: str, parent: str, ours: bool) -> None:
+    """Ours has both our label and our slice: an image committed from a worker carries only the label on."""
+    container = Container(
+        "id",
+        config=ContainerConfig(labels={containers.INSTANCE: instance}),
+        host_config=HostConfig(cgroup_parent=parent),
+    )
+    assert is_ours(container, "inst", "/plancton") is ours
+
+
+def test_label_number() -> None:
+    """A label that is no number, or none, gives the default."""
+    labels = {"a": "1.5", "b": "x", "c": "nan", "d": "inf", "e": "-1"}
+    assert [label_number(labels, key, 7.0) for key in "abcdef"] == [1.5, 7.0, 7.0, 7.0, 7.0, 7.0]

@@ -1,0 +1,217 @@
+"""Which workers run a job: on a fake /proc and fake cgroups, where processes come and go as a test wants."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.trees import pid_stat, tree, vanish
+
+from plancton.host.sampler import USER_HZ
+from plancton.workers.jobs import MOST, SETTLED, JobWatch
+
+BOOT = 100_000.0
+"""CLOCK_BOOTTIME of the first look."""
+
+
+class Watched:
+    """Workers' cgroups, and the processes in them."""
+
+    def __init__(self, root: Path) -> None:
+        self.proc, self.groups = tree(root / "proc"), tree(root / "groups")
+        self.watch = JobWatch(self.proc, "condor_starter")
+        self.pids: dict[str, list[int]] = {}
+
+    def worker(self, *names: str) -> None:
+        """These workers are there from now on."""
+        for name in names:
+            tree(self.groups / name, {"cgroup.procs": ""})
+            self.pids[name] = []
+        self.watch.watch({name: self.groups / name for name in self.pids})
+
+    def process(self, worker: str, pid: int, *command: str, started: float = BOOT - 60) -> None:
+        self.become(pid, *command, started=started)
+        self.pids[worker].append(pid)
+        self._write(worker)
+
+    def become(self, pid: int, *command: str, started: float = BOOT - 60) -> None:
+        """What a process is now: an execve gives it another name and command line."""
+        name = os.path.basename(command[0])[:15] if command else "kernel"
+        text = "".join(f"{word}\0" for word in command)
+        stat = pid_stat(pid, name, started=round(started * USER_HZ))
+        tree(self.proc / str(pid), {"stat": stat, "comm": f"{name}\n", "cmdline": text})
+
+    def end(self, worker: str, *pids: int) -> None:
+        for pid in pids:
+            for file in (self.proc / str(pid)).iterdir():
+                file.unlink()
+            (self.proc / str(pid)).rmdir()
+            self.pids[worker].remove(pid)
+        self._write(worker)
+
+    def _write(self, worker: str) -> None:
+        text = "".join(f"{pid}\n" for pid in self.pids[worker])
+        (self.groups / worker / "cgroup.procs").write_text(text)
+
+    def jobs(self, worker: str = "w1", at: float = BOOT) -> tuple[float, ...]:
+        return self.watch.read(at)[worker]
+
+
+@pytest.fixture
+def it(tmp_path: Path) -> Iterator[Watched]:
+    made = Watched(tmp_path)
+    yield made
+    made.watch.close()
+
+
+def idle(it: Watched, *workers: str) -> None:
+    """Workers without a job."""
+    it.worker(*workers)
+    for number, name in enumerate(workers, 1):
+        for place, command in enumerate(("tini", "/bin/sh", "/usr/sbin/condor_master", "condor_startd")):
+            it.process(name, number * 1000 + place, command)
+
+
+def test_a_job_comes_and_goes(it: Watched) -> None:
+    """A starter that appears is a job since its start; when it ends there is none."""
+    idle(it, "w1")
+    assert it.jobs() == ()
+    it.process("w1", 20, "condor_starter", "-f", "-local-name", "slot1", started=BOOT + 7)
+    it.process("w1", 21, "/home/job", started=BOOT + 8)
+    assert it.jobs(at=BOOT + 60) == (BOOT + 7,)
+    it.end("w1", 20, 21)
+    assert it.jobs(at=BOOT + 65) == ()
+
+
+def test_several_jobs(it: Watched) -> None:
+    """A worker of several slots has several jobs, the oldest first; each worker has its own."""
+    idle(it, "w1", "w2")
+    it.process("w1", 20, "condor_starter", started=BOOT - 10)
+    it.process("w1", 21, "/usr/libexec/condor/condor_starter", started=BOOT - 30)
+    it.process("w2", 22, "condor_starter", started=BOOT - 20)
+    assert it.watch.read(BOOT) == {"w1": (BOOT - 30, BOOT - 10), "w2": (BOOT - 20,)}
+    it.end("w1", 21)
+    assert it.jobs() == (BOOT - 10,)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("condor_starter", "-classad"),
+        ("condor_starterx",),
+        ("my_condor_starter",),
+        ("sh", "condor_starter"),
+        ("condor_starter/x",),
+        ("",),
+        (),
+    ],
+    ids=str,
+)
+def test_no_job(it: Watched, command: tuple[str, ...]) -> None:
+    """One that is only asked for its properties is no job, nor is what only looks like a starter."""
+    idle(it, "w1")
+    it.process("w1", 20, *command)
+    assert it.jobs() == ()
+
+
+def test_a_young_process_is_looked_at_again(it: Watched) -> None:
+    """Between fork and execve a starter is still a startd: nothing is final in its first second."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_startd", started=BOOT)
+    assert it.jobs(at=BOOT + 0.1) == ()
+    it.become(20, "condor_starter", started=BOOT)
+    assert it.jobs(at=BOOT + SETTLED) == (BOOT,), "the processes are the same ones, and yet it is a job now"
+
+
+def test_a_clock_that_is_behind(it: Watched) -> None:
+    """A process that seems to start in the future is young."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_starter", started=BOOT + 100)
+    assert it.jobs() == () and it.jobs(at=BOOT + 102) == (BOOT + 100,)
+
+
+def test_processes_are_looked_at_once(it: Watched) -> None:
+    """What a process is, is not asked again; without a change nothing is asked at all."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_starter")
+    assert it.jobs() == (BOOT - 60,)
+    it.become(20, "something", "else")
+    it.process("w1", 21, "job")
+    assert it.jobs() == (BOOT - 60,)
+
+
+def test_thousands_of_processes(it: Watched) -> None:
+    """A job of thousands of processes is gone through in parts; its starter, being older, comes first."""
+    idle(it, "w1")
+    it.process("w1", 5_000, "condor_starter")
+    count = 4_000
+    for pid in range(10_000, 10_000 + count):
+        it.become(pid, "job")
+    it.pids["w1"] += range(10_000, 10_000 + count - 1)
+    it.process("w1", 10_000 + count - 1, "condor_starter", started=BOOT - 5)
+    assert it.jobs() == (BOOT - 60,), "the first part has the first starter"
+    for _ in range(count // MOST):
+        it.jobs()
+    assert it.jobs() == (BOOT - 60, BOOT - 5)
+    it.end("w1", 5_000)
+    assert it.jobs() == (BOOT - 5,)
+
+
+def test_list_that_is_cut(it: Watched) -> None:
+    """Of a list that is longer than can be read the part that was read counts."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_starter")
+    it.pids["w1"] += range(1_000_000, 1_020_000)
+    it.process("w1", 21, "condor_starter")
+    assert it.jobs() == (BOOT - 60,)
+
+
+def test_process_that_is_gone_by_then(it: Watched) -> None:
+    """A process that ends between the list and the look is no job; nor is one that ends during the look."""
+    idle(it, "w1")
+    it.pids["w1"].append(20)
+    it.process("w1", 21)
+    assert it.jobs() == ()
+    it.process("w1", 22, "condor_starter")
+    (it.proc / "22" / "cmdline").unlink()
+    assert it.jobs() == ()
+
+
+def test_worker_that_has_ended(it: Watched) -> None:
+    """Of a worker without any process what it ran last stays known: whoever counts what is lost asks."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_starter")
+    assert it.jobs() == (BOOT - 60,)
+    vanish(it.groups / "w1" / "cgroup.procs")
+    assert it.jobs() == (BOOT - 60,)
+
+
+def test_cgroup_that_is_gone(it: Watched) -> None:
+    """A worker that ends before it is watched has no figures, and the others keep theirs."""
+    idle(it, "w1", "w2")
+    it.process("w2", 20, "condor_starter")
+    it.watch.watch({"w1": it.groups / "nowhere", "w2": it.groups / "w2"})
+    it.watch.watch({"w3": it.groups / "nowhere", "w2": it.groups / "w2"})
+    assert it.watch.read(BOOT) == {"w2": (BOOT - 60,)}
+
+
+def test_name_that_is_watched_again(it: Watched) -> None:
+    """A name that was not there at first is found once its cgroup is."""
+    it.watch.watch({"w1": it.groups / "w1"})
+    assert it.watch.read(BOOT) == {}
+    idle(it, "w1")
+    assert it.watch.read(BOOT) == {"w1": ()}
+
+
+def test_no_files_leak(it: Watched) -> None:
+    """Workers that go, and the end, close what was open; a look leaves nothing open."""
+    before = len(os.listdir("/proc/self/fd"))
+    names = [f"w{n}" for n in range(50)]
+    idle(it, *names)
+    it.watch.read(BOOT)
+    assert len(os.listdir("/proc/self/fd")) == before + 50
+    it.watch.watch({name: it.groups / name for name in names[:3]})
+    it.watch.read(BOOT)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    it.watch.close()
+    assert len(os.listdir("/proc/self/fd")) == before and it.watch.read(BOOT) == {}

@@ -1,0 +1,122 @@
+"""The workers' own figures, on fake cgroups: CPU, memory, and for a pool's workers their jobs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.trees import cgroup, cpu_stat, pid_stat, tree
+
+from plancton.host.sampler import USER_HZ
+from plancton.host.slice import Layout, Slice
+from plancton.model import Fleet, Worker
+from plancton.workers.roster import Entry
+from plancton.workers.usage import WorkerUsage
+
+BOOT = 100_000.0
+
+
+class Host:
+    """A slice with workers in it, read every ten seconds."""
+
+    def __init__(self, root: Path) -> None:
+        self.proc, self.v2 = tree(root / "proc"), tree(root / "v2", plancton={})
+        self.usage = WorkerUsage(Slice(Layout(self.v2), "plancton", "cgroupfs"), self.proc)
+        self.entries: dict[str, Entry] = {}
+        self.now = 0.0
+        self.fleet = Fleet()
+
+    def worker(self, name: str, jobs: tuple[float, ...] | None) -> None:
+        tree(self.v2 / "plancton" / name, cgroup(usage=0), {"cgroup.procs": ""})
+        self.entries[name] = Entry(Worker(name, jobs=jobs), group=f"plancton/{name}")
+        self.fleet = Fleet()
+
+    def starters(self, name: str, *pids: int) -> None:
+        """These processes run jobs; the job of process N began N seconds after the beginning."""
+        for pid in pids:
+            stat = pid_stat(pid, "condor_starter", started=round((BOOT + pid) * USER_HZ))
+            files = {"stat": stat, "comm": "condor_starter\n", "cmdline": "condor_starter\0-f\0"}
+            tree(self.proc / str(pid), files)
+        text = "1\n" + "".join(f"{pid}\n" for pid in pids)
+        (self.v2 / "plancton" / name / "cgroup.procs").write_text(text)
+
+    def used(self, name: str, seconds: float) -> None:
+        """All the CPU that it has used so far."""
+        (self.v2 / "plancton" / name / "cpu.stat").write_text(cpu_stat(round(seconds * 1e6)))
+
+    def read(self, name: str) -> tuple[tuple[float, ...] | None, float]:
+        self.now += 10.0
+        self.usage.read(self.now, BOOT + self.now, self.fleet, self.entries.values())
+        reading = self.usage.by_name[name]
+        return reading.jobs, reading.job_cpu
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.usage.close()
+
+
+def test_jobs_of_a_pool_only(host: Host) -> None:
+    """A plain worker's jobs are unknown, whatever its processes are called."""
+    host.worker("plain", None)
+    host.worker("pilot", ())
+    for name, pid in (("plain", 5), ("pilot", 6)):
+        host.starters(name, pid)
+    assert host.read("pilot") == ((BOOT + 6,), 0.0)
+    assert host.usage.by_name["plain"].jobs is None
+
+
+def test_cpu_of_the_job(host: Host) -> None:
+    """What would be lost is what was used since the oldest running job was first seen, not all there was."""
+    host.worker("w1", ())
+    host.used("w1", 100.0)
+    assert host.read("w1") == ((), 0.0)
+    host.starters("w1", 11)
+    host.used("w1", 103.0)
+    assert host.read("w1") == ((BOOT + 11,), 0.0)
+    host.used("w1", 113.0)
+    assert host.read("w1") == ((BOOT + 11,), 10.0)
+    host.starters("w1", 11, 35)
+    host.used("w1", 120.0)
+    assert host.read("w1") == ((BOOT + 11, BOOT + 35), 17.0)
+    host.starters("w1", 35)
+    host.used("w1", 130.0)
+    assert host.read("w1") == ((BOOT + 35,), 0.0), "the other one's beginning"
+    host.starters("w1")
+    assert host.read("w1") == ((), 0.0)
+
+
+def test_counters_that_go_back(host: Host) -> None:
+    """Whatever the counters do, what a job used is not negative, and unknown is nothing."""
+    host.worker("w1", ())
+    host.starters("w1", 1)
+    host.used("w1", 100.0)
+    host.read("w1")
+    host.used("w1", 50.0)
+    assert host.read("w1") == ((BOOT + 1,), 0.0)
+    (host.v2 / "plancton/w1/cpu.stat").write_text("")
+    assert host.read("w1") == ((BOOT + 1,), 0.0)
+
+
+def test_worker_without_a_cgroup(host: Host) -> None:
+    """A worker that is gone before it was looked at has no figures, and nobody stumbles."""
+    host.worker("w1", ())
+    host.entries["gone"] = Entry(Worker("gone", jobs=()), group="plancton/gone")
+    assert host.read("w1") == ((), 0.0)
+    assert host.usage.by_name["gone"].jobs is None
+
+
+def test_no_files_leak(host: Host) -> None:
+    """Each look and the end close what they opened, with 256 workers as well."""
+    before = len(os.listdir("/proc/self/fd"))
+    for n in range(256):
+        host.worker(f"w{n}", ())
+        host.starters(f"w{n}", 5)
+    for _ in range(4):
+        host.read("w0")
+        host.fleet = Fleet()
+    assert all(r.jobs for r in host.usage.by_name.values()), "some have no job"
+    host.usage.close()
+    assert len(os.listdir("/proc/self/fd")) == before
