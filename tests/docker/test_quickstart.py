@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_play(engine: Engine) -> None:
     """Workers soak up idle CPU, give way to the owner, come back, and leave nothing behind."""
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/play", engine.socket],
+        [sys.executable, "-m", "play.one_host", engine.socket],
+        cwd=ROOT / "scripts",
         capture_output=True,
         text=True,
         timeout=300,

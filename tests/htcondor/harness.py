@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from docker.harness import Engine, Plancton, wait_for
-from personal_pool import Event, Pool, Slot
+from play.personal_pool import Event, Pool, Slot
 
 from plancton.config.htcondor import VOLUME
 from plancton.config.schema import load

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from docker.harness import Engine, Plancton, wait_for
 from htcondor.harness import Pool
-from personal_pool import DOMAIN
+from play.personal_pool import DOMAIN
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "htcondor.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lending import FIRST_JOB, START_TIME, Lending, Totals
+from simulation.lending import FIRST_JOB, START_TIME, Lending, Totals
 
 from plancton.model import Settings
 from plancton.policy.traces import History, read_history

@@ -1,9 +1,9 @@
-"""scripts/peers.py: others' rules, second by second."""
+"""scripts/bench_yield/peers.py: others' rules, second by second."""
 
 import math
 
 import pytest
-from peers import LOADS, boinc, htcondor_desktop, simulate, table
+from bench_yield.peers import LOADS, boinc, htcondor_desktop, simulate, table
 
 ALWAYS, BURSTS = LOADS.values()
 

@@ -1,10 +1,9 @@
-"""scripts/yield_figures.py: what scripts/bench-yield makes of its measurements."""
+"""scripts/bench_yield/figures.py: what scripts/bench-yield makes of its measurements."""
 
 import math
 
 import pytest
-from owner import Result
-from yield_figures import (
+from bench_yield.figures import (
     ALONE,
     Measurement,
     back,
@@ -17,6 +16,7 @@ from yield_figures import (
     tables,
     work_kept,
 )
+from bench_yield.owner import Result
 
 
 def measurement(contender: str = "x", number: int = 1, load: str = "steady", **fields: object) -> Measurement:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
 import msgspec
-from owner import STEP, Result
 
+from bench_yield.owner import STEP, Result
 from plancton.commands.selftest.figures import percentile
 
 ALONE = "owner alone"

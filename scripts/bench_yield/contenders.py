@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from stage import BUSY, Stage, plancton, workers
-from yield_figures import ALONE, AT_ONCE, LOADS
+from play.stage import BUSY, Stage, plancton, workers
 
+from bench_yield.figures import ALONE, AT_ONCE, LOADS
 from plancton.docker.client import Docker
 from plancton.host.slice import PROC, Layout, group_of
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """The play of scripts/quickstart: runs Plancton on a tiny local image and an owner's load against it.
 
-    scripts/play [SOCKET]
+    cd scripts && ../.venv/bin/python -m play.one_host [SOCKET]
 
 Needs root, a Docker Engine that answers, and Plancton installed in the interpreter that runs this.
 """
@@ -13,10 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from busybox_image import import_busybox
-from stage import BUSY, Row, Stage, cgroups_left, load_rate, owner_load, plancton, row, workers
-
 from plancton.docker.client import Docker
+from play.busybox_image import import_busybox
+from play.stage import BUSY, Row, Stage, cgroups_left, load_rate, owner_load, plancton, row, workers
 
 IMAGE, TAG, SLICE = "plancton-quickstart", "1", "plancton_quickstart"
 SOCKET = sys.argv[1] if len(sys.argv) > 1 else "/var/run/docker.sock"

@@ -30,7 +30,7 @@ KEYSTROKE, WAKE_STEP = 3, 0.002
 """What a keystroke takes (milliseconds), and how often a sleeper wakes beside it (seconds)."""
 GROWN = 512 << 20
 """What each process of the growing ones grows to before it starts anew (bytes)."""
-SOURCES = sorted(Path(__file__).parents[1].glob("csrc/[lpr]*.c"))
+SOURCES = sorted(Path(__file__).parents[2].glob("csrc/[opr]*.c"))
 OPTIONS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-pipe", "-c"]
 
 

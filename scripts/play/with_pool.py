@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """The play of scripts/quickstart --pool: a personal HTCondor pool, jobs of a user, and an owner's load.
 
-    scripts/play-pool [SOCKET]
+    cd scripts && ../.venv/bin/python -m play.with_pool [SOCKET]
 
 Needs root, a Docker Engine that answers with its command line, mmdebstrap, and Plancton installed in the
 interpreter that runs this.
@@ -19,15 +18,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from personal_pool import LABEL, Event, Pool, PoolError
-from stage import Stage, cgroups_left, load_rate, owner_load, plancton, workers
-
 from plancton.docker.client import Docker, NotFound
 from plancton.model import Status, Work
+from play.personal_pool import LABEL, Event, Pool, PoolError
+from play.stage import Stage, cgroups_left, load_rate, owner_load, plancton
 
 SLICE = "plancton_pool"
 SOCKET = sys.argv[1] if len(sys.argv) > 1 else "/var/run/docker.sock"
-BUILD = Path(__file__).with_name("worker-image") / "build"
+BUILD = Path(__file__).parents[1] / "worker-image" / "build"
 JOBS, MOST_WORKERS = 20, 4
 ALONE_SECONDS, BESIDE_SECONDS = 6.0, 5.0
 GRACE = 10

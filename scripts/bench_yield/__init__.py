@@ -1,0 +1,1 @@
+"""What scripts/bench-yield measures, and what it makes of it."""

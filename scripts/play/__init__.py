@@ -1,0 +1,1 @@
+"""The plays of scripts/quickstart, and what the benches borrow of them."""

@@ -1,0 +1,1 @@
+"""What scripts/simulate is made of."""
