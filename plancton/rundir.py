@@ -249,7 +249,7 @@ def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "") 
             f"Plancton already runs here (pid {other}); see `plancton status`, or end it with `plancton stop`"
         ) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n{socket}\n{slice}\n".encode(), 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n{socket}\n{workers_slice}\n".encode(), 0)
     return descriptor
 
 

@@ -24,6 +24,7 @@ from plancton.rundir import (
     hand_over,
     instance_id,
     is_locked,
+    last_places,
     peek_instance,
     read_status,
     request,
@@ -368,6 +369,14 @@ def test_lock_of_the_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None
     holder.wait()
     assert running(paths) is None, "it is seen after it was killed"
     os.close(take_lock(tmp_path, "/s", "i"))
+
+
+def test_places_of_the_dead(tmp_path: Path) -> None:
+    """The lock of a supervisor that is gone says where to look for its workers."""
+    descriptor = take_lock(tmp_path, "/s", "i", "donors")
+    assert last_places(tmp_path) == []
+    os.close(descriptor)
+    assert last_places(tmp_path) == [("/s", "donors")]
 
 
 def test_reused_pid(tmp_path: Path) -> None:
