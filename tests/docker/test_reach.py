@@ -105,13 +105,13 @@ def test_what_a_worker_reaches(networks: Networks, tmp_path: Path) -> None:
         def reached() -> dict[str, bool]:
             return {
                 "another worker": reaches(worker, network["IPAddress"], EVERYWHERE),
-                "a service of the host on 127.0.0.1 only": reaches(worker, network["Gateway"], LOCALLY),
+                "a host service that listens on 127.0.0.1 only": reaches(worker, network["Gateway"], LOCALLY),
                 "Docker's socket": (worker.parents[1] / "root/run/docker.sock").exists(),
-                "a service of the host on all addresses, by the bridge's": reaches(
+                "a host service on all addresses, through the bridge's": reaches(
                     worker, network["Gateway"], EVERYWHERE
                 ),
-                "a service of the host on all addresses, by its own": reaches(worker, OWN, EVERYWHERE),
-                "other machines of the host's network": reaches(worker, NEIGHBOUR, EVERYWHERE),
+                "a host service on all addresses, through the host's own": reaches(worker, OWN, EVERYWHERE),
+                "other machines on the host's network": reaches(worker, NEIGHBOUR, EVERYWHERE),
                 "a cloud's metadata service, 169.254.169.254": reaches(worker, METADATA, EVERYWHERE),
                 "the internet": reaches(worker, FAR, EVERYWHERE),
             }
