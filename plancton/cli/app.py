@@ -77,7 +77,8 @@ def run(
     if detach and dry_run:
         raise RunDirError("--dry-run says here what it would do: leave out --detach")
     from plancton.config.schema import load
-    from plancton.docker.client import Docker, DockerPermission, DockerUnreachable
+    from plancton.docker.client import Docker
+    from plancton.docker.errors import DockerPermission, DockerUnreachable
     from plancton.docker.supported import require
     from plancton.host.slice import read_layout
 

@@ -6,7 +6,8 @@ import time
 import msgspec
 
 from plancton.config.schema import Config, Host, max_workers_of, never_starts, policy_settings
-from plancton.docker.client import Docker, DockerRefused
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here
 from plancton.docker.supported import require
 from plancton.host.engine_cpu import find_engine

@@ -2,7 +2,8 @@
 
 import contextlib
 
-from plancton.docker.client import Docker, NotFound
+from plancton.docker.client import Docker
+from plancton.docker.errors import NotFound
 from plancton.host.slice import Slice, read_layout
 from plancton.rundir import Paths, last_places, peek_instance
 from plancton.workers.container import is_ours

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from plancton.config.schema import as_yaml, load, written
 from plancton.config.v06 import is_legacy, translate
-from plancton.docker.client import Docker, NotFound, Summary
+from plancton.docker.client import Docker
+from plancton.docker.errors import NotFound
+from plancton.docker.replies import Summary
 from plancton.errors import PlanctonError
 from plancton.workers.container import INSTANCE, PREFIX
 

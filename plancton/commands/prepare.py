@@ -12,7 +12,8 @@ from pathlib import Path
 from plancton.config.clone import clone_of
 from plancton.config.clone import hand_over as hand_over_clone
 from plancton.config.schema import Host, bounds, load
-from plancton.docker.client import Docker, DockerUnreachable
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerUnreachable
 from plancton.errors import PlanctonError
 from plancton.host.slice import Layout, Slice, read_layout
 from plancton.host.topology import cpus_for_workers

@@ -14,6 +14,8 @@ from msgspec import Meta
 from plancton.config.section import Section, default, require
 from plancton.units import Duration, Size, shown
 
+WORKER_IMAGE = "localhost/plancton-worker:latest"
+"""The image unless another is named: `scripts/worker-image/build` makes it, no registry can serve it."""
 VOLUME = "/var/lib/plancton"
 """The worker's own volume: the token comes here, and the jobs' files and reports."""
 TOKENS, WORK = "tokens.d", "work"

@@ -22,9 +22,8 @@ from msgspec import Meta
 
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
-from plancton.config.htcondor import HTCondor, worker_settings
+from plancton.config.htcondor import WORKER_IMAGE, HTCondor, worker_settings
 from plancton.config.section import Section, default, require
-from plancton.docker.images import WORKER_IMAGE
 from plancton.errors import PlanctonError
 from plancton.files import SHARE, Unsuitable, read_regular
 from plancton.host.cgroup_files import Bounds

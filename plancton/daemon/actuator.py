@@ -12,14 +12,8 @@ from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
 from plancton.config.schema import Config, digest
-from plancton.docker.client import (
-    Container,
-    DockerError,
-    DockerRefused,
-    DockerUnreachable,
-    Event,
-    NotFound,
-)
+from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotFound
+from plancton.docker.replies import Container, Event
 from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
 from plancton.host.sampler import read_process

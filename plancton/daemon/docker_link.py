@@ -5,15 +5,8 @@ import time
 from collections.abc import Callable
 
 from plancton.daemon.status_file import StatusFile
-from plancton.docker.client import (
-    Container,
-    DockerError,
-    DockerTimeout,
-    DockerUnreachable,
-    Event,
-    Info,
-    NotDocker,
-)
+from plancton.docker.errors import DockerError, DockerTimeout, DockerUnreachable, NotDocker
+from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Follower, Inbox, RequestQueue
 from plancton.docker.supported import require
 from plancton.workers.container import INSTANCE

@@ -26,9 +26,9 @@ from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.log_file import LogFile
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.status_file import Facts, StatusFile, headline
-from plancton.docker.client import Container, Event, Info
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
+from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.errors import PlanctonError
 from plancton.host.engine_cpu import find_engine

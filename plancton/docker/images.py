@@ -10,15 +10,14 @@ from functools import partial
 from typing import Literal
 
 from plancton.docker.auth import AuthError, registry_auth
-from plancton.docker.client import Docker, DockerError, Image, NotFound, Progress
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError, NotFound
+from plancton.docker.replies import Image
 from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.errors import PlanctonError
 
 log = logging.getLogger(__name__)
 
-WORKER_IMAGE = "localhost/plancton-worker:latest"
-"""The image of HTCondor workers unless another is named: `scripts/worker-image/build` makes it. No registry
-can serve this name."""
 NO_IMAGE = "no image is configured: set image.name"
 LOCAL = "localhost/"
 """An image with such a name is made on this host and never pulled."""
@@ -61,10 +60,10 @@ class Puller(threading.Thread):
         else:
             self._inbox.put(partial(self._done, image, image.id not in before, None))
 
-    def _progress(self, progress: Progress) -> None:
+    def _progress(self, step: str) -> None:
         if self._clock() - self._said >= PROGRESS_INTERVAL:
             self._said = self._clock()
-            log.info("pulling %s: %s", self._image, progress.text)
+            log.info("pulling %s: %s", self._image, step)
 
 
 class ImageKeeper:
@@ -187,10 +186,9 @@ class ImageKeeper:
 
 def not_here(name: str) -> str:
     """What is missing, and how it comes here."""
-    if name == WORKER_IMAGE:
-        return f"image {name} is not on this host (scripts/worker-image/build --load makes it)"
     if name.startswith(LOCAL):
-        return f"image {name} is not on this host"
+        remedy = "build it here or load it (plancton-worker: scripts/worker-image/build --load)"
+        return f"image {name} is not on this host: {remedy}"
     return f"image {name} is not on this host, and image.policy is never: load it, or set missing"
 
 

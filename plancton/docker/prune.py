@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.docker.client import Conflict, Docker, DockerError, NotFound
+from plancton.docker.client import Docker
+from plancton.docker.errors import Conflict, DockerError, NotFound
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import replace_file
 

@@ -12,7 +12,10 @@ from itertools import count
 from queue import PriorityQueue, SimpleQueue
 from typing import TypeVar
 
-from plancton.docker.client import Docker, DockerError, Event, EventStream
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError
+from plancton.docker.replies import Event
+from plancton.docker.transport import EventStream
 
 T = TypeVar("T")
 Inbox = SimpleQueue[Callable[[], None]]

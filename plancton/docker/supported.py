@@ -2,7 +2,9 @@
 anything is made; docs/yielding.md ("Which engines") says why, with what was measured.
 """
 
-from plancton.docker.client import Docker, Info, NotDocker
+from plancton.docker.client import Docker
+from plancton.docker.errors import NotDocker
+from plancton.docker.replies import Info
 
 REMEDY = "set docker.socket to the socket of a Docker Engine that root runs"
 

@@ -6,7 +6,7 @@ https://docs.docker.com/reference/api/engine/ ("Create a container") describes t
 from typing import Any
 
 from plancton.config.schema import Config
-from plancton.docker.client import Container
+from plancton.docker.replies import Container
 from plancton.model import full_shares
 
 INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (

@@ -5,7 +5,9 @@ import logging
 from typing import NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
-from plancton.docker.client import Container, Docker, DockerRefused, NotFound, Summary
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerRefused, NotFound
+from plancton.docker.replies import Container, Summary
 from plancton.workers.container import INSTANCE, network_body
 
 log = logging.getLogger(__name__)

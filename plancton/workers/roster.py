@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from plancton.docker.client import Container
+from plancton.docker.replies import Container
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
 from plancton.workers.container import (

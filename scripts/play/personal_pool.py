@@ -21,7 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from plancton.docker.client import Docker, DockerError, NotFound
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError, NotFound
 
 LABEL = "plancton.personal-pool"
 DOMAIN = "personal.pool"

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from plancton.docker.client import Docker, NotFound
+from plancton.docker.client import Docker
+from plancton.docker.errors import NotFound
 from plancton.model import Status, Work
 from play.personal_pool import LABEL, Event, Pool, PoolError
 from play.stage import Stage, cgroups_left, load_rate, owner_load, plancton

@@ -1,7 +1,6 @@
 """plancton.docker.client against a real dockerd."""
 
 import io
-import os
 import tarfile
 import threading
 import time
@@ -14,15 +13,10 @@ from typing import Any
 import pytest
 from docker.harness import IMAGE, Engine
 
-from plancton.docker.client import (
-    Conflict,
-    Docker,
-    DockerError,
-    Event,
-    EventStream,
-    NotFound,
-    engine_pid,
-)
+from plancton.docker.client import Docker
+from plancton.docker.errors import Conflict, DockerError, NotFound
+from plancton.docker.replies import Event
+from plancton.docker.transport import EventStream
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 
@@ -79,15 +73,13 @@ def until(stream: EventStream, name: str, action: str) -> list[Event]:
 
 
 def test_engine(docker: Docker, engine: Engine) -> None:
-    """The Engine says its version and where it runs, and its pid is a process of this host."""
+    """Docker says its version, where its files are and how it keeps cgroups and images."""
     info = docker.info()
     assert docker.ping().startswith("1.")
+    assert info.server_version == engine.call("GET", "/version")["Version"]
     assert info.cgroup_driver in ("cgroupfs", "systemd")
-    assert info.cgroup_version in ("1", "2")
-    assert info.ncpu == os.cpu_count()
-    assert info.mem_total > 2**20
-    assert engine.process
-    assert engine_pid(engine.socket) == engine.process.pid
+    assert Path(info.docker_root_dir) == engine.directory / "data"
+    assert info.driver and not info.is_podman
 
 
 def test_life_of_a_container(docker: Docker, create: Create) -> None:
@@ -98,11 +90,11 @@ def test_life_of_a_container(docker: Docker, create: Create) -> None:
     docker.start(name)
     docker.start(name)  # no error
     running = docker.inspect(name)
-    assert (running.name, running.state.running, running.config.image) == (name, True, IMAGE)
+    assert (running.name, running.state.running) == (name, True)
     assert running.host_config.cpu_shares == 512
     assert Path(f"/proc/{running.state.pid}").exists()
     (listed,) = docker.containers(LABEL)
-    assert (listed.id, listed.names, listed.state) == (running.id, [name], "running")
+    assert (listed.id, listed.names, listed.image) == (running.id, [name], IMAGE)
     # The shell may not have got to its trap yet, and as process 1 it ignores the signal until then.
     wait_until(lambda: not _running_after_signal(docker, name))
     assert docker.inspect(name).state.exit_code == 7
@@ -139,32 +131,23 @@ def test_logs(docker: Docker, create: Create) -> None:
 
 
 def test_events_are_prompt(docker: Docker, create: Create) -> None:
-    """An event arrives within a second of what it tells, though nothing comes after it."""
+    """An event arrives though nothing comes after it, and closing the stream ends who waits for more."""
     name = create("sleep", "600")
-    container = docker.inspect(name).id
     stream = follow(docker)
-    arrived: list[tuple[float, Event]] = []
-
-    def read() -> None:
-        for event in stream:
-            arrived.append((time.time(), event))
-
-    reader = threading.Thread(target=read)
+    arrived: list[Event] = []
+    reader = threading.Thread(target=lambda: arrived.extend(stream))
     reader.start()
+    began = time.time()
     docker.start(name)
     wait_until(lambda: bool(arrived))
-    at, event = arrived[0]
-    assert (event.action, event.id, event.name) == ("start", container, name)
-    assert 0 <= at - event.time < 1
+    assert (arrived[0].action, arrived[0].name) == ("start", name)
+    assert began <= arrived[0].time <= time.time()
     docker.signal(name, "SIGKILL")
-    wait_until(lambda: arrived[-1][1].action == "die")
-    at, event = arrived[-1]
-    assert 0 <= at - event.time < 1
-    assert event.attributes["exitCode"] == "137"
-    began = time.monotonic()
+    wait_until(lambda: arrived[-1].action == "die")
+    assert arrived[-1].attributes["exitCode"] == "137"
     stream.close()
     reader.join(DEADLINE)
-    assert time.monotonic() - began < 2
+    assert not reader.is_alive()
 
 
 def test_events_since(docker: Docker, create: Create) -> None:
@@ -221,16 +204,17 @@ def test_import(docker: Docker) -> None:
         docker.image(f"{repo}:1")
 
 
-def test_network(docker: Docker) -> None:
+def test_network(docker: Docker, engine: Engine) -> None:
     """A network is made once, found by name, and removed."""
     with pytest.raises(NotFound):
         docker.network(TAG)
     options = {"com.docker.network.bridge.enable_icc": "false"}
-    made = docker.create_network(TAG, {"Driver": "bridge", "Options": options})
+    made = docker.create_network(TAG, {"Driver": "bridge", "Options": options, "Labels": {"ours": "1"}})
     try:
         with pytest.raises(Conflict):
             docker.create_network(TAG, {"Driver": "bridge"})
-        found = docker.network(TAG)
-        assert (found.id, found.name, found.options) == (made, TAG, options)
+        assert docker.network(TAG).labels == {"ours": "1"}
+        found = engine.call("GET", f"/networks/{TAG}")
+        assert (found["Id"], found["Options"]) == (made, options)
     finally:
         docker.remove_network(TAG)

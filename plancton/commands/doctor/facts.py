@@ -17,7 +17,9 @@ import msgspec
 
 from plancton.commands.migrate import is_old
 from plancton.config.schema import Config, Host, load
-from plancton.docker.client import Docker, DockerError, Info
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError
+from plancton.docker.replies import Info
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.sampler import Sampler, SamplerError

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from plancton.config.schema import Config, Worker
-from plancton.docker.client import Conflict, Container, Docker, NotFound
+from plancton.docker.client import Docker
+from plancton.docker.errors import Conflict, NotFound
+from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
 from plancton.host.slice import PROC, Slice, group_of
 from plancton.units import Size

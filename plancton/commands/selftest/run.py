@@ -21,7 +21,8 @@ from plancton.commands.selftest import busy_workers, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
 from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
 from plancton.config.schema import Config, Host, bounds
-from plancton.docker.client import Docker, DockerError
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError
 from plancton.docker.supported import require
 from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler

@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from plancton.config.htcondor import AFTER_RETIREMENT
+from plancton.config.htcondor import AFTER_RETIREMENT, WORKER_IMAGE
 from plancton.config.schema import Config, ConfigError, digest, effective, parse
-from plancton.docker.images import WORKER_IMAGE
 
 POOL = {"central_manager": "cm.example.org", "token_file": "/etc/plancton/token"}
 HOST = os.uname().nodename

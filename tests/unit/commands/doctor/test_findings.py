@@ -26,7 +26,7 @@ from plancton.commands.doctor import findings as doctor
 from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, Process, Supervisors, look
 from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
 from plancton.config.schema import Config, Host, parse
-from plancton.docker.client import Info
+from plancton.docker.replies import Info
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.model import Status, WorkerStatus
 from plancton.rundir import Paths
@@ -626,17 +626,17 @@ def test_odd_sockets(place: Place) -> None:
     """A directory and a plain file are no sockets; nobody is sent to start a Docker that runs."""
     path = place.root / "d.sock"
     path.write_text("")
-    assert f"{path} is no socket: set docker.socket" in broken_docker(place.look())
+    assert f"{path} is not a socket: set docker.socket" in broken_docker(place.look())
     path.unlink()
     path.mkdir()
-    assert f"{path} is no socket: set docker.socket" in broken_docker(place.look())
+    assert f"{path} is not a socket: set docker.socket" in broken_docker(place.look())
 
 
 @pytest.mark.parametrize(
     ("request_line", "steps", "words"),
     [
         ("GET /_ping", [b"SSH-2.0-OpenSSH_9.2\r\n", "cut"], "does not speak HTTP"),
-        ("GET /_ping", reply(b"OK"), "is no Docker Engine"),
+        ("GET /_ping", reply(b"OK"), "is not a Docker Engine"),
         ("GET /info", reply(b'{"SecurityOptions": 5}'), "not a Docker Engine's answer"),
         ("GET /info", reply(b'{"message": "no"}', "500 Oh"), "Docker refused to tell about itself"),
         ("GET /info", ["cut"], "cut the connection"),

@@ -1,0 +1,190 @@
+"""What Docker answers. Only what is used is here: other fields are ignored, null or absent ones get
+the default.
+
+Units are Docker's: bytes, microseconds (CpuQuota); times of events are seconds since the epoch.
+"""
+
+import io
+import tarfile
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import field
+
+from plancton.docker.errors import NotDocker
+
+T = TypeVar("T")
+
+
+class Reply(msgspec.Struct, frozen=True, rename="pascal"):
+    """Any answer; by itself, one of which nothing is read."""
+
+
+class Identity(Reply, frozen=True):
+    """What was made, or one of what is there."""
+
+    id: str
+
+
+class Info(Reply, frozen=True):
+    """Docker and its host: GET /info."""
+
+    server_version: str = ""
+    cgroup_driver: str = ""
+    docker_root_dir: str = ""
+    driver: str = ""
+    security_options: list[str] = []
+    buildah_version: str = ""
+
+    @property
+    def is_podman(self) -> bool:
+        """Podman's service tells of the Buildah in it; Docker has none."""
+        return bool(self.buildah_version)
+
+
+class Summary(Reply, frozen=True):
+    """A container as the list has it. ``names`` are without Docker's leading slash."""
+
+    id: str
+    names: list[str] = []
+    labels: dict[str, str] = {}
+    image: str = ""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "names", [name.removeprefix("/") for name in self.names])
+
+
+class ContainerState(Reply, frozen=True):
+    """``pid`` is 0 unless the container runs."""
+
+    running: bool = False
+    pid: int = 0
+    exit_code: int = 0
+    oom_killed: bool = field(name="OOMKilled", default=False)
+    error: str = ""
+
+
+class ContainerConfig(Reply, frozen=True):
+    """What the container was made with."""
+
+    labels: dict[str, str] = {}
+
+
+class HostConfig(Reply, frozen=True):
+    """Its resources: shares, microseconds, bytes."""
+
+    cgroup_parent: str = ""
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    memory: int = 0
+
+
+class Container(Reply, frozen=True):
+    """A container in full. ``name`` is without Docker's leading slash."""
+
+    id: str
+    name: str = ""
+    state: ContainerState = ContainerState()
+    config: ContainerConfig = ContainerConfig()
+    host_config: HostConfig = HostConfig()
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "name", self.name.removeprefix("/"))
+
+
+class Image(Reply, frozen=True):
+    """An image and the names it has."""
+
+    id: str
+    repo_tags: list[str] = []
+
+
+class Network(Reply, frozen=True):
+    """A network."""
+
+    labels: dict[str, str] = {}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened; ``time`` is seconds since the epoch by dockerd's clock."""
+
+    action: str
+    name: str
+    time: float
+    attributes: dict[str, str]
+
+
+class _Actor(Reply, frozen=True):
+    attributes: dict[str, str] = {}
+
+
+class RawEvent(Reply, frozen=True):
+    """An event as Docker and Podman send it."""
+
+    action: str
+    actor: _Actor = _Actor()
+    time: int = field(name="time", default=0)
+    time_nano: int = field(name="timeNano", default=0)
+
+    def event(self) -> Event:
+        """The same in our words."""
+        return Event(
+            action="die" if self.action == "died" else self.action,  # Podman's word
+            name=self.actor.attributes.get("name", ""),
+            time=self.time_nano / 1e9 if self.time_nano else float(self.time),
+            attributes=self.actor.attributes,
+        )
+
+
+class _ErrorDetail(msgspec.Struct, frozen=True):
+    code: int = 0
+
+
+class PullLine(msgspec.Struct, frozen=True, rename="camel"):
+    """One line of how a pull or an import goes; ``error`` ends it."""
+
+    id: str = ""
+    status: str = ""
+    error: str = ""
+    error_detail: _ErrorDetail = _ErrorDetail()
+
+
+def decode(data: bytes, kind: type[T], what: str) -> T:
+    """One JSON document; NotDocker if it is not of this kind."""
+    try:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NotDocker(f"not a Docker Engine's answer when asked to {what}: {error}") from error
+
+
+def _without_nulls(value: Any) -> Any:
+    """Docker and Podman write null for an empty list or map: leave it out, and the default holds."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    return value
+
+
+def first_file(tar: bytes) -> bytes:
+    """The content of the file that a tar begins with, as far as it is there; of nothing else."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar), mode="r:") as files:
+            entry = files.next()
+    except tarfile.TarError:
+        return b""
+    if entry is None or not entry.isfile():
+        return b""
+    return tar[entry.offset_data : entry.offset_data + entry.size]
+
+
+def log_text(data: bytes) -> bytes:
+    """Join the frames of a log (stream, 0, 0, 0, size in 4 bytes, big endian); a terminal's log has none."""
+    text, at = b"", 0
+    while at < len(data):
+        if data[at] > 2 or data[at + 1 : at + 4].strip(b"\0"):
+            return text + data[at:]
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8])
+        text += data[at + 8 : end]
+        at = end
+    return text
