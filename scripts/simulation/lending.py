@@ -7,26 +7,13 @@ decisions wait for its end.
 
 import msgspec
 
-from plancton.model import (
-    LEAST_SHARES,
-    Action,
-    Finish,
-    Fleet,
-    Observation,
-    Phase,
-    SetShares,
-    Settings,
-    Start,
-    Worker,
-    full_shares,
-)
-from plancton.policy.decide import State, decide
+from plancton.model import LEAST_SHARES, Fleet, Observation, Phase, Settings, Worker
+from plancton.policy.simulator import START_TIME, Simulator
 from plancton.policy.traces import History
 
-START_TIME = 1.0
-"""From the decision to the worker's first process (seconds)."""
 FIRST_JOB = 14.0
-"""From there to its first job: 4 s until the pool sees the slot, 10 s until it has found a job for it."""
+"""From a worker's first process to its first job (seconds): 4 until the pool sees the slot, 10 until it has
+found a job for it."""
 REQUEUE_TIME = 11.0
 """From an eviction until that job runs elsewhere."""
 
@@ -57,12 +44,12 @@ class Totals(msgspec.Struct):
 
 
 class Pilot:
-    """A worker, the second from which on it has a job, and what that job has used so far."""
+    """A worker's other half: from which second on it has a job, and what that job has used so far."""
 
-    __slots__ = ("job_from", "used", "worker")
+    __slots__ = ("job_from", "used")
 
-    def __init__(self, worker: Worker, job_from: float) -> None:
-        self.worker, self.job_from, self.used = worker, job_from, 0.0
+    def __init__(self, job_from: float) -> None:
+        self.job_from, self.used = job_from, 0.0
 
 
 class Lending:
@@ -72,10 +59,9 @@ class Lending:
         self.history, self.job, self.step = history, job, step
         # A step is all that there is to know: none was missed.
         self.settings = msgspec.structs.replace(settings, gap=1.5 * step)
-        self.full = full_shares(settings.worker_cpus)
+        self.simulator = Simulator(self.settings, history.name)
         self.now = 0.0
-        self.state, self.pilots = State(), list[Pilot]()
-        self.fleet: Fleet | None = None
+        self.pilots = dict[str, Pilot]()
         self.totals = Totals()
 
     def run(self) -> Totals:
@@ -84,7 +70,8 @@ class Lending:
             self._work(self.history.cpus - owner)
             self._decide(owner)
         self.totals.seconds = self.now
-        self.totals.open = sum(pilot.used for pilot in self.pilots)
+        self.totals.starts = self.simulator.made
+        self.totals.open = sum(pilot.used for pilot in self.pilots.values())
         return self.totals
 
     # ------------------------------------------------------------ workers
@@ -93,35 +80,38 @@ class Lending:
         """A step of all workers with the CPUs that the owner left. Those with full shares get alike, and
         the others what these do not use: 1 or 2 % more than nothing, in truth."""
         self.totals.left += left * self.step
-        full = [p for p in self.pilots if p.worker.shares > LEAST_SHARES]
-        for pilots in (full, [p for p in self.pilots if p.worker.shares <= LEAST_SHARES]):
-            if pilots:
-                rate = min(self.settings.worker_cpus, left / len(pilots))
-                left = max(0.0, left - rate * len(pilots))
-                for pilot in pilots:
-                    self._work_one(pilot, rate)
+        workers = self.simulator.workers.values()
+        full = [w for w in workers if w.shares > LEAST_SHARES]
+        for group in (full, [w for w in workers if w.shares <= LEAST_SHARES]):
+            if group:
+                rate = min(self.settings.worker_cpus, left / len(group))
+                left = max(0.0, left - rate * len(group))
+                for worker in group:
+                    self._work_one(worker, self.pilots[worker.name], rate)
 
-    def _work_one(self, pilot: Pilot, rate: float) -> None:
+    def _work_one(self, worker: Worker, pilot: Pilot, rate: float) -> None:
         seconds = min(self.step, self.now - pilot.job_from)
         if seconds <= 0:
             return
-        if not pilot.worker.worked:
-            self._change(pilot, jobs=(pilot.job_from,), worked=True)
+        if not worker.worked:
+            self.simulator.change(worker.name, jobs=(pilot.job_from,), worked=True)
         used = rate * seconds
         if pilot.used + used >= self.job:
-            used = self._end_jobs(pilot, used)
-            if pilot.worker.phase is Phase.FINISHING:
-                self._remove(pilot)
+            finishing = worker.phase is Phase.FINISHING
+            used = self._end_jobs(pilot, used, finishing)
+            if finishing:
+                self.simulator.remove(worker.name)
+                del self.pilots[worker.name]
                 seconds, used = seconds - used / rate, 0.0
             else:
-                self._change(pilot, jobs=(self.now - used / rate,))
+                self.simulator.change(worker.name, jobs=(self.now - used / rate,))
         pilot.used += used
         self.totals.donated += used
         self.totals.job_time += seconds
         if rate < self.settings.worthwhile * self.settings.worker_cpus:
             self.totals.starved += seconds
 
-    def _end_jobs(self, pilot: Pilot, used: float) -> float:
+    def _end_jobs(self, pilot: Pilot, used: float, finishing: bool) -> float:
         """What is left of a step's use when the job has had its own, and so have short ones after it; when
         its worker was asked to finish there are none."""
         while pilot.used + used >= self.job:
@@ -130,62 +120,28 @@ class Lending:
             self.totals.done += self.job
             self.totals.jobs += 1
             used, pilot.used = used - need, 0.0
-            if pilot.worker.phase is Phase.FINISHING:
+            if finishing:
                 break
         return used
-
-    def _change(self, pilot: Pilot, **fields: object) -> None:
-        pilot.worker = msgspec.structs.replace(pilot.worker, **fields)
-        self.fleet = None
-
-    def _remove(self, pilot: Pilot) -> None:
-        self.pilots.remove(pilot)
-        self.fleet = None
 
     # ------------------------------------------------------------ the policy
 
     def _decide(self, owner: float) -> None:
-        if self.fleet is None:
-            self.fleet = Fleet.of([pilot.worker for pilot in self.pilots])
+        fleet = self.simulator.fleet
         seen = Observation(
-            self.now, self.now, self.history.cpus, self.step, owner, image="image", fleet=self.fleet
+            self.now, self.now, self.history.cpus, self.step, owner, image="image", fleet=fleet
         )
-        decision, self.state = decide(seen, self.state, self.settings)
-        for action in decision.actions:
-            self._carry_out(action)
+        if self.simulator.tick(seen).actions:
+            self._follow(fleet)
 
-    def _carry_out(self, action: Action) -> None:
-        if isinstance(action, Start):
-            self._start()
-            return
-        pilot = next(p for p in self.pilots if p.worker.name == action.name)
-        if isinstance(action, SetShares):
-            self._change(pilot, shares=action.shares, shares_time=self.now)
-        elif isinstance(action, Finish) and pilot.worker.worked:
-            self._change(pilot, phase=Phase.FINISHING, told=self.now, deadline=self.now + action.timeout)
-        else:
-            self._evict(pilot)
-
-    def _start(self) -> None:
-        """It runs when the next step begins, or has begun within it."""
-        self.totals.starts += 1
-        started = self.now + START_TIME
-        worker = Worker(
-            f"{self.history.name}-{self.totals.starts}",
-            phase=Phase.RUNNING,
-            cpus=self.settings.worker_cpus,
-            memory=self.settings.worker_memory,
-            shares=self.full,
-            started=started,
-            image="image",
-            jobs=(),
-        )
-        self.pilots.append(Pilot(worker, started + FIRST_JOB))
-        self.fleet = None
-
-    def _evict(self, pilot: Pilot) -> None:
-        """Leaving takes a second: the worker is gone before the next decision."""
-        if pilot.worker.worked:
-            self.totals.kills += 1
-            self.totals.lost += pilot.used
-        self._remove(pilot)
+    def _follow(self, before: Fleet) -> None:
+        """Who has been started will find a job, who has left has lost one."""
+        for worker in before.workers:
+            if worker.name not in self.simulator.workers:
+                pilot = self.pilots.pop(worker.name)
+                if worker.worked:
+                    self.totals.kills += 1
+                    self.totals.lost += pilot.used
+        for name in self.simulator.workers.keys() - self.pilots.keys():
+            self.simulator.change(name, jobs=())
+            self.pilots[name] = Pilot(self.now + START_TIME + FIRST_JOB)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulation.lending import FIRST_JOB, START_TIME, Lending, Totals
+from simulation.lending import FIRST_JOB, Lending, Totals
 
 from plancton.model import Settings
+from plancton.policy.simulator import START_TIME
 from plancton.policy.traces import History, read_history
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -1,5 +1,6 @@
 """Recordings: reading them, and putting them through the policy again."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ from property.host import Host
 from plancton.errors import PlanctonError
 from plancton.model import Header, Leave, Phase, Settings, Start, Tick
 from plancton.policy.decide import State, decide
-from plancton.policy.replay import RecordingError, Simulation, read_recording, replay
+from plancton.policy.replay import RecordingError, read_recording, replay
 
 LIMITS = Settings(grace_kill=30.0, grace_spawn=15.0)
 
@@ -110,19 +111,20 @@ def test_simulation_begins_anew_with_a_header() -> None:
 
 
 def test_simulated_workers_come_and_go() -> None:
-    """A worker runs one tick after its start and is gone one tick after it was told to go."""
-    simulation, host = Simulation(LIMITS), Host(2.0, LIMITS)
-    phases = list[list[Phase]]()
-    for second in range(120):
-        host.owner = 2.0 if second >= 60 else 0.0
-        host.now += 1
-        host.boot += 1
-        seen, decision = simulation.step(host.observe(1.0))
-        phases.append([w.phase for w in seen.fleet.workers])
-        if any(isinstance(a, Start) for a in decision.actions):
-            assert phases[-1] == []
-    assert [Phase.STARTING] * 2 not in phases, "with a latency of one they run at the next tick"
-    assert [Phase.RUNNING] * 2 in phases and phases[-1] == [], phases[-1]
+    """A worker runs at the tick after its start, and is gone at the one after it was told to go."""
+    lines, host = list[Header | Tick]([Header("1.0", LIMITS)]), Host(2.0, LIMITS)
+    for owner in (0.0, 2.0):
+        host.owner = owner
+        lines += [Tick(seen, decision) for seen, decision in host.run(60)]
+    ticks = list(replay(iter(lines), LIMITS))
+    for before, after in pairwise(ticks):
+        there = {w.name: w.phase for w in before.seen.fleet.workers}
+        left = {a.name for a in before.decision.actions if isinstance(a, Leave)}
+        started = sum(isinstance(a, Start) for a in before.decision.actions)
+        phases = [w.phase for w in after.seen.fleet.workers]
+        assert phases == [Phase.RUNNING] * (len(there.keys() - left) + started), after
+    counts = [len(tick.seen.fleet.workers) for tick in ticks]
+    assert max(counts) == 2 and counts[-1] == 0, counts
 
 
 def test_simulated_memory() -> None:
@@ -130,10 +132,9 @@ def test_simulated_memory() -> None:
     host = Host(2.0, LIMITS, memory=10_000_000_000)
     host.run(30)
     assert len(host.workers) == 2
-    observation = host.observe(1.0)
-    simulation = Simulation(LIMITS)
-    seen, _ = simulation.step(observation)
-    assert (seen.slice_anon, seen.memory_available) == (0, 10_000_000_000), seen
+    seen, decision = host.tick()
+    first, *_ = replay(iter([Tick(seen, decision)]), LIMITS)
+    assert (first.seen.slice_anon, first.seen.memory_available) == (0, 10_000_000_000), first.seen
 
 
 def test_replay_is_decide() -> None:
