@@ -143,13 +143,13 @@ class Supervisor:
         self._begin()
         try:
             next_tick = time.monotonic()
-            while not self._done():
+            while not self.done():
                 self._wait(next_tick)
                 now = time.monotonic()
                 if self.actuator:
                     self.actuator.step(now)
                 if now >= next_tick:
-                    self._tick(now)
+                    self.tick(now)
                     next_tick = max(next_tick + TICK, now)
         finally:
             self._end()
@@ -161,7 +161,7 @@ class Supervisor:
         self.request_queue.start()
         if self.run_dir:
             self.run_dir.begin()
-        self._configure()
+        self.configure()
         if self.options.record:
             self.record = open(self.options.record, "ab", buffering=0)  # noqa: SIM115
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -182,10 +182,11 @@ class Supervisor:
             except Empty:
                 return
             call()
-            if self._done():
+            if self.done():
                 return
 
-    def _done(self) -> bool:
+    def done(self) -> bool:
+        """Whether it may end now."""
         if self.again or (self.stopping and (self.keep_workers or self.options.dry_run)):
             return True
         if self.stopping or (self.stop_when_empty and self.docker.ready):
@@ -195,7 +196,8 @@ class Supervisor:
             return len(self.roster) == 0 or (self.stopping and now > self.stop_deadline)
         return False
 
-    def _tick(self, now: float) -> None:
+    def tick(self, now: float) -> None:
+        """Look at the host, decide, act, and tell."""
         sample = self.sampler.sample()
         seen = observe(self.previous, sample, self.usage.shims if self.usage else 0.0)
         self.previous = sample
@@ -203,10 +205,10 @@ class Supervisor:
             self._slow_pass(now, seen)
         if self.run_dir:
             self._requests(now)
-            if self._done():  # before anything is decided: workers that are to stay are told nothing
+            if self.done():  # before anything is decided: workers that are to stay are told nothing
                 return
         if self.file.changed():
-            self._configure()
+            self.configure()
             self.status_file.say("the configuration has changed")
         self.repo.step(now)
         self.docker.step(now)
@@ -336,7 +338,7 @@ class Supervisor:
 
     # ------------------------------------------------------------ configuration and requests
 
-    def _configure(self) -> None:
+    def configure(self) -> None:
         """Put the configuration in force to use."""
         config = self.file.config
         self.max_workers_for = max_workers_of(config)

@@ -39,7 +39,7 @@ class Run:
         paths = Paths(self.config, root / "run", root / "state")
         self.it = Supervisor(Options(**options), paths, ConfigFile(self.config, missing_ok=False), "i")
         self.it.request_queue.start()
-        self.it._configure()
+        self.it.configure()
         self.now = time.monotonic()
 
     def configure(self, text: str) -> None:
@@ -50,7 +50,7 @@ class Run:
         self.now += seconds
         while not self.it.inbox.empty():
             self.it.inbox.get()()
-        self.it._tick(self.now)
+        self.it.tick(self.now)
 
     def until(self, true: Callable[[], object], what: str) -> None:
         end = time.monotonic() + DEADLINE
@@ -122,7 +122,7 @@ def test_hang_after_a_while(run: Callable[..., Run]) -> None:
     assert it.status().mode == "draining"
     request(it.root / "run", "stop")
     it.tick()
-    assert it.it.stopping and it.it._done(), "with no worker there is nothing to wait for"
+    assert it.it.stopping and it.it.done(), "with no worker there is nothing to wait for"
 
 
 def test_no_docker(run: Callable[..., Run]) -> None:
