@@ -1,4 +1,4 @@
-"""What the slice may take at the most, as the kernel's own knobs: memory, swap, CPUs, and the disk last.
+"""The most that the slice may take, as the kernel's own knobs: memory, swap, CPUs, and the disk last.
 
 They hold while the supervisor sleeps, hangs or is dead. See Documentation/admin-guide/cgroup-v2.rst
 ("Memory Interface Files", "IO Interface Files", "IO Priority") and cgroup-v1/{memory,blkio-controller}.rst.
@@ -17,12 +17,12 @@ PERIOD = 100_000
 """Microseconds: the kernel's default period of a CPU quota."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = 1 << 60
-"""From here on v1's memory limits mean none (the kernel's own "unlimited" depends on its page size)."""
+"""From here on a v1 memory limit means none (the kernel's own "unlimited" depends on its page size)."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: those that they may
-    run on, as the kernel lists them; empty: all, None: as it is."""
+    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that they may
+    run on, as the kernel lists them; empty: all; None: left as it is."""
 
     memory: int | None = None
     swap: int | None = None
@@ -36,7 +36,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Knob(NamedTuple):
-    """A file of the slice, what it must hold, and systemd's words for that (which it would overwrite)."""
+    """A file of the slice, what it must hold, and the same for systemd, which would overwrite it."""
 
     file: Path
     wanted: str
@@ -44,7 +44,7 @@ class Knob(NamedTuple):
     missing: bool = True
 
     def holds(self) -> bool:
-        """Whether it is so; a file that this kernel does not have can't be otherwise (``missing``)."""
+        """Whether it does; ``missing`` where this kernel does not have the file."""
         try:
             return self.file.read_text().strip() == self.wanted
         except OSError:
@@ -56,7 +56,7 @@ def _pages(size: int) -> str:
 
 
 def v2_knobs(workers_slice: Path, bounds: Bounds) -> Iterator[Knob]:
-    """Of a slice on pure v2, by its directory."""
+    """For a slice on pure v2, by its directory."""
     quota = bounds.quota
     percent = "" if quota is None else f"{quota / PERIOD:.2%}"
     yield Knob(workers_slice / "cpu.max", f"{quota or 'max'} {PERIOD}", f"CPUQuota={percent}")
@@ -73,10 +73,10 @@ def v2_knobs(workers_slice: Path, bounds: Bounds) -> Iterator[Knob]:
 
 
 def _cpuset(workers_slice: Path, cpus: str) -> Iterator[Knob]:
-    """The CPUs for the workers; all of them again where there was a bound, which the kernel does not let be
-    taken away from a group with processes (validate_change in kernel/cgroup/cpuset.c)."""
+    """The CPUs for the workers. To lift a bound all CPUs are written: the kernel lets no group with
+    processes have an empty set (validate_change in kernel/cgroup/cpuset.c)."""
     file = workers_slice / "cpuset.cpus"
-    # There is none before somebody asks for the controller; systemd does so when it is told of CPUs.
+    # The file is there once the controller is enabled; systemd does that when it is told of CPUs.
     available = "cpuset" in (read_knob(workers_slice.parent / "cgroup.controllers") or "").split()
     if not cpus and read_knob(file):
         cpus = read_knob(workers_slice.parent / "cpuset.cpus.effective") or ""
@@ -85,7 +85,7 @@ def _cpuset(workers_slice: Path, cpus: str) -> Iterator[Knob]:
 
 
 def v1_knobs(cpu: Path | None, memory: Path | None, blkio: Path | None, bounds: Bounds) -> Iterator[Knob]:
-    """Of a slice on a hybrid host, by its directory in each of v1's trees."""
+    """For a slice on a hybrid host, by its directory in each v1 tree."""
     if cpu:
         yield Knob(cpu / "cpu.cfs_quota_us", str(bounds.quota or -1))
     if memory and bounds.memory is not None:

@@ -1,27 +1,26 @@
 """Finds the engine's processes: dockerd, containerd and their helpers.
 
 What they use is neither the owner's nor donated. Where they are services of their own (systemd's
-docker.service and containerd.service) one cgroup's figure tells it for all; elsewhere each process
-does.
+docker.service and containerd.service) a cgroup's figure covers them; elsewhere each process has its own.
 """
 
 from pathlib import Path
 
+from plancton.files import read_knob
 from plancton.host.slice import group_of
 
 NAMES = frozenset({"dockerd", "containerd", "docker-proxy"})
 
 
 def find_engine(proc: Path, tree: Path | None) -> list[Path]:
-    """The files that tell what the engine uses: services' `cpu.stat` in the v2 tree, and
-    `/proc/PID/stat` of processes elsewhere.
+    """The files that show what the engine uses: services' `cpu.stat` in the v2 tree, else `/proc/PID/stat`.
 
     Shims outside such a service are left out: there is one for each worker, and a tick must not cost
     more with more workers (theirs is read with the workers', every few seconds).
     """
     paths = set[Path]()
     for entry in proc.iterdir():
-        if entry.name.isdigit() and _name(entry) in NAMES:
+        if entry.name.isdigit() and read_knob(entry / "comm") in NAMES:
             service = service_stat(proc, int(entry.name), tree)
             paths.add(service or entry / "stat")
     return sorted(paths)
@@ -31,11 +30,3 @@ def service_stat(proc: Path, pid: int, tree: Path | None) -> Path | None:
     """`cpu.stat` of the systemd service that a process belongs to; None when it is in no service."""
     group = group_of(proc, pid)
     return tree / group / "cpu.stat" if tree and group and group.endswith(".service") else None
-
-
-def _name(process: Path) -> str:
-    try:
-        # The kernel cuts names at 15 bytes, maybe inside a letter.
-        return (process / "comm").read_text(errors="replace").strip()
-    except OSError:
-        return ""

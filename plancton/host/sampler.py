@@ -1,8 +1,8 @@
 """The kernel's counters, read all at once; the only importer of the C module.
 
-Files stay open and are read from their beginning each time (the kernel makes the text anew for a
-read at offset 0), in one C call without the GIL. A file that vanished is opened again under its
-path, so that a slice made anew is seen at once. Units: seconds and bytes.
+Files stay open and are read from the start each time (the kernel then writes the text afresh), in one C
+call without the GIL. A file that vanished is opened again by its path, so a slice that was removed and
+made again is seen at once. Units: seconds and bytes.
 """
 
 import errno
@@ -29,7 +29,7 @@ _monotonic, _clock, _BOOTTIME = time.monotonic, time.clock_gettime, time.CLOCK_B
 
 
 class SamplerError(PlanctonError):
-    """A file without which nothing can be decided can't be read; one line that names it."""
+    """A file that every decision needs can't be read; one line that names it."""
 
 
 class Source(IntEnum):
@@ -56,10 +56,8 @@ _UNIT = {Source.CPU_STAT: 1e6, Source.PSI: 1e6, Source.PID_STAT: float(USER_HZ)}
 
 
 class _Files:
-    """Files behind descriptors that stay open, and what the last read gave for each.
-
-    ``values[i]`` are C's numbers, to be looked at only when ``error(i)`` is 0.
-    """
+    """Files whose descriptors stay open, and what the last read found: ``values[i]`` are C's numbers, valid
+    when ``error(i)`` is 0."""
 
     def __init__(self, files: Iterable[tuple[Path | None, Source]] = ()) -> None:
         self.paths: list[Path | None] = []
@@ -67,7 +65,7 @@ class _Files:
         self.assign(files)
 
     def assign(self, files: Iterable[tuple[Path | None, Source]]) -> None:
-        """Takes these files from now on; one that was open already stays open."""
+        """Switch to these files; one that is already open stays open."""
         spare: dict[Path | None, list[int]] = {}
         for i, path in enumerate(self.paths):
             spare.setdefault(path, []).append(self._fds[i])
@@ -83,11 +81,8 @@ class _Files:
         self._readings = [self._out[i] for i in range(len(fds))]
         self.values = [reading.value for reading in self._readings]
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def read(self) -> int:
-        """Reads all that are open; returns how many have no figures now."""
+        """Read all that are open; how many have no figures now."""
         return _sample(self._fds, self._kinds, self._out, len(self.paths))
 
     def failed(self) -> list[int]:
@@ -95,14 +90,11 @@ class _Files:
         return [i for i, reading in enumerate(self._readings) if reading.error]
 
     def error(self, i: int) -> int:
-        """The errno of the last try to open or read, 0 when there are figures."""
+        """The errno of the last attempt to open or read; 0 when there are figures."""
         return -int(self._readings[i].error)
 
-    def is_open(self, i: int) -> bool:
-        return int(self._fds[i]) >= 0
-
     def open(self, i: int) -> bool:
-        """Opens and reads one; False (and ``error``) when there is nothing to read."""
+        """Open and read one; False (and ``error``) when there is nothing to read."""
         path = self.paths[i]
         if path is None:
             return False
@@ -111,12 +103,11 @@ class _Files:
         except OSError as error:
             self._readings[i].error = -(error.errno or errno.EIO)
             return False
-        if _sample(self._fds + i, self._kinds + i, self._out + i, 1):
-            self.close(i)
-        return self.is_open(i)
+        failed = _sample(self._fds + i, self._kinds + i, self._out + i, 1)
+        return not (failed and self.close(i))
 
     def close(self, i: int) -> bool:
-        """False when it was not open."""
+        """Whether it was open."""
         fd = self._fds[i]
         if fd < 0:
             return False
@@ -125,7 +116,7 @@ class _Files:
         return True
 
     def close_all(self) -> None:
-        for i in range(len(self)):
+        for i in range(len(self.paths)):
             self.close(i)
 
     def __del__(self) -> None:
@@ -139,7 +130,7 @@ class _Files:
         return count / unit if unit else count
 
 
-# Where Sampler keeps what; the engine's files follow.
+# Sampler's files by number; the engine's follow.
 _STAT, _MEMINFO, _CPU_PSI, _MEMORY_PSI = range(4)
 _SLICE_CPU, _SLICE_CPU_PSI, _SLICE_MEMORY_PSI, _SLICE_ANON = range(4, 8)
 _ENGINE = 8
@@ -147,11 +138,8 @@ _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
 
 
 class Sampler:
-    """Reads host, slice and engine in one call.
-
-    ``slice_v2`` is the slice's directory in the v2 tree, which need not exist yet.
-    ``slice_memory_stat`` is the slice's memory.stat elsewhere (v1's memory controller).
-    """
+    """Reads host, slice and engine in one call. ``slice_v2`` is the slice's directory in the v2 tree, which
+    need not exist yet, ``slice_memory_stat`` its memory.stat where that is elsewhere (v1's controller)."""
 
     def __init__(
         self,
@@ -185,10 +173,8 @@ class Sampler:
             raise
 
     def watch_engine(self, paths: Sequence[Path]) -> None:
-        """Takes these cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` for the engine.
-
-        The same set changes nothing, but for processes that had vanished: they are looked for again.
-        """
+        """These cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` are the engine from now on. The same
+        set changes nothing, except that processes that had vanished are looked for again."""
         files, engine = self._files, frozenset(paths)
         if engine == self._engine:
             back = [i for i in self._hopeless.intersection(self._engine_slots) if files.open(i)]
@@ -200,7 +186,7 @@ class Sampler:
             files.close(i)
         files.assign([*self._fixed, *members])
         self._engine = engine
-        self._engine_slots = list(range(_ENGINE, len(files)))
+        self._engine_slots = list(range(_ENGINE, len(files.paths)))
         self._hopeless = {i for i in self._hopeless if i < _ENGINE}
         for i in self._engine_slots:
             files.open(i)
@@ -237,7 +223,7 @@ class Sampler:
         )
 
     def close(self) -> None:
-        """Closes all files; a later sample would open them again."""
+        """Close all files; a later sample would open them again."""
         self._files.close_all()
 
     def _engine_seconds(self) -> float | None:
@@ -245,7 +231,7 @@ class Sampler:
         return sum(known) if known else None
 
     def _repair(self) -> None:
-        """Opens again what has no figures, and reads it; gives up on what will never have any."""
+        """Reopen and read what has no figures; give up on what will never have any."""
         files, changed = self._files, False
         for i in files.failed():
             if i not in self._hopeless:
@@ -256,15 +242,15 @@ class Sampler:
                 raise SamplerError(f"{files.paths[i]}: {_words(files.error(i))}")
 
     def _retry(self, i: int) -> bool:
-        """True when the file was there before or is there now."""
+        """Whether the file was there before or is there now."""
         files = self._files
         vanished = files.close(i)
         if _SLICE_CPU < i < _ENGINE and files.error(_SLICE_CPU):
-            pass  # no slice: one try a tick is enough
+            pass  # no slice: one attempt per tick is enough
         elif i == _SLICE_CPU and not os.access(files.paths[i] or "", os.F_OK):
-            pass  # as long as there is no slice; cheaper than the exception of an open that fails
+            pass  # no slice yet; cheaper than an open that fails with an exception
         elif files.kinds[i] is Source.PID_STAT:
-            self._hopeless.add(i)  # by now the pid may be somebody else's
+            self._hopeless.add(i)  # by now the pid may belong to another process
         elif files.open(i):
             return True
         elif i in (_CPU_PSI, _MEMORY_PSI) and files.error(i) in _NO_PSI:
@@ -281,7 +267,7 @@ class Group(Generic[K]):
         self.watch(paths or {})
 
     def watch(self, paths: Mapping[K, Path]) -> None:
-        """Reads these from now on; what was watched before stays open."""
+        """Read these from now on; a file that was watched before stays open."""
         unique = list(dict.fromkeys(paths.values()))
         if unique != self._files.paths:
             self._files.assign((path, Source.of(path)) for path in unique)
@@ -289,7 +275,7 @@ class Group(Generic[K]):
         self._slots = {key: slot[path] for key, path in paths.items()}
 
     def read(self) -> dict[K, float | None]:
-        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what isn't there."""
+        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what is not there."""
         files = self._files
         if files.read():
             for i in files.failed():
@@ -309,30 +295,14 @@ class Process(msgspec.Struct, frozen=True):
     ppid: int
 
 
-def read_cpu_stat(path: Path) -> float | None:
-    """CPU seconds of a cgroup, from its v2 ``cpu.stat``; None when it can't be read."""
-    numbers = _read_once(path, Source.CPU_STAT)
-    return numbers[0] / 1e6 if numbers else None
-
-
-def read_anon(path: Path) -> int | None:
-    """Bytes of anonymous and shared (tmpfs) memory of a cgroup, from its ``memory.stat``, or None."""
-    numbers = _read_once(path, Source.MEMORY_STAT)
-    return numbers[0] if numbers else None
-
-
 def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
     """None when there is no such process."""
-    numbers = _read_once(proc / str(pid) / "stat", Source.PID_STAT)
-    if numbers is None:
-        return None
-    return Process(started=numbers[1] / USER_HZ, cpu=numbers[0] / USER_HZ, ppid=numbers[2])
-
-
-def _read_once(path: Path, kind: Source) -> list[int] | None:
-    files = _Files([(path, kind)])
+    files = _Files([(proc / str(pid) / "stat", Source.PID_STAT)])
     try:
-        return [int(n) for n in files.values[0]] if files.open(0) else None
+        if not files.open(0):
+            return None
+        cpu, started, parent = _unpack(files.values[0], 3)
+        return Process(started / USER_HZ, cpu / USER_HZ, parent)
     finally:
         files.close_all()
 

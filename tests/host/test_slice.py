@@ -25,7 +25,7 @@ from host.harness import (
     shell,
 )
 
-from plancton.host.topology import SYS, Core, read_cores, text
+from plancton.host.topology import SYS, Core, format_cpus, read_cores
 from plancton.model import Phase
 
 pytestmark = pytest.mark.docker
@@ -165,7 +165,7 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     """Workers keep off the cores that the owner reserves, also while the supervisor hangs and whatever
     systemd does, until nothing is reserved any more."""
     core, *others = sorted(read_cores(SYS))
-    left = text(cpu for other in others for cpu in other)
+    left = format_cpus(cpu for other in others for cpu in other)
     cpuset = plancton.slice.directory / "cpuset.cpus.effective"
     everything = cpuset.read_text()
     before = wait_for("the workers use it", lambda: share if (share := busy(core)[0]) > 0.9 else 0, 30)

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.trees import Tree, cores, tree
 
-from plancton.host.topology import Core, beside, cpus_for_workers, parse, read_cores, text
+from plancton.host.topology import (
+    Core,
+    cpus_for_workers,
+    format_cpus,
+    parse_cpus,
+    read_cores,
+    without_reserve,
+)
 
 NEIGHBOURS = ((0, 1), (2, 3), (4, 5), (6, 7))
 FAR = ((0, 4), (1, 5), (2, 6), (3, 7))
@@ -34,9 +41,9 @@ SINGLE = ((0,), (1,), (2,))
         ((), 2, ""),
     ],
 )
-def test_beside(cores: tuple[Core, ...], reserve: float, left: str) -> None:
+def test_without_reserve(cores: tuple[Core, ...], reserve: float, left: str) -> None:
     """As many whole cores are kept as the reserve has room for, and the last one never."""
-    assert beside(cores, reserve) == left
+    assert without_reserve(cores, reserve) == left
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.floats(0, 300))
@@ -45,7 +52,7 @@ def test_whole_cores(threads: list[int], reserve: float) -> None:
     first = [sum(threads[:place]) for place in range(len(threads))]
     cores = {tuple(range(cpu, cpu + count)) for cpu, count in zip(first, threads, strict=True)}
     everything = set(range(sum(threads)))
-    left = set(parse(beside(cores, reserve) or text(everything)))
+    left = set(parse_cpus(without_reserve(cores, reserve) or format_cpus(everything)))
     assert left and left <= everything
     assert len(everything - left) <= reserve
     assert all(left.issuperset(core) or left.isdisjoint(core) for core in cores)
@@ -54,7 +61,7 @@ def test_whole_cores(threads: list[int], reserve: float) -> None:
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_lists(cpus: set[int]) -> None:
     """A list in the kernel's form is read as what was written."""
-    assert parse(f"{text(cpus)}\n") == tuple(sorted(cpus))
+    assert parse_cpus(f"{format_cpus(cpus)}\n") == tuple(sorted(cpus))
 
 
 def test_read_cores(tmp_path: Path) -> None:
