@@ -1,6 +1,6 @@
-"""Makes two modules of Python's stable ABI of the C files, by cffi's API mode.
+"""Builds two modules for Python's stable ABI from the C files, with cffi's API mode.
 
-The declarations below repeat the headers for cffi; the compiler checks the one against the other.
+The declarations below repeat the headers for cffi; the compiler checks them against each other.
 """
 
 from cffi import FFI

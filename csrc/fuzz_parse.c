@@ -1,6 +1,6 @@
-/* Feeds the parsers with mutated texts, and the reader with a /proc/stat too large for its first buffer.
+/* Feeds mutated texts to the parsers, and a /proc/stat too large for its first buffer to the reader.
  *
- * Each text lies in an allocation of exactly its own length, so that a sanitizer or valgrind sees any read
+ * Each text is in an allocation of exactly its length, so that a sanitizer or valgrind sees any read
  * beyond it. Usage: fuzz_parse [rounds [seed]]. scripts/check-c builds and runs it.
  */
 #include "sampler.h"
@@ -73,7 +73,7 @@ static void parse_all(const char *text, size_t length)
     if (!exact)
         abort();
     memcpy(exact, text, length);
-    for (uint8_t kind = 0; kind <= KINDS; kind++) { /* one more than there are */
+    for (uint8_t kind = 0; kind <= KINDS; kind++) { /* one more than exist */
         struct plancton_reading out = {0};
         plancton_parse(kind, exact, length, &out);
         must(out.error == 0 || out.error == -EBADMSG, "an error that is not EBADMSG");
@@ -97,7 +97,7 @@ static void fuzz(size_t rounds)
     }
 }
 
-/* Each kind's seed parses whole, and no beginning of it that lacks its end is taken for the whole number. */
+/* Each kind's seed parses as a whole, and no truncated seed yields a truncated number. */
 static void parse_seeds(void)
 {
     for (uint8_t kind = 0; kind < KINDS; kind++) {

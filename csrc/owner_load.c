@@ -1,4 +1,4 @@
-/* One thread's work and one thread's sleep. Python measures itself; this does nothing else meanwhile. */
+/* One thread's work and one thread's sleep, without Python, which would measure itself. */
 #include "owner_load.h"
 
 #include <errno.h>
@@ -6,9 +6,9 @@
 #include <time.h>
 
 #define SECOND UINT64_C(1000000000)
-#define LONGEST (3600 * SECOND) /* nobody waits longer for a measurement; and nothing below overflows */
+#define LONGEST (3600 * SECOND) /* nobody waits longer for a measurement, and nothing below overflows */
 
-enum { ROUNDS = 4096 }; /* of xorshift: some 10 µs, so that the clock is looked at often but costs little */
+enum { ROUNDS = 4096 }; /* of xorshift: some 10 µs, so that reading the clock is frequent but cheap */
 
 static uint64_t clock_ns(clockid_t clock)
 {
@@ -51,7 +51,7 @@ int plancton_spin(uint64_t start, uint64_t step, uint64_t *cpu, size_t n, uint64
         error = sleep_until(start);
     if (error)
         return error;
-    volatile uint64_t seen = 1; /* or the compiler would see that nobody wants the result */
+    volatile uint64_t seen = 1; /* or the compiler would see that nobody uses the result */
     uint64_t before = clock_ns(CLOCK_THREAD_CPUTIME_ID), pieces = 0;
     for (size_t i = 0; i < n;) {
         seen = piece_of_work(seen);
@@ -59,7 +59,7 @@ int plancton_spin(uint64_t start, uint64_t step, uint64_t *cpu, size_t n, uint64
         uint64_t past = clock_ns(CLOCK_MONOTONIC) - start;
         if (past < (i + 1) * step)
             continue;
-        /* Steps that went by without this thread had no CPU: it has as much as at the last one's end. */
+        /* In steps that passed meanwhile this thread had no CPU: its total is that of the last one. */
         uint64_t had = clock_ns(CLOCK_THREAD_CPUTIME_ID) - before;
         while (i < n && past >= (i + 1) * step)
             cpu[i++] = had;

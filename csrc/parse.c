@@ -1,4 +1,4 @@
-/* Text to numbers. Buffers only: nothing here reads, allocates or keeps anything. */
+/* Text to numbers. Buffers only: nothing here reads, allocates or keeps state. */
 #include "sampler.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ static bool starts_with(const struct span *s, const char *key)
     return left(s) >= length && memcmp(s->at, key, length) == 0;
 }
 
-/* To the start of the next line; false when this one does not end. */
+/* Move to the start of the next line; false if this one does not end. */
 static bool next_line(struct span *s)
 {
     const char *newline = left(s) ? memchr(s->at, '\n', left(s)) : NULL;
@@ -28,7 +28,7 @@ static bool next_line(struct span *s)
     return newline != NULL;
 }
 
-/* To just behind `key` at the start of a line. */
+/* Move just past `key` at the start of a line. */
 static bool find_line(struct span *s, const char *key)
 {
     while (!starts_with(s, key))
@@ -44,7 +44,7 @@ static void skip_spaces(struct span *s)
         s->at++;
 }
 
-/* An unsigned number. One with nothing behind it may have been cut, so it does not count. */
+/* An unsigned number. One at the very end may have been cut off, so it does not count. */
 static bool number(struct span *s, uint64_t *out)
 {
     skip_spaces(s);
@@ -69,7 +69,7 @@ static bool skip_words(struct span *s, int count)
     return s->at < s->end;
 }
 
-/* How many cpuN lines there are from here on; -1 when the text ends before another line begins. */
+/* The number of cpuN lines from here on; -1 if the text ends before another line begins. */
 static int64_t count_cpus(struct span *s)
 {
     int64_t cpus = 0;
@@ -138,7 +138,7 @@ static bool parse_cpu_stat(struct span *s, uint64_t *value)
     return find_line(s, "usage_usec ") && number(s, value);
 }
 
-/* Memory that can't be reclaimed from its user: anonymous, and what lies in tmpfs or is shared. */
+/* Memory that can't be reclaimed from its user: anonymous, in tmpfs, or shared. */
 static bool parse_memory_stat(struct span *s, uint64_t *value)
 {
     struct span v1 = *s, shared = *s;
@@ -153,7 +153,7 @@ static bool parse_memory_stat(struct span *s, uint64_t *value)
     return !__builtin_add_overflow(*value, more, value);
 }
 
-/* The command's name, in parentheses, can hold anything; what follows the last ')' can't hold another.
+/* The command's name, in parentheses, can contain anything; after the last ')' there is no other.
  * Counted from there: state 1, ppid 2, utime 12, stime 13, starttime 20 (proc(5) counts two more). */
 static bool parse_pid_stat(struct span *s, uint64_t *value)
 {

@@ -1,4 +1,4 @@
-/* Descriptors to text. The descriptors are the caller's: nothing here opens or closes one. */
+/* Descriptors to text. The descriptors belong to the caller: nothing here opens or closes one. */
 #include "sampler.h"
 
 #include <errno.h>
@@ -7,11 +7,11 @@
 #include <unistd.h>
 
 enum {
-    FIRST = 32 * 1024,      /* holds every text but a /proc/stat of some hundred CPUs */
-    MOST = 8 * 1024 * 1024, /* cpu lines of 80,000 CPUs: more is no /proc/stat */
+    FIRST = 32 * 1024,      /* holds every text except the /proc/stat of some hundred CPUs */
+    MOST = 8 * 1024 * 1024, /* cpu lines of 80,000 CPUs: anything longer is not /proc/stat */
 };
 
-/* Appends what one pread gives to the `have` bytes that are there already. */
+/* Appends the result of one pread to the `have` bytes already there. */
 static ssize_t append(int fd, char *text, size_t have, size_t size)
 {
     ssize_t got;
@@ -21,7 +21,7 @@ static ssize_t append(int fd, char *text, size_t have, size_t size)
     return got;
 }
 
-/* The kernel makes these texts whole for one read, and all of them fit. */
+/* The kernel produces these texts whole in one read, and all of them fit. */
 static void sample_small(int fd, uint8_t kind, struct plancton_reading *out, char *text)
 {
     ssize_t got = append(fd, text, 0, FIRST);
@@ -31,8 +31,8 @@ static void sample_small(int fd, uint8_t kind, struct plancton_reading *out, cha
         plancton_parse(kind, text, (size_t)got, out);
 }
 
-/* Reads on until the cpu lines are passed. A read that goes on where the last one ended gets the rest of
- * the same text (seq_file keeps it), so the figures are of one moment and are made once. */
+/* Reads until past the cpu lines. A read that continues where the last one ended gets the rest of the
+ * same text (seq_file keeps it), so all figures are from one moment and are produced once. */
 static int fill_stat(int fd, char **text, size_t *have, char **heap)
 {
     size_t size = FIRST;

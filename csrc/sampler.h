@@ -1,6 +1,6 @@
-/* What Plancton asks of the kernel each tick: texts of /proc and of cgroups, as numbers.
+/* What Plancton asks the kernel each tick: texts from /proc and cgroups, as numbers.
  *
- * read.c turns descriptors into text, parse.c turns text into numbers; neither knows the other's half.
+ * read.c turns descriptors into text, parse.c turns text into numbers; each does its half only.
  */
 #ifndef PLANCTON_SAMPLER_H
 #define PLANCTON_SAMPLER_H
@@ -12,7 +12,7 @@
 #define PLANCTON_VALUES 9
 #define PLANCTON_UNKNOWN UINT64_MAX
 
-/* What a text is, and what its numbers become in `value`, in this order. */
+/* The kinds of text, and the order of their numbers in `value`. */
 enum plancton_kind {
     PLANCTON_STAT,        /* /proc/stat: CPUs online; user nice system idle iowait irq softirq steal, in ticks */
     PLANCTON_MEMINFO,     /* /proc/meminfo: MemTotal, MemAvailable (or PLANCTON_UNKNOWN), SwapTotal, in bytes */
@@ -23,17 +23,17 @@ enum plancton_kind {
 };
 
 struct plancton_reading {
-    int32_t error; /* 0, or a negative errno; `value` means nothing then */
+    int32_t error; /* 0, or a negative errno; `value` is then undefined */
     uint64_t value[PLANCTON_VALUES];
 };
 
-/* Reads and parses n descriptors from their beginning; a negative one is EBADF. Returns how many failed. */
+/* Reads and parses n descriptors from the beginning; a negative one is EBADF. Returns how many failed. */
 int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n);
 
-/* Parses one text, which need not end in a NUL. What is cut, strange or overflows is EBADMSG. */
+/* Parses one text, which need not end in a NUL. A text that is cut off, malformed or overflows is EBADMSG. */
 void plancton_parse(uint8_t kind, const char *text, size_t length, struct plancton_reading *out);
 
-/* Whether a /proc/stat read so far goes beyond its cpu lines: the rest (interrupts) can be much longer. */
+/* Whether what was read of /proc/stat goes beyond its cpu lines: the rest (interrupts) can be much longer. */
 bool plancton_stat_suffices(const char *text, size_t length);
 
 #endif

@@ -1,12 +1,12 @@
-"""The one base of all errors that a user can mend."""
+"""The base of all errors that a user can fix."""
 
 import re
 
 
 class PlanctonError(Exception):
-    """``str()`` is one line that names the thing and the remedy. Anything else that is raised is a bug.
+    """``str()`` is one line that names the thing and the remedy. Any other exception is a bug.
 
-    ``lines`` is what a terminal shows where there is more to say than that.
+    ``lines`` is what a terminal shows if there is more to say.
     """
 
     def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
@@ -15,5 +15,5 @@ class PlanctonError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """Paths and keys are the user's: a line break or an escape sequence in one stays out of the terminal."""
+    """Paths and keys come from users: keep line breaks and escape sequences out of the terminal."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)

@@ -1,4 +1,4 @@
-"""Small files: those of users read safely, our own replaced atomically, the kernel's as they come."""
+"""Small files: users' files read safely, our own replaced atomically, the kernel's read and set."""
 
 import contextlib
 import os
@@ -6,19 +6,19 @@ import stat
 from pathlib import Path
 
 SHARE = Path(__file__).with_name("share")
-"""What comes with the package beside its code."""
+"""Files in the package other than code."""
 
 
 class Unsuitable(OSError):
-    """Something is there, but nothing to read; ``strerror`` is what it is, as the end of a sentence."""
+    """The file exists but can't be used; ``strerror`` says why, as the end of a sentence."""
 
 
 def read_regular(
     path: str | os.PathLike[str], largest: int, follow: bool = True
 ) -> tuple[bytes, os.stat_result]:
-    """The content, of so many bytes at the most, and what fstat(2) says of it. Raises OSError.
+    """The content, at most this many bytes, and the result of fstat(2). Raises OSError.
 
-    Without ``follow`` a symbolic link is no file.
+    Without ``follow``, a symbolic link is refused.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
@@ -35,7 +35,7 @@ def read_regular(
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
+    """Write a file so that readers see either the old content or the new, never a part."""
     part = path.with_name(f".{path.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -49,7 +49,7 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def read_knob(path: Path) -> str | None:
-    """What a small file of the kernel's says, without white space around it; None where it can't be read."""
+    """The stripped content of a small kernel file; None if it can't be read."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -57,6 +57,6 @@ def read_knob(path: Path) -> str | None:
 
 
 def write_knob(path: Path, text: str) -> None:
-    """Raises OSError where the kernel refuses."""
+    """Raises OSError if the kernel refuses."""
     with path.open("w") as file:
         file.write(text)

@@ -39,7 +39,7 @@ class AlreadyRunning(PlanctonError):
 
 
 class Paths(msgspec.Struct, frozen=True):
-    """Where things are: the host's places, or those of the user's session (XDG Base Directory)."""
+    """Where things are: the host's paths, or those of the user's session (XDG Base Directory)."""
 
     config: Path
     run: Path
@@ -52,8 +52,8 @@ ROOTS = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/v
 def default_paths(
     environ: dict[str, str] | None = None, uid: int | None = None, roots: Paths = ROOTS
 ) -> Paths:
-    """The standard places for this user: root's, or those of them that were handed over to the user
-    (`plancton prepare`), or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
+    """The standard paths for this user: root's, or those of them that `plancton prepare` handed over to the
+    user, or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
     environ = dict(os.environ) if environ is None else environ
     uid = os.geteuid() if uid is None else uid
     paths = roots if uid == 0 else _users_paths(environ, uid, roots)
@@ -83,7 +83,7 @@ def _is_of(uid: int, directory: Path) -> bool:
 
 
 def hand_over(paths: Paths, uid: int) -> None:
-    """Make the run and state directories this user's, with what a supervisor of root's left in them."""
+    """Give this user the run and state directories, with what root's supervisor left in them."""
     for directory in (paths.run, paths.state):
         try:
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def hand_over(paths: Paths, uid: int) -> None:
 
 
 def paths_in_use() -> Paths:
-    """Those of the supervisor that runs: this user's own, else root's; this user's own when none does."""
+    """The running supervisor's: this user's own, else root's; this user's own if none runs."""
     own = default_paths()
     everybodys = default_paths({}, uid=0)
     return everybodys if running(own) is None and running(everybodys) is not None else own
@@ -104,7 +104,7 @@ def paths_in_use() -> Paths:
 
 
 def read_status(run: Path) -> Status | None:
-    """The supervisor's last word, running or not; None when there is none that can be read."""
+    """The supervisor's last status, whether it runs or not; None if none can be read."""
     try:
         return msgspec.json.decode((run / "status.json").read_bytes(), type=Status)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -112,13 +112,13 @@ def read_status(run: Path) -> Status | None:
 
 
 def running(paths: Paths) -> Status | None:
-    """The status of the supervisor that runs now; None when none does."""
+    """The status of the running supervisor; None if none runs."""
     status = read_status(paths.run)
     return status if status and is_locked(paths.state, status.pid) else None
 
 
 def is_locked(state: Path, pid: int) -> bool:
-    """Whether that process runs and holds a lock in this state directory (its pid is written there)."""
+    """Whether that process runs and holds a lock in this state directory (the lock has its pid)."""
     for lock in state.glob("*.lock"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             if int(lock.read_text().split()[0]) == pid and Path(f"/proc/{pid}").exists() and not _free(lock):
@@ -127,7 +127,7 @@ def is_locked(state: Path, pid: int) -> bool:
 
 
 def holders(state: Path) -> list[int]:
-    """The pids of the supervisors that run with this state directory, whatever they publish."""
+    """The pids of all supervisors that run with this state directory, whatever they publish."""
     pids = list[int]()
     for lock in sorted(state.glob("*.lock")):
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -137,7 +137,7 @@ def holders(state: Path) -> list[int]:
 
 
 def last_places(state: Path) -> list[tuple[str, str]]:
-    """The sockets and slices' names of supervisors that ran with this state directory, and run no more."""
+    """The sockets and slice names of supervisors that used this state directory and have ended."""
     places = list[tuple[str, str]]()
     for lock in sorted(state.glob("*.lock")):
         with contextlib.suppress(OSError, ValueError):
@@ -163,7 +163,7 @@ def request(run: Path, name: str, content: str = "") -> None:
 
 
 def withdraw(run: Path, name: str) -> bool:
-    """Take a request or the drain state back; whether there was one."""
+    """Withdraw a request or the drain state; whether there was one."""
     with _told(run / name):
         try:
             (run / name).unlink()
@@ -186,7 +186,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 class RunDir:
-    """The supervisor's own directory; made 0755 when it is missing."""
+    """The supervisor's own directory; created with mode 0755 if it is missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -198,14 +198,14 @@ class RunDir:
             raise RunDirError(_not_writable(path, error, "PLANCTON_RUN_DIR")) from None
 
     def begin(self) -> None:
-        """Forget what was asked of a supervisor before this one, and say which process this is."""
+        """Drop requests to an earlier supervisor, and write down this process's pid."""
         for name in REQUESTS:
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a full disk is no reason not to run
             replace_file(self.path / "plancton.pid", f"{os.getpid()}\n".encode(), 0o644)
 
     def take_request(self, name: str) -> str | None:
-        """A request's content, the request deleted; None when there is none."""
+        """Take a request: its content, or None if there is none."""
         path = self.path / name
         try:
             content = path.read_text(errors="replace").strip()
@@ -215,14 +215,14 @@ class RunDir:
         return content
 
     def drain(self) -> str | None:
-        """Content of the drain state (`finish`: workers are asked to end their jobs); None without it."""
+        """Content of the drain file (`finish`: workers are asked to finish); None if there is none."""
         try:
             return (self.path / "drain").read_text(errors="replace").strip()
         except OSError:
             return None
 
     def publish(self, status: Status) -> None:
-        """Replace status.json; raises OSError (a full disk, for instance)."""
+        """Replace status.json; raises OSError, for example on a full disk."""
         replace_file(self.path / "status.json", msgspec.json.encode(status), 0o644)
 
     def retract(self) -> None:
@@ -232,10 +232,10 @@ class RunDir:
 
 
 def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "") -> int:
-    """Keep a second supervisor on this socket and instance out, for as long as the descriptor is open.
+    """Keep out a second supervisor on this socket and instance while the returned descriptor is open.
 
-    The lock lies beside the instance's id, where everybody who has that id looks. It holds our pid,
-    the socket and the slice's name, a line each: where to look for workers when we are gone.
+    The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid, the
+    socket and the slice's name, one per line: that is where to find our workers after we have ended.
     """
     name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
     try:
@@ -254,7 +254,7 @@ def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "") 
 
 
 def _locked(descriptor: int) -> bool:
-    """Try for a moment: `is_locked` of somebody who only looks holds the lock that long, too."""
+    """Try for a moment: another process's `is_locked` holds the lock briefly, too."""
     deadline = time.monotonic() + 0.2
     while True:
         try:
@@ -271,7 +271,7 @@ def _not_writable(path: Path, error: OSError, variable: str) -> str:
 
 
 def peek_instance(state: Path) -> str:
-    """The id if there is one, else a word for none; writes nothing."""
+    """The id, or "none" if there is none; writes nothing."""
     try:
         return (state / "instance").read_text(errors="replace").strip() or "none"
     except OSError:
@@ -279,13 +279,13 @@ def peek_instance(state: Path) -> str:
 
 
 def instance_id(state: Path) -> str:
-    """This installation's random id, made at first use."""
+    """This installation's random id, created at first use."""
     path = state / "instance"
     try:
         found = path.read_text(errors="replace").strip()
         if found and re.fullmatch(r"[\w.-]{1,64}", found, re.ASCII) is None:
             raise RunDirError(
-                f"{path}: is no instance's id: put the id back, or delete the file for a new one"
+                f"{path}: does not hold an instance id: restore it, or delete the file to get a new one"
             )
         if found:
             return found

@@ -1,1 +1,1 @@
-"""The process that stays: python -P -m plancton.daemon is what run and upgrades execute."""
+"""The process that stays: `run` and upgrades execute `python -P -m plancton.daemon`."""

@@ -1,6 +1,6 @@
 """What ``plancton run``, SIGHUP and an upgrade execute: ``python -P -m plancton.daemon OPTIONS`` (JSON).
 
-This name stays: a running supervisor of an older version executes the newer one by it.
+Keep this name: a running supervisor of an older version executes a newer one by it.
 """
 
 import sys

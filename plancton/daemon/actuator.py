@@ -1,6 +1,6 @@
-"""Carries decisions out: on Docker through the lane, on the slice directly.
+"""Carries decisions out: on Docker through the request queue, on the slice directly.
 
-Everything here runs in the loop's thread; what Docker answers comes back as a call of the loop.
+Everything here runs in the loop's thread; Docker's answers come back as calls that the loop makes.
 """
 
 import logging
@@ -37,19 +37,19 @@ from plancton.workers.token import TokenError, pack, read_token
 log = logging.getLogger(__name__)
 
 LIFT_SECONDS = 5.0
-"""A lift costs the owner 20 % of a CPU, so it lasts this long at the most."""
+"""A lift costs the owner 20 % of a CPU, so it lasts at most this long."""
 KILL_TIMEOUT = 5.0
-"""A kill that has not worked after this time is made again."""
+"""A kill that has not worked after this time is repeated."""
 NO_WORK = 75
 """Exit code of a worker that found no work."""
 UNKNOWN = 0.0
-"""As a quota: Docker has not taken the last one, so it is set again."""
+"""As a quota: Docker did not accept the last one, so it is set again."""
 HUNG = 3.0
-"""A Docker call that takes longer may take for ever: who must die now dies without Docker."""
+"""A Docker call that takes longer may never end: a worker that must die now dies without Docker."""
 
 
 class Actuator:
-    """Acts for one instance on one slice. ``say`` takes one sentence for the log and the status."""
+    """Acts for one instance on one slice. ``say`` takes a sentence for the log and the status."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Actuator:
     def act(
         self, actions: tuple[Action, ...], now: float, config: Config, image: str, settings: Settings
     ) -> None:
-        """Carry these out; ``now`` is CLOCK_MONOTONIC."""
+        """Carry these actions out; ``now`` is CLOCK_MONOTONIC."""
         lift = [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift]
         for action in actions:
             match action:
@@ -134,11 +134,11 @@ class Actuator:
             self._trouble(error)
             return
         entry = self.arrived(container)
-        if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being made
+        if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being created
             self._remove(name, force=True)
 
     def arrived(self, container: Container) -> Entry:
-        """A container of ours runs; find its processes. One that has ended by now is seen as such."""
+        """A container of ours is running: find its processes. If it has ended already, record that."""
         pid = container.state.pid
         process = read_process(pid, self._proc) if pid else None
         started = process.started if process else None
@@ -167,7 +167,7 @@ class Actuator:
         self._request_queue.submit(lambda docker: docker.signal(container, signal), self._told, urgent=True)
 
     def _told(self, _: None, error: DockerError | None) -> None:
-        # Gone or ending already (404, 409): the event stream says the rest.
+        # Gone or ending already (404, 409): the event stream tells the rest.
         if error is not None and not isinstance(error, DockerRefused):
             self._trouble(error)
 
@@ -175,7 +175,7 @@ class Actuator:
         entry = self.roster.get(name)
         if entry is None:
             return
-        if entry.worker.phase is not Phase.KILLED:  # else it is made again
+        if entry.worker.phase is not Phase.KILLED:  # else it is a repeated kill
             self._say(f"killing {name}: {reason}")
         self.roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
         container = entry.worker.id
@@ -201,7 +201,7 @@ class Actuator:
         if entry is None:
             return
         container = entry.worker.id
-        # Not busy: a Docker that hangs over this must not keep the worker from being told to leave.
+        # Not busy: if Docker hangs on this call, the worker must still be told to leave.
         self.roster.change(name, shares_time=now)
         self._request_queue.submit(
             lambda docker: docker.set_shares(container, shares), partial(self._shared, name, shares)
@@ -218,7 +218,7 @@ class Actuator:
         if entry is None:
             return
         container = entry.worker.id
-        # Known at once, so that it is not asked for again while Docker is slow.
+        # Recorded at once, so that it is not requested again while Docker is slow.
         self.roster.change(name, quota=None if cpus == entry.worker.cpus else cpus)
         self._request_queue.submit(
             lambda docker: docker.set_quota(container, cpu_quota(cpus), PERIOD),
@@ -232,7 +232,7 @@ class Actuator:
             self._told(None, error)
 
     def look_for_floods(self) -> None:
-        """Find out whose output keeps the engine busy: its lines are the only thing that tells."""
+        """Find out whose output keeps the engine busy; only the log lines tell."""
         names = {
             e.worker.id: e.worker.name
             for e in self.roster
@@ -255,11 +255,11 @@ class Actuator:
         return [e for e in self.roster if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group]
 
     def _lift(self, now: float) -> None:
-        """Let all that are leaving leave together."""
+        """Let all leaving workers leave together."""
         if self.slice.privileged:
             self._raise(now)
         elif self.slice.can_lift:
-            # Docker first: with its systemd driver an update lets systemd write the slice's files anew.
+            # Docker first: with its systemd driver an update makes systemd rewrite the slice's files.
             call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
             self._request_queue.submit(call, self._preferred, urgent=True)
 
@@ -284,7 +284,7 @@ class Actuator:
         self._lifted, self._lifted_until = set(leaving), now + LIFT_SECONDS
 
     def lift_ends(self) -> float | None:
-        """When the lift must end (CLOCK_MONOTONIC); None when there is none."""
+        """When the lift must end (CLOCK_MONOTONIC); None if there is none."""
         return self._lifted_until
 
     def step(self, now: float) -> None:
@@ -309,9 +309,9 @@ class Actuator:
             self.vanished(event.name, "removed by somebody", boottime)
 
     def ended(self, name: str, code: int | None, reason: str, boottime: float, unseen: bool = False) -> None:
-        """A worker's container has ended: end its lift, hear its last words, say so, remove it.
+        """A worker's container has ended: end its lift, read its last words, say so, remove it.
 
-        ``unseen``: while Docker was away, whose end may have been its own.
+        ``unseen``: it ended while Docker was away, perhaps because Docker itself ended.
         """
         if not self.roster.ended(name, boottime):
             return
@@ -349,16 +349,16 @@ class Actuator:
         self._remove(name)
 
     def _lose(self, entry: Entry, told: int = 0) -> None:
-        """Nothing more will be heard of this worker's jobs: what ran is lost, but for those ``told`` of."""
+        """This worker will report no more jobs: those that ran are lost, except ``told`` of them."""
         jobs = entry.worker.jobs or ()
         if len(jobs) > told:
             self.accounting.lost(len(jobs) - told, entry.job_cpu * (1 - told / len(jobs)))
 
     def vanished(self, name: str, reason: str, boottime: float) -> None:
-        """A worker's container is there no more, and nobody can say how it ended."""
+        """A worker's container no longer exists, and nobody can say how it ended."""
         entry = self.roster.get(name)
         if entry is not None and entry.worker.phase is Phase.ENDED and entry.worker.busy:
-            return  # it is being examined or removed: what comes of that says the rest
+            return  # it is being examined or removed: the result of that tells the rest
         if entry is not None and entry.worker.phase is Phase.STARTING and not entry.worker.id:
             return  # its start is under way, or has failed and is being undone
         if entry is not None and self.roster.ended(name, boottime):
@@ -367,7 +367,7 @@ class Actuator:
         self._gone(name)
 
     def fetch_report(self, name: str) -> None:
-        """Count what a running worker says of its jobs, soon: a report costs dockerd 55 ms of CPU."""
+        """Soon count the jobs that a running worker reports: a report costs dockerd 55 ms of CPU."""
         self._unread[name] = None
 
     def fetch_next(self) -> None:
@@ -405,31 +405,30 @@ class Actuator:
         self._told(None, error)
 
     def _gone(self, name: str) -> None:
-        """Its container is there no more, and so its report can't be counted again."""
+        """Its container no longer exists, so its report can't be counted twice."""
         self.accounting.forget(name)
         self.roster.gone(name)
 
     def sweep(self) -> None:
-        """Remove again what has ended and is still there."""
+        """Try again to remove containers that have ended."""
         for entry in self.roster:
             if entry.worker.phase is Phase.ENDED:
                 self._remove(entry.worker.name)
 
     def reconcile(self, found: list[Container], boottime: float) -> None:
-        """Make the roster agree with what Docker has: adopt, and notice what has gone meanwhile."""
+        """Make the roster match what Docker has: adopt new ones, and notice which have gone."""
         names = set()
         for container in found:
             if not is_ours(container, self._instance, self.slice.parent):
-                log.warning("%s has our label but not our slice: left alone", container.name)
+                log.warning("%s has our label but is not in our slice: left alone", container.name)
                 continue
             names.add(container.name)
             self._reconcile_one(container, boottime)
         self.accounting.keep(names)
         for entry in self.roster:
-            if (
-                entry.worker.id and entry.worker.name not in names
-            ):  # without an id its start is still under way
-                self.vanished(entry.worker.name, "gone while Docker was out of sight", boottime)
+            # Without an id its start is still under way.
+            if entry.worker.id and entry.worker.name not in names:
+                self.vanished(entry.worker.name, "gone while Docker did not answer", boottime)
 
     def _reconcile_one(self, container: Container, boottime: float) -> None:
         entry = self.roster.get(container.name)
@@ -444,12 +443,12 @@ class Actuator:
         if entry is None or not entry.worker.id:
             self.roster.arrived(container, boottime, "", 0)
         if entry is None:
-            # Another supervisor's: its end is no news about the image.
+            # From an earlier supervisor: its end says nothing about the image.
             self.roster.tell(container.name, Phase.LEAVING, boottime, 0.0)
         self.ended(container.name, container.state.exit_code, how_it_ended(container), boottime, unseen=True)
 
     def force_all(self, now: float) -> None:
-        """All workers gone now: their processes at once, their containers as soon as Docker answers."""
+        """Remove all workers: their processes at once, their containers as soon as Docker answers."""
         self.slice.kill_all({entry.worker.id for entry in self.roster if entry.worker.id})
         for entry in self.roster:
             self.slice.kill(entry.group, entry.worker.id)
@@ -460,7 +459,7 @@ class Actuator:
             self._remove(entry.worker.name, force=True)
 
     def remove_network(self, done: Callable[[], None]) -> None:
-        """Take our network away, if nobody else uses it."""
+        """Remove our network, unless somebody else uses it."""
         self._request_queue.submit(
             partial(remove_network, name=self._network, instance=self._instance), lambda _, error: done()
         )
@@ -471,7 +470,7 @@ class Actuator:
 
 
 def _files(config: Config) -> bytes | None:
-    """A tar of what a worker finds in its volume; the token goes this way and no other."""
+    """A tar of what a worker finds in its volume. The token reaches it this way only."""
     if config.htcondor is None:
         return None
     return pack(read_token(config.htcondor.token_file, time()), config.worker.user)

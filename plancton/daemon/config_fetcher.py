@@ -1,4 +1,4 @@
-"""Follows the repository that the configuration comes from, in the background."""
+"""Follows the configuration's repository in the background."""
 
 import logging
 import random
@@ -22,7 +22,7 @@ FIRST = 5.0
 
 
 class Refresher(threading.Thread):
-    """Fetches once, puts in force what may be, says what came of it, and ends."""
+    """Fetches once, puts the new configuration in force if it may, reports the result, and ends."""
 
     def __init__(
         self, git: Git, signers: list[str], inbox: Inbox, done: Callable[[str, Exception | None], None]
@@ -40,9 +40,9 @@ class Refresher(threading.Thread):
 
 
 class ConfigFetcher:
-    """Fetches the configuration's branch now and then. Only the loop calls it.
+    """Fetches the configuration's branch at intervals. Only the loop calls it.
 
-    What it puts in place is read as any other change of the file.
+    A file that it puts in place is read like any other change of the file.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class ConfigFetcher:
         return self._git is not None
 
     def want(self, settings: Repository) -> None:
-        """Follow by these settings from now on: those of the configuration in force."""
+        """Use these settings from now on: those of the configuration in force."""
         self._interval, self._signers = float(settings.refresh), settings.signers
         if not self._interval:
             self.problem, self._due = "", None
 
     def step(self, now: float) -> None:
-        """Fetch when that is due."""
+        """Fetch if it is time."""
         if not self._interval or not self._may_fetch or self.busy:
             return
         self._due = now + FIRST if self._due is None else min(self._due, now + 1.1 * self._interval)
@@ -88,13 +88,13 @@ class ConfigFetcher:
 
     def _fetched(self, said: str, error: Exception | None) -> None:
         self._git = None
-        # Hosts that were started together do not ask the server together for ever.
+        # Hosts that were started together should not keep asking the server together.
         self._due = self._clock() + self._interval * random.uniform(0.9, 1.1)
         if error is not None and not isinstance(error, PlanctonError):
             raise error
         if said:
             self._say(said)
-        kept = "(the configuration that runs stays in force)"
+        kept = "(the running configuration stays in force)"
         self._is_now(f"config.refresh: {error} {kept}" if error and self._interval else "")
 
     def _is_now(self, problem: str) -> None:
@@ -103,6 +103,6 @@ class ConfigFetcher:
         self.problem = problem
 
     def close(self) -> None:
-        """End the fetch under way: it goes on at the next start."""
+        """End the fetch under way; the next start completes it."""
         if self._git is not None:
             self._git.end()

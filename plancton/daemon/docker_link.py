@@ -1,4 +1,4 @@
-"""Whether Docker is there: finds it, lists our workers, follows its events, looks again when it is gone."""
+"""Keeps track of Docker: finds it, lists our workers, follows its events, finds it again."""
 
 import logging
 import time
@@ -15,14 +15,14 @@ from plancton.workers.docker_calls import list_workers
 log = logging.getLogger(__name__)
 
 LONGEST_RETRY = 10.0
-"""Docker is looked for again after 1, 2, 4 … seconds, this at the most."""
+"""Seconds between attempts to find Docker again: 1, 2, 4 … up to this."""
 
 
 class DockerLink:
-    """Only the loop calls it. ``ready``: Docker answers and its workers are known; else ``problem`` says why.
+    """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem`` says why.
 
-    The callbacks: ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our
-    label, after that ``on_event`` for each that ends.
+    It calls ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our label,
+    and after that ``on_event`` for each one that ends.
     """
 
     def __init__(
@@ -34,24 +34,24 @@ class DockerLink:
             inbox,
             request_queue,
         )
-        self._bulletin = status_file
+        self._status_file = status_file
         self.on_info: Callable[[Info], None] = lambda info: None
         self.on_listed: Callable[[list[Container]], None] = lambda found: None
         self.on_event: Callable[[Event], None] = lambda event: None
         self.ready = self.looking = False
         self.looked = False
-        """Whether Docker was asked once for the workers there are, or could not be."""
+        """Whether Docker has been asked once which workers there are, or could not be."""
         self.problem = "Docker has not answered yet"
         self.retry_at, self.retry_after = 0.0, 1.0
         self._follower: Follower | None = None
 
     def step(self, now: float) -> None:
-        """Look for Docker when that is due."""
+        """Look for Docker if it is time."""
         if not self.ready and not self.looking and now >= self.retry_at:
             self._look()
 
     def trouble(self, error: DockerError) -> None:
-        """A call went wrong: when that is Docker's absence, look for it again."""
+        """A call failed: if Docker is gone, look for it again."""
         if isinstance(error, DockerUnreachable | NotDocker):
             self._down(error)
 
@@ -74,7 +74,7 @@ class DockerLink:
             "event": ["die", "died", "destroy"],
             "label": [f"{INSTANCE}={self._instance}"],
         }
-        # Followed from before the list is made, so that nothing is missed between the two.
+        # Follow events before listing, so that nothing is missed in between.
         self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._event, self._cut)
         self._follower.start()
         self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
@@ -84,7 +84,7 @@ class DockerLink:
             self._lost(error)
             return
         if not self.ready:
-            self._bulletin.say("Docker answers")
+            self._status_file.say("Docker answers")
         self.looking, self.looked = False, True
         self.ready, self.problem, self.retry_after = True, "", 1.0
         self.on_listed(found)
@@ -96,7 +96,7 @@ class DockerLink:
 
     def _down(self, error: DockerError) -> None:
         if self.ready or self.problem != str(error):
-            self._bulletin.warn(f"{error}; looking for it again until it answers")
+            self._status_file.warn(f"{error}; looking for it again until it answers")
         self.ready, self.looked, self.problem = False, True, str(error)
         self.retry_at = time.monotonic() + self.retry_after
         self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
@@ -105,7 +105,7 @@ class DockerLink:
         self.on_event(event)
 
     def _cut(self, error: DockerError) -> None:
-        """The stream has ended, or was silent for long: list again, then go on following."""
+        """The stream has ended or was silent for long: list again, then keep following."""
         log.log(logging.DEBUG if isinstance(error, DockerTimeout) else logging.INFO, "events: %s", error)
         if not self.looking:
             self._look()

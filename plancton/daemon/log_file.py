@@ -1,4 +1,4 @@
-"""The log of a supervisor in the background: never longer than it may be, since nobody else may rotate it."""
+"""The log of a supervisor in the background. It bounds itself, as nobody else may rotate it."""
 
 import contextlib
 import logging
@@ -10,14 +10,14 @@ from typing import TextIO
 from plancton.rundir import RunDirError
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes: at a few lines per worker, months."""
+"""Bytes: months, at a few lines per worker."""
 
 
 class LogFile(logging.StreamHandler[TextIO]):
-    """Logs to stderr, which is this file (and stdout, too), and begins a new one when it is full.
+    """Logs to stderr, which is this file (as is stdout), and begins a new one when it is full.
 
-    stderr itself becomes the new one: what Python says when it ends, and who runs in place of this process,
-    go on in it. The one before is kept as FILE.1.
+    stderr itself moves to the new file, so Python's last messages, and a program that replaces this
+    process, continue in it. The previous file is kept as FILE.1.
     """
 
     def __init__(self, path: Path, largest: int = LARGEST) -> None:
@@ -28,12 +28,12 @@ class LogFile(logging.StreamHandler[TextIO]):
         super().emit(record)
         try:
             if os.fstat(2).st_size >= self.largest:
-                self._begin_anew()
-        except (OSError, RunDirError):  # in a directory of somebody else's, for instance
+                self._begin_new()
+        except (OSError, RunDirError):  # in somebody else's directory, for example
             with contextlib.suppress(OSError):
                 os.ftruncate(2, 0)
 
-    def _begin_anew(self) -> None:
+    def _begin_new(self) -> None:
         if self._is_there():
             self.path.replace(f"{self.path}.1")
         descriptor = open_log(self.path)
@@ -42,7 +42,7 @@ class LogFile(logging.StreamHandler[TextIO]):
         os.close(descriptor)
 
     def _is_there(self) -> bool:
-        """Else somebody has moved it away."""
+        """Whether the path is still this log; if not, somebody has moved the file away."""
         try:
             return os.path.samestat(self.path.lstat(), os.fstat(2))
         except FileNotFoundError:
@@ -50,10 +50,10 @@ class LogFile(logging.StreamHandler[TextIO]):
 
 
 def open_log(path: Path) -> int:
-    """Never through a symbolic link: root may log to a directory that was handed over to a user."""
+    """Follow no symbolic link: root may log to a directory that was handed over to a user."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         return os.open(path, flags, 0o644)
     except OSError as error:
-        raise RunDirError(f"{path}: can't be written: {error.strerror}; it would be the log") from None
+        raise RunDirError(f"{path}: can't be written: {error.strerror}; the log goes there") from None

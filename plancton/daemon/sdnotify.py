@@ -1,6 +1,6 @@
-"""What a service manager wants to know: systemd's notification protocol, sd_notify(3).
+"""Tells a service manager how we are, by systemd's notification protocol, sd_notify(3).
 
-Only the loop calls this, so a loop that hangs is noticed (WatchdogSec=).
+Only the loop calls this, so systemd notices a loop that hangs (WatchdogSec=).
 """
 
 import contextlib
@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, MutableMapping
 
 INTERVAL = 15.0
-"""A changed sentence is told this often (seconds) at the most: each one wakes the manager."""
+"""Seconds between changed sentences, at least: each one wakes the manager."""
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Service:
-    """One manager, or none. Its variables are taken out of the environment: they are no business of what
-    we start."""
+    """One manager, or none. Takes its variables out of the environment: the programs we start must not see
+    them."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self.variables = {name: environ.pop(name) for name in VARIABLES if name in environ}
@@ -28,7 +28,7 @@ class Service:
         self._told = ""
 
     def ticked(self, sentence: Callable[[], str], now: float) -> None:
-        """The loop goes round: we are ready, alive, and this is what we do."""
+        """After a tick: we are ready and alive, and this is what we do."""
         if not self._address or now < self._next:
             return
         self._next, said = now + self._interval, sentence()
@@ -39,15 +39,15 @@ class Service:
         self._tell(*words)
 
     def stopping(self, seconds: float) -> None:
-        """We end, which may take so long."""
+        """We are stopping, which may take this many seconds."""
         self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> None:
-        """This process runs another program at once, which says when it is ready."""
+        """This process is about to run another program, which says when it is ready."""
         self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def _tell(self, *words: str) -> None:
-        """Never waits, and never fails: a manager that does not listen is its own problem."""
+        """Never waits and never fails: if the manager does not listen, that is its problem."""
         if self._address:
             kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, kind) as manager:
@@ -55,7 +55,7 @@ class Service:
 
 
 def _watchdog(variables: dict[str, str]) -> float:
-    """Seconds after which the manager takes our silence for a hang; infinite unless it watches us."""
+    """Seconds of silence that the manager takes for a hang; infinite unless it watches us."""
     if variables.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return float("inf")
     microseconds = variables.get("WATCHDOG_USEC", "")

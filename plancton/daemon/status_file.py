@@ -1,4 +1,4 @@
-"""What people are told: sentences for the log, and status.json when something in it has changed."""
+"""What users see: sentences in the log, and status.json."""
 
 import logging
 import os
@@ -20,13 +20,13 @@ from plancton.workers.usage import Usage
 log = logging.getLogger("plancton")
 
 INTERVAL = 4.5
-"""status.json is replaced this often (seconds) even when nothing but its figures has changed."""
+"""Seconds after which status.json is replaced even if only its figures have changed."""
 EVENTS = 20
 
 
 class Facts(NamedTuple):
-    """What the loop knows beside the observation: the slice, the image's name and id, how Docker is, what
-    work was done."""
+    """What the loop knows besides the observation: the slice, the image's name and id, the state of Docker,
+    and the work done."""
 
     slice: Slice | None
     image: tuple[str, str]
@@ -36,7 +36,7 @@ class Facts(NamedTuple):
 
 
 class StatusFile:
-    """Keeps the last events, and writes to ``run_dir`` (None: nowhere)."""
+    """Keeps the last events and writes to ``run_dir`` (None: nowhere)."""
 
     def __init__(self, run_dir: RunDir | None, instance: str, roster: Roster) -> None:
         self._run_dir, self._instance, self._roster = run_dir, instance, roster
@@ -61,7 +61,7 @@ class StatusFile:
     def publish(
         self, seen: Observation, decision: Decision, usage: dict[str, Usage], facts: Facts, now: float
     ) -> None:
-        """Replace status.json when something but the figures has changed, and every few seconds."""
+        """Replace status.json if more than its figures has changed, and every few seconds."""
         if self._run_dir is None:
             return
         key = (seen.fleet, decision.fit, decision.held, facts.problems, _mode(seen), self._told)
@@ -108,7 +108,7 @@ class StatusFile:
     def _worker_statuses(
         self, seen: Observation, decision: Decision, usage: dict[str, Usage]
     ) -> tuple[WorkerStatus, ...]:
-        """Made anew when the workers were read, or when they or the fit have changed."""
+        """Rebuilt when usage was read, or when the workers or the fit have changed."""
         key = (seen.fleet, decision.fit, usage)
         if self._workers is None or any(a is not b for a, b in zip(key, self._workers[0], strict=True)):
             groups = {entry.worker.name: entry.group for entry in self._roster}
@@ -127,7 +127,7 @@ def _mode(seen: Observation) -> str:
 
 
 def headline(seen: Observation, fit: int) -> str:
-    """The sentence that people see first."""
+    """The sentence that users see first."""
     donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
     owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
     running = sum(w.phase is not Phase.STARTING for w in seen.fleet.workers)
@@ -168,7 +168,7 @@ def _worker_status(
 
 
 def with_rates(status: Status, seen: Observation, decision: Decision) -> Status:
-    """The status with one tick's figures."""
+    """The status with the figures of one tick."""
     return msgspec.structs.replace(
         status,
         sentence=headline(seen, decision.fit),

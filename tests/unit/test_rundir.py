@@ -418,7 +418,7 @@ def test_instance_is_stable(tmp_path: Path) -> None:
 def test_instance_that_is_none(tmp_path: Path, data: bytes) -> None:
     """What is no id is named: a new one made in silence would forget the workers there are."""
     (tmp_path / "instance").write_bytes(data)
-    with pytest.raises(RunDirError, match=r"/instance: is no instance's id: put the id back, or delete"):
+    with pytest.raises(RunDirError, match=r"/instance: does not hold an instance id: restore it, or delete"):
         instance_id(tmp_path)
     peek_instance(tmp_path)
 

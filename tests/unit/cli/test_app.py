@@ -815,7 +815,7 @@ def test_detach_that_fails(host: Host) -> None:
     assert_refused(host("run", "--detach", "--config", host.config("wroker: {}")), "did you mean 'worker'?")
     host.state.mkdir()
     (host.state / "instance").write_text("no id!")
-    assert_refused(host("run", "--detach", "--config", host.config()), "is no instance's id")
+    assert_refused(host("run", "--detach", "--config", host.config()), "instance id")
     assert host("status").returncode == 3
 
 

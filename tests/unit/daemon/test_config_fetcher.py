@@ -101,7 +101,7 @@ def test_what_is_said(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     assert host.keeper.problem == (
         f"config.refresh: {host.repository.bare}: commit {bad[:12]} of branch main: {host.root}/config.yaml:"
         f" worker.privileged: needs `privileged: true` in this host's own {permission.HOSTS}"
-        " (and 1 more) (the configuration that runs stays in force)"
+        " (and 1 more) (the running configuration stays in force)"
     )
     assert caplog.messages == [host.keeper.problem]
     host.repository.push({CONFIG: GOOD})
