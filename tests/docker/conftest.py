@@ -1,4 +1,4 @@
-"""Fixtures: a dockerd of the tests' own, a real supervisor on it, and an owner."""
+"""Fixtures: a dockerd of the tests' own, and a real supervisor on it whose host the test dictates."""
 
 import os
 import shutil
@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot, wait_until_idle
+from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot
+from helpers.dictated_host import DictatedHost
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +36,16 @@ def engine(private_engine: Engine) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def plancton(engine: Engine, tmp_path: Path) -> Iterator[Plancton]:
+def host(tmp_path: Path) -> Iterator[DictatedHost]:
+    """An owner who uses nothing yet."""
+    with DictatedHost(tmp_path) as dictated:
+        yield dictated
+
+
+@pytest.fixture
+def plancton(engine: Engine, host: DictatedHost, tmp_path: Path) -> Iterator[Plancton]:
     """A supervisor that is configured but not started."""
-    supervisor = Plancton(tmp_path, engine)
+    supervisor = Plancton(tmp_path, engine, host)
     try:
         yield supervisor
     finally:
@@ -45,22 +53,16 @@ def plancton(engine: Engine, tmp_path: Path) -> Iterator[Plancton]:
 
 
 @pytest.fixture
-def without_root(engine: Engine) -> Iterator[WithoutRoot]:
+def without_root(engine: Engine, host: DictatedHost) -> Iterator[WithoutRoot]:
     """The same of a user without root, to whom nothing has been handed over yet."""
     engine.directory.chmod(0o711)  # its socket is there
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))  # pytest's are root's alone
-    supervisor = WithoutRoot(directory, engine)
+    supervisor = WithoutRoot(directory, engine, host)
     try:
         yield supervisor
     finally:
         supervisor.close()
         shutil.rmtree(directory)
-
-
-@pytest.fixture
-def idle_host() -> None:
-    """These tests are about the host's idle CPU."""
-    wait_until_idle(0.9, 60)
 
 
 @pytest.fixture

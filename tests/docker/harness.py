@@ -13,23 +13,24 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 import yaml
+from helpers.addresses import claim_addresses
+from helpers.dictated_host import CPUS, DictatedHost
+from helpers.wait import PATIENCE, wait_for
 
 from plancton.host.slice import Slice, group_of, read_layout
 from plancton.model import Phase, Status
 from plancton.rundir import Paths, read_status, running
 from plancton.workers.container import INSTANCE
 
-T = TypeVar("T")
+__all__ = ["CPUS", "wait_for"]
 
-CPUS = os.cpu_count() or 1
 IMAGE = "plancton-test-busybox:1"
 BUSYBOX = Path("/usr/bin/busybox")
 """Debian's busybox-static: a whole image in one file."""
@@ -40,17 +41,7 @@ BUSY = "trap 'exit 0' TERM; while :; do :; done"
 STUBBORN = "trap '' TERM; while :; do :; done"
 LEAVE_CPU = 0.1
 """Seconds of CPU that a leaver needs: what HTCondor's daemons take to end in order."""
-IDLE = "trap 'exit 0' TERM; while :; do sleep 0.2; done"
-
-
-def wait_for(what: str, true: Callable[[], T], timeout: float, every: float = 0.05) -> T:
-    """Poll until this holds, and return what it gave."""
-    deadline = time.monotonic() + timeout
-    while not (found := true()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {timeout:g} s")
-        time.sleep(every)
-    return found
+IDLE = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 
 
 # ---------------------------------------------------------------- Docker
@@ -82,9 +73,9 @@ class Engine:
         self.socket = directory / "docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self.options: tuple[str, ...] = ()
+        self._own = ExitStack()
         # Engines beside each other that choose a network's addresses at the same time choose the same ones.
-        lane_number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        self.addresses = f"172.{16 + 2 * (lane_number % 8)}.0.0/15"
+        self.addresses = self._own.enter_context(claim_addresses())
         self._log = (directory / "dockerd.log").open("ab")
 
     # No bridge and no firewall rules: the machine's own dockerd has docker0 and the chains.
@@ -111,7 +102,7 @@ class Engine:
             stderr=self._log,
             start_new_session=True,  # Ctrl-C is for pytest, which then stops it in order
         )
-        wait_for("the tests' dockerd answers", self.answers, 60)
+        wait_for("the tests' dockerd answers", self.answers)
 
     def answers(self) -> bool:
         assert self.process
@@ -139,7 +130,7 @@ class Engine:
         with suppress(ProcessLookupError):
             self.send(signal.SIGCONT)
         if self.process.poll() is None and not self.options:
-            wait_for("the tests' dockerd answers", self.answers, 60)
+            wait_for("the tests' dockerd answers", self.answers)
             return
         self.terminate()
         self.start()
@@ -149,7 +140,7 @@ class Engine:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
 
@@ -163,8 +154,9 @@ class Engine:
         for pid in self._processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_for("the tests' containerd is gone", lambda: not self._processes(), 10)
+        wait_for("the tests' containerd is gone", lambda: not self._processes())
         self._log.close()
+        self._own.close()
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for point in sorted((m for m in mounts if m.startswith(f"{self.directory}/")), reverse=True):
             subprocess.run(["umount", "-l", point], check=False)
@@ -318,10 +310,10 @@ def leaver(seconds: float = LEAVE_CPU) -> str:
 
 
 class Plancton:
-    """A supervisor, its files and its workers."""
+    """A supervisor, its files and its workers. It sees the figures of ``host``, or else this machine's."""
 
-    def __init__(self, directory: Path, engine: Engine) -> None:
-        self.directory, self.engine = directory, engine
+    def __init__(self, directory: Path, engine: Engine, host: DictatedHost | None = None) -> None:
+        self.directory, self.engine, self._host = directory, engine, host
         self.name = f"plancton_test_{secrets.token_hex(3)}"
         self.config = directory / "config.yaml"
         self.paths = Paths(self.config, directory / "run", directory / "state")
@@ -337,7 +329,7 @@ class Plancton:
         self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
         self.settings: dict[str, dict[str, object]] = {
             "image": {"name": IMAGE},
-            "worker": {"command": BUSY, "memory": "64MiB"},
+            "worker": {"command": IDLE, "memory": "64MiB"},
             "yield": {"grace_kill": "10s", "grace_spawn": "1s"},
             "owner": {"reserve_disk": "0%", "reserve_memory": "0%"},
             "docker": {"socket": str(engine.socket), "slice": self.name},
@@ -365,14 +357,23 @@ class Plancton:
         part.write_text(text)
         part.replace(self.config)
 
+    @property
+    def host(self) -> DictatedHost:
+        assert self._host, "this supervisor sees the figures of this machine"
+        return self._host
+
     def command(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).parent / "plancton"), *arguments]
+
+    def on_host(self, command: list[str]) -> list[str]:
+        """The same command where the host's figures are the dictated ones."""
+        return self._host.command(*command) if self._host else command
 
     def start(self, *arguments: str) -> None:
         """Run `plancton run`; returns when it has said its first words."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("run", "--config", str(self.config), *arguments),
+                self.on_host(self.command("run", "--config", str(self.config), *arguments)),
                 stdout=log,
                 stderr=log,
                 env=self.environment,
@@ -382,10 +383,9 @@ class Plancton:
         wait_for(
             "`plancton run` starts",
             lambda: self.log.count("instance ") > count or process.poll() is not None,
-            20,
         )
 
-    def cli(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, timeout: float = 2 * PATIENCE) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments),
             capture_output=True,
@@ -410,7 +410,7 @@ class Plancton:
         self.process.kill()
         self.process.wait()
 
-    def ended(self, timeout: float = 40) -> int:
+    def ended(self, timeout: float = PATIENCE) -> int:
         """Wait for its end; the exit code."""
         assert self.process
         process = self.process
@@ -456,7 +456,7 @@ class Plancton:
     def ids(self) -> set[str]:
         return {worker["Id"] for worker in self.workers()}
 
-    def full(self, count: int = CPUS, timeout: float = 30) -> set[str]:
+    def full(self, count: int = CPUS, timeout: float = PATIENCE) -> set[str]:
         """Wait until so many workers run and the supervisor knows; their ids."""
 
         def there() -> bool:
@@ -467,7 +467,7 @@ class Plancton:
         wait_for(f"{count} workers run", there, timeout, every=0.1)
         return self.ids()
 
-    def empty(self, timeout: float) -> None:
+    def empty(self, timeout: float = PATIENCE) -> None:
         wait_for("no worker runs", lambda: not self.workers(), timeout, every=0.1)
 
     def group(self, container: str) -> str:
@@ -540,9 +540,9 @@ class WithoutRoot(Plancton):
     USER = "daemon"
     """Each Debian has it."""
 
-    def __init__(self, directory: Path, engine: Engine) -> None:
+    def __init__(self, directory: Path, engine: Engine, host: DictatedHost | None = None) -> None:
         self.account = pwd.getpwnam(self.USER)
-        super().__init__(directory, engine)
+        super().__init__(directory, engine, host)
         directory.chmod(0o755)
         os.chown(directory, self.account.pw_uid, -1)
         self.prefix: tuple[str, ...] = (

@@ -11,7 +11,7 @@ from docker.harness import BUSY, CPUS, STUBBORN, Engine, Load, Plancton, idle_cp
 
 from plancton.workers.container import INSTANCE
 
-pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
+pytestmark = pytest.mark.docker
 
 GRACE_KILL, GRACE_SPAWN = 10.0, 2.0
 

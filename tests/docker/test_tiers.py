@@ -27,7 +27,6 @@ def quotas(recording: Path) -> Iterator[tuple[float, float]]:
             yield line.observation.time, line.decision.quota
 
 
-@pytest.mark.usefixtures("idle_host")
 def test_tier_weight(plancton: Plancton, owner: Load) -> None:
     """With the least weight the owner has nine tenths of every CPU at once."""
     plancton.configure(docker={"tier": "weight"})
@@ -43,7 +42,6 @@ def test_tier_weight(plancton: Plancton, owner: Load) -> None:
     assert beside >= 0.9 * alone
 
 
-@pytest.mark.usefixtures("idle_host")
 def test_tier_quota(plancton: Plancton, owner: Load) -> None:
     """Docker's limits alone follow the owner: he has 90 % of the CPUs in 3 s, and the workers again in 15."""
     recording = plancton.directory / "recording"
@@ -72,7 +70,6 @@ def test_tier_quota(plancton: Plancton, owner: Load) -> None:
     assert moves <= SETTLED * CPUS, f"the limit swings with no owner: {calm}"
 
 
-@pytest.mark.usefixtures("idle_host")
 def test_quota_is_calm_beside_a_steady_owner(plancton: Plancton, owner: Load) -> None:
     """Beside an owner who always uses half of the CPUs, the workers' limit settles."""
     recording = plancton.directory / "recording"
@@ -143,7 +140,6 @@ def test_disk(plancton: Plancton) -> None:
     wait_for("so is the other", lambda: not plancton.workers(), 60)
 
 
-@pytest.mark.usefixtures("idle_host")
 def test_limit_room(plancton: Plancton, owner: Load) -> None:
     """With yield.cap: room the workers don't use all that an owner leaves; without, nothing limits them."""
     plancton.configure(yielding={"grace_kill": "1h", "cap": "room"})

@@ -11,7 +11,7 @@ from docker.harness import CPUS, STUBBORN, Load, WithoutRoot, leaver, wait_for
 
 from plancton.host.slice import HANDED
 
-pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("idle_host")]
+pytestmark = pytest.mark.docker
 
 REPAIR = 10.0
 """Seconds after which what was changed is noticed."""
