@@ -11,8 +11,17 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, CPUS, IMAGE, Engine, Plancton, WithoutRoot, leaver
-from host.harness import KEPT, RESTARTS, SOCKET, WORKER, WORKER_MEMORY, SystemEngine, is_systemd_on_v2
+from docker.harness import BUSYBOX, IMAGE, Engine, Plancton, WithoutRoot, leaver
+from host.harness import (
+    KEPT,
+    PATIENCE,
+    RESTARTS,
+    SOCKET,
+    WORKER,
+    WORKER_MEMORY,
+    SystemEngine,
+    is_systemd_on_v2,
+)
 
 STAGE = os.environ.get("PLANCTON_TEST_STAGE")
 collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
@@ -46,11 +55,11 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plancton]:
-    """A supervisor with a busy worker on each CPU. One for all tests: it takes half a minute where all
-    is emulated, so they leave it as they found it."""
+    """A supervisor with a busy worker. One for all tests, which leave it as they found it: where all is
+    emulated a container takes long to start."""
     supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
     # The owner's load is no reason to retire a worker, nor to start one anew while it is frozen.
-    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
+    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})
     supervisor.configure(owner={"reserve_memory": "10%"})
     supervisor.configure(worker={"command": WORKER, "memory": f"{WORKER_MEMORY}MiB", "user": "0"})
     try:
@@ -65,12 +74,12 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
     """The same of a user without root, for whom root prepared it; its workers need some CPU to leave."""
     directory = Path(tempfile.mkdtemp())  # pytest's are root's alone
     supervisor = WithoutRoot(directory, engine)
-    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": CPUS})
+    supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})
     supervisor.configure(owner={"reserve_memory": "10%"}, worker={"command": leaver()})
     try:
         supervisor.prepare()
         supervisor.start()
-        supervisor.full(CPUS, 120)
+        supervisor.full(1, PATIENCE)
         yield supervisor
     finally:
         supervisor.close()
@@ -79,8 +88,8 @@ def without_root(engine: Engine) -> Iterator[WithoutRoot]:
 
 @pytest.fixture
 def workers(plancton: Plancton) -> set[str]:
-    """The workers' ids, when all of them run."""
-    return plancton.full(CPUS, 120)
+    """The worker's id, when it runs."""
+    return plancton.full(1, PATIENCE)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,7 @@
-"""The slice on a host with systemd and pure cgroup v2: it is idle class whatever systemd does, and yields.
+"""The slice on a host with systemd and pure cgroup v2: it is idle class whatever systemd does.
 
-The tests share one supervisor and come in the order in which they need its workers.
+How much CPU an owner keeps that way is measured, not asserted: `bench_yield.py`. The tests share one
+supervisor and come in the order in which they need its worker.
 """
 
 import os
@@ -11,30 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
-from docker.harness import CPUS, Engine, Plancton, wait_for
-from host.harness import (
-    HELD,
-    RUNTIME_PROPERTIES,
-    SECONDS,
-    counts,
-    frozen,
-    hung,
-    in_slice,
-    output,
-    owner_in,
-    shell,
-)
+from docker.harness import Engine, Plancton, wait_for
+from host.harness import HELD, PATIENCE, RUNTIME_PROPERTIES, counts, hung, in_slice, output, shell
 
-from plancton.host.topology import SYS, Core, format_cpus, read_cores
+from plancton.host.topology import SYS, format_cpus, read_cores
 from plancton.model import Phase
 
 pytestmark = pytest.mark.docker
-
-KEPT, LOST = 0.90, 0.65
-"""The part of the CPUs that an owner keeps at least, and without the slice at most. Where all is
-emulated ratios are true to about 5 %."""
-REPAIR = 10.0
-"""Seconds after which the slice is idle class again, whoever changed it."""
 
 DISTURBANCES = {
     "daemon-reload": "systemctl daemon-reload",
@@ -63,32 +47,11 @@ while killed() == before:
 is no measure of how much that takes: it was off by 240 MiB on a host with 2 GiB."""
 
 
-def memory_stalled() -> float:
-    """Seconds for which some process on the host has waited for memory."""
-    some = Path("/proc/pressure/memory").read_text().splitlines()[0]
-    return int(some.rpartition("=")[2]) / 1e6
-
-
-def busy(*cores: Core) -> list[float]:
-    """The part of a few seconds for which each of these cores' CPUs do anything."""
-
-    def ticks() -> list[tuple[int, int]]:
-        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-        of = {words[0]: [int(word) for word in words[1:9]] for words in lines if words[0][:3] == "cpu"}
-        each = ([of[f"cpu{cpu}"] for cpu in core] for core in cores)
-        return [(sum(map(sum, counts)), sum(c[3] + c[4] for c in counts)) for counts in each]
-
-    before = ticks()
-    time.sleep(SECONDS)  # what is measured is a time
-    after = ticks()
-    return [1 - (now[1] - then[1]) / (now[0] - then[0]) for now, then in zip(after, before, strict=True)]
-
-
-def put_back(plancton: Plancton) -> float:
-    """Wait until the slice is idle class; the seconds that it took."""
-    start = time.monotonic()
-    wait_for("the slice is idle class", lambda: plancton.yields, REPAIR)
-    return time.monotonic() - start
+def wait_until_put_back(plancton: Plancton, position: int) -> None:
+    """Wait until the slice is idle class again, and the log says so from there on."""
+    wait_for("the slice is idle class", lambda: plancton.yields, PATIENCE)
+    said = ("the slice had", "put back")
+    wait_for("the log says so", lambda: plancton.lines(*said, start=position), PATIENCE)
 
 
 def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> None:
@@ -101,64 +64,39 @@ def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> 
         assert plancton.group(container).startswith(f"{plancton.slice.unit}/")
 
 
-@pytest.mark.parametrize("slice", ["user.slice", "system.slice"])
-def test_yields(plancton: Plancton, workers: set[str], slice: str) -> None:
-    """An owner keeps nine tenths or more of what they have alone, also while the supervisor hangs."""
-    with hung(plancton), owner_in(slice) as owner:
-        with frozen(plancton):
-            alone = owner.share()
-        beside = owner.share()
-    print(f"owner in {slice}: {beside / alone:.1%} ({alone:.2f} CPUs alone, {beside:.2f} beside the workers)")
-    assert beside >= KEPT * alone
-
-
-def test_nothing_else_yields(plancton: Plancton, workers: set[str], engine: Engine) -> None:
-    """The same load where Docker puts it takes much of the owner's CPU, though it has the least shares."""
-    loops = " & ".join(["while :; do :; done"] * CPUS)
-    with hung(plancton), frozen(plancton):
-        container = engine.run(f"{plancton.name}-elsewhere", loops, HostConfig={"CpuShares": 2})
-        try:
-            with owner_in("user.slice") as owner:
-                beside = owner.share(3 * SECONDS)  # in that of one measurement it goes up and down by 5 %
-        finally:
-            engine.remove(container)
-    print(f"without the slice: {beside / CPUS:.1%} ({beside:.2f} CPUs beside the load)")
-    assert beside <= LOST * CPUS
-
-
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_stays_idle_class(plancton: Plancton, workers: set[str], disturbance: str) -> None:
     """Nothing that systemd does for others takes the slice's class, not even until Plancton notices."""
-    shell(DISTURBANCES[disturbance], plancton)
-    assert plancton.yields
-    time.sleep(0.5)  # systemd writes some cgroups' files when it has nothing else to do
-    assert plancton.yields
+    with hung(plancton):
+        shell(DISTURBANCES[disturbance], plancton)
+        assert plancton.yields
+        time.sleep(0.5)  # systemd writes some cgroups' files when it has nothing else to do
+        assert plancton.yields
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None:
     """Plancton notices that the slice was changed, and makes it idle class again."""
     position = len(plancton.log)
-    shell(CHANGES[change], plancton)
-    assert not plancton.yields, f"{change} did not change the slice"
-    print(f"{change}: put back after {put_back(plancton):.1f} s")
-    wait_for("the log says so", lambda: plancton.lines("the slice had", "put back", start=position), 2)
+    with hung(plancton):  # else it may be back before we look
+        shell(CHANGES[change], plancton)
+        assert not plancton.yields, f"{change} did not change the slice"
+    wait_until_put_back(plancton, position)
 
 
 def test_bounds(plancton: Plancton, workers: set[str]) -> None:
     """The kernel bounds the workers' memory and swap, as systemd knows; what is taken away is put back."""
     directory = plancton.slice.directory
-    wait_for("the memory is bounded", lambda: plancton.slice.ceiling() is not None, REPAIR)
+    wait_for("the memory is bounded", lambda: plancton.slice.ceiling() is not None, PATIENCE)
     ceiling = plancton.slice.ceiling()
     ram = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     assert ceiling is not None and 0.5 * ram < ceiling < ram, f"{ceiling} of {ram}"
     assert (directory / "memory.swap.max").read_text() == "0\n"
     assert output("systemctl show --property=MemoryMax $SLICE", plancton) == f"MemoryMax={ceiling}\n"
-    shell("systemctl set-property --runtime $SLICE MemoryMax=infinity", plancton)
-    assert plancton.slice.ceiling() is None, "systemd did not take the ceiling away"
-    start = time.monotonic()
-    wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, REPAIR)
-    print(f"MemoryMax: put back after {time.monotonic() - start:.1f} s")
+    with hung(plancton):
+        shell("systemctl set-property --runtime $SLICE MemoryMax=infinity", plancton)
+        assert plancton.slice.ceiling() is None, "systemd did not take the ceiling away"
+    wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, PATIENCE)
 
 
 def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
@@ -168,20 +106,16 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     left = format_cpus(cpu for other in others for cpu in other)
     cpuset = plancton.slice.directory / "cpuset.cpus.effective"
     everything = cpuset.read_text()
-    before = wait_for("the workers use it", lambda: share if (share := busy(core)[0]) > 0.9 else 0, 30)
     plancton.configure(owner={"reserve_cpus": len(core)})
-    wait_for("the workers keep off", lambda: cpuset.read_text() == f"{left}\n", REPAIR)
+    wait_for("the workers keep off", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
     with hung(plancton):
-        beside, elsewhere = busy(core, others[0])
         shell("systemctl daemon-reload; systemctl set-property --runtime $SLICE TasksMax=10000", plancton)
         assert cpuset.read_text() == f"{left}\n"
-    print(f"core {core} was busy for {before:.0%}, then {beside:.0%}; core {others[0]} {elsewhere:.0%}")
-    assert beside < 0.3 and elsewhere > 0.9
-    shell(f"echo {everything.strip()} >$DIRECTORY/cpuset.cpus", plancton)
-    assert cpuset.read_text() == everything
-    wait_for("they keep off again", lambda: cpuset.read_text() == f"{left}\n", REPAIR)
+        shell(f"echo {everything.strip()} >$DIRECTORY/cpuset.cpus", plancton)
+        assert cpuset.read_text() == everything
+    wait_for("they keep off again", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
     plancton.configure(owner={"reserve_cpus": 0})
-    wait_for("they have all CPUs again", lambda: cpuset.read_text() == everything, REPAIR)
+    wait_for("they have all CPUs again", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
 def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
@@ -194,14 +128,19 @@ def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engin
     def lost() -> int:
         return counts(plancton.slice.directory / "memory.stat")["workingset_refault_file"]
 
-    wait_for("it reads what it had to drop", lambda: lost() > 10_000, 60)
-    before, pressure, start = lost(), memory_stalled(), time.monotonic()
-    time.sleep(REPAIR)  # nothing must happen
-    seconds = time.monotonic() - start
-    print(f"read again {(lost() - before) * 4096 / seconds / 1e6:.0f} MB/s;")
-    print(f"the host was short of memory for {(memory_stalled() - pressure) / seconds:.1%} of the time")
+    wait_for("it reads what it had to drop", lambda: lost() > 10_000, PATIENCE)
+    before, seen = lost(), set[float]()
+
+    def looked_on() -> bool:
+        """Whether the supervisor has seen it go on for several of its looks at the host."""
+        if status := plancton.status:
+            seen.add(status.time)
+        return len(seen) >= 3
+
+    wait_for("the supervisor has looked at it", looked_on, PATIENCE)
+    thrashed = lost() - before
     engine.call("POST", f"/containers/{thrasher}/kill?signal=HUP")
-    assert lost() > before, "it did not thrash"
+    assert thrashed > 0, "it did not thrash"
     assert in_slice(plancton, workers) == workers == plancton.ids()
     assert not plancton.lines("retiring", start=position) and not plancton.lines("ended", start=position)
     assert counts(plancton.slice.directory / "memory.events")["oom_kill"] == 0
@@ -214,23 +153,22 @@ def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine
     for container in workers:
         engine.call("POST", f"/containers/{container}/kill?signal=USR1")
     held = HELD * len(workers) << 20
-    wait_for(
-        "they hold memory", lambda: counts(plancton.slice.directory / "memory.stat")["anon"] > 0.95 * held, 60
-    )
+    memory = plancton.slice.directory / "memory.stat"
+    wait_for("they hold memory", lambda: counts(memory)["anon"] > 0.95 * held, PATIENCE)
     with hung(plancton):
         before = counts(all_killed)["oom_kill"]
         owner = [sys.executable, "-c", TAKE_MEMORY]
         done = subprocess.run(
             ["systemd-run", "--quiet", "--scope", "--slice=user.slice", *owner],
             stdout=subprocess.PIPE,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         killed = counts(all_killed)["oom_kill"] - before
     print(f"the owner took {len(done.stdout) * 16} MiB; the kernel ended {killed} processes")
     assert done.returncode == 0, "the owner's process did not live"
     assert killed == counts(events)["oom_kill"] >= 1
-    wait_for("a worker is gone", lambda: not workers <= plancton.ids(), 30)
+    wait_for("a worker is gone", lambda: not workers <= plancton.ids(), PATIENCE)
 
 
 def test_is_made_again(plancton: Plancton) -> None:
@@ -245,12 +183,12 @@ def test_is_made_again(plancton: Plancton) -> None:
             and all(w.phase is Phase.RUNNING for w in status.workers)
         )
 
-    wait_for("no worker is being started: Docker would make the slice", starts_nothing, 60)
+    wait_for("no worker is being started: Docker would make the slice", starts_nothing, PATIENCE)
     position = len(plancton.log)
-    shell("systemctl stop $SLICE", plancton)
-    assert not plancton.yields
-    print(f"made again after {put_back(plancton):.1f} s")
-    wait_for("the log says so", lambda: plancton.lines("the slice had", "put back", start=position), 2)
+    with hung(plancton):
+        shell("systemctl stop $SLICE", plancton)
+        assert not plancton.yields
+    wait_until_put_back(plancton, position)
 
 
 def test_comes_back_as_it_was(plancton: Plancton) -> None:
@@ -263,15 +201,15 @@ def test_comes_back_as_it_was(plancton: Plancton) -> None:
 
 def test_donates_again(plancton: Plancton) -> None:
     """A worker comes into the new slice, and its CPU time is seen."""
-    (worker, *_) = wait_for("a worker runs", lambda: in_slice(plancton, plancton.ids()), 120)
+    (worker, *_) = wait_for("a worker runs", lambda: in_slice(plancton, plancton.ids()), PATIENCE)
     assert plancton.group(worker).startswith(f"{plancton.slice.unit}/")
     assert plancton.yields
 
     def is_seen() -> bool:
         status = plancton.status
-        return status is not None and (status.donated or 0) > 0.5
+        return status is not None and (status.donated or 0) > 0
 
-    wait_for("the CPU that it uses is seen", is_seen, 20)
+    wait_for("the CPU that it uses is seen", is_seen, PATIENCE)
 
 
 def test_leaves_nothing(plancton: Plancton) -> None:

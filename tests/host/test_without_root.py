@@ -8,9 +8,9 @@ import signal
 import time
 
 import pytest
-from docker.harness import CPUS, WithoutRoot, wait_for
-from host.harness import frozen, hung, output, owner_in, shell
-from host.test_slice import CHANGES, KEPT, REPAIR, put_back
+from docker.harness import WithoutRoot, wait_for
+from host.harness import PATIENCE, hung, output, owner_in, shell
+from host.test_slice import CHANGES, wait_until_put_back
 
 pytestmark = pytest.mark.docker
 
@@ -30,29 +30,19 @@ def test_is_idle_class(without_root: WithoutRoot) -> None:
     assert status and status.tier == "kernel" and not status.problems, status
 
 
-def test_yields(without_root: WithoutRoot) -> None:
-    """An owner keeps nine tenths or more of what they have alone, also while the supervisor hangs."""
-    plancton = without_root
-    with hung(plancton), owner_in("user.slice") as owner:
-        with frozen(plancton):
-            alone = owner.share()
-        beside = owner.share()
-    print(f"the owner keeps {beside / alone:.1%} ({alone:.2f} CPUs alone, {beside:.2f} beside the workers)")
-    assert beside >= KEPT * alone
-
-
 @pytest.mark.parametrize("disturbance", ["daemon-reload", "set-property --runtime $SLICE TasksMax=10000"])
 def test_survives_systemd(without_root: WithoutRoot, disturbance: str) -> None:
     """systemd takes neither the class nor the files away, and bounds that it resets are put back."""
     plancton = without_root
     ceiling = plancton.slice.ceiling()
-    shell(f"systemctl {disturbance}", plancton)
-    assert plancton.yields
-    time.sleep(0.5)  # systemd writes some cgroups' files when it has nothing else to do
-    assert plancton.yields and handed(plancton) == HANDED
-    (plancton.slice.memory / "memory.max").write_text("max")
-    wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, REPAIR)
     assert ceiling is not None
+    with hung(plancton):
+        shell(f"systemctl {disturbance}", plancton)
+        assert plancton.yields
+        time.sleep(0.5)  # systemd writes some cgroups' files when it has nothing else to do
+        assert plancton.yields and handed(plancton) == HANDED
+        (plancton.slice.memory / "memory.max").write_text("max")
+    wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, PATIENCE)
 
 
 @pytest.mark.parametrize("change", ["cpu.idle", "CPUWeight"])
@@ -60,10 +50,10 @@ def test_is_put_back(without_root: WithoutRoot, change: str) -> None:
     """The user's supervisor makes a slice idle class again that root has changed."""
     plancton = without_root
     position = len(plancton.log)
-    shell(CHANGES[change], plancton)
-    assert not plancton.yields
-    print(f"put back after {put_back(plancton):.1f} s")
-    wait_for("the log says so", lambda: plancton.lines("put back", start=position), 2)
+    with hung(plancton):
+        shell(CHANGES[change], plancton)
+        assert not plancton.yields
+    wait_until_put_back(plancton, position)
 
 
 def test_made_anew(without_root: WithoutRoot) -> None:
@@ -75,31 +65,33 @@ def test_made_anew(without_root: WithoutRoot) -> None:
     shell("systemctl stop $SLICE; systemctl start $SLICE", plancton)
     assert plancton.yields and handed(plancton) == set()
     remedy = "`sudo plancton prepare --user daemon`"
-    wait_for("it says so", lambda: plancton.lines("not ours to change", remedy, start=position), REPAIR)
+    wait_for("it says so", lambda: plancton.lines("not ours to change", remedy, start=position), PATIENCE)
     plancton.prepare()
     assert handed(plancton) == HANDED
-    wait_for("it is as before", lambda: "not ours" not in plancton.problems(), 2 * REPAIR)
+    wait_for("it is as before", lambda: "not ours" not in plancton.problems(), PATIENCE)
 
 
 def test_the_way_out(without_root: WithoutRoot) -> None:
-    """When it stops beside a busy owner its workers get CPU to leave with; the slice stays prepared."""
+    """When it stops beside a busy owner its worker gets CPU to leave with; the slice stays prepared."""
     plancton = without_root
-    plancton.full(CPUS, 120)
-    lifted: list[float] = []
+    plancton.full(1, PATIENCE)
+    lifted = False
     with owner_in("user.slice"):
-        time.sleep(3)  # what is busy for so long is the owner's
-        position, start = len(plancton.log), time.monotonic()
+        wait_for("it sees that no CPU is idle", lambda: sees_no_idle_cpu(plancton), PATIENCE)
+        position = len(plancton.log)
         plancton.send(signal.SIGTERM)
 
         def over() -> bool:
-            if not plancton.yields:
-                lifted.append(time.monotonic() - start)
-            return len(plancton.lines("is gone", start=position)) == CPUS
+            nonlocal lifted
+            lifted = lifted or not plancton.yields
+            return bool(plancton.lines("is gone", start=position))
 
-        wait_for("all workers are gone", over, 60, every=0.01)
-        took = time.monotonic() - start
-        assert plancton.ended(60) == 0
-    print(f"gone after {took:.1f} s; lifted {len(lifted)} times from {lifted[:1]} to {lifted[-1:]} s")
+        wait_for("the worker is gone", over, PATIENCE, every=0.01)
+        assert plancton.ended(PATIENCE) == 0
     assert lifted, "the slice was not lifted"
-    assert took < 15
     assert plancton.yields and handed(plancton) == HANDED
+
+
+def sees_no_idle_cpu(plancton: WithoutRoot) -> bool:
+    status = plancton.status
+    return status is not None and status.idle is not None and status.idle < 0.1
