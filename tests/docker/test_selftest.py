@@ -38,7 +38,7 @@ def is_frozen(plancton: Plancton) -> bool:
     return knob.exists() and knob.read_text().strip() == "1"
 
 
-def burners(engine: Engine) -> list[str]:
+def busy_workers(engine: Engine) -> list[str]:
     names = [name for container in engine.containers() for name in container["Names"]]
     return [name for name in names if name.startswith(f"/{PREFIX}")]
 
@@ -46,7 +46,7 @@ def burners(engine: Engine) -> list[str]:
 def nothing_left(plancton: Plancton) -> bool:
     """No container and no image of the selftest, and nothing frozen."""
     tags = {tag for image in plancton.engine.call("GET", "/images/json") for tag in image["RepoTags"] or ()}
-    return not burners(plancton.engine) and SELFTEST_IMAGE not in tags and not is_frozen(plancton)
+    return not busy_workers(plancton.engine) and SELFTEST_IMAGE not in tags and not is_frozen(plancton)
 
 
 def runs(plancton: Plancton, seconds: float = 1.0) -> bool:
@@ -68,7 +68,7 @@ def selftest(plancton: Plancton) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         wait_for("the slice is frozen", lambda: is_frozen(plancton), 20, every=0.005)
-        assert len(burners(plancton.engine)) == COUNT
+        assert len(busy_workers(plancton.engine)) == COUNT
         yield process
     finally:
         if process.poll() is None:
@@ -109,8 +109,8 @@ def test_without_a_supervisor(plancton: Plancton) -> None:
         text=True,
         env=plancton.environment,
     )
-    wait_for("the workers of the selftest run", lambda: len(burners(plancton.engine)) == COUNT, 20)
-    for name in burners(plancton.engine):
+    wait_for("the workers of the selftest run", lambda: len(busy_workers(plancton.engine)) == COUNT, 20)
+    for name in busy_workers(plancton.engine):
         made = plancton.engine.inspect(name[1:])
         assert made["HostConfig"]["CapDrop"] == ["ALL"]
         assert made["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
@@ -188,7 +188,7 @@ def test_only_one_and_only_outside(plancton: Plancton) -> None:
 def test_workers_that_end_before_time(plancton: Plancton, engine: Engine) -> None:
     """Without its workers it has measured nothing: one line, exit code 2, nothing left."""
     with selftest(plancton) as process:
-        for name in burners(engine):
+        for name in busy_workers(engine):
             engine.remove(name[1:])
         _, err = process.communicate(timeout=LONGEST)
         assert process.returncode == 2 and "workers were gone" in err, err

@@ -14,10 +14,10 @@ DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIG
 
 @contextmanager
 def clean_up_afterwards(clean_up: Callable[[bool], None], seconds: float) -> Iterator[None]:
-    """A child of this process cleans up when the block is left, when this process dies, and after so many
-    seconds, when it ends this process, too (it may have been stopped).
+    """A child of this process cleans up when the block is left, when this process dies, and after that many
+    seconds; then it kills this process, too (it may have been stopped).
 
-    ``clean_up`` is told whether the block was left in order; else something may still be under way.
+    ``clean_up`` is told whether the block was left without an error; if not, Docker may still be at work.
     """
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()
@@ -27,7 +27,7 @@ def clean_up_afterwards(clean_up: Callable[[bool], None], seconds: float) -> Ite
     os.close(reader)
     try:
         yield
-        with suppress(BrokenPipeError):  # somebody has killed the child
+        with suppress(BrokenPipeError):  # the child was killed
             os.write(writer, b".")
     finally:
         os.close(writer)
@@ -40,14 +40,14 @@ def _watch(reader: int, parent: int, clean_up: Callable[[bool], None], seconds: 
         signal.signal(number, signal.SIG_IGN)
     try:
         if not select.select([reader], [], [], seconds)[0]:
-            _say(f"not done after {seconds:.0f} s: given up")
+            _say(f"not done after {seconds:.0f} s, given up")
             if os.getppid() == parent:
                 os.kill(parent, signal.SIGKILL)
         clean_up(os.read(reader, 1) == b".")
     except PlanctonError as error:
         _say(str(error))
         return 1
-    except BaseException:  # nobody else would tell of it in this process
+    except BaseException:  # nobody else would report it in this process
         sys.excepthook(*sys.exc_info())
         return 1
     return 0

@@ -12,17 +12,14 @@ from plancton.units import human_bytes
 ENOUGH = 0.90
 """The part of their CPU time that an owner must keep. Idle class keeps 99 %; the rest is for noisy hosts."""
 FULL_SPEED, WINDOW = 0.95, 0.005
-"""CPU is back when over so many seconds the load gets this part of what it gets alone. An idle slice still
-has a turn of some 4 ms now and then: a longer window would often hold one."""
+"""The CPU is back when for that many seconds the load gets this part of what it gets alone. An idle slice
+still gets a turn of about 4 ms now and then: a longer window would often include one."""
 LEAST_DONATED, MOST_IDLE = 0.10, 0.50
 """Of all CPUs: workers that used less while so many were idle had nothing to give back."""
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What the owner's threads got, all together; CPU and wall time in seconds.
-
-    ``cpu[i]`` is the CPU time that they had been given by the end of step i.
-    """
+    """What all the owner's threads got together; ``cpu[i]``: CPU seconds by the end of step i."""
 
     threads: int
     step: float
@@ -37,11 +34,8 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """A load, then a sleeper on a host that is idle but for the workers.
-
-    ``late`` is in seconds, one for each time they woke; meanwhile workers used ``donated`` CPUs, and ``idle``
-    ones nobody did.
-    """
+    """A load, then a sleeper on a host that is idle apart from the workers: by how many seconds it woke
+    ``late`` each time. Meanwhile workers used ``donated`` CPUs, and ``idle`` CPUs were free."""
 
     load: Load
     late: tuple[float, ...]
@@ -50,7 +44,7 @@ class Round(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """The same twice, shortly after each other: a host's speed changes over minutes."""
+    """The same twice, one right after the other: a host's speed changes over minutes."""
 
     alone: Round
     donating: Round
@@ -64,10 +58,10 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Medians over the pairs. Parts are of what the owner has alone; times in seconds.
+    """Medians over the pairs. What is kept is a part of what the owner has alone; times are in seconds.
 
-    ``cpu_time_kept`` leaves out what was lost without waiting for it: that a hypervisor took, no worker.
-    ``cpu_back_within`` is None when the load never came up to its speed.
+    ``cpu_time_kept`` leaves out what was lost without waiting: a hypervisor took that, not the workers.
+    ``cpu_back_within`` is None when the load never reached its full speed.
     """
 
     throughput_kept: float
@@ -80,7 +74,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that `plancton selftest` says. ``figures`` is None where nothing was worth measuring."""
+    """All that `plancton selftest` says. ``figures`` is None where there was no point in measuring."""
 
     yields: bool
     verdict: str
@@ -118,7 +112,7 @@ def _cpu_time_kept(alone: Load, donating: Load) -> float:
 
 
 def _back_within(load: Load, full: float) -> float:
-    """Seconds until the load has got to ``full``, which is CPUs per thread; infinite when it never does."""
+    """Seconds until the load has its full speed, in CPUs per thread; infinite when it never has."""
     had, window = (0.0, *load.cpu), round(WINDOW / load.step)
     wanted = FULL_SPEED * full * load.threads * window * load.step
     for i in range(len(had) - window):
@@ -128,12 +122,12 @@ def _back_within(load: Load, full: float) -> float:
 
 
 def _latency(rounds: list[Round]) -> Latency:
-    """One pause of a hypervisor makes a whole row of sleepers late, in one round."""
+    """A hypervisor's pause makes many wake-ups in a row late, but in one round only."""
     return Latency(*(median(percentile(each.late, part) for each in rounds) for part in (50, 99)))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The least value that so many percent of all don't exceed."""
+    """The smallest value that this percentage of all values does not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
@@ -141,30 +135,25 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def judge(found: Figures, tier: Tier, knobs: str, cpus: int) -> tuple[bool, str]:
-    """Whether the host yields, and that in one sentence. ``knobs`` is how the slice is set."""
-    part = min(found.cpu_time_kept, 1.0)  # on a noisy host they may have had more
+    """Whether the host yields, and the same in a sentence. ``knobs`` is how the slice is set."""
+    part = min(found.cpu_time_kept, 1.0)  # on a noisy host it may be more
     kept = f"with every CPU donated, its owner keeps {part:.1%} of the CPU time they have alone"
     if tier == "none":
         return False, (
             f"This host does not yield: the slice's {knobs}, so nothing protects the owner ({kept}):"
-            " start Plancton anew, as root, and it puts the slice right."
+            " restart Plancton as root to set up the slice again."
         )
     if found.cpus_donated < LEAST_DONATED * cpus and found.cpus_idle > MOST_IDLE * cpus:
         return False, (
-            f"Nothing is proven: workers used {found.cpus_donated:.2f} CPUs and left {found.cpus_idle:.2f}"
+            f"This proves nothing: workers used {found.cpus_donated:.2f} CPUs and left {found.cpus_idle:.2f}"
             " idle, so they had none to give back: look for a CPU limit on the slice, then run it again."
         )
     if found.cpu_time_kept < ENOUGH:
-        return False, f"This host does not yield: {kept}: {_remedy(tier)}."
+        remedy = "Linux 5.15 or newer gives every CPU back at once (tier kernel)"
+        if tier == "kernel":
+            remedy = "when the host is quiet, run it again as the owner works: not niced, under no CPU limit"
+        return False, f"This host does not yield: {kept}: {remedy}."
     return True, f"This host yields: {kept}."
-
-
-def _remedy(tier: Tier) -> str:
-    if tier == "weight":
-        return "a kernel of 5.15 or newer gives every CPU back at once (tier kernel)"
-    return (
-        "run it again as the owner works, without nice and outside of any CPU limit, when the host is quiet"
-    )
 
 
 # ---------------------------------------------------------------- as text
@@ -174,12 +163,12 @@ def report_lines(report: Report) -> Iterator[str]:
     """The report for people; the verdict comes last."""
     found = report.figures
     if found is not None:
-        back = _time(found.cpu_back_within) if found.cpu_back_within is not None else None
+        back = found.cpu_back_within
         alone, donating = found.wake_up_alone, found.wake_up_donating
         yield f"Throughput kept    {found.throughput_kept:.1%} (CPU time: {found.cpu_time_kept:.1%})"
         yield f"Wake-up, alone     p50 {_time(alone.p50)}, p99 {_time(alone.p99)}"
         yield f"Wake-up, donating  p50 {_time(donating.p50)}, p99 {_time(donating.p99)}"
-        yield f"CPU came back      {f'within {back}' if back else 'not within 0.6 s'}"
+        yield f"CPU came back      {'not within 0.6 s' if back is None else f'within {_time(back)}'}"
         yield f"Donated meanwhile  {found.cpus_donated:.2f} of {report.cpus} CPUs"
     yield f"Tier               {report.tier}"
     ceiling = "none" if report.memory_ceiling is None else human_bytes(report.memory_ceiling)

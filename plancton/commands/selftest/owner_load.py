@@ -1,6 +1,6 @@
 """The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they wake.
 
-The only importer of the C module `_owner_load`, whose calls leave Python's lock to the other threads.
+Only this module imports the C module `_owner_load`, whose calls release Python's lock.
 """
 
 import os
@@ -14,9 +14,10 @@ import msgspec
 from plancton.commands.selftest._owner_load import ffi, lib
 from plancton.commands.selftest.figures import Load
 
+PROC = Path("/proc")
 NANO = 1_000_000_000
 SOON, EACH = 0.02, 0.001
-"""Seconds, and for each thread, after which a load starts: by then all sleep until that moment."""
+"""Seconds, in all and per thread, until a load starts: by then all threads wait for that moment."""
 
 
 class _Spun(msgspec.Struct, frozen=True):
@@ -25,11 +26,11 @@ class _Spun(msgspec.Struct, frozen=True):
     waited: int | None
 
 
-def spin(threads: int, step: float, steps: int) -> Load:
-    """Keep so many threads busy for so many steps (seconds); all start at the same moment."""
+def spin(threads: int, step: float, steps: int, proc: Path = PROC) -> Load:
+    """Keep this many threads busy for so many steps of ``step`` seconds; all start at the same moment."""
     start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
     with ThreadPoolExecutor(threads) as pool:
-        spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps), range(threads)))
+        spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads)))
     waits = [thread.waited for thread in spun if thread.waited is not None]
     return Load(
         threads=threads,
@@ -41,24 +42,24 @@ def spin(threads: int, step: float, steps: int) -> Load:
 
 
 def wake_ups(step: float, count: int) -> tuple[float, ...]:
-    """Sleep ``count`` times; by how many seconds each was too long."""
+    """Sleep ``count`` times; by how many seconds each sleep was too long."""
     late = ffi.new("uint64_t[]", count)
     _check(lib.plancton_wake(time.monotonic_ns(), round(step * NANO), late, count))
     return tuple(each / NANO for each in ffi.unpack(late, count))
 
 
-def _spin(start: int, step: int, steps: int) -> _Spun:
+def _spin(start: int, step: int, steps: int, proc: Path) -> _Spun:
     cpu, work = ffi.new("uint64_t[]", steps), ffi.new("uint64_t *")
-    before = _waited()
+    before = _waited(proc)
     _check(lib.plancton_spin(start, step, cpu, steps, work))
-    after = _waited()
+    after = _waited(proc)
     return _Spun(ffi.unpack(cpu, steps), work[0], None if before is None or after is None else after - before)
 
 
-def _waited() -> int | None:
+def _waited(proc: Path) -> int | None:
     """This thread's time on run queues so far, in nanoseconds (proc_pid_schedstat(5), second field)."""
     try:
-        return int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
+        return int((proc / f"self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
     except (OSError, IndexError):
         return None
 

@@ -1,9 +1,9 @@
-"""Proves on this host that its owner gets the CPU at once: a load alone, and with every CPU donated.
+"""Measures whether this host's owner gets the CPU at once: a load alone, and with every CPU donated.
 
-Both are measured in turn, several times, because hosts are noisy. What is measured alone is measured with
-the whole slice frozen, real workers included, for little more than a second at a time. What is measured
-with donation has the real workers, and two of our own that keep every CPU busy. Our own have another
-instance's label, so that the supervisor doesn't take them for its workers.
+The two take turns, several times, because hosts are noisy. For the load alone the whole slice is frozen,
+real workers included, for little more than a second at a time. With donation there are the real workers,
+and two of our own that keep every CPU busy. These have another instance's label, so the supervisor doesn't
+take them for its workers.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import mode
 
@@ -36,23 +37,23 @@ STEP, STEPS = 0.001, 600
 """Of the load: 0.6 s, seen in milliseconds."""
 WAKE_STEP, WAKE_UPS = 0.005, 120
 SETTLE = 0.2
-"""Seconds until all workers that were thawed, or started, use the CPUs again."""
+"""Seconds until all thawed or started workers use the CPUs."""
 FREEZING = 1.0
-"""Seconds that the kernel may take to freeze; what it can't stop by then waits for a disk and uses no CPU."""
+"""Seconds that the kernel has to freeze; what still isn't frozen then waits for a disk and uses no CPU."""
 LIMIT = 60.0
-"""Seconds that the whole takes at the most: twice the usual."""
+"""Seconds that the selftest may take: twice the usual."""
 SILENCE = 15.0
-"""Seconds after which Docker is taken for hung."""
+"""Seconds without an answer after which Docker counts as hung."""
 UNDER_WAY = 2.0
-"""Seconds until what Docker was just asked to make is there."""
+"""Seconds until a container that Docker is just making shows up."""
 
 
 class SelftestError(PlanctonError):
-    """The selftest can't be made here, in one line."""
+    """The selftest can't run here, in one line."""
 
 
 def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
-    """Measure and judge this host, in half a minute; ``tell`` takes a word on how far it is."""
+    """Measure and judge this host, in half a minute; ``tell`` is told the progress."""
     layout = read_layout()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
@@ -66,47 +67,39 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
             if made is None:
                 verdict = f"This host does not yield: {workers_slice.tier_reason}."
                 return Report(False, verdict, cpus, "none", ceiling, None)
-            pairs, (tier, knobs) = _donate_and_measure(docker, config, workers_slice, cpus, made, tell)
+            instance = f"selftest-{secrets.token_hex(4)}"
+            clean_up = partial(_clean_up, config, workers_slice, instance, made)
+            with clean_up_afterwards(clean_up, LIMIT):
+                tell("starting two workers")
+                ids = busy_workers.start(docker, instance, workers_slice, cpus)
+                pairs, (tier, knobs) = _measure(workers_slice, tell)
+                busy_workers.verify(docker, ids)
+                tell("cleaning up")
     found = summarize(pairs)
     yields, verdict = judge(found, tier, knobs, cpus)
     return Report(yields, verdict, cpus, tier, ceiling, found)
-
-
-def _donate_and_measure(
-    docker: Docker, config: Config, workers_slice: Slice, cpus: int, made: bool, tell: Callable[[str], None]
-) -> tuple[list[Pair], tuple[Tier, str]]:
-    instance = f"selftest-{secrets.token_hex(4)}"
-    with clean_up_afterwards(
-        lambda orderly: _clean_up(config, workers_slice, instance, made, orderly), LIMIT
-    ):
-        tell("starting two workers")
-        ids = busy_workers.start(docker, instance, workers_slice, cpus)
-        measured = _measure(workers_slice, tell)
-        busy_workers.verify(docker, ids)
-        tell("cleaning up")
-    return measured
 
 
 # ---------------------------------------------------------------- the slice
 
 
 def _refuse_inside(workers_slice: Slice) -> None:
-    """An owner's load that is inside of the slice would be a worker's."""
+    """Inside the slice, the owner's load would be a worker's."""
     groups = [line.split(":", 2)[2] for line in (PROC / "self/cgroup").read_text().splitlines()]
     if any(f"{group}/".startswith(f"/{workers_slice.path}/") for group in groups):
         raise SelftestError(
-            f"this process is inside of {workers_slice.parent} itself: run the selftest outside of any worker"
+            f"this process is inside {workers_slice.parent} itself: run the selftest outside of any worker"
         )
 
 
 def _prepare(workers_slice: Slice, config: Config) -> bool | None:
-    """Whether the slice was made here; None where it can't be. A supervisor's own is left as it is."""
+    """Whether we made the slice; None where nobody can. A supervisor's own is left as it is."""
     status = running(paths_in_use())
-    theirs = status.slice if status is not None else ""  # also as long as it has not found Docker
+    theirs = status.slice if status is not None else ""  # empty, too, until it has found Docker
     if theirs not in ("", workers_slice.path):
         raise SelftestError(
-            f"Plancton runs with the slice {theirs}, but this configuration says {workers_slice.path}:"
-            " give the same file with --config"
+            f"Plancton runs with the slice {theirs}, but this configuration names {workers_slice.path}:"
+            " give --config the file that Plancton runs with"
         )
     there = workers_slice.directory.exists()
     if not theirs:
@@ -118,30 +111,26 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
         workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
     knob = workers_slice.directory / "cgroup.freeze"
     try:
-        if _open(knob).strip() == "1":
-            raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
+        with knob.open("r+") as file:  # it must be writable, too
+            frozen = file.read().strip() == "1"
     except FileNotFoundError:
         raise SelftestError(f"{knob} is missing: the selftest needs Linux 5.2 or newer") from None
     except OSError as error:
         raise SelftestError(f"{knob}: {error.strerror}; run the selftest as root") from None
+    if frozen:
+        raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
     return not there
-
-
-def _open(knob: Path) -> str:
-    """What it says; raises OSError where it can't be written, too."""
-    with knob.open("r+") as file:
-        return file.read()
 
 
 @contextlib.contextmanager
 def _only_one(tree: Path) -> Iterator[None]:
-    """Two selftests at once would measure each other, and freeze each other's workers."""
+    """Two selftests at once would disturb each other's measurements, and freeze each other's workers."""
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SelftestError("another selftest runs on this host: wait for its end") from None
+            raise SelftestError("another selftest is running on this host: wait until it has ended") from None
         yield
     finally:
         os.close(descriptor)
@@ -156,9 +145,9 @@ def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, o
         with Docker(config.docker.socket, SILENCE) as docker:
             busy_workers.remove(docker, instance)
     except DockerError as error:
-        raise SelftestError(f"the selftest's workers were left to end by themselves: {error}") from None
+        raise SelftestError(f"the selftest's workers will end by themselves in a minute: {error}") from None
     finally:
-        # A supervisor may have come meanwhile: then the slice is its.
+        # A supervisor may have started meanwhile: then the slice is its own.
         if made and running(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
             workers_slice.remove()
 
@@ -167,7 +156,7 @@ def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, o
 
 
 def _measure(workers_slice: Slice, tell: Callable[[str], None]) -> tuple[list[Pair], tuple[Tier, str]]:
-    """All pairs, and how the slice was set in most of them: a worker that leaves may have it lifted."""
+    """All pairs, and how the slice was set in most of them: it is lifted for leaving workers."""
     pairs, looks = [], []
     with contextlib.closing(Sampler(PROC, workers_slice.directory, workers_slice.memory_stat)) as sampler:
         for number in range(1, PAIRS + 1):
@@ -195,14 +184,11 @@ def _round(workers_slice: Slice, sampler: Sampler) -> Round:
 
 @contextlib.contextmanager
 def _frozen(workers_slice: Slice) -> Iterator[None]:
-    """Nothing in the slice runs."""
+    """Meanwhile nothing in the slice runs."""
+    events, deadline = workers_slice.directory / "cgroup.events", time.monotonic() + FREEZING
     _freeze(workers_slice, "1")
     try:
-        deadline = time.monotonic() + FREEZING
-        while (
-            "frozen 1" not in (workers_slice.directory / "cgroup.events").read_text()
-            and time.monotonic() < deadline
-        ):
+        while "frozen 1" not in events.read_text() and time.monotonic() < deadline:
             time.sleep(0.002)
         yield
     finally:
@@ -217,4 +203,4 @@ def _freeze(workers_slice: Slice, value: str) -> None:
 
 
 def _gone(workers_slice: Slice) -> SelftestError:
-    return SelftestError(f"{workers_slice.parent} has been removed meanwhile: run the selftest again")
+    return SelftestError(f"{workers_slice.parent} was removed during the selftest: run it again")

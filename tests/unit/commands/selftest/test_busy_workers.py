@@ -4,13 +4,14 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
-from unit.scripted_docker import Script, ScriptedDocker, reply
+from unit.scripted_docker import Script, ScriptedDocker, Step, reply
 from unit.trees import tree
 
-from plancton.commands.selftest import busy_workers as burners
-from plancton.commands.selftest.busy_workers import COUNT, BurnerError
+from plancton.commands.selftest import busy_workers
+from plancton.commands.selftest.busy_workers import COUNT, LIFETIME, BusyWorkerError
 from plancton.docker.client import Docker
 from plancton.host.slice import Layout, Slice
 from plancton.workers.container import INSTANCE
@@ -19,7 +20,7 @@ from plancton.workers.container import INSTANCE
 @pytest.fixture
 def merged(tmp_path: Path) -> Path:
     """A host of today: all programs are below /usr."""
-    root = tree(tmp_path, usr={"bin": {}})
+    root = tree(tmp_path / "root", usr={"bin": {}})
     for name in ("bin", "lib"):
         (root / name).symlink_to(f"usr/{name}")
     return root
@@ -28,64 +29,76 @@ def merged(tmp_path: Path) -> Path:
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
     """A host whose /bin and /lib are directories of their own."""
-    return tree(tmp_path, usr={}, bin={}, lib={})
+    return tree(tmp_path / "root", usr={}, bin={}, lib={})
 
 
-def entries(image: bytes) -> dict[str, str]:
-    with tarfile.open(fileobj=io.BytesIO(image)) as tar:
-        return {entry.name: entry.linkname or ("dir" if entry.isdir() else "?") for entry in tar}
+class Started:
+    """What Docker was given: the image's entries (what they link to, or "dir") and the containers' bodies."""
+
+    def __init__(self, root: Path, cpus: int = 4, pid: int = 0) -> None:
+        self.image = dict[str, str]()
+        self.bodies = list[dict[str, Any]]()
+        script: Script = {
+            "POST /images/create": self._take_image,
+            "POST /containers/create": self._take_body,
+            "POST /containers/c1/start": reply(b"", "204 No Content"),
+            "GET /containers/c1/json": reply(json.dumps({"Id": "c1", "State": {"Pid": pid}}).encode()),
+        }
+        workers_slice = Slice(Layout(root), "plancton_test", "cgroupfs")
+        with ScriptedDocker(root.with_name("s"), script) as server, Docker(server.path) as docker:
+            self.ids = busy_workers.start(docker, "selftest-1", workers_slice, cpus, root)
+
+    def _take_image(self, data: bytes) -> list[Step]:
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            self.image = {e.name: e.linkname or ("dir" if e.isdir() else "?") for e in tar}
+        return reply(b'{"status":"sha256:abc"}\n')
+
+    def _take_body(self, data: bytes) -> list[Step]:
+        self.bodies.append(json.loads(data))
+        return reply(b'{"Id":"c1"}', "201 Created")
 
 
 def test_image(merged: Path) -> None:
     """The image has an empty directory, and the host's links to what will be in it."""
-    assert entries(burners._image(merged)) == {"usr": "dir", "bin": "usr/bin", "lib": "usr/lib"}
+    assert Started(merged).image == {"usr": "dir", "bin": "usr/bin", "lib": "usr/lib"}
 
 
 def test_image_of_a_split_host(split: Path) -> None:
     """Where there are no links there are more directories."""
-    assert entries(burners._image(split)) == {"usr": "dir", "bin": "dir", "lib": "dir"}
+    assert Started(split).image == {"usr": "dir", "bin": "dir", "lib": "dir"}
 
 
 def test_mounts(merged: Path) -> None:
     """A link's target is mounted, not the link."""
-    assert burners._body("x", "/plancton", 4, merged)["HostConfig"]["Binds"] == ["/usr:/usr:ro"]
+    assert Started(merged).bodies[0]["HostConfig"]["Binds"] == ["/usr:/usr:ro"]
 
 
 def test_mounts_of_a_split_host(split: Path) -> None:
     """Directories are mounted one by one, read-only."""
-    binds = burners._body("x", "/plancton", 4, split)["HostConfig"]["Binds"]
+    binds = Started(split).bodies[0]["HostConfig"]["Binds"]
     assert binds == ["/usr:/usr:ro", "/bin:/bin:ro", "/lib:/lib:ro"]
 
 
 @pytest.mark.parametrize(("cpus", "each"), [(1, 1), (2, 1), (3, 2), (4, 2), (255, 128)])
-def test_body(merged: Path, cpus: int, each: int) -> None:
+def test_bodies(merged: Path, cpus: int, each: int) -> None:
     """Together they fill every CPU; alone each can do as little as a worker, and ends by itself."""
-    body = burners._body("selftest-1", "/plancton", cpus, merged)
-    host = body["HostConfig"]
-    assert COUNT * each >= cpus
-    assert host["CpuQuota"] == each * host["CpuPeriod"]
-    assert f"$i -lt {each} ]" in body["Cmd"][2] and body["Cmd"][2].endswith("exec sleep 60")
-    assert (host["CgroupParent"], body["Labels"][INSTANCE]) == ("/plancton", "selftest-1")
-    assert (host["CapDrop"], host["SecurityOpt"], host["Privileged"]) == (
-        ["ALL"],
-        ["no-new-privileges"],
-        False,
-    )
-    assert (body["User"], host["NetworkMode"], host["ReadonlyRootfs"]) == ("65534:65534", "none", True)
-    assert host["AutoRemove"] and not host["Init"]
+    started = Started(merged, cpus)
+    assert len(started.ids) == len(started.bodies) == COUNT and COUNT * each >= cpus
+    for body in started.bodies:
+        host = body["HostConfig"]
+        assert host["CpuQuota"] == each * host["CpuPeriod"]
+        assert f"$i -lt {each} ]" in body["Cmd"][2] and body["Cmd"][2].endswith(f"exec sleep {LIFETIME}")
+        assert (host["CgroupParent"], body["Labels"][INSTANCE]) == ("/plancton_test", "selftest-1")
+        assert (host["CapDrop"], host["Privileged"]) == (["ALL"], False)
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert (body["User"], host["NetworkMode"], host["ReadonlyRootfs"]) == ("65534:65534", "none", True)
+        assert host["AutoRemove"] and not host["Init"]
 
 
-def test_outside_of_the_slice(tmp_path: Path) -> None:
+def test_outside_of_the_slice(merged: Path) -> None:
     """A Docker that puts containers elsewhere (a rootless one) is no Docker for Plancton."""
-    script: Script = {
-        "POST /containers/create": reply(b'{"Id":"c1"}', "201 Created"),
-        "POST /containers/c1/start": reply(b"", "204 No Content"),
-        "GET /containers/c1/json": reply(json.dumps({"Id": "c1", "State": {"Pid": 1}}).encode()),
-    }
-    with ScriptedDocker(tmp_path / "s", script) as server, Docker(server.path) as docker:
-        slice = Slice(Layout(tmp_path), "plancton_test", "cgroupfs")
-        with pytest.raises(BurnerError, match=r"not into /plancton_test: .* runs as root"):
-            burners._start(docker, "b1", {}, slice)
+    with pytest.raises(BusyWorkerError, match=r"not into /plancton_test: .* runs as root"):
+        Started(merged, pid=1)
 
 
 def test_one_that_has_ended(tmp_path: Path) -> None:
@@ -96,7 +109,7 @@ def test_one_that_has_ended(tmp_path: Path) -> None:
         "GET /containers/c1/logs": reply(b"sh: not found\n"),
     }
     with ScriptedDocker(tmp_path / "s", script) as server, Docker(server.path) as docker:
-        with pytest.raises(BurnerError, match="b1 ended before time, exit code 127: sh: not found"):
-            burners.verify(docker, ["c1"])
-        with pytest.raises(BurnerError, match="gone before its end"):
-            burners.verify(docker, ["c2"])
+        with pytest.raises(BusyWorkerError, match=r"b1 ended .* exit code 127: sh: not found"):
+            busy_workers.verify(docker, ["c1"])
+        with pytest.raises(BusyWorkerError, match="removed before"):
+            busy_workers.verify(docker, ["c2"])

@@ -12,7 +12,7 @@ import pytest
 
 DEADLINE = 20.0
 PROGRAM = """
-import signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
 from plancton.errors import PlanctonError
@@ -28,6 +28,12 @@ with clean_up_afterwards(clean_up, {seconds}):
     print("in", flush=True)
     {body}
 print("out")
+"""
+
+KILL_THE_CHILD = """
+    child = int(Path(f"/proc/self/task/{os.getpid()}/children").read_text())
+    os.kill(child, signal.SIGKILL)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 """
 
 
@@ -97,11 +103,11 @@ def test_after_death(cleaned: Path, number: signal.Signals) -> None:
 
 def test_not_in_time(cleaned: Path) -> None:
     """A process that was stopped is ended, and what it held is set free."""
-    with program(cleaned, "time.sleep(60)", seconds=0.5) as process:
+    with program(cleaned, "time.sleep(60)", seconds=2.0) as process:
         process.send_signal(signal.SIGSTOP)
         assert process.wait(DEADLINE) == -signal.SIGKILL
         assert wait_for(cleaned) == "False"
-        assert process.stderr and process.stderr.readline() == "plancton: not done after 0 s: given up\n"
+        assert process.stderr and "given up" in process.stderr.readline()
 
 
 def test_clean_up_that_fails(cleaned: Path) -> None:
@@ -113,7 +119,6 @@ def test_clean_up_that_fails(cleaned: Path) -> None:
 
 def test_child_that_was_killed(cleaned: Path) -> None:
     """Without its child the block ends as usual."""
-    body = 'import os, signal; os.kill(int(Path(f"/proc/self/task/{os.getpid()}/children").read_text()), 9)'
-    with program(cleaned, body + "; time.sleep(0.2)") as process:
+    with program(cleaned, KILL_THE_CHILD) as process:
         assert said(process) == ("out\n", "")
         assert process.returncode == 0

@@ -135,15 +135,13 @@ def test_percentile(values: list[float], percent: float, wanted: float) -> None:
 @pytest.mark.parametrize("tier", ["kernel", "weight"])
 def test_yields(tier: Tier) -> None:
     """A slice that yields, and an owner who keeps nearly all."""
-    assert verdict(pair(donating=load(0.98, waited=0.02)), tier=tier) == (
-        True,
-        "This host yields: with every CPU donated, its owner keeps 98.0% of the CPU time they have alone.",
-    )
+    yields, said = verdict(pair(donating=load(0.98, waited=0.02)), tier=tier)
+    assert yields and said.startswith("This host yields") and "98.0%" in said, said
 
 
 def test_more_than_alone() -> None:
     """Nobody gains by donating: what a noisy host adds is not promised."""
-    assert "keeps 100.0% of" in verdict(pair(load(0.5), load(0.6)))[1]
+    assert "100.0%" in verdict(pair(load(0.5), load(0.6)))[1]
 
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.91, True), (0.89, False)])
@@ -165,8 +163,8 @@ def test_lost_in_tier_kernel() -> None:
     """The slice is idle class and the owner still loses: reason and remedy."""
     yields, said = verdict(pair(donating=load(0.5, waited=0.5)))
     assert not yields
-    assert said.startswith("This host does not yield: with every CPU donated, its owner keeps 50.0%")
-    assert "without nice" in said
+    assert said.startswith("This host does not yield") and "50.0%" in said, said
+    assert "not niced" in said
 
 
 def test_lost_in_tier_weight() -> None:
@@ -179,7 +177,7 @@ def test_nothing_donated() -> None:
     """Workers that leave CPUs idle prove nothing, however well the owner fares."""
     yields, said = verdict(pair(donated=0.1, idle=3.9))
     assert not yields
-    assert said.startswith("Nothing is proven: workers used 0.10 CPUs and left 3.90 idle") and "limit" in said
+    assert "0.10 CPUs" in said and "3.90 idle" in said and "limit" in said, said
 
 
 def test_busy_owner() -> None:
