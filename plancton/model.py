@@ -97,6 +97,10 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     quota: float | None = None
     flooding: bool = False
 
+    def age(self, boottime: float) -> float:
+        """Seconds since its first process started; 0 while it is starting."""
+        return 0.0 if self.started is None else max(0.0, boottime - self.started)
+
 
 ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
 IN_LINE = ACTIVE | {Phase.FINISHING}
@@ -170,6 +174,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def limited(self) -> bool:
         """Whether Docker lets any have less CPU than it was made for."""
         return any(w.quota is not None for w in self.workers)
+
+    @cached_property
+    def busy(self) -> frozenset[str]:
+        """The names of those on which an action is under way."""
+        return frozenset(w.name for w in self.workers if w.busy)
 
     @cached_property
     def flooding(self) -> tuple[Worker, ...]:
@@ -345,11 +354,37 @@ def action_name(action: Action) -> str:
     return "".join(f" {c.lower()}" if c.isupper() else c for c in type(action).__name__).lstrip()
 
 
+class HeldReason(StrEnum):
+    """Why nothing may be started, whatever the room."""
+
+    STOPPING = "stopping"
+    DRAINING = "draining"
+    NO_DOCKER = "no docker"
+    NO_IMAGE = "no image"
+    DISK = "disk"
+    MAX_WORKERS = "max workers"
+    FAILURES = "failures"
+    TRIAL = "trial"
+    FLAPS = "flaps"
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether somebody should know of it, because nobody asked for it."""
+        return self in (self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
+
+
+class Held(msgspec.Struct, frozen=True):
+    """Why nothing is started: what kind of reason, and the reason in words."""
+
+    reason: HeldReason
+    sentence: str
+
+
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
-    may be room (empty when nothing holds it). ``limit`` are the CPUs that all workers together may use
+    may be room (None when nothing holds it). ``quota`` are the CPUs that all workers together may use
     where they must be limited one by one.
     """
 
@@ -357,7 +392,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     sentence: str
     room: float | None = None
     quota: float | None = None
-    held: str = ""
+    held: Held | None = None
     actions: tuple[Action, ...] = ()
 
 

@@ -14,7 +14,7 @@ from plancton.host.engine_cpu import find_engine
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.model import Fleet
-from plancton.policy.decide import Room, needs_to_start, room_now, startable
+from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
 from plancton.workers.token import expiry, read_token

@@ -482,8 +482,7 @@ class Supervisor:
             self.slice.tier_reason
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
             else "",
-            decision.held if decision.held.startswith(("backing off", "one worker is tried")) else "",
-            decision.held if "of disk" in decision.held else "",
+            decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
         ]
         return tuple(text for text in found if text)
 

@@ -16,7 +16,7 @@ KNOWN = 0.9
 
 
 class Span(NamedTuple):
-    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the limit on workers."""
+    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the maximum of workers."""
 
     start: float
     end: float
@@ -35,7 +35,7 @@ class TimeWindow(msgspec.Struct, frozen=True):
         """With one more span, and what is older than ``length`` seconds forgotten."""
         spans = self.spans
         if spans and span.end - spans[-1].start <= length / ENTRIES:
-            span, spans = _merge(spans[-1], span), spans[:-1]
+            span, spans = TimeWindow(length, (spans[-1], span)).average or span, spans[:-1]
         oldest = next((i for i, s in enumerate(spans) if s.end > span.end - length), len(spans))
         return TimeWindow(length, (*spans[oldest:], span))
 
@@ -53,15 +53,18 @@ class TimeWindow(msgspec.Struct, frozen=True):
         """Seconds of the past that it knows: what can't be measured leaves holes."""
         return sum(s.end - s.start for s in self.spans)
 
+    @property
+    def average(self) -> Span | None:
+        """All of it as one span, averaged by time, with the last maximum; None while it knows nothing."""
+        known = self.known
+        if known <= 0:
+            return None
+        room = sum(s.room * (s.end - s.start) for s in self.spans) / known
+        memory_room = sum(s.memory_room * (s.end - s.start) for s in self.spans) / known
+        last = self.spans[-1]
+        return Span(self.spans[0].start, last.end, room, memory_room, last.max_workers)
+
     def part(self, holds: Callable[[Span], bool]) -> float:
         """The part (0 to 1) of what it knows for which ``holds`` is true."""
         known = self.known
         return sum(s.end - s.start for s in self.spans if holds(s)) / known if known > 0 else 0.0
-
-
-def _merge(a: Span, b: Span) -> Span:
-    """Both as one, averaged by time; of the limits the later one."""
-    p, q = a.end - a.start, b.end - b.start
-    room = (a.room * p + b.room * q) / (p + q)
-    memory_room = (a.memory_room * p + b.memory_room * q) / (p + q)
-    return Span(a.start, b.end, room, memory_room, b.max_workers)

@@ -89,13 +89,13 @@ class PoolHost(DonatingHost):
         """While failures are remembered one worker starts, and only when no other is on trial."""
         state = self.host.state
         starts = [a for a in decision.actions if isinstance(a, Start)]
-        if not state.failures or not starts:
+        if not state.delay.failures or not starts:
             return
-        assert len(starts) == 1, f"{len(starts)} starts after {state.failures} failures"
-        since = state.last_failure
+        assert len(starts) == 1, f"{len(starts)} starts after {state.delay.failures} failures"
+        since = state.delay.last_failure
         trial = [w for w in seen.fleet.workers if w.phase in ACTIVE]
         trial = [w for w in trial if w.started is None or w.started > since]
-        assert not trial, f"another start beside {trial}, {state.failures} failures until {since}"
+        assert not trial, f"another start beside {trial}, {state.delay.failures} failures until {since}"
 
 
 TestPoolHost = PoolHost.TestCase

@@ -17,7 +17,7 @@ from plancton.config.schema import Config, parse
 from plancton.docker.errors import DockerUnreachable
 from plancton.host.slice import Layout
 from plancton.model import Fleet, Observation, Settings
-from plancton.policy.decide import Room, room_now, startable
+from plancton.policy.fit import Room, room_now, startable
 from plancton.workers.token import TokenError
 
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())

@@ -17,7 +17,7 @@ from plancton.daemon import loop as module
 from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.loop import Options, Supervisor
 from plancton.host.slice import Layout
-from plancton.model import Decision, Header, Status, Tick
+from plancton.model import Header, Status, Tick
 from plancton.policy.replay import read_recording, replay
 from plancton.rundir import Paths, read_status, request
 from plancton.workers.accounting import Accounting
@@ -401,12 +401,3 @@ def test_dry_run_keeps_no_book(run: Callable[..., Run]) -> None:
     it.it.accounting.lost(1, 1.0)
     it.it.accounting.save()
     assert not (it.root / "state").exists()
-
-
-def test_trial_is_a_problem(run: Callable[..., Run]) -> None:
-    """That only one worker is tried, and why, is said where problems are."""
-    it = run(dict(WORKING))
-    for held in ("one worker is tried before any other starts: x", "backing off for 5s: x"):
-        assert held in it.it._problems(Decision(0, "", held=held), it.now)
-    for held in ("pool.max_workers is 2", "draining: nothing new is started", ""):
-        assert held not in it.it._problems(Decision(0, "", held=held), it.now)

@@ -5,17 +5,19 @@ import math
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.policy.ticks import GB, Ticks, ended, of, pilot, says, why, worker, workers
 
 from plancton.model import (
     Action,
-    Decision,
-    Ended,
     Finish,
     Fleet,
+    HeldReason,
     Kill,
     Leave,
     Observation,
@@ -26,134 +28,7 @@ from plancton.model import (
     Start,
     Worker,
 )
-from plancton.policy.decide import State, count_fit, decide, lifetime, room_now
-
-GB = 1_000_000_000
-A = TypeVar("A", Start, Leave, Finish, Kill, SetShares, SetQuota)
-BOOT = 1_000_000.0
-"""How far CLOCK_BOOTTIME is ahead: the host was suspended for long."""
-
-
-def worker(name: str, age: float = 10_000.0, at: float = 0.0, **fields: Any) -> Worker:
-    """A running worker that is this old at the tick ``at``."""
-    given: dict[str, Any] = {"phase": Phase.RUNNING, "memory": 2 * GB, "image": "i", "digest": "d"}
-    return Worker(name, f"id-{name}", started=BOOT + at - age, **(given | fields))
-
-
-def workers(count: int, **fields: Any) -> list[Worker]:
-    """w0 is the oldest."""
-    return [worker(f"w{n}", age=10_000.0 - n, **fields) for n in range(count)]
-
-
-class Ticks:
-    """Ticks one after the other, with what stays the same from one to the next."""
-
-    def __init__(
-        self, settings: Settings | None = None, there: list[Worker] | None = None, **same: Any
-    ) -> None:
-        self.settings, self.state, self.now = settings or Settings(grace_kill=120.0), State(), 0.0
-        self.there = there or []
-        self.same: dict[str, Any] = {
-            "capacity": 4.0, "owner": 0.0, "idle": 4.0, "memory_total": 64 * GB, "memory_available": 60 * GB,
-            "slice_anon": 0, "image": "i", "digest": "d",
-        } | same  # fmt: skip
-        self.suspended = 0.0
-
-    def tick(self, seconds: float = 1.0, **now: Any) -> Decision:
-        self.now += seconds
-        decision, self.state = decide(self.seen(seconds, **now), self.state, self.settings)
-        return decision
-
-    def seen(self, seconds: float = 1.0, **now: Any) -> Observation:
-        fields: dict[str, Any] = {"interval": seconds, "fleet": Fleet.of(self.there)} | self.same | now
-        return Observation(self.now, BOOT + self.now + self.suspended, **fields)
-
-    def run(self, seconds: int, **now: Any) -> list[tuple[float, Action]]:
-        """All actions of so many seconds, with their times."""
-        return [(self.now, a) for _ in range(seconds) for a in self.tick(**now).actions]
-
-    def until(self, kind: type[Action], most: int = 4_000, **now: Any) -> tuple[float, list[Action]]:
-        """The time of the first action of this kind, and all of its tick."""
-        for _ in range(most):
-            decision = self.tick(**now)
-            if any(isinstance(a, kind) for a in decision.actions):
-                return self.now, list(decision.actions)
-        raise AssertionError(f"no {kind.__name__} in {most} s; the last: {decision}")
-
-
-def of(kind: type[A], actions: list[tuple[float, Action]]) -> list[tuple[float, A]]:
-    """Those of one kind, with their times."""
-    return [(time, a) for time, a in actions if isinstance(a, kind)]
-
-
-def fit(there: list[Worker], cpus: float, memory: float = 1e15, settings: Settings | None = None) -> int:
-    """How many fit with this room."""
-    settings = settings or Settings()
-    seen = Observation(0.0, 0.0, cpus, owner=0.0, memory_total=10**16, memory_available=int(memory),
-                       fleet=Fleet.of(there))  # fmt: skip
-    room = room_now(seen, settings)
-    assert room is not None
-    return count_fit(seen, room, settings)
-
-
-# -- what fits --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("room", "expected"),
-    [(-1, 0), (0.0, 0), (0.49, 0), (0.5, 1), (1.49, 1), (1.5, 2), (3.5, 4), (9.0, 4)],
-)
-def test_fit_with_equal_workers(room: float, expected: int) -> None:
-    """Half a CPU is worth a worker, as long as the older ones have theirs."""
-    assert fit(workers(4), room) == expected
-
-
-@pytest.mark.parametrize(
-    ("room", "expected"), [(0.9, 0), (1.0, 1), (2.2, 1), (2.25, 2), (3.9, 2), (4.0, 3), (9.0, 3)]
-)
-def test_fit_with_mixed_workers(room: float, expected: int) -> None:
-    """Each worker's own size counts: 2, then 0.5, then 3 CPUs need 1, 2.25 and 4 CPUs of room."""
-    there = [worker("a", 30, cpus=2.0), worker("b", 20, cpus=0.5), worker("c", 10, cpus=3.0)]
-    assert fit(there, room) == expected
-
-
-def test_a_small_young_worker_does_not_overtake() -> None:
-    """Who fits is always the oldest: a small one behind a big one that does not fit waits as well."""
-    assert fit([worker("big", 20, cpus=4.0), worker("small", 10, cpus=0.1)], 1.9) == 0
-
-
-@pytest.mark.parametrize(("worthwhile", "expected"), [(0.1, 3), (0.5, 2), (1.0, 2)])
-def test_worthwhile(worthwhile: float, expected: int) -> None:
-    """2.2 CPUs are worth a third worker to who clings, and not to who is strict."""
-    assert fit(workers(4), 2.2, settings=Settings(worthwhile=worthwhile)) == expected
-
-
-@pytest.mark.parametrize(("memory", "expected"), [(0.5, 0), (1.0, 1), (2.9, 1), (3.0, 2), (100.0, 4)])
-def test_fit_by_memory(memory: float, expected: int) -> None:
-    """Memory is counted as CPUs are: 1 GB of the first, then 3 GB for two of 2 GB each."""
-    seen = Observation(0.0, 0.0, 8.0, owner=0.0, memory_total=100 * GB, fleet=Fleet.of(workers(4)),
-                       memory_available=int(memory * GB))  # fmt: skip
-    room = room_now(seen, Settings())
-    assert room is not None and count_fit(seen, room, Settings()) == expected, room
-
-
-def test_room_is_what_the_owner_leaves() -> None:
-    """CPUs less the owner's, the stolen and the reserved; memory less the owner's and the reserved."""
-    seen = Observation(0.0, 0.0, 8.0, owner=1.5, stolen=0.25, engine=0.5, donated=4.0, memory_total=64 * GB,
-                       memory_available=20 * GB, slice_anon=10 * GB)  # fmt: skip
-    room = room_now(seen, Settings(reserve_cpus=0.5, reserve_memory=6 * GB))
-    assert room is not None
-    assert room.cpus == 8.0 - 1.5 - 0.25 - 0.5, room
-    assert room.memory == 64 * GB - 6 * GB - (64 - 20 - 10) * GB, room
-
-
-def test_fit_counts_places_for_new_workers() -> None:
-    """`fit` says what the room is worth: those that are there, and those for whom it is enough to start."""
-    ticks = Ticks(there=workers(1), owner=1.2, draining=True)
-    ticks.run(5)
-    assert ticks.tick().fit == 3, "2.8 CPUs: one is there, two more would be started"
-    assert ticks.tick(max_workers=2).fit == 2
-
+from plancton.policy.decide import arbitrate, decide, lifetime
 
 # -- starting ---------------------------------------------------------------------------------------------
 
@@ -222,7 +97,7 @@ def test_max_workers() -> None:
     ticks = Ticks(there=workers(2), max_workers=2)
     ticks.run(100)
     decision = ticks.tick()
-    assert not decision.actions and decision.held == "pool.max_workers is 2", decision
+    assert not decision.actions and why(decision) is HeldReason.MAX_WORKERS, decision
 
 
 def test_max_workers_counts_those_leaving() -> None:
@@ -243,166 +118,29 @@ def test_max_workers_lowered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "word"),
+    ("what", "reason", "word"),
     [
-        ({"draining": True}, "draining"),
-        ({"finish": True}, "draining"),
-        ({"stopping": True}, "stops"),
-        ({"docker": False}, "Docker"),
-        ({"image": ""}, "image"),
-        ({"disk_free": 4 * GB, "disk_total": 100 * GB}, "4.0 GB of disk are free, 5.0 GB are reserved"),
-        ({"max_workers": 0}, "max_workers"),
+        ({"draining": True}, HeldReason.DRAINING, "draining"),
+        ({"finish": True}, HeldReason.DRAINING, "draining"),
+        ({"stopping": True}, HeldReason.STOPPING, "stops"),
+        ({"docker": False}, HeldReason.NO_DOCKER, "Docker"),
+        ({"image": ""}, HeldReason.NO_IMAGE, "image"),
+        ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4.0 GB"),
+        ({"max_workers": 0}, HeldReason.MAX_WORKERS, "max_workers"),
     ],
 )
-def test_held(what: dict[str, Any], word: str) -> None:
+def test_held(what: dict[str, Any], reason: HeldReason, word: str) -> None:
     """Room alone is not enough, and the decision says what holds it."""
     ticks = Ticks(Settings(reserve_disk=5 * GB), **what)
     assert not ticks.run(200)
     decision = ticks.tick()
-    assert word in decision.held and word in decision.sentence, decision
+    assert why(decision) is reason and says(decision, word) and word in decision.sentence, decision
 
 
 def test_nothing_holds() -> None:
     """Nothing is said to hold it when disk is known to suffice or unknown."""
-    assert Ticks(Settings(reserve_disk=5 * GB), disk_free=6 * GB).tick().held == ""
-    assert Ticks(Settings(reserve_disk=5 * GB)).tick().held == ""
-
-
-# -- backing off ------------------------------------------------------------------------------------------
-
-
-def ended(age: float = 5.0, reason: str = "exit code 1") -> tuple[Ended, ...]:
-    return (Ended("w", age, reason),)
-
-
-@pytest.mark.parametrize("reason", ["exit code 0", "exit code 1", "out of memory"])
-def test_back_off_doubles(reason: str) -> None:
-    """A worker that ends at once delays the next start by 5 s, then twice as long, up to 30 min."""
-    ticks, delays = Ticks(max_workers=1), list[float]()
-    ticks.until(Start)
-    ticks.run(100, draining=True)
-    for _ in range(12):
-        ticks.tick(ended=ended(0.5, reason))
-        since = ticks.now
-        delays.append(ticks.until(Start)[0] - since)
-    assert delays == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 1800, 1800, 1800], delays
-
-
-def test_back_off_says_so() -> None:
-    """The decision says for how long still, and how the worker ended."""
-    ticks = Ticks()
-    decision = ticks.tick(ended=ended(reason="exit code 7"))
-    assert decision.held == "backing off for 5s: the last worker ended at once (exit code 7)", decision
-
-
-def test_a_long_life_is_no_failure() -> None:
-    """A worker that lived for a minute may end: that is how pilots work."""
-    ticks = Ticks()
-    ticks.tick(ended=ended(60.0, "exit code 1"))
-    assert ticks.state.failures == 0
-    ticks.tick(ended=ended(59.0))
-    assert ticks.state.failures == 1
-
-
-def test_failures_of_one_batch_count_once() -> None:
-    """Four workers that started together and ended together are one failure, also seconds apart."""
-    ticks = Ticks()
-    ticks.run(30)
-    ticks.tick(ended=(Ended("a", 5.0, "x"), Ended("b", 5.0, "x")))
-    ticks.tick(ended=(Ended("c", 6.0, "x"),))
-    assert ticks.state.failures == 1
-
-
-def test_one_that_lives_resets_the_back_off() -> None:
-    """A worker that started after the failure and lived for a minute proves that it works again."""
-    ticks = Ticks()
-    ticks.run(100, draining=True)
-    for _ in range(3):
-        ticks.tick(ended=ended(0.1))
-        ticks.run(1, draining=True)
-    ticks.there = [worker("old", 10_000)]
-    ticks.run(100, draining=True)
-    assert ticks.state.failures == 3, "one from before the failure proves nothing"
-    ticks.there = [worker("old", 10_000), worker("new", age=0, at=ticks.now)]
-    ticks.run(58, draining=True)
-    assert ticks.state.failures == 3
-    ticks.run(3, draining=True)
-    assert ticks.state.failures == 0
-    ticks.tick(ended=ended(0.1))
-    since = ticks.now
-    ticks.there = []
-    assert ticks.until(Start)[0] - since == 5
-
-
-def test_suspend_does_not_keep_the_back_off() -> None:
-    """Ages go on in suspend; one that started after the failure is still known to have."""
-    ticks = Ticks()
-    ticks.tick(ended=ended(0.1))
-    ticks.there = [worker("new", age=-5, at=ticks.now)]
-    ticks.run(10, draining=True)
-    ticks.suspended = 100_000.0
-    ticks.run(10, draining=True)
-    assert ticks.state.failures == 0
-
-
-def flap(ticks: Ticks, count: int) -> float:
-    """A worker that starts, lives for five minutes and has to leave; the time when it left."""
-    ticks.there = [worker(f"flap{count}", age=0, at=ticks.now)]
-    ticks.run(200)
-    time, _ = ticks.until(Leave, owner=4.0)
-    ticks.there = []
-    return time
-
-
-def test_flaps_double_grace_spawn() -> None:
-    """Starting again takes grace_spawn after the first worker that had to leave young, then doubles."""
-    ticks, waited = Ticks(max_workers=1), list[float]()
-    ticks.until(Start)
-    for count in range(8):
-        since = flap(ticks, count)
-        waited.append(ticks.until(Start, owner=0.0)[0] - since)
-    assert waited[:5] == [60, 120, 240, 480, 960], waited
-    assert all(1_800 <= w < 1_810 for w in waited[5:]), waited
-
-
-def test_flapping_says_so() -> None:
-    """The decision says why nothing is started."""
-    ticks = Ticks()
-    flap(ticks, 1)
-    held = ticks.tick(owner=0.0).held
-    assert held == "backing off for 1m 00s: a worker had to leave soon after its start", held
-
-
-def test_old_workers_do_not_flap() -> None:
-    """One that had ten minutes was worth its start: what comes after it is started as promised."""
-    ticks = Ticks(there=workers(1))
-    ticks.run(200)
-    ticks.until(Leave, owner=4.0)
-    assert ticks.state.flaps == 0
-
-
-def test_several_that_leave_together_are_one_flap() -> None:
-    """Workers of the same start have one reason to leave."""
-    ticks = Ticks()
-    ticks.run(200, draining=True)
-    ticks.there = [worker(f"w{n}", age=n, at=ticks.now) for n in range(3)]
-    ticks.run(200)
-    _, actions = ticks.until(Leave, owner=4.0)
-    assert len(actions) >= 3 and ticks.state.flaps == 1, ticks.state.flaps
-
-
-def test_a_settled_worker_ends_the_flaps() -> None:
-    """Ten minutes of one that started after the last flap, and grace_spawn is what it was."""
-    ticks = Ticks()
-    flap(ticks, 1)
-    ticks.run(130, draining=True)
-    flap(ticks, 2)
-    ticks.run(130, draining=True)
-    ticks.there = [worker("stays", age=-1, at=ticks.now)]
-    ticks.run(599, owner=0.0)
-    assert ticks.state.flaps == 2
-    ticks.run(4, owner=0.0)
-    assert ticks.state.flaps == 0
+    assert Ticks(Settings(reserve_disk=5 * GB), disk_free=6 * GB).tick().held is None
+    assert Ticks(Settings(reserve_disk=5 * GB)).tick().held is None
 
 
 # -- retiring ---------------------------------------------------------------------------------------------
@@ -537,15 +275,6 @@ def test_lift(idle: float | None, lift: bool) -> None:
     assert {type(a) for a in actions} >= {Leave, Kill}, actions
 
 
-# -- jobs -------------------------------------------------------------------------------------------------
-
-
-def pilot(name: str, age: float, *jobs: float, **fields: Any) -> Worker:
-    """A pool's worker that is this old, and its jobs."""
-    began = tuple(BOOT - job for job in jobs)
-    return worker(name, age, jobs=began, **({"worked": bool(jobs)} | fields))
-
-
 def line(*there: Worker) -> list[str]:
     return [w.name for w in Fleet.of(there).line]
 
@@ -609,132 +338,6 @@ def test_shares_go_to_those_with_a_job() -> None:
     ticks.run(1)
     shares = {a.name: a.shares for a in ticks.tick().actions if isinstance(a, SetShares)}
     assert shares == {"idle": 2, "job": 1024}, shares
-
-
-def no_work(age: float = 1_200.0) -> tuple[Ended, ...]:
-    return (Ended("w", age, "exit code 75", idle=True),)
-
-
-def test_no_work_delays_longer() -> None:
-    """A worker that found no work, however long it waited, delays the next by 1 min, then twice as long."""
-    ticks, delays = Ticks(max_workers=1), list[float]()
-    ticks.until(Start)
-    ticks.run(2_000, draining=True)
-    for _ in range(8):
-        ticks.tick(ended=no_work(age=1.0))
-        since = ticks.now
-        delays.append(ticks.until(Start)[0] - since)
-    assert delays == [60, 120, 240, 480, 960, 1800, 1800, 1800], delays
-
-
-def test_no_work_says_so() -> None:
-    """The decision says that there was no work, not that something is broken."""
-    ticks = Ticks()
-    decision = ticks.tick(ended=no_work())
-    assert decision.held == "backing off for 1m 00s: the last worker found no work (exit code 75)", decision
-
-
-def test_a_job_done_is_no_failure() -> None:
-    """A worker that had work and ends after its patience is no failure."""
-    ticks = Ticks()
-    ticks.tick(ended=(Ended("w", 5_000.0, "exit code 0"),))
-    assert ticks.state.failures == 0
-
-
-def test_batch_without_work_counts_once() -> None:
-    """Four that started together and found no work are one failure, whenever each gave up."""
-    ticks = Ticks()
-    ticks.run(2_000, draining=True)
-    ticks.tick(ended=no_work(1_200.0) + no_work(1_200.0))
-    ticks.run(30, draining=True)
-    ticks.tick(ended=no_work(1_230.0))
-    assert ticks.state.failures == 1
-
-
-def test_the_last_failure_counts() -> None:
-    """A worker that ends at once after some that found no work is told as what it is."""
-    ticks = Ticks(max_workers=1)
-    ticks.run(100, draining=True)
-    ticks.tick(ended=no_work(1.0))
-    ticks.run(2, draining=True)
-    assert "ended at once (exit code 1)" in ticks.tick(ended=ended(0.5)).held
-    assert ticks.state.failures == 2
-
-
-def after_a_failure(*there: Worker, **same: Any) -> Ticks:
-    """Ticks with room for four, after a worker that ended at once, when the delay is over."""
-    ticks = Ticks(there=list(there), **same)
-    ticks.run(100, draining=True)
-    ticks.tick(ended=ended(0.1))
-    ticks.run(30, draining=True)
-    return ticks
-
-
-TRIED = "one worker is tried before any other starts: the last worker ended at once (exit code 1)"
-
-
-def test_one_is_tried() -> None:
-    """After a failure one worker starts, whatever the room, and no other beside it."""
-    ticks = after_a_failure()
-    assert len(of(Start, ticks.run(1))) == 1
-    ticks.there = [msgspec.structs.replace(pilot("t", 0), phase=Phase.STARTING, started=None)]
-    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
-    ticks.there = [worker("t", 0, at=ticks.now, jobs=())]
-    assert not of(Start, ticks.run(20)) and ticks.tick().held == TRIED, ticks.tick()
-
-
-def test_the_one_that_is_tried_has_ended() -> None:
-    """No other starts before it is known how that one ended, which takes Docker some moments."""
-    ticks = after_a_failure()
-    assert not of(Start, ticks.run(3, unexplained=True)) and ticks.tick(unexplained=True).held == TRIED
-    ticks.tick(ended=ended(1.0))
-    assert not of(Start, ticks.run(9)), "the delay has doubled"
-    assert len(of(Start, ticks.run(1))) == 1
-
-
-def test_one_is_tried_beside_others() -> None:
-    """Those from before the failure neither count as the one that is tried nor prove anything."""
-    ticks = after_a_failure(pilot("a", 5_000, 4_000), pilot("b", 5_000))
-    assert len(of(Start, ticks.run(1))) == 1
-    ticks.run(200, draining=True)
-    assert ticks.state.failures == 1
-
-
-def test_a_plain_worker_is_proven_by_its_age() -> None:
-    """Of a worker whose work can't be known a minute of life is proof enough, as ever."""
-    ticks = after_a_failure()
-    ticks.there = [worker("t", 0, at=ticks.now)]
-    assert not of(Start, ticks.run(59))
-    assert len(of(Start, ticks.run(1))) == 3, "all that there is room for"
-
-
-@pytest.mark.parametrize("idle", [False, True])
-def test_a_pilot_is_proven_by_work(idle: bool) -> None:
-    """A pool's worker that waits for work proves nothing; one that got some, now or before, does."""
-    ticks = after_a_failure()
-    if idle:
-        ticks.tick(ended=no_work(1.0))
-        ticks.run(200, draining=True)
-    since = ticks.now
-    ticks.there = [worker("t", 0, at=since, jobs=())]
-    assert not of(Start, ticks.run(3_000)), "it is alone until it gets work, if that takes for ever"
-    ticks.there = [worker("t", ticks.now - since, at=ticks.now, jobs=(), worked=True)]
-    assert len(of(Start, ticks.run(1))) == 3 and ticks.state.failures == 0
-
-
-def test_work_alone_does_not_prove() -> None:
-    """A worker that got work has to live for a minute as well."""
-    ticks = after_a_failure()
-    ticks.there = [worker("t", 0, at=ticks.now, jobs=(BOOT + ticks.now,), worked=True)]
-    assert not of(Start, ticks.run(59))
-    assert len(of(Start, ticks.run(1))) == 3
-
-
-def test_the_one_tried_is_told_to_go() -> None:
-    """One that leaves for want of room proves nothing, and the next one is tried in its place."""
-    ticks = after_a_failure()
-    ticks.there = [worker("t", 0, at=ticks.now, jobs=(), phase=Phase.LEAVING, told=0.0, deadline=1e9)]
-    assert len(of(Start, ticks.run(1))) == 1
 
 
 # -- sharing ----------------------------------------------------------------------------------------------
@@ -892,7 +495,7 @@ def test_stopping_still_kills() -> None:
     assert ticks.until(Kill)[0] == 5.0
     ticks = Ticks(there=[worker("y", 5.0)], stopping=True)
     ticks.tick()
-    assert ticks.state.flaps == 0
+    assert ticks.state.delay.flaps == 0
 
 
 def test_draining_keeps_workers() -> None:
@@ -984,7 +587,8 @@ def test_a_flood() -> None:
     ticks.run(30)
     ((_, leave),) = of(Leave, Ticks(there=there).run(1))
     assert leave.name == "loud" and "keeps Docker busy" in leave.reason
-    assert "backing off" in ticks.tick().held and "flooded its output" in ticks.tick().held
+    decision = ticks.tick()
+    assert why(decision) is HeldReason.FAILURES and says(decision, "flooded"), decision
 
 
 def test_shares_or_quotas() -> None:
@@ -1006,3 +610,41 @@ def test_no_limit_for_who_can_take_none() -> None:
     there = [worker("busy", busy=True), worker("starting", phase=Phase.STARTING)]
     ticks = Ticks(Settings(uses_quota=True), there)
     assert not of(SetQuota, ticks.run(5, owner=4.0, idle=0.0))
+
+
+# -- the arbiter ------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b", "c"])
+ACTIONS = st.one_of(
+    st.builds(Leave, NAMES, st.just("r"), st.just(1.0)),
+    st.builds(Finish, NAMES, st.just("r"), st.just(1.0)),
+    st.builds(Kill, NAMES, st.just("r")),
+    st.builds(SetShares, NAMES, st.just(2), st.just("r")),
+    st.builds(SetQuota, NAMES, st.just(0.5), st.just("r")),
+    st.just(Start("r")),
+)
+
+
+@given(wanted=st.lists(ACTIONS, max_size=20), busy=st.sets(NAMES))
+def test_one_outstanding_action_per_worker(wanted: list[Action], busy: set[str]) -> None:
+    """Whatever the rules want: one action per worker, the first, and none beside one that is under way
+    unless it kills. All starts stay, and the order is the rules'."""
+    fleet = Fleet.of([worker(name, busy=name in busy) for name in "abc"])
+    kept = arbitrate(wanted, fleet)
+    named = [a for a in kept if not isinstance(a, Start)]
+    assert len({a.name for a in named}) == len(named), kept
+    assert all(a.name not in busy or isinstance(a, Kill) for a in named), (busy, kept)
+    assert kept.count(Start("r")) == wanted.count(Start("r"))
+    places = [next(i for i, b in enumerate(wanted) if b is a) for a in kept if a != Start("r")]
+    assert places == sorted(places), "out of order"
+    allowed = [a for a in wanted if not isinstance(a, Start) and (a.name not in busy or isinstance(a, Kill))]
+    firsts = {a.name: a for a in reversed(allowed)}
+    assert {a.name: a for a in named} == firsts
+
+
+@given(wanted=st.lists(ACTIONS, max_size=20))
+def test_a_worker_has_one_action_in_every_decision(wanted: list[Action]) -> None:
+    """Deciding again what was decided changes nothing."""
+    fleet = Fleet.of([worker(name) for name in "abc"])
+    once = arbitrate(wanted, fleet)
+    assert arbitrate(once, fleet) == once

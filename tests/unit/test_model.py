@@ -1,0 +1,20 @@
+"""What the data says of itself."""
+
+import pytest
+
+from plancton.model import Action, Finish, HeldReason, SetShares, action_name
+
+
+@pytest.mark.parametrize("reason", HeldReason)
+def test_what_nobody_asked_for_is_a_problem(reason: HeldReason) -> None:
+    """Only what keeps workers away against everybody's wish is told where problems are."""
+    unasked = {HeldReason.DISK, HeldReason.FAILURES, HeldReason.TRIAL, HeldReason.FLAPS}
+    assert reason.is_problem == (reason in unasked)
+
+
+@pytest.mark.parametrize(
+    ("action", "name"), [(Finish("w", "r", 1.0), "finish"), (SetShares("w", 2, "r"), "set shares")]
+)
+def test_actions_have_names(action: Action, name: str) -> None:
+    """An action's kind is told in lower-case words."""
+    assert action_name(action) == name
