@@ -26,7 +26,7 @@ from plancton.rundir import (
 )
 
 if TYPE_CHECKING:
-    from plancton.config.schema import Host
+    from plancton.config.resolve import Host
     from plancton.policy.replay import Replayed
 
 EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 1, 2, 3, 75
@@ -76,14 +76,14 @@ def run(
     """Donate until told to stop. Stays in the foreground and logs to stderr."""
     if detach and dry_run:
         raise RunDirError("--dry-run says here what it would do: leave out --detach")
-    from plancton.config.schema import load
+    from plancton.config.load import load_config
     from plancton.docker.client import Docker
     from plancton.docker.errors import DockerPermission, DockerUnreachable
     from plancton.docker.supported import require
     from plancton.host.slice import read_layout
 
     paths = default_paths()
-    loaded = load(config or paths.config, missing_ok=config is None)
+    loaded = load_config(config or paths.config, missing_ok=config is None)
     read_layout()
     try:
         with Docker(loaded.docker.socket, timeout=5.0) as docker:
@@ -160,25 +160,26 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration, print what is in force, and how many workers would fit here now."""
-    from plancton.config import schema as configuration
+    from plancton.config import show
 
     if schema:
-        typer.echo(configuration.schema())
+        typer.echo(show.json_schema())
         return
     from plancton.commands.check import check_host
+    from plancton.config.load import load_config, warning
 
     path = file or default_paths().config
-    loaded = configuration.load(path, missing_ok=file is None)
+    loaded = load_config(path, missing_ok=file is None)
     found = check_host(loaded)
-    warnings = [*filter(None, [configuration.warning(path)]), *found.warnings]
+    warnings = [*filter(None, [warning(path)]), *found.warnings]
     if as_json:
         host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
-        _print_json({"configuration": configuration.in_force(loaded), **host})
+        _print_json({"configuration": show.in_force(loaded), **host})
         return
-    typer.echo(configuration.effective(loaded), nl=False)
+    typer.echo(show.effective(loaded), nl=False)
     typer.echo(f"# {found.sentence}")
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    for text in warnings:
+        typer.echo(f"warning: {text}", err=True)
 
 
 @app.command()
@@ -200,7 +201,7 @@ def init(
         return
     if ref is not None:
         raise RunDirError("--ref names what of a repository is wanted: add --repo URL")
-    from plancton.config.schema import example
+    from plancton.config.show import example
 
     try:
         if not force and path.exists():
@@ -242,9 +243,9 @@ def migrate(
     if (old is None) != end:
         raise MigrateError("name 0.6's configuration, or say --end-old-workers: one of the two")
     if old is None:
-        from plancton.config.schema import load
+        from plancton.config.load import load_config
 
-        loaded = load(config or default_paths().config, missing_ok=config is None)
+        loaded = load_config(config or default_paths().config, missing_ok=config is None)
         ended = end_old_workers(loaded.docker.socket)
         _say(f"Removed {', '.join(ended)}." if ended else "Plancton 0.6 has left no worker.", as_json)
         return
@@ -346,9 +347,9 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Measure whether this host gives its CPUs back at once: half a minute, at any time. Exit code 1: no."""
     from plancton.commands.selftest.figures import report_lines
     from plancton.commands.selftest.run import run_selftest as measure
-    from plancton.config.schema import load
+    from plancton.config.load import load_config
 
-    report = measure(load(config or default_paths().config, missing_ok=config is None), _progress)
+    report = measure(load_config(config or default_paths().config, missing_ok=config is None), _progress)
     _progress("")
     if as_json:
         _print_json(report)
@@ -520,30 +521,33 @@ def replay(
 
 
 def _replayed(file: Path, config: Path | None) -> "Iterator[Replayed]":
-    from plancton.config import schema as configuration
+    from plancton.config.load import load_config
+    from plancton.config.resolve import policy_settings
     from plancton.policy.replay import read_recording
     from plancton.policy.replay import replay as put_through
 
     settings = None
     if config is not None:
-        settings = configuration.policy_settings(configuration.load(config), _recorded_host(file))
+        settings = policy_settings(load_config(config), _recorded_host(file))
     return put_through(read_recording(file), settings)
 
 
 def _history_replayed(file: Path, config: Path | None, cpus: float | None) -> "Iterator[Replayed]":
-    from plancton.config import schema as configuration
+    from plancton.config.load import load_config
+    from plancton.config.resolve import Host, policy_settings
+    from plancton.config.schema import Config
     from plancton.policy.replay import simulate
     from plancton.policy.traces import observations, read_history
 
-    loaded = configuration.load(config) if config is not None else configuration.Config()
+    loaded = load_config(config) if config is not None else Config()
     history = read_history(file, cpus)
     # Memory and disk are not part of a history, so they are never short.
-    host = configuration.Host(math.floor(history.cpus), ram=0)
-    return simulate(observations(history), configuration.policy_settings(loaded, host))
+    host = Host(math.floor(history.cpus), ram=0)
+    return simulate(observations(history), policy_settings(loaded, host))
 
 
 def _recorded_host(file: Path) -> "Host":
-    from plancton.config.schema import Host
+    from plancton.config.resolve import Host
     from plancton.model import Tick
     from plancton.policy.replay import RecordingError, read_recording
 

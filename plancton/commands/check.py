@@ -5,7 +5,8 @@ import time
 
 import msgspec
 
-from plancton.config.schema import Config, Host, max_workers_of, never_starts, policy_settings
+from plancton.config.resolve import Host, max_workers_of, never_starts, policy_settings
+from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here

@@ -5,7 +5,8 @@ import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plancton.config.schema import as_yaml, load, written
+from plancton.config.load import load_config, written
+from plancton.config.show import as_yaml
 from plancton.config.v06 import is_legacy, translate
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotFound
@@ -28,7 +29,7 @@ class Migrated(NamedTuple):
 
 def translate_file(old: Path) -> Migrated:
     """What `plancton run` makes of a file of 0.6's, as a file of its own."""
-    load(old)  # what can't be used here is said by the one who knows
+    load_config(old)  # what can't be used here is said by the one who knows
     data = written(old)
     if not is_legacy(data):
         raise MigrateError(f"{old}: is not of Plancton 0.6: nothing has to be done")

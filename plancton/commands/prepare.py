@@ -11,7 +11,8 @@ from pathlib import Path
 
 from plancton.config.clone import clone_of
 from plancton.config.clone import hand_over as hand_over_clone
-from plancton.config.schema import Host, bounds, load
+from plancton.config.load import load_config
+from plancton.config.resolve import Host, bounds
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerUnreachable
 from plancton.errors import PlanctonError
@@ -38,7 +39,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
     own = default_paths({"HOME": entry.pw_dir}, entry.pw_uid).config
     paths = default_paths()
     path = config_file or (own if os.path.exists(own) else paths.config)
-    config = load(path, missing_ok=config_file is None)
+    config = load_config(path, missing_ok=config_file is None)
     layout = read_layout()
     driver, supposed = _driver(config.docker.socket, layout)
     workers_slice = Slice(layout, config.docker.slice, driver, config.docker.tier)

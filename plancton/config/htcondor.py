@@ -5,14 +5,10 @@ the environment as ``_CONDOR_NAME``, which HTCondor puts above all of its files
 (https://htcondor.readthedocs.io/en/latest/admin-manual/introduction-to-configuration.html).
 """
 
-import math
-import re
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta
-
-from plancton.config.section import Section, default, require
-from plancton.units import Duration, Size, shown
+from plancton.config.schema import HTCondor, require
+from plancton.units import Duration, Size
 
 WORKER_IMAGE = "localhost/plancton-worker:latest"
 """The image unless another is named: `scripts/worker-image/build` makes it, no registry can serve it."""
@@ -32,76 +28,6 @@ LONGEST_UPDATE = 300
 """HTCondor's default UPDATE_INTERVAL (seconds)."""
 AFTER_RETIREMENT = 600
 """Seconds for a job that has ended to send its output; then HTCondor and we wait no longer."""
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?(\?[\w=&.-]+)?")
-
-
-class HTCondor(Section, frozen=True):
-    """The pool that workers join, and what their slots say of themselves."""
-
-    central_manager: str | list[str]
-    token_file: str
-    idle_shutdown: Duration = default(Duration(1_200))
-    retirement: Duration = default(Duration(86_400))
-    cpus: Annotated[float, Meta(gt=0, le=4096)] = 1.0
-    memory: Size = default(Size(2_000_000_000))
-    start: str | None = None
-    attributes: dict[str, bool | int | float | str] = default({})
-    config_dir: str | None = None
-
-    def __post_init__(self) -> None:
-        require(self.managers != [], "central_manager: is empty: name the pool's central manager")
-        for manager in self.managers:
-            require(
-                _HOST.fullmatch(manager) is not None,
-                f"central_manager: {shown(manager)} is not HOST or HOST:PORT",
-            )
-        for key in ("token_file", "config_dir"):
-            path = getattr(self, key)
-            require(
-                path is None or path.startswith("/"), f"{key}: {shown(path)} is not a path that begins with /"
-            )
-        colon = self.config_dir is not None and ":" in self.config_dir
-        require(not colon, "config_dir: a path with a colon can't be mounted")
-        require(not 0 < self.idle_shutdown < 20, "idle_shutdown: must be 0s (never) or at least 20s")
-        require(self.retirement <= 30 * 86_400, "retirement: must be at most 30d")
-        require(self.start is None or _plain(self.start), "start: must be one line that is not empty")
-        for name, value in self.attributes.items():
-            require(
-                re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is not None,
-                f"attributes: {shown(name)} is not a name",
-            )
-            require(
-                name.upper() not in _OURS, f"attributes: {name} is one of HTCondor's settings: choose another"
-            )
-            require(not isinstance(value, str) or _plain(value), f"attributes: {name} must be one line")
-            require(
-                not isinstance(value, float) or math.isfinite(value),
-                f"attributes: {name} must be a finite number",
-            )
-        names = {name.lower() for name in self.attributes}
-        require(len(names) == len(self.attributes), "attributes: two names differ in capital letters only")
-
-    @property
-    def managers(self) -> list[str]:
-        """The central managers one by one."""
-        listed = [self.central_manager] if isinstance(self.central_manager, str) else self.central_manager
-        return [part.strip() for text in listed for part in text.split(",") if part.strip()]
-
-
-_OURS = frozenset({
-    "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
-    "MAXJOBRETIREMENTTIME", "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST",
-    # Those that scripts/worker-image/condor.conf sets.
-    "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME",
-    "SEC_DEFAULT_AUTHENTICATION_METHODS",
-    "SEC_CLIENT_AUTHENTICATION_METHODS", "SEC_TOKEN_DIRECTORY", "LOCAL_DIR", "RUN", "LOCK", "LOG", "SPOOL",
-    "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "RUNBENCHMARKS", "STARTER_DEFAULT_JOB_HOOK_KEYWORD",
-    "PLANCTON_HOOK_JOB_EXIT",
-})  # fmt: skip
-
-
-def _plain(text: str) -> bool:
-    return text.strip() != "" and text.isprintable()
 
 
 def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from plancton.config.clone import ALLOW, MARK, Clone, CloneError, Place
 from plancton.config.repository_limits import Allow, Problem, problems
-from plancton.config.schema import Config, ConfigError, read_yaml
+from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
+from plancton.config.schema import Config
 from plancton.files import Unsuitable, read_regular
 
 HOSTS = Path("/etc/plancton/allow.yaml")
@@ -71,8 +72,7 @@ def _read_allow(root: Path) -> tuple[Allow, str]:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         return Allow(), f"{path}, which does not count: {why}"
-    allow, _ = read_yaml(text, str(path), Allow)
-    return allow, f"this host's own {path}"
+    return to_section(read_yaml(text, str(path)), Allow, str(path)), f"this host's own {path}"
 
 
 def _read(path: Path) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from plancton.config.clone import ALLOW, CONFIG, MARK, TOKEN, Clone, CloneError, Origin, read_origin
 from plancton.config.git import Git, masked
-from plancton.config.schema import load_from
+from plancton.config.load import load_from
 from plancton.errors import PlanctonError
 from plancton.files import replace_file
 from plancton.units import shown

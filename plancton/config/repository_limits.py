@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from plancton.config.clone import Place
-from plancton.config.section import Section, default, require
+from plancton.config.schema import Section, default, require
 from plancton.units import shown
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 
 from plancton.config.clone import ALLOW
-from plancton.config.schema import ConfigError, load, warning
+from plancton.config.load import load_config, warning
+from plancton.config.safe_yaml import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class ConfigFile:
         # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks at them.
         self._watched = str(path), str(path.with_name(ALLOW))
         self._seen = self._signature()
-        self.config = load(path, missing_ok)
+        self.config = load_config(path, missing_ok)
         self.problem = ""
         self._warn()
 
@@ -44,7 +45,7 @@ class ConfigFile:
             return False
         self._seen = signature
         try:
-            config = load(self.path, self._missing_ok)
+            config = load_config(self.path, self._missing_ok)
         except ConfigError as error:
             self.problem = f"{error} (the last good configuration stays in force)"
             log.error("%s", self.problem)

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
-from plancton.config.schema import Config, digest
+from plancton.config.resolve import digest
+from plancton.config.schema import Config
 from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotFound
 from plancton.docker.replies import Container, Event
 from plancton.docker.request_queue import RequestQueue

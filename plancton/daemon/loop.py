@@ -18,7 +18,8 @@ from typing import BinaryIO
 import msgspec
 
 from plancton import __version__
-from plancton.config.schema import Config, Host, bounds, digest, max_workers_of, policy_settings
+from plancton.config.resolve import Host, bounds, digest, max_workers_of, policy_settings
+from plancton.config.schema import Config
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher

@@ -12,7 +12,7 @@ from docker.harness import Engine, Plancton, wait_for
 from play.personal_pool import Event, Pool, Slot
 
 from plancton.config.htcondor import VOLUME
-from plancton.config.schema import load
+from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.workers.container import create_body
 from plancton.workers.token import pack
@@ -130,7 +130,7 @@ def knock(engine: Engine, container: str) -> bool:
 
 def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token: bytes) -> tuple[int, str]:
     """Run a worker of this configuration, but with this token, until it ends: its exit code and its words."""
-    config, name = load(plancton.config), f"by-hand-{plancton.name[-6:]}"
+    config, name = load_config(plancton.config), f"by-hand-{plancton.name[-6:]}"
     body = create_body(name, config, image, "", "", "", pool.name)
     body["Labels"] = {}
     with Docker(engine.socket) as docker:

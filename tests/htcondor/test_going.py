@@ -10,7 +10,7 @@ from docker.harness import Engine, Load, Plancton, wait_for
 from htcondor.harness import Event, Pool, calm, events, when
 
 from plancton.config.htcondor import VOLUME
-from plancton.config.schema import load
+from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.model import LEAST_SHARES
 from plancton.workers.container import create_body
@@ -37,7 +37,7 @@ PATIENCE = 40.0
 @contextmanager
 def outside(plancton: Plancton, engine: Engine, image: str) -> Iterator[str]:
     """A worker of the pool that is not Plancton's, outside of its slice; its name."""
-    config, name = load(plancton.config), f"outside-{plancton.name[-6:]}"
+    config, name = load_config(plancton.config), f"outside-{plancton.name[-6:]}"
     body = create_body(name, config, image, "", "", "", plancton.name)
     body["Labels"] = {}
     assert config.htcondor

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from unit.programs import call
 
-from plancton.config.schema import parse
+from plancton.config.load import parse
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

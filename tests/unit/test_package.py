@@ -52,7 +52,7 @@ def test_all_files_are_in_the_wheel(built: Built) -> None:
         for path in (ROOT / "plancton").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".so", ".c")
     }
-    assert {"plancton/py.typed", "plancton/share/config.example.yaml"} <= wanted
+    assert {"plancton/py.typed", "plancton/share/gitconfig"} <= wanted
     wanted |= {
         "plancton/host/_sampler.abi3.so",
         "plancton/commands/selftest/_owner_load.abi3.so",

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from plancton.commands.migrate import is_old
-from plancton.config.schema import Config, Host, load
+from plancton.config.load import load_config
+from plancton.config.resolve import Host
+from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Info
@@ -151,7 +153,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
 
 def _config(paths: Paths, file: Path | None) -> tuple[Config, str]:
     try:
-        return load(file or paths.config, missing_ok=file is None), ""
+        return load_config(file or paths.config, missing_ok=file is None), ""
     except PlanctonError as error:
         return Config(), str(error)
 

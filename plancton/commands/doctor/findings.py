@@ -21,7 +21,8 @@ from plancton.commands.doctor.facts import (
     Process,
     Supervisors,
 )
-from plancton.config.schema import Config, Host, never_starts
+from plancton.config.resolve import Host, never_starts
+from plancton.config.schema import Config
 from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.model import Tier

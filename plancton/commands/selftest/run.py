@@ -21,7 +21,8 @@ from statistics import mode
 from plancton.commands.selftest import busy_workers, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
 from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
-from plancton.config.schema import Config, Host, bounds
+from plancton.config.resolve import Host, bounds
+from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.supported import require

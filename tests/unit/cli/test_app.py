@@ -25,7 +25,8 @@ from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
 from unit.trees import let_others_in
 
 from plancton.cli.app import app
-from plancton.config.schema import Config, load
+from plancton.config.load import load_config
+from plancton.config.schema import Config
 from plancton.daemon.log_file import LARGEST
 from plancton.model import Header, Settings, Status
 
@@ -255,12 +256,12 @@ def test_init(host: Host) -> None:
     path = host.home / "new" / "config.yaml"
     done = host("init", path)
     assert done.returncode == 0 and "set image.name in it" in done.stdout, done
-    assert load(path) == Config()
+    assert load_config(path) == Config()
     path.write_text("mine")
     assert_refused(host("init", path), "is there already; --force replaces it")
     assert path.read_text() == "mine"
     assert host("init", "--force", path).returncode == 0
-    assert load(path) == Config()
+    assert load_config(path) == Config()
 
 
 def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
     done = host("init", path, "--repo", repository.bare)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{path.parent}: a clone of {repository.bare}, branch main, commit ")
-    assert load(path).image.name == "registry.example.org/worker:1.0"
+    assert load_config(path).image.name == "registry.example.org/worker:1.0"
     again = host("init", path, "--repo", repository.bare)
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True), again
     path.write_text("worker: {privileged: true, devices: [/dev/fuse]}")

@@ -13,7 +13,8 @@ from unit.trees import tree
 
 from plancton.commands import check as module
 from plancton.commands.check import SOON, check_host, too_little
-from plancton.config.schema import Config, parse
+from plancton.config.load import parse
+from plancton.config.schema import Config
 from plancton.docker.errors import DockerUnreachable
 from plancton.host.slice import Layout
 from plancton.model import Fleet, Observation, Settings

@@ -12,7 +12,11 @@ import msgspec
 import pytest
 
 from plancton.config.htcondor import AFTER_RETIREMENT, WORKER_IMAGE
-from plancton.config.schema import Config, ConfigError, digest, effective, parse
+from plancton.config.load import parse
+from plancton.config.resolve import digest
+from plancton.config.safe_yaml import ConfigError
+from plancton.config.schema import Config
+from plancton.config.show import effective
 
 POOL = {"central_manager": "cm.example.org", "token_file": "/etc/plancton/token"}
 HOST = os.uname().nodename
@@ -285,8 +289,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"central_manager": "cm:"}, "central_manager: 'cm:' is not HOST or HOST:PORT"),
     ({"central_manager": "cm:port"}, "central_manager: 'cm:port' is not HOST or HOST:PORT"),
     ({"central_manager": "$(X)"}, "central_manager: '$(X)' is not HOST or HOST:PORT"),
-    ({"central_manager": 5}, "central_manager: must be text or a list, not a whole number (put it in quotes)"),
-    ({"central_manager": [5]}, "central_manager[0]: must be text, not a whole number (put it in quotes)"),
+    ({"central_manager": 5}, "central_manager: must be text or a list, not 5 (put it in quotes)"),
+    ({"central_manager": [5]}, "central_manager: must be text, not 5 (put it in quotes)"),
     ({"token_file": "token"}, "token_file: 'token' is not a path that begins with /"),
     ({"token_file": ""}, "token_file: '' is not a path that begins with /"),
     ({"token_file": None}, "token_file: must be text, not nothing"),
@@ -296,13 +300,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"idle_shutdown": "soon"}, "idle_shutdown: 'soon' is not a duration: write 90s, 15m, 12h, 2d or 1h30m"),
     ({"retirement": "31d"}, "retirement: must be at most 30d"),
     ({"retirement": -1}, "retirement: -1 is out of range"),
-    ({"cpus": 0}, "cpus: must be > 0.0"),
+    ({"cpus": 0}, "cpus: must be a number > 0 and ≤ 4096, not 0"),
     ({"memory": "100MB"}, "memory: a worker needs at least 192MiB"),
     ({"memory": 0}, "memory: a worker needs at least 192MiB"),
     ({"start": ""}, f"start: {PLAIN}"),
     ({"start": "  "}, f"start: {PLAIN}"),
     ({"start": "a\nb"}, f"start: {PLAIN}"),
-    ({"start": True}, "start: must be text or nothing, not true or false (put it in quotes)"),
+    ({"start": True}, "start: must be text, not true (put it in quotes)"),
     ({"attributes": {"a b": 1}}, "attributes: 'a b' is not a name"),
     ({"attributes": {"": 1}}, "attributes: '' is not a name"),
     ({"attributes": {"1st": 1}}, "attributes: '1st' is not a name"),
@@ -320,7 +324,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"attributes": {"Site": 1, "SITE": 2}}, "attributes: two names differ in capital letters only"),
     ({"attributes": {"A": [1]}}, "attributes: must be true or false or a number or text, not a list"),
     ({"attributes": {"A": None}}, "attributes: must be true or false or a number or text, not nothing"),
-    ({"attributes": ["A"]}, "attributes: must be a section (key: value lines), not a list"),
+    ({"attributes": ["A"]}, "attributes: must be NAME: value lines, not a list"),
     ({"token": "x"}, "token: unknown key; did you mean 'token_file'?"),
     ({"zebra": 1}, "zebra: unknown key; known: central_manager, token_file, idle_shutdown, retirement, cpus, memory,"
      " start, attributes, config_dir"),
@@ -353,7 +357,7 @@ def test_both_keys_are_needed(missing: str) -> None:
 def test_no_section(section: str) -> None:
     """What is no section is refused as such."""
     said = refusal(f"htcondor: {section}")
-    assert said.startswith("FILE: htcondor: must be key: value lines or nothing, not "), said
+    assert said.startswith("FILE: htcondor: must be a section (key: value lines), not "), said
 
 
 @pytest.mark.parametrize("user", ["nobody", "", "1000:users", ":100", "-1", "1000:100:1"])

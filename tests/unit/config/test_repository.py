@@ -15,8 +15,8 @@ from plancton.config import permission
 from plancton.config import repository as module
 from plancton.config.clone import CONFIG, MARK, Origin
 from plancton.config.git import Git
+from plancton.config.load import load_config
 from plancton.config.repository import init, refresh
-from plancton.config.schema import load
 from plancton.errors import PlanctonError
 
 NEW = "image: {name: registry.example.org/worker:2.0}\n"
@@ -63,7 +63,7 @@ def test_init(repository: Repository, root: Path, form: str) -> None:
     commit = repository.push({CONFIG: GOOD, "pool.d/site.conf": "x", "link": "-> pool.d/site.conf"})
     assert init(url, None, root) == f"{root}: a clone of {url}, branch main, commit {commit[:12]}"
     assert tree(root) == {CONFIG: GOOD, "pool.d/site.conf": "x", "link": "-> pool.d/site.conf"}
-    assert load(root / CONFIG).image.name == "registry.example.org/worker:1.0"
+    assert load_config(root / CONFIG).image.name == "registry.example.org/worker:1.0"
     assert clean(root)
     assert head(root) == commit
     assert root.stat().st_mode & 0o777 == 0o755
@@ -387,10 +387,10 @@ def test_tracked_by_hand(repository: Repository, root: Path) -> None:
     """An allow.yaml that git tracks permits nothing, however it came there."""
     init(str(repository.bare), None, root)
     (root / "allow.yaml").write_text("")
-    load(root / CONFIG)
+    load_config(root / CONFIG)
     Git(root).run("add", "allow.yaml")
     with pytest.raises(PlanctonError, match=r"allow.yaml: comes from the repository"):
-        load(root / CONFIG)
+        load_config(root / CONFIG)
 
 
 def test_a_user_who_may_not_write(
@@ -421,7 +421,7 @@ def test_signers(repository: Repository, root: Path) -> None:
     repository.sign_with(ours)
     repository.push({CONFIG: f"{NEW}pool: {{max_workers: 1}}"})
     refresh(Git(root), signers)
-    assert load(root / CONFIG).pool.max_workers == 1
+    assert load_config(root / CONFIG).pool.max_workers == 1
 
 
 def test_a_signature_of_something_else(repository: Repository, root: Path) -> None:
@@ -468,7 +468,7 @@ def test_no_place_for_files(repository: Repository, root: Path, monkeypatch: pyt
     monkeypatch.setattr(tempfile, "tempdir", "/none")
     (root / "allow.yaml").write_text("")
     with pytest.raises(PlanctonError, match=r"git can't be run: .*: No such file or directory"):
-        load(root / CONFIG)
+        load_config(root / CONFIG)
 
 
 def test_the_largest_file(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

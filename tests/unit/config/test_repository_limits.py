@@ -8,8 +8,9 @@ import pytest
 
 from plancton.config import permission
 from plancton.config.clone import MARK, Clone, clone_of
+from plancton.config.load import load_config, parse
 from plancton.config.repository_limits import Allow, problems
-from plancton.config.schema import ConfigError, load, parse
+from plancton.config.safe_yaml import ConfigError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0mNT8i1r admin"
 
@@ -38,7 +39,7 @@ def refused(root: Path, text: str) -> list[str]:
     """The lines that `check` shows for this configuration, without the part that all have."""
     (root / "config.yaml").write_text(text.replace("ROOT", str(root)))
     try:
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
     except ConfigError as error:
         return [
             line.removeprefix(f"{root}/config.yaml: ")
@@ -100,7 +101,7 @@ def test_others_are_not_asked(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     for text, _, _ in RULES:
         (tmp_path / "config.yaml").write_text(text.replace("ROOT", str(tmp_path)))
-        load(tmp_path / "config.yaml")
+        load_config(tmp_path / "config.yaml")
 
 
 HARMLESS = [
@@ -186,7 +187,7 @@ def test_every_problem_has_its_line(root: Path) -> None:
     text = "worker: {privileged: true, capabilities: [ALL], user: root}"
     (root / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"privileged: true` in .*\(and 2 more\)") as error:
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
     assert [line.split(": ")[1] for line in error.value.lines] == [
         "worker.privileged", "worker.user", "worker.capabilities",
     ]  # fmt: skip
@@ -203,12 +204,12 @@ def test_allow_of_others_does_not_count(root: Path, monkeypatch: pytest.MonkeyPa
     (root / "config.yaml").write_text("worker: {privileged: true}")
     only_root = "which does not count: only root may be able to write it"
     with pytest.raises(ConfigError, match=only_root):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
     allow.chmod(0o644)
-    load(root / "config.yaml")
+    load_config(root / "config.yaml")
     monkeypatch.setattr(permission, "ROOT", os.getuid() + 1)
     with pytest.raises(ConfigError, match=only_root):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
 
 
 def test_allow_is_a_file(root: Path) -> None:
@@ -217,11 +218,11 @@ def test_allow_is_a_file(root: Path) -> None:
     (root / "config.yaml").write_text("worker: {privileged: true}")
     (root / "allow.yaml").symlink_to("real.yaml")
     with pytest.raises(ConfigError, match="does not count: Too many levels of symbolic links"):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
     (root / "allow.yaml").unlink()
     (root / "allow.yaml").mkdir()
     with pytest.raises(ConfigError, match="does not count: it is not a regular file"):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
 
 
 def test_allow_that_is_too_long(root: Path) -> None:
@@ -232,7 +233,7 @@ def test_allow_that_is_too_long(root: Path) -> None:
     assert text[: permission.LARGEST].endswith("- /data")
     (root / "allow.yaml").write_text(text)
     with pytest.raises(ConfigError, match="does not count: it is longer than 64 KiB"):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
 
 
 def test_a_broken_allow(root: Path) -> None:
@@ -245,7 +246,7 @@ def test_a_broken_allow(root: Path) -> None:
     }.items():
         (root / "allow.yaml").write_text(text)
         with pytest.raises(ConfigError) as error:
-            load(root / "config.yaml")
+            load_config(root / "config.yaml")
         assert str(error.value).endswith(said)
 
 
@@ -276,13 +277,13 @@ def test_the_file_itself_stays_inside(root: Path) -> None:
     """config.yaml may be a link to another file of the repository, and to nothing else."""
     (root / "main.yaml").write_text("")
     (root / "config.yaml").symlink_to("main.yaml")
-    load(root / "config.yaml")
+    load_config(root / "config.yaml")
     outside = root.parent / "outside.yaml"
     outside.write_text("")
     (root / "config.yaml").unlink()
     (root / "config.yaml").symlink_to(outside)
     with pytest.raises(ConfigError, match="leads out of the repository"):
-        load(root / "config.yaml")
+        load_config(root / "config.yaml")
 
 
 def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
 from unit.trees import pid_stat, tree
 
-from plancton.config.schema import Config, parse
+from plancton.config.load import parse
+from plancton.config.schema import Config
 from plancton.daemon.actuator import LIFT_SECONDS, Actuator
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError

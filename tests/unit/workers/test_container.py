@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from plancton.config.schema import Config, parse
+from plancton.config.load import parse
+from plancton.config.schema import Config
 from plancton.docker.replies import Container, ContainerConfig, HostConfig
 from plancton.workers import container as containers
 from plancton.workers.container import create_body, is_ours, label_number, network_body

@@ -25,7 +25,9 @@ from plancton.commands.doctor import facts as host_facts
 from plancton.commands.doctor import findings as doctor
 from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, Process, Supervisors, look
 from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
-from plancton.config.schema import Config, Host, parse
+from plancton.config.load import parse
+from plancton.config.resolve import Host
+from plancton.config.schema import Config
 from plancton.docker.replies import Info
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.model import Status, WorkerStatus

@@ -1,0 +1,115 @@
+"""Reads a configuration: a file of the host's own, one in a repository's clone, or one of Plancton 0.6's."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from plancton.config import v06
+from plancton.config.clone import Clone, clone_of
+from plancton.config.htcondor import WORKER_IMAGE, worker_settings
+from plancton.config.permission import require_permitted
+from plancton.config.resolve import max_workers_of
+from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
+from plancton.config.schema import Config, Worker
+from plancton.files import Unsuitable, read_regular
+
+LARGEST = 256 * 1024
+"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or two."""
+
+
+def load_config(path: Path, missing_ok: bool = False) -> Config:
+    """The configuration in a file; without one, when that is allowed, all defaults."""
+    root = clone_of(path)
+    if root is not None:
+        return load_from(Clone(root, root), path)
+    try:
+        return parse(_read(path, path), str(path))
+    except FileNotFoundError:
+        if missing_ok:
+            return Config()
+        raise ConfigError(f"{path}: no such file; `plancton init {path}` writes one") from None
+
+
+def load_from(clone: Clone, path: Path) -> Config:
+    """The configuration of that path in a repository's clone, as far as this host permits it."""
+    try:
+        config = parse(_read(clone.now(path), path), str(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: the repository has no such file") from None
+    require_permitted(config, clone, path)
+    return config
+
+
+def _read(path: Path, name: Path) -> str:
+    try:
+        return read_regular(path, LARGEST)[0].decode("utf-8")
+    except FileNotFoundError:
+        raise
+    except Unsuitable as error:
+        raise ConfigError(f"{name}: {error.strerror}, so it is not a configuration") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError(f"{name}: can't be read: {reason}") from None
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration in a YAML text; ``name`` is what errors call it."""
+    data = read_yaml(text, name)
+    if v06.is_legacy(data):
+        data = _from_legacy(data, name)
+    config = to_section(data, Config, name)
+    try:
+        config = _for_htcondor(config, (data or {}).get("worker") or {})
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    try:
+        max_workers_of(config)
+    except ValueError as error:
+        raise ConfigError(f"{name}: pool.max_workers: {error}") from None
+    return config
+
+
+def _for_htcondor(config: Config, written: dict[str, Any]) -> Config:
+    """With an `htcondor` section the workers and their image are made of it, and of what is ``written``."""
+    if config.htcondor is None:
+        return config
+    by_hand = {key: getattr(config.worker, key) for key in written}
+    settings = worker_settings(config.htcondor, by_hand, os.uname().nodename)
+    image = config.image if config.image.name else msgspec.structs.replace(config.image, name=WORKER_IMAGE)
+    return msgspec.structs.replace(config, worker=Worker(**settings), image=image)
+
+
+# ---------------------------------------------------------------- 0.6's
+
+
+def _from_legacy(data: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    ours = [field.encode_name for field in msgspec.structs.fields(Config) if field.encode_name in data]
+    if ours:
+        old = next(key for key in data if key in v06.KEYS)
+        raise ConfigError(
+            f"{name}: {old}: is a key of Plancton 0.6, but {ours[0]} is not: use one of the two forms"
+        )
+    try:
+        return v06.translate(data).sections
+    except v06.LegacyError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def written(path: Path) -> Any:
+    """What is in a file that can be loaded, as it is written there."""
+    return read_yaml(_read(path, path), str(path))
+
+
+def warning(path: Path) -> str | None:
+    """What should be said of a file that was loaded; None where there is nothing."""
+    try:
+        if not v06.is_legacy(written(path)):
+            return None
+    except (FileNotFoundError, ConfigError):  # it changes at this moment: the next look at it will say
+        return None
+    return (
+        f"{path}: has the form of Plancton 0.6, which is still understood;"
+        f" `plancton migrate {path}` prints it in today's form, and what differs"
+    )

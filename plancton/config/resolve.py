@@ -1,0 +1,126 @@
+"""What a configuration means on one host, in base units. Pure."""
+
+import hashlib
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from plancton.config.expression import Functions, compiled
+from plancton.config.schema import LEAST_MEMORY, Config
+from plancton.host.cgroup_files import Bounds
+from plancton.model import Settings
+from plancton.units import human_bytes, shown
+
+TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
+"""Keys of `worker` that say how workers are treated, not what they are made of: any worker will do."""
+MOST_WORKERS = 1_000_000
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What has to be known of a host: CPUs, bytes."""
+
+    cpus: int
+    ram: int
+    swap: int = 0
+    disk: int = 0
+
+
+def policy_settings(config: Config, host: Host) -> Settings:
+    """What the policy goes by."""
+    return Settings(
+        worker_cpus=config.worker.cpus,
+        worker_memory=int(config.worker.memory),
+        lifetime=float(config.worker.lifetime),
+        leave_timeout=float(config.worker.leave_timeout),
+        finish_timeout=float(config.worker.finish_timeout),
+        spawn_per_tick=config.pool.spawn_per_tick,
+        reserve_cpus=config.owner.reserve_cpus,
+        reserve_memory=config.owner.reserve_memory.of(host.ram),
+        reserve_disk=config.owner.reserve_disk.of(host.disk),
+        worthwhile=config.yielding.worthwhile,
+        grace_kill=float(config.yielding.grace_kill),
+        grace_spawn=float(config.yielding.grace_spawn),
+        uses_quota=config.yielding.cap == "room",
+    )
+
+
+def bounds(config: Config, host: Host, cpuset: str = "") -> Bounds:
+    """What all workers together may take at most; as much of the swap as workers fit into the memory.
+
+    ``cpuset`` is the CPUs that the owner does not keep (plancton.host.topology).
+    """
+    memory = max(LEAST_MEMORY, host.ram - config.owner.reserve_memory.of(host.ram))
+    reserve = config.owner.reserve_cpus
+    return Bounds(
+        memory=memory,
+        swap=memory // config.worker.memory * int(config.worker.swap),
+        cpus=max(0.0, host.cpus - reserve) if reserve else None,
+        cpuset=cpuset,
+    )
+
+
+def digest(config: Config) -> str:
+    """Stands for what a worker is made of; changes when new workers differ from running ones."""
+    made_of = {
+        key: value for key, value in msgspec.structs.asdict(config.worker).items() if key not in TREATMENT
+    }
+    return hashlib.sha256(msgspec.json.encode(made_of, enc_hook=str, order="deterministic")).hexdigest()[:12]
+
+
+def never_starts(config: Config, host: Host) -> str | None:
+    """Why this configuration can never start a worker on this host; None when it can."""
+    worker, reserve = config.worker, config.owner.reserve_cpus
+    room = host.cpus - reserve
+    memory = host.ram - config.owner.reserve_memory.of(host.ram)
+    if worker.cpus > room:
+        kept = f" and {reserve:g} are reserved for the owner" if reserve else ""
+        return f"worker.cpus is {worker.cpus:g}, but this host has {host.cpus} CPUs{kept}: make it smaller"
+    if worker.cpus > room * 0.98 and config.yielding.worthwhile > 0.8:
+        return "yield.worthwhile asks for a CPU that is never quite idle: set it to 0.8 or less"
+    if worker.memory > memory:
+        return (
+            f"worker.memory is {worker.memory}, but owner.reserve_memory leaves {human_bytes(memory)}"
+            " of this host's: make one of them smaller"
+        )
+    return None
+
+
+# ---------------------------------------------------------------- pool.max_workers
+
+
+def _round(number: float) -> int:
+    """Without digits: with them it can be made to compute forever."""
+    return round(number)
+
+
+FUNCTIONS: Functions = {"min": min, "max": max, "int": int, "round": _round}
+ORDINARY = Host(cpus=2, ram=8_000_000_000, swap=1_000_000_000)
+"""Where an expression is tried when it is read."""
+
+
+def max_workers_of(config: Config) -> Callable[[Host], int | None]:
+    """pool.max_workers as a function of the host. Raises ValueError, and so does that function."""
+    setting = config.pool.max_workers
+    if setting is None:
+        return lambda host: None
+    compute = compiled(str(setting), _names(config, ORDINARY), FUNCTIONS)
+
+    def most(host: Host) -> int:
+        value = compute(_names(config, host))
+        if isinstance(value, bool) or not -math.inf < value < math.inf:
+            raise ValueError(f"{shown(setting)} gives {shown(value)}, which is not a number of workers")
+        return math.floor(max(0, min(value, MOST_WORKERS)))
+
+    most(ORDINARY)
+    return most
+
+
+def _names(config: Config, host: Host) -> dict[str, float]:
+    return {
+        "ncpus": host.cpus,
+        "ram_bytes": host.ram,
+        "swap_bytes": host.swap,
+        "worker_cpus": config.worker.cpus,
+        "worker_memory": int(config.worker.memory),
+    }

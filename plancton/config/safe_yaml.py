@@ -1,0 +1,151 @@
+"""YAML read safely, and made into a section; what is wrong is said by file and key, or line and column."""
+
+import datetime
+import difflib
+import re
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+import yaml
+
+from plancton.config.schema import Section, alternatives, section_of, takes
+from plancton.errors import PlanctonError
+from plancton.units import shown
+
+S = TypeVar("S", bound=Section)
+
+
+class ConfigError(PlanctonError):
+    """A configuration that can't be used, in one line."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice: the first one would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":  # nested ones would grow without bound
+                raise _problem("merge keys (<<) are not supported: write the keys out", key)
+            if key.tag != "tag:yaml.org,2002:str":
+                raise _problem("a key must be text (put it in quotes)", key)
+            if key.value in seen:
+                raise _problem(f"key {shown(key.value)} is given twice", key)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception:  # PyYAML makes dates and numbers by Python's own means, and lets them fail
+            raise _problem(
+                f"{shown(node.value)} is not what it looks like (put it in quotes)", node
+            ) from None
+        if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
+            raise _problem("text must not hold null bytes or halves of characters", node)
+        return value
+
+
+def _problem(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """What is in a YAML text, whatever it means; ``name`` is what errors call it."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise ConfigError(f"{name}:{where} {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        character = f"character U+{ord(text[error.position]):04X}"
+        raise ConfigError(
+            f"{name}: line {line}, column {column}: {character} is not allowed in YAML"
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
+
+
+# ---------------------------------------------------------------- into a section
+
+
+def to_section(data: Any, kind: type[S], name: str) -> S:
+    """A whole file as this section; ``name`` is what errors call it."""
+    if isinstance(data, dict):  # a section whose lines are all commented out is an empty one
+        data = {key: value for key, value in data.items() if value is not None}
+    try:
+        return _section({} if data is None else data, kind, "")
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
+
+
+def _section(data: Any, kind: type[S], place: str) -> S:
+    if not isinstance(data, dict):
+        raise ValueError(f"{place or 'the file'}: must be a section (key: value lines), not {_given(data)}")
+    prefix = f"{place}." if place else ""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    values = {}
+    for key, value in data.items():
+        if key not in fields:
+            raise ValueError(f"{prefix}{_unknown(key, list(fields))}")
+        values[fields[key].name] = _value(value, fields[key].type, f"{prefix}{key}")
+    for key, field in fields.items():
+        if field.required and key not in data:
+            raise ValueError(f"{prefix}{key}: is missing")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{prefix}{error}") from None
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key[:64], known, 1)
+    short = key if len(key) <= 64 else f"{key[:63]}…"
+    return f"{short}: unknown key; " + (
+        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    )
+
+
+def _value(value: Any, kind: Any, place: str) -> Any:
+    section = section_of(kind)
+    if section is not None:
+        return _section(value, section, place)
+    parse = getattr(alternatives(kind)[0], "parse", None)
+    try:
+        return parse(value) if parse else msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise ValueError(f"{place}: {_mismatch(value, kind)}") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def _mismatch(value: Any, kind: Any) -> str:
+    """What a key takes, and was given; of a list or of lines, by the first that is wrong."""
+    for part in alternatives(kind):
+        if get_origin(part) in (list, dict) and isinstance(value, get_origin(part)):
+            items = value.values() if isinstance(value, dict) else value
+            return next(
+                _mismatch(item, get_args(part)[-1]) for item in items if not _fits(item, get_args(part)[-1])
+            )
+    quotes = str in alternatives(kind) and isinstance(value, int | float | datetime.date)
+    return f"must be {takes(kind)}, not {_given(value)}{' (put it in quotes)' if quotes else ''}"
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _given(value: Any) -> str:
+    """A value as YAML has it."""
+    if value is None:
+        return "nothing"
+    return str(value).lower() if isinstance(value, bool | datetime.date) else shown(value)

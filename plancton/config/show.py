@@ -1,0 +1,122 @@
+"""The configuration as it is shown: what is in force, every key, `init`'s file, the JSON Schema."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+import yaml
+
+from plancton.config.schema import Config, Section, section_of, takes
+from plancton.units import Duration, Portion, Size
+
+HEADING = """\
+# Plancton's configuration. Every key is optional; what is commented out shows the default.
+# `plancton check` validates this file and says how many workers would fit here now.
+# It is read again when it changes.
+"""
+
+
+def effective(config: Config) -> str:
+    """The configuration in force as YAML, environment values masked."""
+    return as_yaml(in_force(config))
+
+
+def in_force(config: Config) -> dict[str, Any]:
+    """The same as data."""
+    data = msgspec.to_builtins(config, enc_hook=str)
+    data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
+    return {key: _as_written(section) for key, section in data.items()}
+
+
+def as_yaml(sections: Mapping[str, object]) -> str:
+    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would write it."""
+    return yaml.safe_dump(sections, sort_keys=False)
+
+
+def one_line(value: object) -> str:
+    """A value as it stands behind its key."""
+    return as_yaml({"key": value}).removeprefix("key: ").rstrip()
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _as_written(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Duration | Size | Portion) else value
+
+
+# ---------------------------------------------------------------- of the schema
+
+
+class Key(NamedTuple):
+    """A key, what it takes, and what the schema says of it. ``example`` is for one without a default."""
+
+    name: str
+    takes: str
+    required: bool
+    default: object
+    example: object
+    description: str
+
+
+def sections() -> Iterator[tuple[str, type[Section], list[Key]]]:
+    """Each section with its keys."""
+    for field in msgspec.structs.fields(Config):
+        kind = section_of(field.type)
+        assert kind is not None
+        yield field.encode_name, kind, [_key(each) for each in msgspec.structs.fields(kind)]
+
+
+def _key(field: msgspec.structs.FieldInfo) -> Key:
+    meta = get_args(field.type)[1]
+    default = field.default
+    if default is msgspec.NODEFAULT:
+        default = None if field.required else field.default_factory()
+    if isinstance(default, float) and not isinstance(default, Duration):
+        default = float(default) if default % 1 else int(default)
+    example = meta.examples[0] if meta.examples else None
+    return Key(
+        field.encode_name, takes(field.type), field.required, _as_written(default), example, meta.description
+    )
+
+
+def example() -> str:
+    """The commented file that `plancton init` writes."""
+    lines = [HEADING]
+    for name, kind, keys in sections():
+        lines.append(f"{name}:\n  # {kind.__doc__}")
+        for key in keys:
+            line = f"{key.name}: {one_line(key.example or key.default)}"
+            lines.append(f"  # {line:<25} # {key.description}")
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def json_schema() -> bytes:
+    """JSON Schema of the file, for editors."""
+    (_, parts) = msgspec.json.schema_components(
+        [Config], schema_hook=_with_unit, ref_template="#/$defs/{name}"
+    )
+    for name, kind, keys in sections():
+        parts["Config"]["properties"][name] = {"$ref": f"#/$defs/{kind.__name__}"}
+        for key in keys:
+            if not key.required:
+                parts[kind.__name__]["properties"][key.name]["default"] = key.default
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": "#/$defs/Config",
+        "$defs": parts,
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2)
+
+
+def _with_unit(kind: type) -> dict[str, Any]:
+    """Text with a unit, or a number."""
+    number = r"\d+(\.\d+)?\s*"
+    size = r"([kKmMgGtT]i?)?[bB]"
+    texts = {
+        Duration: rf"^({number}(s|m|min|h|d|w)\s*)+$",
+        Size: rf"^{number}{size}$",
+        Portion: rf"^{number}(%|{size})$",
+    }
+    plain = "number" if kind is Duration else "integer"
+    return {"anyOf": [{"type": "string", "pattern": texts[kind]}, {"type": plain, "minimum": 0}]}

@@ -1,0 +1,163 @@
+"""What is shown of a configuration is what is in force, and what the schema says of each key."""
+
+import json
+import re
+from typing import Any, get_args
+
+import msgspec
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from plancton.config.load import parse
+from plancton.config.schema import (
+    LEAST_MEMORY,
+    Config,
+    DockerSection,
+    HTCondor,
+    Image,
+    Owner,
+    Pool,
+    Signal,
+    Worker,
+    Yield,
+)
+from plancton.config.show import effective, example, json_schema
+from plancton.units import Duration, Portion, Size
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
+sizes = st.integers(LEAST_MEMORY, 10**14).map(Size.parse)
+durations = st.floats(1, 80_000).map(Duration.parse)
+portions = st.one_of(sizes.map(Portion.parse), st.integers(0, 100).map(lambda n: Portion.parse(f"{n}%")))
+paths = st.from_regex(r"/[a-z/]{1,10}", fullmatch=True)
+paths_below = st.from_regex(r"/[a-z]{1,9}", fullmatch=True)
+signals = st.sampled_from(get_args(Signal))
+
+configs = st.builds(
+    Config,
+    worker=st.builds(
+        Worker,
+        command=st.one_of(st.none(), words, st.lists(words, max_size=3)),
+        cpus=st.floats(0.01, 4096),
+        memory=sizes,
+        swap=sizes,
+        user=words,
+        environment=st.dictionaries(names, st.just("***"), max_size=3),
+        mounts=st.lists(
+            st.builds("{}:{}{}".format, paths, paths, st.sampled_from(["", ":ro", ":rw"])), max_size=2
+        ),
+        devices=st.lists(paths.map("/dev{}".format), max_size=2),
+        capabilities=st.lists(words, max_size=2),
+        security_options=st.lists(words, max_size=2),
+        privileged=st.booleans(),
+        read_only_root=st.booleans(),
+        tmpfs=st.lists(st.builds("{}{}".format, paths_below, st.sampled_from(["", ":size=1m"])), max_size=2),
+        volumes=st.lists(paths_below, max_size=2),
+        lifetime=durations,
+        leave_signal=signals,
+        leave_timeout=durations,
+        finish_signal=signals,
+        finish_timeout=durations,
+    ),
+    pool=st.builds(
+        Pool,
+        max_workers=st.one_of(
+            st.none(), st.integers(0, 99), st.floats(0, 99), st.sampled_from(["ncpus - 1", "7"])
+        ),
+        spawn_per_tick=st.integers(1, 64),
+    ),
+    owner=st.builds(Owner, reserve_cpus=st.floats(0, 4096), reserve_memory=portions, reserve_disk=portions),
+    yielding=st.builds(
+        Yield,
+        grace_kill=durations,
+        grace_spawn=durations,
+        worthwhile=st.floats(0.01, 1),
+        cap=st.sampled_from(["none", "room"]),
+    ),
+    image=st.builds(
+        Image,
+        name=st.one_of(st.none(), st.from_regex(r"[a-z0-9][a-z0-9./:@-]{0,20}", fullmatch=True)),
+        refresh=st.one_of(st.just(Duration(0)), st.floats(60, 1e6).map(Duration.parse)),
+    ),
+    docker=st.builds(DockerSection, socket=paths, slice=st.from_regex(r"[a-z0-9_]{1,32}", fullmatch=True)),
+)
+
+
+@settings(deadline=None)
+@given(configs)
+def test_effective_round_trip(config: Config) -> None:
+    """What `check` prints is a configuration that means the same, whatever the values."""
+    shown = effective(config)
+    assert parse(shown, "FILE") == config, f"shown:\n{shown}"
+
+
+def test_effective_masks_the_environment() -> None:
+    """The values of a worker's environment are not shown, their names are."""
+    shown = effective(parse("worker: {environment: {TOKEN: s3cret, PORT: 9618}}", "FILE"))
+    assert yaml.safe_load(shown)["worker"]["environment"] == {"TOKEN": "***", "PORT": "***"}
+    assert "s3cret" not in shown and "9618" not in shown
+
+
+def test_example_is_the_defaults() -> None:
+    """The file that `init` writes has all keys, and is the defaults with or without its comment signs."""
+    assert parse(example(), "FILE") == Config()
+    full = re.sub(r"^  # (\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
+    keys = yaml.safe_load(full)
+    pool = keys.pop("htcondor")
+    seen = parse(json.dumps(keys), "FILE")
+    assert seen.image.name == "registry.example.org/worker:1.0", "the example of an image's name"
+    assert msgspec.structs.replace(seen, image=msgspec.structs.replace(seen.image, name=None)) == Config()
+    defaults = yaml.safe_load(effective(Config()))
+    assert defaults.pop("htcondor") is None, "without the section there is no pool"
+    assert {s: sorted(k) for s, k in keys.items()} == {s: sorted(v) for s, v in defaults.items()}
+    required = {key: pool[key] for key in ("central_manager", "token_file")}
+    assert sorted(pool) == sorted(HTCondor.__struct_fields__), "a key of htcondor is not in the example"
+    assert parse(json.dumps({"htcondor": pool}), "FILE") == parse(json.dumps({"htcondor": required}), "FILE")
+
+
+# ---------------------------------------------------------------- the schema
+
+
+def test_schema_has_every_key() -> None:
+    """The JSON Schema has each section and key with its default and what it is, and refuses others."""
+    whole: dict[str, Any] = json.loads(json_schema())
+    assert whole["$schema"].startswith("https://json-schema.org/")
+    parts = whole["$defs"]
+    pool = HTCondor(central_manager="cm", token_file="/t")
+    defaults = yaml.safe_load(effective(Config(htcondor=pool)))
+    defaults["htcondor"] |= {"central_manager": "none", "token_file": "none"}
+    assert parts["HTCondor"]["required"] == ["central_manager", "token_file"]
+    assert list(parts["Config"]["properties"]) == list(defaults)
+    for section, keys in defaults.items():
+        part = parts[parts["Config"]["properties"][section]["$ref"].removeprefix("#/$defs/")]
+        assert part["additionalProperties"] is False, f"{section} takes unknown keys"
+        seen = {key: rule.get("default", "none") for key, rule in part["properties"].items()}
+        assert seen == keys, f"defaults of {section}"
+        for key, rule in part["properties"].items():
+            assert rule.get("description"), f"{section}.{key} is not described"
+
+
+def pattern(section: str, key: str) -> str:
+    parts: dict[str, Any] = json.loads(json_schema())["$defs"]
+    reference = parts["Config"]["properties"][section]["$ref"].removeprefix("#/$defs/")
+    kinds = parts[reference]["properties"][key]["anyOf"]
+    return str(next(kind["pattern"] for kind in kinds if "pattern" in kind))
+
+
+WITH_UNITS = [
+    ("worker", "memory"),
+    ("worker", "lifetime"),
+    ("owner", "reserve_memory"),
+    ("yield", "grace_kill"),
+]
+PATTERNS = {place: pattern(*place) for place in WITH_UNITS}
+
+
+@settings(deadline=None)
+@given(configs)
+def test_schema_takes_what_is_shown(config: Config) -> None:
+    """Every duration, size and portion that `check` prints is one to the schema's patterns, too."""
+    shown = yaml.safe_load(effective(config))
+    for (section, key), wanted in PATTERNS.items():
+        assert re.search(wanted, shown[section][key]), f"{section}.{key}: {shown[section][key]}"
