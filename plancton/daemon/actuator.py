@@ -438,7 +438,7 @@ class Actuator:
                 arrived = self.arrived(container)
             if entry is None:
                 if not self.dry_run:
-                    self.slice.restore_quota(arrived.group, container.host_config.cpu_quota)
+                    self.slice.boost.restore_quota(arrived.group, container.host_config.cpu_quota)
                 self._say(f"adopted {container.name}")
             return
         if entry is None or not entry.worker.id:

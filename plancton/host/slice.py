@@ -1,4 +1,4 @@
-"""The cgroup that all workers live in: how strongly it yields, and the lift for those who leave.
+"""The cgroup that all workers live in: how strongly it yields, and the lift for those that leave.
 
 Yielding is decided between siblings, so it is the slice's own property that counts (cpu.idle, or the
 least weight), never the containers'. See Documentation/admin-guide/cgroup-v2.rst, "CPU Interface
@@ -19,6 +19,7 @@ import msgspec
 from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
 from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, v1_knobs, v2_knobs
+from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.model import Tier
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ WEIGHT: Tier = "weight"
 KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
 WEIGHT_REASON = "the slice has the least weight"
 NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
-LIFT_QUOTA = 20_000
-"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
 HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
@@ -127,8 +126,7 @@ class Slice:
         self.memory_stat = self.memory / "memory.stat"
         self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
         self._roots = {layout.v2, *layout.v1.values()}
-        self._frozen: list[Path] = []
-        self._quotas: dict[Path, str] = {}
+        self.boost = LeaverBoost(layout.v2, self.cpu.parent, self._weight, self._normal, self.v1)
         self.lifted = False
         self.bounds = Bounds()
         self.privileged = os.geteuid() == 0
@@ -302,52 +300,18 @@ class Slice:
     def lift(self, leavers: Iterable[str], others: Iterable[str]) -> None:
         """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the owner.
 
-        The others are frozen meanwhile, so that all of the bounded CPU is the leavers'. Who may not do
-        that sees to it that the leavers come first among the workers, before this (actuator.py).
+        Without root, whoever calls this has put the leavers first through Docker before (actuator.py).
         """
         if not self.can_lift:
             return
         self.lifted = True
         if self.privileged:
-            self._prefer(list(leavers), others)
+            self.boost.prefer(list(leavers), others)
         if not self.v1:
             write_knob(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
         if self.tier == "kernel":
             write_knob(self.cpu / "cpu.idle", "0")
-        write_knob(self.cpu / self._weight, self._lifted_weight())
-
-    def _lifted_weight(self) -> str:
-        """An ordinary one where a quota bounds the lift. On v1 the quota is on the workers' own files, so
-        without them the weight is the bound: against an owner of ordinary weight as much as the quota."""
-        if not self.v1 or self.privileged:
-            return self._normal
-        return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // (os.cpu_count() or 1)))
-
-    def _prefer(self, leavers: list[str], others: Iterable[str]) -> None:
-        for group in others:
-            self._freeze(self.tree / group)
-        for group in leavers:
-            try:
-                self._lift_one(group, len(leavers))
-            except PermissionError:
-                raise  # on v1 nothing else would bound the lift
-            except OSError:
-                pass  # it is gone already
-
-    def _lift_one(self, group: str, count: int) -> None:
-        own = self.cpu.parent / group
-        write_knob(own / self._weight, self._normal)
-        if self.v1:
-            # v1 refuses a parent quota below its children's (kernel/sched/core.c, tg_cfs_schedulable_down),
-            # so each leaver gets its part of the bound by itself.
-            quota = own / "cpu.cfs_quota_us"
-            self._quotas.setdefault(quota, read_knob(quota) or "-1")
-            write_knob(quota, str(max(1_000, LIFT_QUOTA // count)))
-
-    def _freeze(self, group: Path) -> None:
-        with contextlib.suppress(OSError):
-            write_knob(group / "cgroup.freeze", "1")
-            self._frozen.append(group)
+        write_knob(self.cpu / self._weight, self.boost.slice_weight(bounded=not self.v1 or self.privileged))
 
     def drop(self, everything: bool = False) -> None:
         """End the lift. ``everything``: also thaw what this process has not frozen itself."""
@@ -357,25 +321,8 @@ class Slice:
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
                 write_knob(self.directory / "cpu.max", f"{self.bounds.quota or 'max'} {PERIOD}")
-        for quota, before in self._quotas.items():
-            with contextlib.suppress(OSError):
-                write_knob(quota, before)
-        frozen = self._frozen
-        if everything:
-            knobs = [self.directory / "cgroup.freeze", *self.directory.glob("*/cgroup.freeze")]
-            frozen = [knob.parent for knob in knobs if read_knob(knob) == "1"]
-        for group in frozen:
-            with contextlib.suppress(OSError):
-                write_knob(group / "cgroup.freeze", "0")
-        self._frozen, self._quotas, self.lifted = [], {}, False
-
-    def restore_quota(self, group: str, quota: int) -> None:
-        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
-        short may have left it throttled."""
-        file, wanted = self.cpu.parent / group / "cpu.cfs_quota_us", str(quota or -1)
-        if self.v1 and group and read_knob(file) != wanted:
-            with contextlib.suppress(OSError):
-                write_knob(file, wanted)
+        self.boost.undo(self.directory if everything else None)
+        self.lifted = False
 
     # ------------------------------------------------------------ when Docker hangs
 

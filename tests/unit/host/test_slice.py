@@ -467,7 +467,7 @@ def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch)
             raise PermissionError(13, "Permission denied", str(path))
         write(path, text)
 
-    monkeypatch.setattr(slices, "write_knob", refuse)
+    monkeypatch.setattr("plancton.host.leaver_boost.write_knob", refuse)
     with pytest.raises(PermissionError):
         hybrid.lift(["plancton/a"], ["plancton/b"])
     assert read(hybrid.cpu / "cpu.idle") == "1"
