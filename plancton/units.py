@@ -119,13 +119,14 @@ def shown(value: object) -> str:
 
 
 def human_bytes(size: float | None) -> str:
-    """``1.6 GB``; an en dash when unknown."""
+    """``512 MB``, ``1.6 GB``, ``2 GB``; an en dash when unknown."""
     if size is None:
         return "–"
-    for unit, power in (("TB", 4), ("GB", 3), ("MB", 2)):
-        if size >= 1000**power:
-            return f"{size / 1000**power:.1f} {unit}"
-    return f"{size / 1000:.0f} kB"
+    value, unit, digits = size / 1000, "kB", 0
+    for larger, decimals in (("MB", 0), ("GB", 1), ("TB", 1)):
+        if round(value, digits) >= 1000:
+            value, unit, digits = value / 1000, larger, decimals
+    return f"{value:.{digits}f}".removesuffix(".0") + f" {unit}"
 
 
 def human_seconds(seconds: float | None) -> str:

@@ -320,7 +320,7 @@ def top(
     """Look at donated and owner's CPU, live. q quits, ? helps."""
     from rich.console import Console
 
-    from plancton.commands.top.view import run_top, top_json
+    from plancton.commands.top.app import run_top, top_json
     from plancton.host.slice import read_layout
 
     paths = paths_in_use()

@@ -40,7 +40,7 @@ def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: s
     uid, _, gid = user.partition(":")
     require(uid.isdecimal() and (not gid or gid.isdecimal()), "worker.user: must be UID:GID in numbers here")
     key = "worker.memory" if "memory" in set_by_hand else "htcondor.memory"
-    require(size["memory"] >= 3 * OVERHEAD, f"{key}: a worker needs at least {3 * OVERHEAD >> 20}MiB")
+    require(size["memory"] >= 3 * OVERHEAD, f"{key}: a worker needs at least {Size(3 * OVERHEAD)}")
     ours = {
         "cpus": section.cpus,
         "memory": section.memory,

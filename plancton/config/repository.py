@@ -22,7 +22,7 @@ from plancton.config.git import Git, masked
 from plancton.config.load import load_from
 from plancton.errors import PlanctonError
 from plancton.files import replace_file
-from plancton.units import shown
+from plancton.units import Size, shown
 
 MOST_FILES, MOST_BYTES = 1_000, 16 * 1024 * 1024
 """Of one commit; a configuration has some files and kilobytes."""
@@ -304,9 +304,7 @@ def _files(git: Git, commit: str) -> Files:
     if CONFIG not in found:
         raise CloneError(f"there is no {CONFIG} in it")
     if len(found) > MOST_FILES or sum(entry.size for entry in found.values()) > MOST_BYTES:
-        raise CloneError(
-            f"has more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB: it is no configuration"
-        )
+        raise CloneError(f"has more than {MOST_FILES} files or {Size(MOST_BYTES)}: it is no configuration")
     return found
 
 

@@ -45,7 +45,7 @@ from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, 
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
 from plancton.policy.time_window import Span, TimeWindow
-from plancton.units import human_seconds
+from plancton.units import human_bytes, human_seconds
 
 LONG_ENOUGH = 2 / 3
 """Part of a window for which a thing must have held before anything is done about it."""
@@ -232,8 +232,8 @@ def out_of_memory(case: Case) -> Iterator[Action]:
     soon = seen.time + MEMORY_TIMEOUT
     if any(w.phase is Phase.KILLED or _leaves_by(w, soon) for w in seen.fleet.workers):
         return
-    have, want = seen.memory_available / 1e9, reserve / 1e9
-    reason = f"the owner needs the memory: {have:.1f} GB are available, {want:.1f} GB reserved"
+    have, want = human_bytes(seen.memory_available), human_bytes(reserve)
+    reason = f"the owner needs the memory: {have} are available, {want} reserved"
     if worker := _last_in_line(seen.fleet):
         yield leave(worker, case, MEMORY_TIMEOUT, reason)
 
@@ -260,8 +260,8 @@ def is_short_of_disk(seen: Observation, settings: Settings) -> bool:
 
 
 def _disk(seen: Observation, settings: Settings) -> str:
-    free, reserved = (seen.disk_free or 0) / 1e9, settings.reserve_disk / 1e9
-    return f"only {free:.1f} GB of disk are free, {reserved:.1f} GB are reserved"
+    free, reserved = human_bytes(seen.disk_free or 0), human_bytes(settings.reserve_disk)
+    return f"only {free} of disk are free, {reserved} are reserved"
 
 
 def flood(case: Case) -> Iterator[Action]:

@@ -118,10 +118,22 @@ def test_portion_of_something() -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(None, "–"), (0, "0 kB"), (1_500, "2 kB"), (1.6e9, "1.6 GB"), (2e12, "2.0 TB"), (5e6, "5.0 MB")],
+    [
+        (None, "–"),
+        (0, "0 kB"),
+        (1_500, "2 kB"),
+        (999_600, "1 MB"),
+        (512_400_000, "512 MB"),
+        (999_700_000, "1 GB"),
+        (1_640_000_000, "1.6 GB"),
+        (2e9, "2 GB"),
+        (999.9e9, "999.9 GB"),
+        (999.96e9, "1 TB"),
+        (2e12, "2 TB"),
+    ],
 )
 def test_human_bytes(size: float | None, text: str) -> None:
-    """Bytes for people's eyes."""
+    """Bytes for people's eyes, short and never wider than eight columns."""
     assert human_bytes(size) == text
 
 

@@ -68,8 +68,8 @@ def test_how_many(observation: Observation, settings: Settings, most: int | None
     [
         (Room(0.25, 4e9), " One needs 0.90 idle CPUs, of which 0.25 are left."),
         (Room(-1.0, 4e9), " One needs 0.90 idle CPUs, of which 0.00 are left."),
-        (Room(2.0, 1.5e9), " One needs 2.0 GB of memory, of which 1.5 GB are left."),
-        (Room(0.0, -1.0), " One needs 0.90 idle CPUs, of which 0.00 are left, and 2.0 GB of memory, of which"
+        (Room(2.0, 1.5e9), " One needs 2 GB of memory, of which 1.5 GB are left."),
+        (Room(0.0, -1.0), " One needs 0.90 idle CPUs, of which 0.00 are left, and 2 GB of memory, of which"
                           " 0 kB are left."),
         (Room(2.0, 4e9), ""),
     ],

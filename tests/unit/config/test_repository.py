@@ -140,8 +140,8 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "a link to git's files": ({"a": "-> .git/config"}, "a: is a link out of the repository"),
     "config.yaml a link out": ({CONFIG: "-> /etc/passwd"}, "config.yaml: is a link out of the repository"),
     "a link in a circle": ({CONFIG: "-> config.yaml"}, "ROOT/config.yaml: can't be read: Too many levels"),
-    "many files": ({f"f{n}": "" for n in range(1001)}, "has more than 1000 files or 16 MiB"),
-    "large": ({"large": "0" * (16 * 1024 * 1024 + 1)}, "has more than 1000 files or 16 MiB"),
+    "many files": ({f"f{n}": "" for n in range(1001)}, "has more than 1000 files or 16MiB"),
+    "large": ({"large": "0" * (16 * 1024 * 1024 + 1)}, "has more than 1000 files or 16MiB"),
 }  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_max_workers_lowered() -> None:
         ({"stopping": True}, HeldReason.STOPPING, "stops"),
         ({"docker": False}, HeldReason.NO_DOCKER, "Docker"),
         ({"image": ""}, HeldReason.NO_IMAGE, "image"),
-        ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4.0 GB"),
+        ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4 GB"),
         ({"max_workers": 0}, HeldReason.MAX_WORKERS, "max_workers"),
     ],
 )
@@ -387,7 +387,7 @@ def test_memory_at_once() -> None:
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=workers(4), memory_available=3 * GB)
     decision = ticks.tick(owner=None)
     assert [(a.name, a.timeout) for a in decision.actions if isinstance(a, Leave)] == [("w3", 3.0)], decision
-    assert "3.0 GB are available, 4.0 GB reserved" in decision.sentence, decision
+    assert "3 GB are available, 4 GB reserved" in decision.sentence, decision
     assert (
         not Ticks(Settings(reserve_memory=4 * GB), there=workers(4), memory_available=4 * GB).tick().actions
     )
@@ -576,7 +576,7 @@ def test_the_disks_reserve() -> None:
     ticks = Ticks(Settings(reserve_disk=10 * GB), workers(3))
     left = of(Leave, ticks.run(70, disk_free=9 * GB))
     assert [(round(time), a.name) for time, a in left] == [(1, "w2"), (31, "w2"), (61, "w2")], left
-    assert left[0][1].reason == "only 9.0 GB of disk are free, 10.0 GB are reserved"
+    assert left[0][1].reason == "only 9 GB of disk are free, 10 GB are reserved"
     assert not of(Leave, Ticks(Settings(reserve_disk=10 * GB), workers(3)).run(70, disk_free=10 * GB))
 
 

@@ -250,9 +250,9 @@ CONFIG = parse("worker: {memory: 2GB}", "FILE")
 @pytest.mark.parametrize(
     ("host", "available", "running", "level", "words"),
     [
-        (HOST, 12_000_000_000, RUNS, OK, "12.0 GB of 16.0 GB available, 1.6 GB reserved"),
+        (HOST, 12_000_000_000, RUNS, OK, "12 GB of 16 GB available, 1.6 GB reserved"),
         (HOST, 3_000_000_000, Supervisors(), BETTER, "too little now for a worker of 2GB"),
-        (HOST, 3_000_000_000, Supervisors(7, replace(STATUS, workers=(WorkerStatus("w", "1", "running", 1.0, 1),))), OK, "3.0 GB"),  # type: ignore[arg-type]
+        (HOST, 3_000_000_000, Supervisors(7, replace(STATUS, workers=(WorkerStatus("w", "1", "running", 1.0, 1),))), OK, "3 GB"),  # type: ignore[arg-type]
         (HOST, 1_000_000_000, RUNS, BETTER, "workers leave until there is enough"),
         (HOST, None, RUNS, BROKEN, "unknown to this kernel"),
         ("/proc/meminfo: gone", None, RUNS, BROKEN, "can't be known: /proc/meminfo: gone"),
@@ -268,7 +268,7 @@ def test_memory(
 @pytest.mark.parametrize(
     ("free", "level", "words"),
     [
-        (50_000_000_000, OK, "50.0 GB of 100.0 GB free, 5.0 GB reserved"),
+        (50_000_000_000, OK, "50 GB of 100 GB free, 5 GB reserved"),
         (4_000_000_000, BROKEN, "nothing is started before there is more"),
         (None, OK, "can't be seen"),
     ],

@@ -199,7 +199,7 @@ def test_lines() -> None:
         "CPU came back      within 1.0 ms",
         "Donated meanwhile  4.00 of 4 CPUs",
         "Tier               kernel",
-        "Memory ceiling     4.0 GB",
+        "Memory ceiling     4 GB",
         "It does.",
     ]
 

@@ -31,7 +31,7 @@ TOP = """
 import os, sys, time
 from rich.console import Console
 from plancton.model import Phase, Status, WorkerStatus
-from plancton.commands.top.view import run_top
+from plancton.commands.top.app import run_top
 
 interval, what = float(sys.argv[1]), sys.argv[2]
 reads = 0

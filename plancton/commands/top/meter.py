@@ -1,0 +1,111 @@
+"""Figures out of two samples: who uses how much of this host."""
+
+from pathlib import Path
+
+import msgspec
+
+from plancton.host.sampler import Group, Sampler
+from plancton.model import Sample, Status
+
+SLICES = ("plancton.slice", "plancton")
+"""Where workers may be when no supervisor says so."""
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """CPUs in use over the last interval (1.0 is one CPU) and bytes; None is unknown."""
+
+    cpus: int = 0
+    owner: float | None = None
+    donated: float | None = None
+    engine: float | None = None
+    idle: float | None = None
+    memory_total: int = 0
+    memory_available: int | None = None
+    memory_donated: int | None = None
+    workers: dict[str, float] = {}
+
+
+class Meter:
+    """Figures from one call to the next; keeps open what it reads."""
+
+    def __init__(self, proc: Path, cgroup_root: Path | None) -> None:
+        self._proc, self._root = proc, cgroup_root
+        self._slice: Path | None = None
+        self._sampler: Sampler | None = None
+        self._group: Group[str] = Group()
+        self._before: Sample | None = None
+        self._used: dict[str, float] = {}
+
+    def read(self, status: Status | None) -> Figures:
+        """What was used since the last call; where there is none, what the status says."""
+        sample = self._sample(self._find_slice(status))
+        before, self._before = self._before, sample
+        used_before, self._used = self._used, self._read_workers(status)
+        figures = _reported(sample, status)
+        if before is None or sample.monotonic <= before.monotonic:
+            return figures
+        seconds = sample.monotonic - before.monotonic
+        known = self._used.keys() & used_before.keys()
+        workers = {name: max(self._used[name] - used_before[name], 0.0) / seconds for name in known}
+        return _measured(before, sample, figures, None if status is None else workers)
+
+    def close(self) -> None:
+        if self._sampler is not None:
+            self._sampler.close()
+        self._group.close()
+
+    def _find_slice(self, status: Status | None) -> Path | None:
+        if self._root is None:
+            return None
+        if status is not None:
+            return self._below(status.slice) if status.slice.strip("/") else None
+        guesses = (self._root / name for name in SLICES)
+        return next((path for path in guesses if (path / "cpu.stat").exists()), None)
+
+    def _below(self, path: str) -> Path:
+        assert self._root is not None
+        return self._root / path.strip("/")
+
+    def _sample(self, slice_v2: Path | None) -> Sample:
+        if self._sampler is None or slice_v2 != self._slice:
+            if self._sampler is not None:
+                self._sampler.close()
+            self._sampler, self._slice, self._before = Sampler(self._proc, slice_v2), slice_v2, None
+        return self._sampler.sample()
+
+    def _read_workers(self, status: Status | None) -> dict[str, float]:
+        """CPU seconds that each worker has used in its life."""
+        workers = [w for w in status.workers if w.cgroup] if status and self._root else []
+        self._group.watch({w.name: self._below(w.cgroup) / "cpu.stat" for w in workers})
+        return {name: seconds for name, seconds in self._group.read().items() if seconds is not None}
+
+
+def _reported(sample: Sample, status: Status | None) -> Figures:
+    figures = Figures(
+        cpus=sample.cpus,
+        memory_total=sample.memory_total,
+        memory_available=sample.memory_available,
+        memory_donated=sample.slice_anon,
+    )
+    if status is None:
+        return figures
+    known = {"owner": status.owner, "donated": status.donated, "engine": status.engine, "idle": status.idle}
+    memory = status.memory_donated if sample.slice_anon is None else sample.slice_anon
+    return msgspec.structs.replace(figures, **known, memory_donated=memory)
+
+
+def _measured(a: Sample, b: Sample, figures: Figures, workers: dict[str, float] | None) -> Figures:
+    """``workers`` are None without a supervisor, whose list they are."""
+    seconds = b.monotonic - a.monotonic
+    donated: float | None = None
+    if a.slice is not None and b.slice is not None:
+        donated = max((b.slice - a.slice) / seconds, 0.0)
+    elif workers is not None:  # no slice: Docker's own parent (tier none), or no worker yet
+        donated = sum(workers.values())
+    return msgspec.structs.replace(
+        figures,
+        owner=max((b.busy - a.busy) / seconds - (donated or 0.0) - (figures.engine or 0.0), 0.0),
+        donated=donated,
+        idle=max((b.idle - a.idle) / seconds, 0.0),
+        workers=workers or {},
+    )
