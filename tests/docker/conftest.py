@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot
 from helpers.dictated_host import DictatedHost
+from helpers.own_cgroups import own_cgroups
 
 
 @pytest.fixture(scope="session")
@@ -16,14 +17,15 @@ def private_engine() -> Iterator[Engine]:
     """The session's dockerd, with the image that workers are made of."""
     if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
         pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
-    # Short and not below pytest's own directory: a unix socket's path has 108 bytes at the most.
-    engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
-    try:
-        engine.start()
-        engine.import_image()
-        yield engine
-    finally:
-        engine.close()
+    with own_cgroups():
+        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at the most.
+        engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
+        try:
+            engine.start()
+            engine.import_image()
+            yield engine
+        finally:
+            engine.close()
 
 
 @pytest.fixture
