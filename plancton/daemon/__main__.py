@@ -1,11 +1,56 @@
-"""What ``plancton run``, SIGHUP and an upgrade execute: ``python -P -m plancton.daemon OPTIONS`` (JSON).
+"""The process that stays: ``python -P -m plancton.daemon OPTIONS`` (JSON).
 
-Keep this name: a running supervisor of an older version executes a newer one by it.
+``plancton run``, SIGHUP and an upgrade execute this, so that the command line is not carried along. The
+name stays: a running supervisor of an older version executes the newer one by it.
 """
 
+import logging
+import os
 import sys
+from pathlib import Path
 
-from plancton.daemon.loop import main
+import msgspec
+
+from plancton.config.watch import ConfigFile
+from plancton.daemon.log_file import LogFile
+from plancton.daemon.loop import Options, Supervisor
+from plancton.daemon.sdnotify import Service
+from plancton.errors import PlanctonError
+from plancton.rundir import AlreadyRunning, default_paths, instance_id, peek_instance, take_lock
+
+EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
+
+
+def main(arguments: list[str]) -> int:
+    """One line and an exit code for what the user can mend."""
+    options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
+    os.umask(0o022)
+    _log_to_stderr(options)
+    service = Service(os.environ)
+    paths = default_paths()
+    try:
+        path = Path(options.config) if options.config else paths.config
+        file = ConfigFile(path, missing_ok=options.config is None)
+        if options.dry_run:
+            return Supervisor(options, paths, file, peek_instance(paths.state), service).run()
+        instance, docker = instance_id(paths.state), file.config.docker
+        lock = take_lock(paths.state, docker.socket, instance, docker.slice)
+        code = Supervisor(options, paths, file, instance, service).run()
+        os.close(lock)
+    except PlanctonError as error:
+        print(f"plancton: {error}", file=sys.stderr)
+        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
+    return code
+
+
+def _log_to_stderr(options: Options) -> None:
+    journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
+    layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
+    level = logging.DEBUG if options.verbose else logging.INFO
+    handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
+    logging.basicConfig(format=layout, level=level, handlers=[handler])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -61,6 +61,9 @@ class Actuator:
         say: Callable[[str], None],
         proc: Path,
         accounting: Accounting,
+        on_trouble: Callable[[DockerError], None],
+        on_image_lost: Callable[[], None],
+        dry_run: bool = False,
     ) -> None:
         self.roster, self.slice, self.accounting = roster, workers_slice, accounting
         self._request_queue, self._instance, self._say, self._proc = request_queue, instance, say, proc
@@ -69,9 +72,7 @@ class Actuator:
         self._lifted: set[str] = set()
         self._unread: dict[str, None] = {}
         self._fetching = False
-        self.dry_run = False
-        self.on_trouble: Callable[[DockerError], None] = lambda error: None
-        self.on_image_lost: Callable[[], None] = lambda: None
+        self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
 
     # ------------------------------------------------------------ decisions
 
@@ -130,7 +131,7 @@ class Actuator:
     def _started(self, name: str, container: Container | None, error: DockerError | None) -> None:
         if container is None:
             if isinstance(error, NotFound) and "no such image" in str(error).lower():
-                self.on_image_lost()
+                self._on_image_lost()
             self._not_started(name, error)
             self._trouble(error)
             return
@@ -390,7 +391,7 @@ class Actuator:
 
     def _remove(self, name: str, force: bool = False) -> None:
         entry = self.roster.get(name)
-        if entry is None or not entry.worker.id or entry.worker.busy or self.dry_run:
+        if entry is None or not entry.worker.id or entry.worker.busy or self._dry_run:
             return
         container = entry.worker.id
         self.roster.change(name, busy=True)
@@ -437,7 +438,7 @@ class Actuator:
             if entry is None or entry.worker.phase is Phase.STARTING:
                 arrived = self.arrived(container)
             if entry is None:
-                if not self.dry_run:
+                if not self._dry_run:
                     self.slice.boost.restore_quota(arrived.group, container.host_config.cpu_quota)
                 self._say(f"adopted {container.name}")
             return
@@ -467,7 +468,7 @@ class Actuator:
 
     def _trouble(self, error: DockerError | None) -> None:
         if error is not None:
-            self.on_trouble(error)
+            self._on_trouble(error)
 
 
 def _files(config: Config) -> bytes | None:

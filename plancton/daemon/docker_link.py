@@ -26,18 +26,19 @@ class DockerLink:
     """
 
     def __init__(
-        self, socket: str, instance: str, inbox: Inbox, request_queue: RequestQueue, status_file: StatusFile
+        self,
+        socket: str,
+        instance: str,
+        inbox: Inbox,
+        request_queue: RequestQueue,
+        status_file: StatusFile,
+        on_info: Callable[[Info], None],
+        on_listed: Callable[[list[Container]], None],
+        on_event: Callable[[Event], None],
     ) -> None:
-        self._socket, self._instance, self._inbox, self._request_queue = (
-            socket,
-            instance,
-            inbox,
-            request_queue,
-        )
-        self._status_file = status_file
-        self.on_info: Callable[[Info], None] = lambda info: None
-        self.on_listed: Callable[[list[Container]], None] = lambda found: None
-        self.on_event: Callable[[Event], None] = lambda event: None
+        self._socket, self._instance, self._inbox = socket, instance, inbox
+        self._request_queue, self._status_file = request_queue, status_file
+        self._on_info, self._on_listed, self._on_event = on_info, on_listed, on_event
         self.ready = self.looking = False
         self.looked = False
         """Whether Docker has been asked once which workers there are, or could not be."""
@@ -67,7 +68,7 @@ class DockerLink:
         if info is None:
             self._lost(error)
             return
-        self.on_info(info)
+        self._on_info(info)
         self.close()
         filters = {
             "type": ["container"],
@@ -75,7 +76,7 @@ class DockerLink:
             "label": [f"{INSTANCE}={self._instance}"],
         }
         # Follow events before listing, so that nothing is missed in between.
-        self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._event, self._cut)
+        self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._on_event, self._cut)
         self._follower.start()
         self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
 
@@ -87,7 +88,7 @@ class DockerLink:
             self._status_file.say("Docker answers")
         self.looking, self.looked = False, True
         self.ready, self.problem, self.retry_after = True, "", 1.0
-        self.on_listed(found)
+        self._on_listed(found)
 
     def _lost(self, error: DockerError | None) -> None:
         self.looking = False
@@ -100,9 +101,6 @@ class DockerLink:
         self.ready, self.looked, self.problem = False, True, str(error)
         self.retry_at = time.monotonic() + self.retry_after
         self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
-
-    def _event(self, event: Event) -> None:
-        self.on_event(event)
 
     def _cut(self, error: DockerError) -> None:
         """The stream has ended or was silent for long: list again, then keep following."""

@@ -10,44 +10,37 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import BinaryIO
+from typing import NamedTuple
 
 import msgspec
 
 from plancton import __version__
-from plancton.config.resolve import Host, bounds, digest, max_workers_of, policy_settings
-from plancton.config.schema import Config
+from plancton.config.resolve import Host, bounds
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.docker_link import DockerLink
-from plancton.daemon.log_file import LogFile
+from plancton.daemon.host_settings import HostSettings
+from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.status_file import Facts, StatusFile, headline
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
-from plancton.errors import PlanctonError
 from plancton.host.engine_cpu import find_engine
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import cpus_for_workers
-from plancton.model import Decision, Header, Observation, Sample, Settings, Tick, action_name
+from plancton.model import Decision, Observation, Sample, action_name
 from plancton.policy.decide import State, decide
 from plancton.policy.observe import observe
 from plancton.rundir import (
     KEEP_WORKERS,
-    AlreadyRunning,
     Paths,
     RunDir,
-    default_paths,
-    instance_id,
-    peek_instance,
-    take_lock,
 )
 from plancton.workers.accounting import Accounting
 from plancton.workers.roster import Roster
@@ -71,7 +64,6 @@ CLEAN_UP = 45.0
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
-EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -83,6 +75,13 @@ class Options(msgspec.Struct, frozen=True):
     record: str | None = None
     verbose: bool = False
     log: str | None = None
+
+
+class Disk(NamedTuple):
+    """Bytes where Docker keeps its data."""
+
+    free: int
+    total: int
 
 
 class Supervisor:
@@ -98,23 +97,30 @@ class Supervisor:
         self.inbox: Inbox = SimpleQueue()
         self.engine = file.config.docker
         self.request_queue = RequestQueue(self.engine.socket, self.inbox)
-        self.image = ImageKeeper(
-            self.engine.socket, self.inbox, self.request_queue, may_pull=not options.dry_run
-        )
         self.roster = Roster()
         self.status_file = StatusFile(self.run_dir, instance, self.roster)
         pulled = None if options.dry_run else paths.state / "pulled-images.json"
         self.old_images = OldImages(pulled, self.request_queue, self.status_file.say)
-        self.image.on_brought = self.old_images.brought
+        self.image = ImageKeeper(
+            self.engine.socket,
+            self.inbox,
+            self.request_queue,
+            may_pull=not options.dry_run,
+            on_brought=self.old_images.brought,
+        )
         self.repo = ConfigFetcher(file.path, self.inbox, self.status_file.say, may_fetch=not options.dry_run)
         accounting = None if options.dry_run else paths.state / "work.json"
         self.accounting = Accounting(accounting, time.monotonic(), time.time())
         self.docker = DockerLink(
-            self.engine.socket, instance, self.inbox, self.request_queue, self.status_file
+            self.engine.socket,
+            instance,
+            self.inbox,
+            self.request_queue,
+            self.status_file,
+            on_info=self._docker_found,
+            on_listed=self._docker_listed,
+            on_event=self._docker_event,
         )
-        self.docker.on_info = self._docker_found
-        self.docker.on_listed = self._docker_listed
-        self.docker.on_event = self._docker_event
         self.slice: Slice | None = None
         self.actuator: Actuator | None = None
         self.sampler = Sampler(PROC)
@@ -123,17 +129,11 @@ class Supervisor:
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
         self.look_until = self.stop_deadline = 0.0
         self.usage: WorkerUsage | None = None
-        self.disk: tuple[int, int] | None = None
+        self.disk: Disk | None = None
         self.disk_path = "/"
         self.next_slow = self.next_scan = self.next_reading = 0.0
-        self.host = Host(1, 0)
-        self.settings = Settings()
-        self.digest = ""
-        self.max_workers_for: Callable[[Host], int | None] = max_workers_of(file.config)
-        self.max_workers: int | None = 0
-        self.limit_problem = ""
-        self.recorded: Settings | None = None
-        self.record: BinaryIO | None = None
+        self.in_force = HostSettings()
+        self.recorder: Recorder | None = None
         self.last_said = ""
         self.engine_busy = 0
 
@@ -164,7 +164,7 @@ class Supervisor:
             self.run_dir.begin()
         self.configure()
         if self.options.record:
-            self.record = open(self.options.record, "ab", buffering=0)  # noqa: SIM115
+            self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
@@ -218,24 +218,25 @@ class Supervisor:
             self.old_images.step(now, self.image.id, self.roster.fleet.images)
         seen = self._completed(seen, now)
         self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
-        decision, self.state = decide(seen, self.state, self.settings)
+        decision, self.state = decide(seen, self.state, self.in_force.settings)
         self._act(decision, now)
-        self._record(seen, decision)
+        if self.recorder:
+            self.recorder.write(seen, decision, self.in_force.settings)
         usage = self.usage.by_name if self.usage else {}
         self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
         self.service.ticked(lambda: headline(seen, decision.fit), now)
 
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
-        self.max_workers = self._max_workers(seen)
+        self._resolve(seen)
         draining, finish = self._drain_state()
         return msgspec.structs.replace(
             seen,
-            disk_free=self.disk[0] if self.disk else None,
-            disk_total=self.disk[1] if self.disk else None,
-            max_workers=self.max_workers,
+            disk_free=self.disk.free if self.disk else None,
+            disk_total=self.disk.total if self.disk else None,
+            max_workers=self.in_force.max_workers,
             image=self.image.id,
-            digest=self.digest,
+            digest=self.in_force.digest,
             docker=self.docker.ready and self.request_queue.busy_for(now) < NO_ANSWER,
             draining=draining,
             finish=finish,
@@ -252,35 +253,18 @@ class Supervisor:
         content = self.run_dir.drain() if self.run_dir else None
         return content is not None, content == "finish"
 
-    def _max_workers(self, seen: Observation) -> int | None:
-        host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, self.disk[1] if self.disk else 0)
-        if host == self.host:
-            return self.max_workers
-        self.host = host
-        self.settings = self._settings()
-        try:
-            value = self.max_workers_for(host)
-        except ValueError as error:
-            self.limit_problem = f"pool.max_workers: {error} (the last good value stays)"
-            log.warning("%s", self.limit_problem)
-            return self.max_workers
-        self.limit_problem = ""
-        return value
-
-    def _settings(self) -> Settings:
-        made = policy_settings(self.file.config, self.host)
-        if self.slice is not None and not self.slice.can_lift:
-            # The leavers can't be given CPU to leave with at once, and nothing but memory is urgent.
-            patience = max(120.0, made.leave_timeout)
-            quota = made.uses_quota or self.slice.tier == "quota"
-            return msgspec.structs.replace(made, leave_timeout=patience, uses_quota=quota)
-        return made
+    def _resolve(self, seen: Observation) -> None:
+        """See to it that the settings are those for the host as it is now."""
+        disk = self.disk.total if self.disk else 0
+        host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk)
+        if host != self.in_force.host:
+            self.in_force.update(self.file.config, host, self.slice)
 
     def _act(self, decision: Decision, now: float) -> None:
         if self.options.dry_run:
             self._say_what_would_be(decision)
         elif self.actuator:
-            self.actuator.act(decision.actions, now, self.file.config, self.image.id, self.settings)
+            self.actuator.act(decision.actions, now, self.file.config, self.image.id, self.in_force.settings)
 
     def _say_what_would_be(self, decision: Decision) -> None:
         kinds = [action_name(a) for a in decision.actions]
@@ -312,14 +296,14 @@ class Supervisor:
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
 
     def _verify_slice(self, workers_slice: Slice) -> None:
-        config = self.file.config
-        wanted = bounds(config, self.host, cpus_for_workers(config.owner.reserve_cpus))
-        if self.host.ram and workers_slice.bounds != wanted:
-            workers_slice.bound(wanted)
-        repaired = workers_slice.repair()
-        if repaired:
+        config, host = self.file.config, self.in_force.host
+        if host is not None:
+            wanted = bounds(config, host, cpus_for_workers(config.owner.reserve_cpus))
+            if workers_slice.bounds != wanted:
+                workers_slice.bound(wanted)
+        if repaired := workers_slice.repair():
             self.status_file.say(repaired)
-            self.settings = self._settings()
+            self.in_force.host = None  # the tier may be another one
 
     def _read_workers(self, now: float, boottime: float) -> None:
         assert self.usage
@@ -335,17 +319,14 @@ class Supervisor:
         except OSError:
             self.disk = None
             return
-        self.disk = stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize
+        self.disk = Disk(stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
 
     # ------------------------------------------------------------ configuration and requests
 
     def configure(self) -> None:
         """Put the configuration in force to use."""
         config = self.file.config
-        self.max_workers_for = max_workers_of(config)
-        self.host = Host(1, 0)  # so that limits and max_workers are made anew at the next tick
-        self.settings = policy_settings(config, self.host)
-        self.digest = digest(config)
+        self.in_force.host = None  # the next tick works out what it means here
         image = config.image
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
         self.repo.want(config.config)
@@ -376,7 +357,7 @@ class Supervisor:
             self.status_file.say(f"stopping{how}")
         self.stopping = True
         self.look_until = now + LOOK_BEFORE_STOP
-        self.stop_deadline = now + self.settings.leave_timeout + 15.0
+        self.stop_deadline = now + self.in_force.settings.leave_timeout + 15.0
         self.service.stopping(self.stop_deadline - now + CLEAN_UP)
 
     def _force_stop(self) -> None:
@@ -419,7 +400,7 @@ class Supervisor:
         self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat)
         self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
         self.previous = None
-        self.host = Host(1, 0)
+        self.in_force.host = None
         self.usage = WorkerUsage(self.slice, PROC)
         self.actuator = Actuator(
             self.roster,
@@ -429,10 +410,10 @@ class Supervisor:
             self.status_file.say,
             PROC,
             self.accounting,
+            dry_run=self.options.dry_run,
+            on_trouble=self.docker.trouble,
+            on_image_lost=self.image.lost,
         )
-        self.actuator.dry_run = self.options.dry_run
-        self.actuator.on_trouble = self.docker.trouble
-        self.actuator.on_image_lost = self.image.lost
 
     def _docker_listed(self, found: list[Container]) -> None:
         assert self.actuator
@@ -445,25 +426,6 @@ class Supervisor:
         self.actuator.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     # ------------------------------------------------------------ saying it
-
-    def _record(self, seen: Observation, decision: Decision) -> None:
-        """One line for the tick, and one before it when it was decided by other limits than the last."""
-        if self.record is None:
-            return
-        if self.settings != self.recorded:
-            self._write_record(Header(__version__, self.settings, continued=self.recorded is not None))
-            self.recorded = self.settings
-        self._write_record(Tick(seen, decision))
-
-    def _write_record(self, line: Header | Tick) -> None:
-        if self.record is None:
-            return
-        try:
-            self.record.write(msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            self.status_file.warn(f"{self.options.record}: {error.strerror}; recording has ended")
-            self.record.close()
-            self.record = None
 
     def _facts(self, decision: Decision, now: float) -> Facts:
         image = (self.image.name or "", self.image.id)
@@ -478,7 +440,7 @@ class Supervisor:
             self.file.problem,
             self.repo.problem,
             NEEDS_RESTART if self.file.config.docker != self.engine else "",
-            self.limit_problem,
+            self.in_force.problem,
             self.image.problem,
             self.slice.tier_reason
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
@@ -500,8 +462,8 @@ class Supervisor:
                 self._clean_up()
         if self.run_dir and not self.again:
             self.run_dir.retract()
-        if self.record:
-            self.record.close()
+        if self.recorder:
+            self.recorder.close()
         self.sampler.close()
         if self.usage:
             self.usage.close()
@@ -528,37 +490,3 @@ class Supervisor:
         os.environ.update(self.service.variables)
         self.service.reloading()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
-
-
-def main(arguments: list[str]) -> int:
-    """The process that stays. One line and an exit code for what the user can mend."""
-    options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
-    os.umask(0o022)
-    _log_to_stderr(options)
-    service = Service(os.environ)
-    paths = default_paths()
-    try:
-        path = Path(options.config) if options.config else paths.config
-        file = ConfigFile(path, missing_ok=options.config is None)
-        instance = peek_instance(paths.state) if options.dry_run else instance_id(paths.state)
-        lock = None if options.dry_run else _lock(paths, file.config, instance)
-        code = Supervisor(options, paths, file, instance, service).run()
-    except PlanctonError as error:
-        print(f"plancton: {error}", file=sys.stderr)
-        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
-    if lock is not None:
-        os.close(lock)
-    return code
-
-
-def _lock(paths: Paths, config: Config, instance: str) -> int:
-    return take_lock(paths.state, config.docker.socket, instance, config.docker.slice)
-
-
-def _log_to_stderr(options: Options) -> None:
-    journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
-    layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    level = logging.DEBUG if options.verbose else logging.INFO
-    handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
-    logging.basicConfig(format=layout, level=level, handlers=[handler])
-    logging.getLogger("urllib3").setLevel(logging.WARNING)

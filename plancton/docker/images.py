@@ -75,17 +75,19 @@ class ImageKeeper:
     FIRST_REFRESH = 300.0
     RETRY, LONGEST_RETRY = 30.0, 1_800.0
 
-    def __init__(self, socket: str, inbox: Inbox, request_queue: RequestQueue, may_pull: bool = True) -> None:
-        self._socket, self._inbox, self._request_queue, self._may_pull = (
-            socket,
-            inbox,
-            request_queue,
-            may_pull,
-        )
+    def __init__(
+        self,
+        socket: str,
+        inbox: Inbox,
+        request_queue: RequestQueue,
+        may_pull: bool = True,
+        on_brought: Callable[[str], None] = lambda image: None,
+    ) -> None:
+        self._socket, self._inbox, self._request_queue = socket, inbox, request_queue
+        self._may_pull, self._on_brought = may_pull, on_brought
         self.name: str | None = None
         self.id = ""
         self.problem = NO_IMAGE
-        self.on_brought: Callable[[str], None] = lambda image: None
         self._refresh = 0.0
         self._policy: Policy = "always"
         self._auth_file: str | None = None
@@ -162,7 +164,7 @@ class ImageKeeper:
     ) -> None:
         self._busy = False
         if image is not None and brought:
-            self.on_brought(image.id)
+            self._on_brought(image.id)
         if name != self.name:
             return
         if image is None:

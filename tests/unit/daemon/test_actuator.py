@@ -109,10 +109,16 @@ class World:
         self.roster = Roster()
         self.accounting = Accounting(self.book_file, 0.0, 1_000.0)
         self.actuator = Actuator(
-            self.roster, self.request_queue, self.slice, "i", self.said.append, self.proc, self.accounting
+            self.roster,
+            self.request_queue,
+            self.slice,
+            "i",
+            self.said.append,
+            self.proc,
+            self.accounting,
+            on_trouble=self.troubles.append,
+            on_image_lost=self._image_lost,
         )
-        self.actuator.on_trouble = self.troubles.append
-        self.actuator.on_image_lost = self._image_lost
 
     def pool(self, token: bytes = TOKEN, mode: int = 0o600) -> None:
         """The workers are a pool's from now on."""

@@ -16,6 +16,7 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon import loop as module
 from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.loop import Options, Supervisor
+from plancton.daemon.recorder import Recorder
 from plancton.host.slice import Layout
 from plancton.model import Header, Status, Tick
 from plancton.policy.replay import read_recording, replay
@@ -75,8 +76,8 @@ class Run:
         self.it.request_queue.close()
         self.it.request_queue.join(DEADLINE)
         self.it.sampler.close()
-        if self.it.record:
-            self.it.record.close()
+        if self.it.recorder:
+            self.it.recorder.close()
 
 
 @pytest.fixture
@@ -205,12 +206,12 @@ def test_broken_reload(run: Callable[..., Run]) -> None:
         it.tick()
         (problem,) = (p for p in it.status().problems if "config.yaml" in p)
         assert words in problem and problem.endswith("(the last good configuration stays in force)"), problem
-        assert it.it.file.config.worker.cpus == 2 and it.it.settings.worker_cpus == 2
+        assert it.it.file.config.worker.cpus == 2 and it.it.in_force.settings.worker_cpus == 2
     it.configure("worker: {cpus: 3}")
     it.tick()
     it.tick()
     assert not any("config.yaml" in p for p in it.status().problems), it.status().problems
-    assert it.it.settings.worker_cpus == 3
+    assert it.it.in_force.settings.worker_cpus == 3
 
 
 def test_configuration_that_vanishes(run: Callable[..., Run]) -> None:
@@ -272,11 +273,10 @@ def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.L
 
 def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
     """A recording that can't go on (a full disk) ends with a word; the loop goes on."""
-    it = run(dict(WORKING), record="/dev/full")
-    it.it.record = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
+    it = run(dict(WORKING))
+    it.it.recorder = Recorder(Path("/dev/full"), it.it.status_file.warn)
     it.tick()
     it.tick()
-    assert it.it.record is None
     assert any(
         "/dev/full: No space left on device; recording has ended" in e.text for e in it.status().events
     )
@@ -285,7 +285,7 @@ def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
 def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_path: Path) -> None:
     """Ticks are recorded below the limits in force on this host, told again when they change."""
     it = run(dict(WORKING))
-    it.it.record = (tmp_path / "rec").open("ab", buffering=0)
+    it.it.recorder = Recorder(tmp_path / "rec", it.it.status_file.warn)
     it.tick()
     it.configure("yield: {grace_kill: 77s}")
     it.tick()

@@ -31,7 +31,8 @@ class Kept:
         self.inbox: Inbox = SimpleQueue()
         self.request_queue = RequestQueue(str(path), self.inbox)
         self.request_queue.start()
-        self.keeper = ImageKeeper(str(path), self.inbox, self.request_queue, may_pull)
+        self.brought = list[str]()
+        self.keeper = ImageKeeper(str(path), self.inbox, self.request_queue, may_pull, self.brought.append)
 
     def step(self, now: float) -> ImageKeeper:
         self.keeper.step(now)
@@ -154,15 +155,13 @@ def test_settings_that_change(kept: Callable[..., Kept], tmp_path: Path) -> None
 
 def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
     """Only an image that was not here before counts as brought by a pull: another may be somebody's."""
-    brought = list[str]()
     versions = iter([image(1), image(2), image(3)])
     here = json.dumps([{"Id": f"sha256:{2:064}", "Created": 1_754_697_600}]).encode()  # a number in a list
     it = kept({LOOK: lambda _: next(versions), PULL: PULLED, LIST: reply(here)})
-    it.keeper.on_brought = brought.append
     it.keeper.want("busybox", 100.0)
     for now in (0.0, 100.0, 200.0):
         it.step(now)
-    assert it.keeper.id.endswith("3") and brought == [f"sha256:{3:064}"]
+    assert it.keeper.id.endswith("3") and it.brought == [f"sha256:{3:064}"]
 
 
 @pytest.mark.parametrize(

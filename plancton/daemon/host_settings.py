@@ -1,0 +1,41 @@
+"""What the configuration in force means on this host, worked out again when either of them changes."""
+
+import logging
+
+import msgspec
+
+from plancton.config.resolve import Host, digest, max_workers_of, policy_settings
+from plancton.config.schema import Config
+from plancton.host.slice import Slice
+from plancton.model import Settings
+
+log = logging.getLogger("plancton")
+
+PATIENCE_WITHOUT_LIFT = 120.0
+"""Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is urgent."""
+
+
+class HostSettings:
+    """``max_workers`` None: no maximum. ``problem`` says what is wrong with its expression."""
+
+    def __init__(self) -> None:
+        self.settings, self.digest = Settings(), ""
+        self.max_workers: int | None = 0
+        self.problem = ""
+        self.host: Host | None = None
+
+    def update(self, config: Config, host: Host, workers_slice: Slice | None) -> None:
+        """To be called when the configuration, the host's figures or the slice's tier have changed."""
+        self.host, self.digest = host, digest(config)
+        self.settings = policy_settings(config, host)
+        if workers_slice is not None and not workers_slice.can_lift:
+            self.settings = msgspec.structs.replace(
+                self.settings,
+                leave_timeout=max(PATIENCE_WITHOUT_LIFT, self.settings.leave_timeout),
+                uses_quota=self.settings.uses_quota or workers_slice.tier == "quota",
+            )
+        try:
+            self.max_workers, self.problem = max_workers_of(config)(host), ""
+        except ValueError as error:
+            self.problem = f"pool.max_workers: {error} (the last good value stays)"
+            log.warning("%s", self.problem)
