@@ -1,7 +1,7 @@
-"""What `plancton doctor` looks at, as it is found: /proc, /sys, systemctl, Docker, our own files.
+"""What `plancton doctor` finds in /proc, /sys, systemctl, Docker and our own files.
 
-Only looks: it writes nothing and sends Docker nothing but GET. What can't be read is None, or the
-text of the error; findings.py says what that means.
+It writes nothing and sends Docker only GET. What can't be read is None, or the text of the error; findings.py
+says what that means.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Timer
 from typing import NamedTuple
@@ -42,7 +43,7 @@ OLD_PLANCTON = "planctonctl"
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process that matters here; ``group`` is its cgroup in the v2 tree."""
+    """A process that uses idle CPU as well; ``group`` is its cgroup in the v2 tree."""
 
     pid: int
     name: str
@@ -50,7 +51,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Cgroups(msgspec.Struct, frozen=True):
-    """The mounted trees and their controllers; ``idle_class``: None where no cgroup shows its CPU knobs."""
+    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows its CPU knobs."""
 
     layout: Layout = Layout(None)
     controllers: frozenset[str] = frozenset()
@@ -58,14 +59,14 @@ class Cgroups(msgspec.Struct, frozen=True):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The Docker that answers."""
+    """The Docker Engine that answers."""
 
     info: Info
     api: str
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Containers of Plancton's, by name: of this instance, of others (by instance), of Plancton 0.6."""
+    """Names of Plancton's containers: of this instance, of others (by instance), of Plancton 0.6."""
 
     own: tuple[str, ...] = ()
     others: dict[str, tuple[str, ...]] = {}
@@ -73,7 +74,7 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Disks(msgspec.Struct, frozen=True):
-    """The scheduler of each disk, whether iocost is on, and what priority the slice has (file: content)."""
+    """Each disk's scheduler, whether iocost is on, and the slice's priority (file: content)."""
 
     schedulers: dict[str, str] = {}
     iocost: bool = False
@@ -81,7 +82,7 @@ class Disks(msgspec.Struct, frozen=True):
 
 
 class Supervisors(msgspec.Struct, frozen=True):
-    """``pid`` is of the one that runs here, with what it says of itself; ``others`` are anybody's."""
+    """``pid`` is that of the one that uses our paths, with its status; ``others`` may be anybody's."""
 
     pid: int | None = None
     status: Status | None = None
@@ -89,7 +90,7 @@ class Supervisors(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All of it. A text in place of a thing is the error that kept it from us."""
+    """All of it. Where a text stands for something else, it is the error that hid it."""
 
     config: Config
     config_error: str = ""
@@ -105,19 +106,19 @@ class Facts(msgspec.Struct, frozen=True):
     disk_free: int | None = None
     smt: bool | None = None
     cpuset: str = ""
-    """The CPUs that workers keep to by the configuration; empty: all."""
+    """The CPUs that workers keep to, by the configuration; empty: all."""
     disks: Disks = Disks()
     processes: tuple[Process, ...] = ()
     supervisors: Supervisors = Supervisors()
     left: Left | str = ""
     user: str = ""
-    """Who looks; empty: root."""
+    """Who runs doctor; empty: root."""
     now: float = 0.0
     """Unix time."""
 
 
 def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = SYS) -> Facts:
-    """Look at everything once; takes no longer than a few seconds, whatever hangs."""
+    """Look at everything once, in a few seconds at most, whatever hangs."""
     config, config_error = _config(paths, config_file)
     now = time.time()
     cgroups = read_cgroups(proc)
@@ -130,7 +131,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     return Facts(
         config=config,
         config_error=config_error,
-        token_expires=read_expiry(config, now, _user_of(supervisors.pid, proc)),
+        token_expires=read_expiry(config, now, supervisors.pid, proc),
         kernel=os.uname().release,
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
@@ -158,8 +159,9 @@ def _config(paths: Paths, file: Path | None) -> tuple[Config, str]:
         return Config(), str(error)
 
 
-def read_expiry(config: Config, now: float, user: int = 0) -> float | str | None:
-    """When the pool's token ends, or why this user can't use it; None: never, or none is needed."""
+def read_expiry(config: Config, now: float, pid: int | None = None, proc: Path = PROC) -> float | str | None:
+    """When the pool's token expires, or why it can't be used by us or by the supervisor with this ``pid``;
+    None: never, or none is needed."""
     if config.htcondor is None:
         return None
     path = config.htcondor.token_file
@@ -167,16 +169,13 @@ def read_expiry(config: Config, now: float, user: int = 0) -> float | str | None
         expires = expiry(read_token(path, now))
     except PlanctonError as error:
         return str(error)
-    if user not in (0, os.stat(path).st_uid):
-        return f"token file {path}: Plancton, which runs as user {user}, can't read it; chown {user} {path}"
+    with suppress(OSError):  # either may be gone by now
+        user, owner = (proc / str(pid)).stat().st_uid if pid else 0, os.stat(path).st_uid
+        if user not in (0, owner):
+            return (
+                f"token file {path}: Plancton, which runs as user {user}, can't read it; chown {user} {path}"
+            )
     return expires
-
-
-def _user_of(pid: int | None, proc: Path) -> int:
-    try:
-        return (proc / str(pid)).stat().st_uid if pid else 0
-    except OSError:
-        return 0
 
 
 # ---------------------------------------------------------------- the kernel
@@ -195,16 +194,15 @@ def read_cgroups(proc: Path) -> Cgroups:
 def read_host(proc: Path, disk: int) -> tuple[Host | str, int | None]:
     """CPUs, memory and swap, and how much memory is available."""
     try:
-        sampler = Sampler(proc)
-        sample = sampler.sample()
+        with closing(Sampler(proc)) as sampler:
+            sample = sampler.sample()
     except SamplerError as error:
         return str(error), None
-    sampler.close()
     return Host(sample.cpus, sample.memory_total, sample.swap_total, disk), sample.memory_available
 
 
 def read_disk(directory: str) -> tuple[int | None, int]:
-    """Free bytes, and all of them, on the disk of a directory; None where it can't be seen from here."""
+    """Free bytes and the size of a directory's disk; None where it can't be seen from here."""
     try:
         found = os.statvfs(directory)
     except OSError:
@@ -217,7 +215,7 @@ def _read_smt(sys: Path) -> bool | None:
 
 
 def read_disks(sys: Path, layout: Layout, workers_slice: str) -> Disks:
-    """Disks are what has a device behind it; loops, RAM disks and mappings have none of their own."""
+    """A disk has a device behind it; loops, RAM disks and mappings have none."""
     schedulers = dict[str, str]()
     for file in sorted(sys.glob("block/*/queue/scheduler")):
         disk = file.parent.parent
@@ -244,17 +242,10 @@ def read_systemd() -> int | None:
     if not Path("/run/systemd/system").is_dir():
         return None
     try:
-        done = subprocess.run(
-            ["systemctl", "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=SYSTEMCTL_TIMEOUT,
-            check=False,
-        )
+        said = subprocess.check_output(["systemctl", "--version"], timeout=SYSTEMCTL_TIMEOUT)
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.match(r"systemd (\d+)", done.stdout)
+    found = re.match(rb"systemd (\d+)", said)
     return int(found[1]) if found else None
 
 
@@ -276,9 +267,9 @@ def read_commands(proc: Path) -> list[Command]:
 
 
 def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
-    """Those that lend idle CPU themselves: BOINC, HTCondor's own startd, Plancton 0.6."""
+    """Others that lend idle CPU: BOINC, HTCondor's own startd, Plancton 0.6."""
     for pid, name, words in commands:
-        # Scripts run as `python SCRIPT`, maybe with an option before it.
+        # Scripts run as `python SCRIPT`, perhaps with an option before it.
         script = words[1:3] if Path(words[0]).name.startswith("python") else words[:1]
         if any(Path(word).name == OLD_PLANCTON for word in script):
             yield Process(pid, OLD_PLANCTON)
@@ -287,7 +278,7 @@ def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
 
 
 def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
-    """The one that uses these paths, by its lock (its status may be unreadable), and anybody's others."""
+    """The one that uses these paths, by its lock (its status may be unreadable), and all others."""
     status = running(paths)
     held = [status.pid] if status else holders(paths.state)
     everywhere = {each.pid for each in commands if _donates(each.words)}
@@ -295,7 +286,7 @@ def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
 
 
 def _donates(words: list[str]) -> bool:
-    """As `plancton run` starts a supervisor, but for a dry run."""
+    """Whether these are the words by which `plancton run` starts a supervisor, unless it is a dry run."""
     return words[2:4] == ["-m", "plancton.daemon"] and '"dry_run":true' not in "".join(words[4:5])
 
 
@@ -306,7 +297,7 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
     """What answers at the socket, and which workers it has."""
     engine: Engine | str = ""
     with Docker(config.docker.socket, timeout=DOCKER_TIMEOUT) as docker:
-        deadline = Timer(DOCKER_SECONDS, docker.close)  # for a Docker that answers, but drop by drop
+        deadline = Timer(DOCKER_SECONDS, docker.close)  # for a Docker that answers byte by byte
         deadline.start()
         try:
             api = docker.ping()
@@ -319,7 +310,7 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
 
 
 def _slice(config: Config, layout: Layout, engine: Engine | str) -> Slice | None:
-    """Where workers are; None when that can't be known."""
+    """Where workers are; None where that can't be known."""
     if layout.v2 is None or isinstance(engine, str):
         return None
     return Slice(layout, config.docker.slice, engine.info.cgroup_driver)

@@ -1,7 +1,7 @@
-"""What `plancton doctor` says: what of this host serves well, could be better, is broken. Pure.
+"""What `plancton doctor` says of the facts: what is ok, could be better, or is broken. Pure.
 
-It is made of facts.py's. Broken is what keeps Plancton from donating here, or the owner from being
-protected; what only costs something could be better.
+Broken is what keeps Plancton from donating here, or the owner from being protected; what merely costs
+something could be better.
 """
 
 import re
@@ -33,12 +33,12 @@ IDLE_CLASS_SYSTEMD = 252
 OLDEST_API = (1, 41)
 """Of Docker Engine 20.10."""
 STALE = 15.0
-"""Seconds; a supervisor publishes at least every 5."""
+"""Seconds; a supervisor writes its status at least every 5."""
 MOST_NAMES = 3
 
 
 class Level(StrEnum):
-    """How good it is; from best to worst."""
+    """From best to worst."""
 
     OK = "ok"
     BETTER = "could be better"
@@ -49,7 +49,7 @@ EXIT_CODES = {Level.OK: 0, Level.BETTER: 1, Level.BROKEN: 4}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line. ``remedy`` is empty where all is well, and where the text, an error's, holds it."""
+    """One line. ``remedy`` is empty where all is well, and where the text is an error that contains it."""
 
     subject: str
     level: Level
@@ -65,17 +65,33 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+def ok(subject: str, text: str) -> Finding:
+    return Finding(subject, Level.OK, _printable(text))
+
+
+def better(subject: str, text: str, remedy: str = "") -> Finding:
+    return Finding(subject, Level.BETTER, _printable(text), _printable(remedy))
+
+
+def broken(subject: str, text: str, remedy: str = "") -> Finding:
+    return Finding(subject, Level.BROKEN, _printable(text), _printable(remedy))
+
+
+def _printable(text: str) -> str:
+    """Some of it comes from Docker and from files: no escape sequences, and nothing that is not text."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
+
+
 def diagnose(facts: Facts) -> Report:
-    findings = tuple(map(_printable, _findings(facts)))
-    counts = {level: sum(each.level is level for each in findings) for level in Level}
-    worst = max(Level, key=lambda level: (counts[level] > 0, list(Level).index(level)))
+    findings = tuple(_findings(facts))
+    levels = [each.level for each in findings]
     problems = []
-    if counts[Level.BROKEN]:
-        problems.append(f"{_things(counts[Level.BROKEN], 'is', 'are')} broken")
-    if counts[Level.BETTER]:
-        problems.append(f"{_things(counts[Level.BETTER], 'could', 'could')} be better")
-    end = ", ".join(problems) or "nothing to mend"
-    return Report(worst, f"{_how_it_yields(facts)}; {end}.", findings)
+    if count := levels.count(Level.BROKEN):
+        problems.append(f"{count} thing{' is' if count == 1 else 's are'} broken")
+    if count := levels.count(Level.BETTER):
+        problems.append(f"{count} thing{'' if count == 1 else 's'} could be better")
+    worst = max(levels, key=list(Level).index)
+    return Report(worst, f"{_how_it_yields(facts)}; {', '.join(problems) or 'nothing to fix'}.", findings)
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -86,23 +102,10 @@ def lines(report: Report) -> Iterator[str]:
     yield report.sentence
 
 
-def _printable(found: Finding) -> Finding:
-    """Some of it comes from Docker and from files: no escape sequence, and nothing that is no text."""
-
-    def clean(text: str) -> str:
-        return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
-
-    return msgspec.structs.replace(found, text=clean(found.text), remedy=clean(found.remedy))
-
-
-def _things(count: int, one: str, many: str) -> str:
-    return f"1 thing {one}" if count == 1 else f"{count} things {many}"
-
-
 def _how_it_yields(facts: Facts) -> str:
     seen = facts.slice
     if seen is None or not isinstance(facts.engine, Engine):
-        return "How this host would yield can't be known yet"
+        return "How this host would yield is not known yet"
     tier = expected_tier(facts)
     verb = "yields" if seen.exists and seen.tier == tier != "none" else "would yield"
     return f"This host {verb} in tier {tier}"
@@ -135,8 +138,8 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield disk_space(facts.config, facts.host, facts.disk_free)
     yield smt(facts.smt, facts.cpuset, facts.cgroups)
     yield disk_priority(facts.disks)
-    yield Finding("network", Level.OK, "bandwidth is not protected, here or on any host: workers share it")
-    yield Finding("clock", Level.OK, "needs no time sync: all ages come from the monotonic clock")
+    yield ok("network", "bandwidth is not protected, here or on any host: workers share it")
+    yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
     if isinstance(facts.engine, Engine):
         yield from left_workers(facts.left, facts.supervisors)
@@ -149,35 +152,33 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     config, subject = facts.config, "configuration"
     never = never_starts(config, facts.host) if isinstance(facts.host, Host) else None
     if facts.config_error:
-        text = f"{facts.config_error}; the checks below take the defaults"
-        yield Finding(subject, Level.BROKEN, text)
+        yield broken(subject, f"{facts.config_error}; the checks below use the defaults")
     elif never:
-        yield Finding(subject, Level.BROKEN, f"no worker can ever start here: {never}")
+        yield broken(subject, f"no worker can ever start here: {never}")
     elif config.image.name is None:
-        text = "no image is configured, so nothing will be started"
-        yield Finding(subject, Level.BROKEN, text, "set image.name")
+        yield broken(subject, "no image is configured, so nothing will be started", "set image.name")
     else:
-        yield Finding(subject, Level.OK, f"workers of {config.image.name}")
+        yield ok(subject, f"workers of {config.image.name}")
     if config.htcondor is not None:
         yield token_state(config.htcondor.token_file, facts.token_expires, facts.now)
 
 
 def token_state(path: str, expires: float | str | None, now: float) -> Finding:
     if isinstance(expires, str):
-        return Finding("token", Level.BROKEN, expires)
+        return broken("token", expires)
     if expires is None:
-        return Finding("token", Level.OK, f"{path} does not expire")
+        return ok("token", f"{path} does not expire")
     text = f"{path} expires in {human_seconds(expires - now)}"
     if expires - now < SOON:
-        return Finding("token", Level.BETTER, text, "ask the pool's administrator for a new one")
-    return Finding("token", Level.OK, text)
+        return better("token", text, "ask the pool's administrator for a new one")
+    return ok("token", text)
 
 
 # ---------------------------------------------------------------- the kernel
 
 
 def has_idle_class(release: str, found: Cgroups) -> bool:
-    """By what can be seen of the cgroups, else by the version."""
+    """By what the cgroups show, else by the version."""
     if found.idle_class is not None:
         return found.idle_class
     version = re.match(r"(\d+)\.(\d+)", release)
@@ -186,54 +187,47 @@ def has_idle_class(release: str, found: Cgroups) -> bool:
 
 def kernel(release: str, found: Cgroups) -> Finding:
     if has_idle_class(release, found):
-        return Finding("kernel", Level.OK, f"{release}, with an idle class for cgroups")
+        return ok("kernel", f"{release}, with an idle class for cgroups")
     text = f"{release} has no idle class for cgroups: workers get the least weight instead"
-    return Finding("kernel", Level.BETTER, text, "Linux 5.15 or newer gives every CPU back at once")
+    return better("kernel", text, "Linux 5.15 or newer gives every CPU back at once")
 
 
 def cgroups(found: Cgroups) -> Finding:
-    layout = found.layout
-    if layout.v2 is None:
-        remedy = (
-            "boot with systemd.unified_cgroup_hierarchy=1, or mount one"
-            " (mount -t cgroup2 none /sys/fs/cgroup/unified)"
-        )
-        return Finding("cgroups", Level.BROKEN, "no cgroup v2 tree is mounted", remedy)
+    subject, v2 = "cgroups", found.layout.v2
+    if v2 is None:
+        remedy = "boot with systemd.unified_cgroup_hierarchy=1, or mount one"
+        remedy += " (mount -t cgroup2 none /sys/fs/cgroup/unified)"
+        return broken(subject, "no cgroup v2 tree is mounted", remedy)
     if "cpu" not in found.controllers:
         text = "there is no cpu controller, so nothing protects the owner"
-        return Finding("cgroups", Level.BROKEN, text, "use a kernel that has one (CONFIG_FAIR_GROUP_SCHED)")
+        return broken(subject, text, "use a kernel that has one (CONFIG_FAIR_GROUP_SCHED)")
     if "memory" not in found.controllers:
         text = "there is no memory controller, so nothing bounds a worker's memory"
-        return Finding("cgroups", Level.BROKEN, text, "boot with cgroup_enable=memory")
-    of_v1 = {"cpu", "memory"} & set(layout.v1)
-    kind = (
-        f"hybrid: v2 at {layout.v2}, v1 for {' and '.join(sorted(of_v1))}" if of_v1 else f"v2 at {layout.v2}"
-    )
-    return Finding("cgroups", Level.OK, kind)
+        return broken(subject, text, "boot with cgroup_enable=memory")
+    of_v1 = sorted({"cpu", "memory"} & set(found.layout.v1))
+    return ok(subject, f"hybrid: v2 at {v2}, v1 for {' and '.join(of_v1)}" if of_v1 else f"v2 at {v2}")
 
 
 def psi(readable: bool) -> Finding:
     if readable:
-        return Finding("psi", Level.OK, "pressure of CPU and memory is known")
-    text = "this kernel tells no pressure (/proc/pressure)"
-    return Finding("psi", Level.BETTER, text, "boot with psi=1")
+        return ok("psi", "the kernel reports pressure of CPU and memory")
+    return better("psi", "this kernel reports no pressure (/proc/pressure)", "boot with psi=1")
 
 
 def smt(active: bool | None, cpuset: str, found: Cgroups) -> Finding:
     """``cpuset``: the CPUs that workers keep to by the configuration."""
     subject = "smt"
     if not active:
-        text = "no core is shared by two threads" if active is False else "unknown to this kernel"
-        return Finding(subject, Level.OK, text)
+        text = "no core is shared by two threads" if active is False else "this kernel does not tell"
+        return ok(subject, text)
     whole_cores = "cpu" not in found.layout.v1
     if cpuset and whole_cores:
-        text = f"is on; workers keep to CPUs {cpuset}, so the other cores are the owner's alone"
-        return Finding(subject, Level.OK, text)
+        return ok(subject, f"is on; workers keep to CPUs {cpuset}, so the other cores are the owner's alone")
     text = "is on: a worker on a core's other thread slows what the owner has there, and no priority helps"
-    remedy = "where that matters, boot with nosmt"
+    remedy = "if that matters, boot with nosmt"
     if whole_cores:
         remedy += ", or set owner.reserve_cpus to all threads of some cores: workers keep off whole cores"
-    return Finding(subject, Level.BETTER, text, remedy)
+    return better(subject, text, remedy)
 
 
 def disk_priority(found: Disks) -> Finding:
@@ -242,14 +236,12 @@ def disk_priority(found: Disks) -> Finding:
     own = found.of_slice
     low_weight = any(_is_low(own.get(name)) for name in ("bfq.weight", "weight"))
     if (low_weight and weights) or (own.get("prio.class") == "idle" and priorities):
-        return Finding("disk priority", Level.OK, "the slice's is low, and the disks' schedulers heed it")
+        return ok("disk priority", "the slice has a low one, and the disks' schedulers respect it")
     seen = ", ".join(f"{name}: {scheduler}" for name, scheduler in found.schedulers.items()) or "no disk seen"
-    why = "the slice has no low priority" if weights or priorities else "no scheduler here heeds weights"
-    return Finding(
-        "disk priority",
-        Level.BETTER,
-        f"nothing protects the owner's disk access from the workers': {why} ({seen})",
-        "where that matters, keep Docker's data on a disk that the owner does not use",
+    why = "the slice has no low priority" if weights or priorities else "no scheduler here respects weights"
+    text = f"nothing protects the owner's disk access from the workers': {why} ({seen})"
+    return better(
+        "disk priority", text, "if that matters, keep Docker's data on a disk that the owner does not use"
     )
 
 
@@ -266,83 +258,79 @@ def _is_low(weight: str | None) -> bool:
 
 
 def engine_state(engine: Engine | str) -> Finding:
+    subject = "docker"
     if isinstance(engine, str):
-        return Finding("docker", Level.BROKEN, engine)
+        return broken(subject, engine)
     info = engine.info
     text = f"{info.server_version}, API {engine.api}, {info.cgroup_driver} driver, {info.driver} storage"
     if problem := objection(info):
-        return Finding("docker", Level.BROKEN, problem, REMEDY)
+        return broken(subject, problem, REMEDY)
     if tuple(map(int, engine.api.split("."))) < OLDEST_API:
-        return Finding("docker", Level.BROKEN, text, "update to Docker Engine 20.10 or newer")
+        return broken(subject, text, "update to Docker Engine 20.10 or newer")
     if info.driver == "vfs":
         text += ", which copies the whole image for each worker"
-        return Finding("docker", Level.BETTER, text, "configure overlay2 in Docker (storage-driver)")
-    return Finding("docker", Level.OK, text)
+        return better(subject, text, "configure overlay2 in Docker (storage-driver)")
+    return ok(subject, text)
 
 
 def systemd(version: int | None, driver: str) -> Finding:
     subject = "systemd"
     if driver != "systemd":
         has = "does not run here" if version is None else f"{version}"
-        return Finding(subject, Level.OK, f"{has}; not needed: Docker does not use it for cgroups")
+        return ok(subject, f"{has}; not needed: Docker does not use it for cgroups")
     if version is None:
-        text = "its version can't be known, and Docker uses it for cgroups"
-        return Finding(subject, Level.BETTER, text, "look at `systemctl --version`: 252 or newer is needed")
+        text = "its version is unknown, and Docker uses it for cgroups"
+        return better(subject, text, "check `systemctl --version`: 252 or newer is needed")
     if version < IDLE_CLASS_SYSTEMD:
-        text = f"{version} knows no idle class: it undoes the slice's, which is put back within 5 s"
-        return Finding(subject, Level.BETTER, text, "update to systemd 252 or newer")
-    return Finding(subject, Level.OK, f"{version}")
+        text = f"{version} has no idle class: it undoes the slice's, which is restored within 5 s"
+        return better(subject, text, "update to systemd 252 or newer")
+    return ok(subject, f"{version}")
 
 
 def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
-    """``user``: who looks, and would run Plancton; empty: root."""
-    subject = "slice"
-    by_root = f"`sudo plancton prepare --user {user}`" if user else "run `plancton run` as root"
-    by_root += ", and the kernel yields at once"
+    """``user``: who runs doctor, and would run Plancton; empty: root."""
+    subject, status = "slice", running.status
     by_docker = "so Docker limits the workers one by one, within seconds"
-    status = running.status
+    prepare = f"`sudo plancton prepare --user {user}`"
+    by_root = f"{prepare if user else 'run `plancton run` as root'}, and the kernel yields at once"
     if status is not None and status.slice not in ("", seen.path):
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
-        return Finding(subject, Level.BETTER, text, "give doctor the supervisor's configuration (--config)")
+        return better(subject, text, "give doctor the supervisor's configuration (--config)")
     if status and (status.tier == "quota" or status.tier_reason in status.problems):
-        return Finding(subject, Level.BETTER, f"tier {status.tier}: {status.tier_reason}")
+        return better(subject, f"tier {status.tier}: {status.tier_reason}")
     if not seen.exists and running.pid is not None:
-        return Finding(subject, Level.BETTER, f"{seen.path} is gone", "the supervisor makes it within 5 s")
+        return better(subject, f"{seen.path} is gone", "the supervisor makes it again within 5 s")
+    if not seen.exists and seen.writable:
+        return ok(subject, f"{seen.path} is not there yet: the first start makes it")
     if not seen.exists:
-        if not seen.writable:
-            text = f"{seen.path} can't be made by this user, {by_docker}"
-            return Finding(subject, Level.BETTER, text, by_root)
-        return Finding(subject, Level.OK, f"{seen.path} is not there yet: the first start makes it")
+        return better(subject, f"{seen.path} can't be made by this user, {by_docker}", by_root)
     found = f"{seen.path}: {seen.knob}"
     if running.pid is not None:
         return _of_running(seen, found)
     if not seen.writable and seen.tier == "none":
-        text = f"{found}, which this user can't set, {by_docker}"
-        return Finding(subject, Level.BETTER, text, by_root)
+        return better(subject, f"{found}, which this user can't set, {by_docker}", by_root)
     if seen.populated and seen.tier == "none":
-        remedy = "`plancton run` puts that right, `plancton stop --force` ends the workers"
-        text = f"{found} and workers are in it: nothing protects the owner"
-        return Finding(subject, Level.BROKEN, text, remedy)
+        remedy = "`plancton run` fixes that, `plancton stop --force` ends the workers"
+        return broken(subject, f"{found} and workers are in it: nothing protects the owner", remedy)
     if seen.lifted or seen.frozen:
         text = f"{found}, and a lift that was cut short left {seen.frozen} workers frozen"
-        return Finding(subject, Level.BETTER, text, "`plancton run` undoes it")
+        return better(subject, text, "`plancton run` undoes it")
     if seen.tier == "none":
-        return Finding(subject, Level.OK, f"{found}, but it is empty: the next start puts that right")
+        return ok(subject, f"{found}, but it is empty: the next start fixes that")
     if user and not seen.writable:
-        text = f"{found}: tier {seen.tier}, but {user} can't set it, so leavers get no CPU"
-        return Finding(subject, Level.BETTER, text, f"`sudo plancton prepare --user {user}`")
-    prepared = f", prepared for {user}" if user else ""
-    return Finding(subject, Level.OK, f"{found}: tier {seen.tier}{prepared}")
+        text = f"{found}: tier {seen.tier}, but {user} can't set it, so workers that leave get no extra CPU"
+        return better(subject, text, prepare)
+    return ok(subject, f"{found}: tier {seen.tier}" + (f", prepared for {user}" if user else ""))
 
 
 def _of_running(seen: Seen, found: str) -> Finding:
-    """The supervisor repairs its slice every 5 s and lifts it for 5 s at the most."""
+    """The supervisor repairs its slice every 5 s, and lifts it for at most 5 s."""
     if seen.lifted or seen.frozen:
-        return Finding("slice", Level.OK, f"{found}, lifted for workers that leave now")
+        return ok("slice", f"{found}, lifted for workers that are leaving")
     if seen.tier == "none":
         text = f"{found}: it does not yield now"
-        return Finding("slice", Level.BETTER, text, "look again: the supervisor puts that right within 5 s")
-    return Finding("slice", Level.OK, f"{found}: tier {seen.tier}")
+        return better("slice", text, "run doctor again: the supervisor fixes that within 5 s")
+    return ok("slice", f"{found}: tier {seen.tier}")
 
 
 # ---------------------------------------------------------------- reserves
@@ -351,35 +339,31 @@ def _of_running(seen: Seen, found: str) -> Finding:
 def memory(config: Config, host: Host | str, available: int | None, running: Supervisors) -> Finding:
     subject = "memory"
     if isinstance(host, str):
-        return Finding(subject, Level.BROKEN, f"can't be known: {host}", "mount /proc")
+        return broken(subject, f"can't be read: {host}", "mount /proc")
     if available is None:
-        text = "what is available is unknown to this kernel, so nothing is started"
-        return Finding(subject, Level.BROKEN, text, "use Linux 3.14 or newer")
+        text = "this kernel does not tell how much is available, so nothing is started"
+        return broken(subject, text, "use Linux 3.14 or newer")
     reserve = config.owner.reserve_memory.of(host.ram)
     text = f"{human_bytes(available)} of {human_bytes(host.ram)} available, {human_bytes(reserve)} reserved"
     if available < reserve:
-        return Finding(
-            subject,
-            Level.BETTER,
-            text,
-            "free some, or lower owner.reserve_memory: workers leave until there is enough",
-        )
+        remedy = "free some, or lower owner.reserve_memory: workers leave until there is enough"
+        return better(subject, text, remedy)
     if available - reserve < config.worker.memory and not (running.status and running.status.workers):
         text += f": too little now for a worker of {config.worker.memory}"
-        return Finding(subject, Level.BETTER, text, "wait, or lower worker.memory or owner.reserve_memory")
-    return Finding(subject, Level.OK, text)
+        return better(subject, text, "wait, or lower worker.memory or owner.reserve_memory")
+    return ok(subject, text)
 
 
 def disk_space(config: Config, host: Host | str, free: int | None) -> Finding:
     subject = "disk space"
     if free is None or isinstance(host, str):
-        return Finding(subject, Level.OK, "not looked at: Docker's data can't be seen from here")
+        return ok(subject, "not checked: Docker's data can't be seen from here")
     reserve = config.owner.reserve_disk.of(host.disk)
     text = f"{human_bytes(free)} of {human_bytes(host.disk)} free, {human_bytes(reserve)} reserved"
     if free < reserve:
-        remedy = "nothing is started before there is more: free some, or lower owner.reserve_disk"
-        return Finding(subject, Level.BROKEN, text, remedy)
-    return Finding(subject, Level.OK, text)
+        remedy = "nothing is started until there is more: free some, or lower owner.reserve_disk"
+        return broken(subject, text, remedy)
+    return ok(subject, text)
 
 
 # ---------------------------------------------------------------- others, and what is left
@@ -391,53 +375,47 @@ def supervisors(
     subject = "supervisors"
     silent = now - found.status.time if found.status else 0.0
     if found.pid is None:
-        yield Finding(subject, Level.OK, "Plancton does not run")
+        yield ok(subject, "Plancton is not running")
     elif found.status is None:
         text = f"pid {found.pid} runs, but its status can't be read"
-        yield Finding(
-            subject, Level.BETTER, text, "look again in 5 s; its log says what keeps it from writing"
-        )
+        yield better(subject, text, "run doctor again in 5 s; its log says what keeps it from writing")
     elif silent > STALE:
         text = f"pid {found.pid} runs, but has said nothing for {human_seconds(silent)}"
-        yield Finding(
-            subject, Level.BROKEN, text, f"its log says more; `kill -9 {found.pid}` keeps the workers"
-        )
+        yield broken(subject, text, f"its log says more; `kill -9 {found.pid}` keeps the workers")
     else:
-        yield Finding(subject, Level.OK, f"Plancton runs (pid {found.pid})")
+        yield ok(subject, f"Plancton is running (pid {found.pid})")
     for pid in found.others:
-        text = f"another Plancton (pid {pid}) takes the same idle CPU, and each is a load to the other"
-        yield Finding(subject, Level.BETTER, text, "keep one of them")
+        text = f"another Plancton (pid {pid}) uses the same idle CPU, and each is an owner to the other"
+        yield better(subject, text, "keep one of them")
     ours = {found.status.slice if found.status else "", workers_slice.path if workers_slice else ""}
     for process in processes:
         if process.name == OLD_PLANCTON:
-            text = f"Plancton 0.6 runs (pid {process.pid}) and kills our workers as its own"
-            yield Finding(subject, Level.BROKEN, text, f"kill {process.pid}")
+            text = f"Plancton 0.6 is running (pid {process.pid}) and kills our workers as its own"
+            yield broken(subject, text, f"kill {process.pid}")
         elif process.group.partition("/")[0] not in ours - {""}:
-            text = f"{process.name} (pid {process.pid}) takes what it thinks is idle CPU, too"
-            yield Finding(subject, Level.BETTER, text, "stop it, or leave the host to it")
+            text = f"{process.name} (pid {process.pid}) uses what it takes for idle CPU, too"
+            yield better(subject, text, "stop it, or leave the host to it")
 
 
 def left_workers(left: Left | str, running: Supervisors) -> Iterator[Finding]:
     """Containers that no supervisor looks after."""
     subject = "workers"
     if isinstance(left, str):
-        yield Finding(subject, Level.BROKEN, f"can't be listed: {left}")
+        yield broken(subject, f"can't be listed: {left}")
         return
     orphans = left.own if running.pid is None else ()
     if orphans:
         remedy = "`plancton run` adopts them, `plancton stop --force` removes them"
-        yield Finding(subject, Level.BETTER, f"no supervisor looks after {_names(orphans)}", remedy)
+        yield better(subject, f"no supervisor looks after {_names(orphans)}", remedy)
     for instance, names in left.others.items():
         text = f"{_names(names)}: of another installation (instance {instance})"
-        remedy = (
-            f"if it runs no more: docker rm -f $(docker ps -aq --filter label=plancton.instance={instance})"
-        )
-        yield Finding(subject, Level.BETTER, text, remedy)
+        remove = f"docker rm -f $(docker ps -aq --filter label=plancton.instance={instance})"
+        yield better(subject, text, f"if it no longer runs: {remove}")
     if left.old:
-        text = f"{_names(left.old)}: left by Plancton 0.6"
-        yield Finding(subject, Level.BETTER, text, "`plancton migrate --end-old-workers` removes them")
+        remedy = "`plancton migrate --end-old-workers` removes them"
+        yield better(subject, f"{_names(left.old)}: left by Plancton 0.6", remedy)
     if not (orphans or left.others or left.old):
-        yield Finding(subject, Level.OK, "none is left over")
+        yield ok(subject, "none is left over")
 
 
 def _names(names: tuple[str, ...]) -> str:

@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,7 +123,7 @@ def test_psi() -> None:
     ("active", "cpuset", "level", "words"),
     [
         (False, "", OK, "no core is shared"),
-        (None, "", OK, "unknown"),
+        (None, "", OK, "does not tell"),
         (True, "", BETTER, "boot with nosmt, or set owner.reserve_cpus"),
         (True, "2-7", OK, "keep to CPUs 2-7"),
     ],
@@ -144,15 +143,15 @@ def test_smt_on_v1() -> None:
 @pytest.mark.parametrize(
     ("disks", "level", "words"),
     [
-        (DISKS, OK, "heed"),
-        (Disks({"sda": "none"}, True, {"weight": "default 10\n8:0 100"}), OK, "heed"),
-        (Disks({"sda": "bfq"}, False, {"bfq.weight": "1"}), OK, "heed"),
-        (Disks({"sda": "mq-deadline"}, False, {"prio.class": "idle"}), OK, "heed"),
+        (DISKS, OK, "respect"),
+        (Disks({"sda": "none"}, True, {"weight": "default 10\n8:0 100"}), OK, "respect"),
+        (Disks({"sda": "bfq"}, False, {"bfq.weight": "1"}), OK, "respect"),
+        (Disks({"sda": "mq-deadline"}, False, {"prio.class": "idle"}), OK, "respect"),
         (Disks({"sda": "bfq"}, False, {"weight": "default 100"}), BETTER, "the slice has no low priority (sda: bfq)"),
-        (Disks({"sda": "none"}, False, {"prio.class": "idle"}), BETTER, "no scheduler here heeds weights (sda: none)"),
+        (Disks({"sda": "none"}, False, {"prio.class": "idle"}), BETTER, "no scheduler here respects weights (sda: none)"),
         (Disks({"sda": "bfq", "sdb": "none"}, False, {"weight": "1"}), BETTER, "sda: bfq, sdb: none"),
         (Disks({"sda": "bfq"}, False, {"weight": "odd"}), BETTER, "no low priority"),
-        (Disks(), BETTER, "no disk seen); where that matters"),
+        (Disks(), BETTER, "no disk seen); if that matters"),
     ],
 )  # fmt: skip
 def test_disk_priority(disks: Disks, level: Level, words: str) -> None:
@@ -186,8 +185,8 @@ def test_docker(found: Engine | str, level: Level, words: str) -> None:
     ("version", "driver", "level", "words"),
     [
         (257, "systemd", OK, "257"),
-        (251, "systemd", BETTER, "251 knows no idle class"),
-        (None, "systemd", BETTER, "can't be known"),
+        (251, "systemd", BETTER, "251 has no idle class"),
+        (None, "systemd", BETTER, "is unknown"),
         (247, "cgroupfs", OK, "247; not needed"),
         (None, "cgroupfs", OK, "does not run here; not needed"),
     ],
@@ -207,11 +206,11 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
         (SLICE, Supervisors(), OK, "plancton: cpu.idle is 1: tier kernel"),
         (replace(SLICE, tier="weight", knob="cpu.weight is 1"), RUNS, OK, "cpu.weight is 1: tier weight"),
         (WRONG, Supervisors(), OK, "it is empty"),
-        (replace(WRONG, populated=True), Supervisors(), BROKEN, "nothing protects the owner; `plancton run` puts"),
+        (replace(WRONG, populated=True), Supervisors(), BROKEN, "nothing protects the owner; `plancton run` fixes"),
         (replace(SLICE, lifted=True, frozen=2), Supervisors(), BETTER, "left 2 workers frozen; `plancton run` undoes"),
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
-        (replace(WRONG, lifted=True), RUNS, OK, "lifted for workers that leave now"),
-        (WRONG, RUNS, BETTER, "does not yield now; look again"),
+        (replace(WRONG, lifted=True), RUNS, OK, "lifted for workers that are leaving"),
+        (WRONG, RUNS, BETTER, "does not yield now; run doctor again"),
         (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no"),
         (GONE, RUNS, BETTER, "plancton is gone"),
         (GONE, Supervisors(7), BETTER, "plancton is gone"),
@@ -232,7 +231,7 @@ PREPARE = "`sudo plancton prepare --user donor`"
     [
         (replace(GONE, writable=False), Supervisors(), BETTER, f"so Docker limits the workers one by one, within seconds; {PREPARE}, and"),
         (replace(WRONG, writable=False), Supervisors(), BETTER, PREPARE),
-        (replace(SLICE, writable=False), Supervisors(), BETTER, f"tier kernel, but donor can't set it, so leavers get no CPU; {PREPARE}"),
+        (replace(SLICE, writable=False), Supervisors(), BETTER, f"tier kernel, but donor can't set it, so workers that leave get no extra CPU; {PREPARE}"),
         (SLICE, Supervisors(), OK, "cpu.idle is 1: tier kernel, prepared for donor"),
         (GONE, Supervisors(7, replace(STATUS, tier="quota", tier_reason="prepare it")), BETTER, "tier quota: prepare it"),
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
@@ -254,8 +253,8 @@ CONFIG = parse("worker: {memory: 2GB}", "FILE")
         (HOST, 3_000_000_000, Supervisors(), BETTER, "too little now for a worker of 2GB"),
         (HOST, 3_000_000_000, Supervisors(7, replace(STATUS, workers=(WorkerStatus("w", "1", "running", 1.0, 1),))), OK, "3 GB"),  # type: ignore[arg-type]
         (HOST, 1_000_000_000, RUNS, BETTER, "workers leave until there is enough"),
-        (HOST, None, RUNS, BROKEN, "unknown to this kernel"),
-        ("/proc/meminfo: gone", None, RUNS, BROKEN, "can't be known: /proc/meminfo: gone"),
+        (HOST, None, RUNS, BROKEN, "this kernel does not tell"),
+        ("/proc/meminfo: gone", None, RUNS, BROKEN, "can't be read: /proc/meminfo: gone"),
     ],
 )  # fmt: skip
 def test_memory(
@@ -269,7 +268,7 @@ def test_memory(
     ("free", "level", "words"),
     [
         (50_000_000_000, OK, "50 GB of 100 GB free, 5 GB reserved"),
-        (4_000_000_000, BROKEN, "nothing is started before there is more"),
+        (4_000_000_000, BROKEN, "nothing is started until there is more"),
         (None, OK, "can't be seen"),
     ],
 )
@@ -310,15 +309,15 @@ def test_token(expires: float | str | None, level: Level, words: str) -> None:
 @pytest.mark.parametrize(
     ("found", "processes", "levels", "words"),
     [
-        (Supervisors(), (), [OK], "does not run"),
-        (RUNS, (), [OK], "Plancton runs (pid 7)"),
+        (Supervisors(), (), [OK], "is not running"),
+        (RUNS, (), [OK], "Plancton is running (pid 7)"),
         (Supervisors(7), (), [BETTER], "its status can't be read"),
         (Supervisors(7, replace(STATUS, time=NOW - 60)), (), [BROKEN], "has said nothing for 1m 00s"),
         (replace(RUNS, others=(8, 9)), (), [OK, BETTER, BETTER], "another Plancton (pid 9)"),
-        (RUNS, (Process(3, "planctonctl"),), [OK, BROKEN], "0.6 runs (pid 3) and kills our workers as its own; kill 3"),
-        (RUNS, (Process(3, "boinc", "system.slice/b.service"),), [OK, BETTER], "boinc (pid 3) takes"),
+        (RUNS, (Process(3, "planctonctl"),), [OK, BROKEN], "0.6 is running (pid 3) and kills our workers as its own; kill 3"),
+        (RUNS, (Process(3, "boinc", "system.slice/b.service"),), [OK, BETTER], "boinc (pid 3) uses"),
         (RUNS, (Process(3, "condor_startd", ""),), [OK, BETTER], "condor_startd (pid 3)"),
-        (RUNS, (Process(3, "condor_startd", "plancton/abc"),), [OK], "runs"),
+        (RUNS, (Process(3, "condor_startd", "plancton/abc"),), [OK], "running"),
         (Supervisors(), (Process(3, "boinc", ""),), [OK, BETTER], "boinc (pid 3)"),
         (RUNS, (Process(3, "condor_startd", "planctonx/abc"),), [OK, BETTER], "condor_startd (pid 3)"),
     ],
@@ -358,13 +357,13 @@ def test_workers(left: Left | str, running: Supervisors, levels: list[Level], wo
 @pytest.mark.parametrize(
     ("facts", "worst", "sentence"),
     [
-        (FACTS, OK, "This host yields in tier kernel; nothing to mend."),
+        (FACTS, OK, "This host yields in tier kernel; nothing to fix."),
         (replace(FACTS, smt=True, psi=False), BETTER, "This host yields in tier kernel; 2 things could be better."),
         (replace(FACTS, slice=GONE, supervisors=Supervisors(), smt=True), BETTER, "This host would yield in tier kernel; 1 thing could be better."),
         (replace(FACTS, slice=GONE, supervisors=Supervisors(), kernel="5.10.0", cgroups=replace(GOOD, idle_class=None)), BETTER, "This host would yield in tier weight; 1 thing could be better."),
         (replace(FACTS, slice=replace(GONE, writable=False), supervisors=Supervisors()), BETTER, "This host would yield in tier quota; 1 thing could be better."),
         (replace(FACTS, engine=engine(security_options=["name=rootless"]), smt=True), BROKEN, "This host would yield in tier none; 1 thing is broken, 1 thing could be better."),
-        (replace(FACTS, engine="gone: start it", slice=None), BROKEN, "How this host would yield can't be known yet; 1 thing is broken."),
+        (replace(FACTS, engine="gone: start it", slice=None), BROKEN, "How this host would yield is not known yet; 1 thing is broken."),
     ],
 )  # fmt: skip
 def test_worst(facts: Facts, worst: Level, sentence: str) -> None:
@@ -593,11 +592,13 @@ def test_token_of_somebody_else(tmp_path: Path) -> None:
     file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
     file.chmod(0o600)
     config = parse(f"htcondor: {{central_manager: cm, token_file: {file}}}", "x")
-    user = os.getuid()
-    assert host_facts.read_expiry(config, 0.0, user) == host_facts.read_expiry(config, 0.0) == 1_900_000_000.0
-    assert str(host_facts.read_expiry(config, 0.0, user + 1)).endswith(
-        f"can't read it; chown {user + 1} {file}"
-    )
+    proc = tree(tmp_path / "proc", {"7": {}})
+    assert host_facts.read_expiry(config, 0.0) == 1_900_000_000.0
+    assert host_facts.read_expiry(config, 0.0, 7, proc) == 1_900_000_000.0
+    if os.getuid() == 0:  # only root can make a file of somebody else's
+        os.chown(proc / "7", 12345, -1)
+        said = str(host_facts.read_expiry(config, 0.0, 7, proc))
+        assert said.endswith(f"can't read it; chown 12345 {file}"), said
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -675,7 +676,7 @@ def test_dripping_docker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that sends a byte now and then, for ever, is given up on as well."""
     monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
     monkeypatch.setattr(host_facts, "DOCKER_SECONDS", 0.5)
-    over, drops = threading.Event(), 400
+    over, patient = threading.Event(), threading.Event()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.root / "d.sock"))
         listener.listen()
@@ -685,17 +686,17 @@ def test_dripping_docker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
                 wire, _ = listener.accept()
                 with wire:
                     wire.sendall(b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nX-Slow: ")
-                    for _ in range(drops):
+                    for _ in range(1_000):
                         if over.wait(0.05):
                             return
                         wire.sendall(b"x")
+                    patient.set()
 
         thread = threading.Thread(target=drip)
         thread.start()
         try:
-            start = time.monotonic()
             assert broken_docker(place.look())
-            assert time.monotonic() - start < drops * 0.05 / 2
+            assert not patient.is_set(), "doctor waited until Docker gave up"
         finally:
             over.set()
             thread.join()
@@ -771,7 +772,5 @@ def test_unreadable_configuration(place: Place) -> None:
 def test_hanging_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
     """With a Docker that hangs the command still ends by itself, with what it could see."""
     serve({"GET /_ping": [HANG]})
-    start = time.monotonic()
     done = run(place.root, "--config", place.paths.config)
     assert done.returncode == 4 and "gave no answer in time" in done.stdout
-    assert time.monotonic() - start < 20  # it is 2 s; a busy machine takes its time
