@@ -172,9 +172,7 @@ def read_expiry(config: Config, now: float, pid: int | None = None, proc: Path =
     with suppress(OSError):  # either may be gone by now
         user, owner = (proc / str(pid)).stat().st_uid if pid else 0, os.stat(path).st_uid
         if user not in (0, owner):
-            return (
-                f"token file {path}: Plancton, which runs as user {user}, can't read it; chown {user} {path}"
-            )
+            return f"token file {path}: Plancton runs as user {user} and can't read it; chown {user} {path}"
     return expires
 
 
