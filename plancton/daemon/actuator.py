@@ -154,7 +154,9 @@ class Actuator:
             self.ended(container.name, container.state.exit_code, how_it_ended(container), started or 0.0)
         return entry
 
-    def _tell(self, name: str, phase: Phase, signal: str, now: float, timeout: float, reason: str) -> None:
+    def _tell(
+        self, name: str, phase: Phase, signal_name: str, now: float, timeout: float, reason: str
+    ) -> None:
         entry = self.roster.get(name)
         if entry is None:
             return
@@ -163,10 +165,12 @@ class Actuator:
         starting = entry.worker.phase is Phase.STARTING
         self.roster.tell(name, phase, now, timeout)
         if not starting:
-            self._signal(entry.worker.id, signal)
+            self._signal(entry.worker.id, signal_name)
 
-    def _signal(self, container: str, signal: str) -> None:
-        self._request_queue.submit(lambda docker: docker.signal(container, signal), self._told, urgent=True)
+    def _signal(self, container: str, signal_name: str) -> None:
+        self._request_queue.submit(
+            lambda docker: docker.signal(container, signal_name), self._told, urgent=True
+        )
 
     def _told(self, _: None, error: DockerError | None) -> None:
         # Gone or ending already (404, 409): the event stream tells the rest.

@@ -106,9 +106,9 @@ class Docker:
         """Start it; starting a running one is no error: POST /containers/{id}/start."""
         self._container("start", container, "POST", "/start", Reply)
 
-    def signal(self, container: str, signal: str) -> None:
+    def signal(self, container: str, signal_name: str) -> None:
         """Send a signal ("SIGQUIT"); Conflict when it does not run: POST /containers/{id}/kill."""
-        self._container(f"send {signal} to", container, "POST", "/kill", Reply, query={"signal": signal})
+        self._container(f"send {signal_name} to", container, "POST", "/kill", Reply, query={"signal": signal_name})
 
     def remove(self, container: str, force: bool = False) -> None:
         """Remove it with its anonymous volumes; ``force`` kills first: DELETE /containers/{id}."""

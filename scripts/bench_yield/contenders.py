@@ -52,7 +52,7 @@ def supervised(
 ) -> Iterator[Contender]:
     """Plancton itself, with as many workers as there are CPUs."""
     directory.mkdir()
-    stage, slice = Stage(directory), f"plancton_bench_{tier}_{limit}"
+    stage, workers_slice = Stage(directory), f"plancton_bench_{tier}_{limit}"
     # Its patience is not what is measured here; and while it sleeps its clock goes on.
     config = f"""\
 image: {{name: "{image}", refresh: 0s}}
@@ -64,7 +64,7 @@ docker: {{slice: {slice}, tier: {tier}}}
     with plancton(stage, config) as process:
         stage.until("all workers run", 120, lambda status: workers(status) == os.cpu_count())
         assert layout.v2
-        group = layout.v2 / slice
+        group = layout.v2 / workers_slice
 
         def sleep(asleep: bool) -> None:
             if asleep:

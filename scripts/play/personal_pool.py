@@ -195,9 +195,9 @@ JOB_DEFAULT_LEASE_DURATION = {self.lease}
 DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
 """
 
-    def end(self, signal: str = "SIGQUIT") -> None:
+    def end(self, signal_name: str = "SIGQUIT") -> None:
         """End its daemons, quickly but in order, or by another signal; what they had on disk is kept."""
-        self.docker.signal(self.name, signal)
+        self.docker.signal(self.name, signal_name)
         until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 60)
 
     def restart(self) -> None:

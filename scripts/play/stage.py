@@ -162,8 +162,8 @@ def plancton(stage: Stage, config: str) -> Iterator[subprocess.Popen[bytes]]:
             )
 
 
-def cgroups_left(slice: str) -> list[str]:
+def cgroups_left(workers_slice: str) -> list[str]:
     """What there is of a slice in any cgroup tree."""
     layout = read_layout()
     roots = {layout.v2, *layout.v1.values()} - {None}
-    return [str(root / slice) for root in roots if root and (root / slice).exists()]
+    return [str(root / workers_slice) for root in roots if root and (root / workers_slice).exists()]

@@ -36,8 +36,8 @@ def test_supervisor_that_runs(plancton: Plancton, engine: Engine) -> None:
     plancton.start()
     plancton.full(2)
     assert "broken" not in levels(findings(plancton))
-    (slice,) = findings(plancton, "slice")
-    assert slice["level"] == "ok" and "tier" in slice["text"], slice
+    (workers_slice,) = findings(plancton, "slice")
+    assert workers_slice["level"] == "ok" and "tier" in workers_slice["text"], workers_slice
     assert levels(findings(plancton, "workers")) == {"ok"}
     assert f"(pid {plancton.pid})" in findings(plancton, "supervisors")[0]["text"]
 

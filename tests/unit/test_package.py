@@ -91,8 +91,8 @@ def test_twine(built: Built) -> None:
 def test_a_host_without_a_compiler_needs_none(built: Built, tmp_path: Path) -> None:
     """The wheel and all that it needs are installed where no program is in PATH, and the C works."""
     call(sys.executable, "-m", "venv", tmp_path / "venv")
-    bin, nothing = tmp_path / "venv/bin", {"PATH": "/nonexistent", "CC": "/nonexistent"}
-    call(bin / "pip", "install", "--quiet", "--only-binary", ":all:", built.wheel, **nothing)
-    assert call(bin / "plancton", "--version", **nothing) == f"plancton {plancton.__version__}\n"
+    scripts, nothing = tmp_path / "venv/bin", {"PATH": "/nonexistent", "CC": "/nonexistent"}
+    call(scripts / "pip", "install", "--quiet", "--only-binary", ":all:", built.wheel, **nothing)
+    assert call(scripts / "plancton", "--version", **nothing) == f"plancton {plancton.__version__}\n"
     own = {**nothing, "PLANCTON_RUN_DIR": str(tmp_path), "PLANCTON_STATE_DIR": str(tmp_path)}
-    assert '"owner"' in call(bin / "plancton", "top", "--json", **own)
+    assert '"owner"' in call(scripts / "plancton", "top", "--json", **own)

@@ -35,10 +35,10 @@ def v2(tmp_path: Path) -> Slice:
     return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
 
 
-def of_root(slice: Slice) -> Slice:
+def of_root(workers_slice: Slice) -> Slice:
     """As root sees it, whoever runs the tests."""
-    slice.privileged = True
-    return slice
+    workers_slice.privileged = True
+    return workers_slice
 
 
 @pytest.fixture
@@ -156,19 +156,22 @@ def test_paths_on_hybrid(hybrid: Slice) -> None:
 
 def test_tier_kernel(v2: Slice, hybrid: Slice) -> None:
     """Where the kernel has an idle class for cgroups, the slice gets it."""
-    for slice in (v2, hybrid):
-        slice.set_up()
-        assert slice.tier == "kernel" and "gives every CPU to the owner at once" in slice.tier_reason
-        assert read(slice.cpu / "cpu.idle") == "1"
+    for workers_slice in (v2, hybrid):
+        workers_slice.set_up()
+        assert (
+            workers_slice.tier == "kernel"
+            and "gives every CPU to the owner at once" in workers_slice.tier_reason
+        )
+        assert read(workers_slice.cpu / "cpu.idle") == "1"
 
 
 def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
     """Without an idle class the slice gets the least weight, and says what would be better."""
-    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
-        (slice.cpu / "cpu.idle").unlink()
-        slice.set_up()
-        assert slice.tier == "weight" and "Linux 5.15 has" in slice.tier_reason
-        assert read(slice.cpu / knob) == least
+    for workers_slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
+        (workers_slice.cpu / "cpu.idle").unlink()
+        workers_slice.set_up()
+        assert workers_slice.tier == "weight" and "Linux 5.15 has" in workers_slice.tier_reason
+        assert read(workers_slice.cpu / knob) == least
 
 
 def test_tier_quota(v2: Slice) -> None:
@@ -183,13 +186,18 @@ def test_tier_quota(v2: Slice) -> None:
 
 def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
     """docker.tier keeps a slice from yielding more strongly, even when it did so before."""
-    for slice, weak, normal in ((v2, "1", "100"), (hybrid, "2", "1024")):
-        knobs = slice.cpu / "cpu.idle", slice.cpu / ("cpu.shares" if slice.v1 else "cpu.weight")
-        slice.set_up()
+    for workers_slice, weak, normal in ((v2, "1", "100"), (hybrid, "2", "1024")):
+        knobs = (
+            workers_slice.cpu / "cpu.idle",
+            workers_slice.cpu / ("cpu.shares" if workers_slice.v1 else "cpu.weight"),
+        )
+        workers_slice.set_up()
         for tier, idle_and_weight in (("weight", ["0", weak]), ("quota", ["0", normal])):
-            slice.strongest = tier  # type: ignore[assignment]
-            slice.set_up()
-            assert str(slice.tier) == tier and "idle class" not in slice.tier_reason, slice.tier_reason
+            workers_slice.strongest = tier  # type: ignore[assignment]
+            workers_slice.set_up()
+            assert str(workers_slice.tier) == tier and "idle class" not in workers_slice.tier_reason, (
+                workers_slice.tier_reason
+            )
             assert [read(knob) for knob in knobs] == idle_and_weight
 
 
@@ -220,9 +228,9 @@ def test_bounds(v2: Slice, hybrid: Slice) -> None:
         (hybrid.memory / name).write_text("9223372036854771712")
     (hybrid.cpu / "cpu.cfs_quota_us").write_text("-1")
     assert v2.ceiling() is None and hybrid.ceiling() is None
-    for slice in (v2, hybrid):
-        slice.set_up()
-        slice.bound(BOUNDS)
+    for workers_slice in (v2, hybrid):
+        workers_slice.set_up()
+        workers_slice.bound(BOUNDS)
     names = ("memory.max", "memory.swap.max", "io.weight", "cpu.max", "cpuset.cpus")
     swap = str(1_000_000 // 4096 * 4096)
     cpu = ["150000 100000", "2-3"]
@@ -345,12 +353,14 @@ def test_repair(v2: Slice) -> None:
 
 def test_repair_of_the_weight(v2: Slice, hybrid: Slice) -> None:
     """In tier weight it is the weight that is looked after."""
-    for slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
-        (slice.cpu / "cpu.idle").unlink()
-        slice.set_up()
-        (slice.cpu / knob).write_text("77")
-        assert slice.repair() == f"the slice had {knob} 77 instead of {least}: put back to tier weight"
-        assert read(slice.cpu / knob) == least
+    for workers_slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
+        (workers_slice.cpu / "cpu.idle").unlink()
+        workers_slice.set_up()
+        (workers_slice.cpu / knob).write_text("77")
+        assert (
+            workers_slice.repair() == f"the slice had {knob} 77 instead of {least}: put back to tier weight"
+        )
+        assert read(workers_slice.cpu / knob) == least
 
 
 def test_repair_of_a_slice_that_is_gone(v2: Slice) -> None:
@@ -514,8 +524,12 @@ def killable(tmp_path: Path) -> Slice:
     return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
 
 
-def killed(slice: Slice) -> list[str]:
-    return [str(p.parent.relative_to(slice.tree)) for p in slice.tree.rglob("cgroup.kill") if read(p) == "1"]
+def killed(workers_slice: Slice) -> list[str]:
+    return [
+        str(p.parent.relative_to(workers_slice.tree))
+        for p in workers_slice.tree.rglob("cgroup.kill")
+        if read(p) == "1"
+    ]
 
 
 @pytest.mark.parametrize("name", [ID, f"docker-{ID}.scope"])
@@ -573,9 +587,9 @@ class User:
         monkeypatch.setattr(os, "chown", lambda path, uid, gid: self.handed.add(str(path)))
         monkeypatch.setattr(slices, "user_name", lambda: "donor")
 
-    def sees(self, slice: Slice) -> Slice:
-        slice.privileged = False
-        return slice
+    def sees(self, workers_slice: Slice) -> Slice:
+        workers_slice.privileged = False
+        return workers_slice
 
 
 @pytest.fixture
@@ -602,12 +616,14 @@ def test_handing_over_on_hybrid(hybrid: Slice, user: User) -> None:
 def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
     """With the slice's own files the user has tier kernel, repairs it and sets its bounds."""
     (v2.directory / "memory.max").write_text("max")
-    for slice in (v2, hybrid):
-        slice.hand_over(7)
-        user.sees(slice).set_up()
-        assert (slice.tier, slice.ours, slice.can_lift) == ("kernel", True, True), slice.tier_reason
-        (slice.cpu / "cpu.idle").write_text("0")
-        assert (slice.repair() or "").endswith("put back to tier kernel")
+    for workers_slice in (v2, hybrid):
+        workers_slice.hand_over(7)
+        user.sees(workers_slice).set_up()
+        assert (workers_slice.tier, workers_slice.ours, workers_slice.can_lift) == ("kernel", True, True), (
+            workers_slice.tier_reason
+        )
+        (workers_slice.cpu / "cpu.idle").write_text("0")
+        assert (workers_slice.repair() or "").endswith("put back to tier kernel")
     v2.bound(BOUNDS)
     (v2.directory / "memory.max").write_text("max")
     assert v2.repair() == f"the slice had memory.max max instead of {MEMORY}: put back"
@@ -738,15 +754,18 @@ def test_look_at_a_lift(v2: Slice) -> None:
 
 def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
     """The kernel's files say which tier it is, whoever set it up; on hybrid hosts they are v1's."""
-    for slice, weight, normal, least in ((v2, "cpu.weight", "100", "1"), (hybrid, "cpu.shares", "1024", "2")):
-        found = slice.look()
+    for workers_slice, weight, normal, least in (
+        (v2, "cpu.weight", "100", "1"),
+        (hybrid, "cpu.shares", "1024", "2"),
+    ):
+        found = workers_slice.look()
         assert (found.tier, found.knob) == ("none", f"cpu.idle is 0 and {weight} is {normal}")
-        (slice.cpu / weight).write_text(f"{least}\n")
-        assert (slice.look().tier, slice.look().knob) == ("weight", f"{weight} is {least}")
-        (slice.cpu / "cpu.idle").write_text("1\n")
-        assert (slice.look().tier, slice.look().knob) == ("kernel", "cpu.idle is 1")
-        (slice.cpu / "cpu.idle").unlink()
-        assert slice.look().tier == "weight", "an old kernel has no idle class"
+        (workers_slice.cpu / weight).write_text(f"{least}\n")
+        assert (workers_slice.look().tier, workers_slice.look().knob) == ("weight", f"{weight} is {least}")
+        (workers_slice.cpu / "cpu.idle").write_text("1\n")
+        assert (workers_slice.look().tier, workers_slice.look().knob) == ("kernel", "cpu.idle is 1")
+        (workers_slice.cpu / "cpu.idle").unlink()
+        assert workers_slice.look().tier == "weight", "an old kernel has no idle class"
     tree(hybrid.directory, {"cgroup.events": "populated 1\nfrozen 0\n"})
     assert hybrid.look().populated
 
