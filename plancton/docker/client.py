@@ -108,7 +108,8 @@ class Docker:
 
     def signal(self, container: str, signal_name: str) -> None:
         """Send a signal ("SIGQUIT"); Conflict when it does not run: POST /containers/{id}/kill."""
-        self._container(f"send {signal_name} to", container, "POST", "/kill", Reply, query={"signal": signal_name})
+        query = {"signal": signal_name}
+        self._container(f"send {signal_name} to", container, "POST", "/kill", Reply, query=query)
 
     def remove(self, container: str, force: bool = False) -> None:
         """Remove it with its anonymous volumes; ``force`` kills first: DELETE /containers/{id}."""

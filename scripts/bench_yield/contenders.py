@@ -48,18 +48,18 @@ def nobody() -> Contender:
 
 @contextlib.contextmanager
 def supervised(
-    directory: Path, tier: str, image: str, layout: Layout, limit: str = "none"
+    directory: Path, tier: str, image: str, layout: Layout, cap: str = "none"
 ) -> Iterator[Contender]:
     """Plancton itself, with as many workers as there are CPUs."""
     directory.mkdir()
-    stage, workers_slice = Stage(directory), f"plancton_bench_{tier}_{limit}"
+    stage, workers_slice = Stage(directory), f"plancton_bench_{tier}_{cap}"
     # Its patience is not what is measured here; and while it sleeps its clock goes on.
     config = f"""\
 image: {{name: "{image}", refresh: 0s}}
 worker: {{command: "{BUSY}", memory: 64MB, leave_timeout: 2s}}
 pool: {{max_workers: {os.cpu_count()}}}
-yield: {{grace_kill: 1d, grace_spawn: 10s, limit: {limit}}}
-docker: {{slice: {slice}, tier: {tier}}}
+yield: {{grace_kill: 1d, grace_spawn: 10s, cap: {cap}}}
+docker: {{slice: {workers_slice}, tier: {tier}}}
 """
     with plancton(stage, config) as process:
         stage.until("all workers run", 120, lambda status: workers(status) == os.cpu_count())
@@ -73,9 +73,9 @@ docker: {{slice: {slice}, tier: {tier}}}
             if not asleep:
                 process.send_signal(signal.SIGCONT)
 
-        name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if limit == "room" else "")
+        name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if cap == "room" else "")
         # Limits come a second or two after the owner; they matter where the class alone falls short.
-        loads = ("half", "bursty", "compiling on") if limit == "room" else LOADS
+        loads = ("half", "bursty", "compiling on") if cap == "room" else LOADS
         contender = Contender(name, lambda: _group_used([group]), sleep, loads)
         try:
             yield contender
