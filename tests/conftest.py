@@ -1,4 +1,4 @@
-"""What holds for all tests, wherever and by whomever they are run."""
+"""Applies to all tests, wherever and by whomever they are run."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What tests of scripts/install share: running it, another version's wheel, what a host has of files."""
+"""Shared by the tests of scripts/install: running it, a newer version's wheel, a host's files."""
 
 import os
 import zipfile
@@ -32,7 +32,7 @@ def newer(wheel: Path, directory: Path) -> Path:
 
 
 def files(*roots: str) -> set[str]:
-    """All that lies in these directories, but for Python's caches."""
+    """All files in these directories, except Python's caches."""
     return set(_below(roots))
 
 

@@ -18,7 +18,7 @@ def private_engine() -> Iterator[Engine]:
     if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
         pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
     with own_cgroups():
-        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at the most.
+        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at most.
         engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
         try:
             engine.start()
@@ -56,7 +56,7 @@ def plancton(engine: Engine, host: DictatedHost, tmp_path: Path) -> Iterator[Pla
 
 @pytest.fixture
 def without_root(engine: Engine, host: DictatedHost) -> Iterator[WithoutRoot]:
-    """The same of a user without root, to whom nothing has been handed over yet."""
+    """The same for a user without root, to whom nothing has been handed over yet."""
     engine.directory.chmod(0o711)  # its socket is there
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))  # pytest's are root's alone
     supervisor = WithoutRoot(directory, engine, host)

@@ -59,7 +59,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class ApiError(Exception):
-    """The Engine says no."""
+    """The Engine refuses."""
 
 
 class Engine:
@@ -119,13 +119,13 @@ class Engine:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as a crash would."""
         assert self.process
         self.process.kill()
         self.process.wait()
 
     def heal(self) -> None:
-        """Make it run with the usual options whatever a test did to it."""
+        """Get it running with the usual options, whatever a test did to it."""
         assert self.process
         with suppress(ProcessLookupError):
             self.send(signal.SIGCONT)
@@ -145,7 +145,7 @@ class Engine:
                 self.kill()
 
     def close(self) -> None:
-        """End it and all that is its own: networks, containerd, shims, mounts, files."""
+        """End it and everything it owns: networks, containerd, shims, mounts, files."""
         with suppress(OSError, http.client.HTTPException, ApiError):
             for name in self.networks() - {"bridge", "host", "none"}:
                 self.call("DELETE", f"/networks/{name}")
@@ -217,7 +217,7 @@ class Engine:
         return dict(self.call("GET", f"/containers/{container}/json"))
 
     def run(self, name: str, command: str, **body: Any) -> str:
-        """Create and start a container that is not a supervisor's; its id."""
+        """Create and start a container that no supervisor owns; its id."""
         whole = {"Image": IMAGE, "Cmd": ["sh", "-c", command], **body}
         whole["HostConfig"] = {"Init": True, "NetworkMode": "none", **whole.get("HostConfig", {})}
         made = self.call("POST", f"/containers/create?name={name}", whole)["Id"]
@@ -267,14 +267,14 @@ class Load:
         return total / os.sysconf("SC_CLK_TCK")
 
     def share(self, seconds: float) -> float:
-        """The CPUs that it gets over the next so many seconds."""
+        """The CPUs that it gets over the next seconds."""
         before, start = self.seconds(), time.monotonic()
         time.sleep(seconds)  # what is measured is a time
         return (self.seconds() - before) / (time.monotonic() - start)
 
 
 def wait_until_idle(part: float, seconds: float) -> None:
-    """Until so much of the host's CPU is idle: others' work would be an owner of its own."""
+    """Wait until this much of the host's CPU is idle: other work would count as the owner's."""
 
     def is_idle() -> bool:
         before = idle_cpus()
@@ -291,7 +291,7 @@ def idle_cpus() -> float:
 
 
 def busybox_loop(seconds: float) -> str:
-    """Shell text that takes so many seconds of CPU here."""
+    """Shell code that uses this many seconds of CPU here."""
     count = 200_000
     loop = "i=0; while [ $i -lt {} ]; do i=$((i+1)); done"
     before = os.times()
@@ -302,7 +302,7 @@ def busybox_loop(seconds: float) -> str:
 
 
 def leaver(seconds: float = LEAVE_CPU) -> str:
-    """A busy worker that needs some CPU to end in order."""
+    """A busy worker that needs some CPU to end cleanly."""
     return f"trap '{busybox_loop(seconds)}; exit 0' TERM; while :; do :; done"
 
 
@@ -337,7 +337,7 @@ class Plancton:
         self.configure()
 
     def calm(self, count: int = 2) -> None:
-        """Workers that need next to nothing, for tests that are not about CPU."""
+        """Configure workers that need almost no CPU, for tests that are not about CPU."""
         self.configure(
             worker={"command": IDLE, "cpus": 0.1},
             pool={"max_workers": count},
@@ -370,7 +370,7 @@ class Plancton:
         return self._host.command(*command) if self._host else command
 
     def start(self, *arguments: str) -> None:
-        """Run `plancton run`; returns when it has said its first words."""
+        """Run `plancton run`; returns after its first line of log."""
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self.on_host(self.command("run", "--config", str(self.config), *arguments)),
@@ -424,12 +424,12 @@ class Plancton:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def lines(self, *words: str, start: int = 0) -> list[str]:
-        """The log's lines that hold all these words."""
+        """The lines of the log that contain all these words."""
         return [line for line in self.log[start:].splitlines() if all(word in line for word in words)]
 
     @property
     def status(self) -> Status | None:
-        """What the running supervisor says of itself."""
+        """The running supervisor's status."""
         return running(self.paths)
 
     def status_json(self) -> dict[str, Any]:
@@ -447,7 +447,7 @@ class Plancton:
     # ------------------------------------------------------------ its workers
 
     def workers(self) -> list[dict[str, Any]]:
-        """Docker's list of those that run."""
+        """The running workers, as Docker lists them."""
         if not (self.paths.state / "instance").exists():
             return []
         found = self.engine.containers(label=f"{INSTANCE}={self.instance}")
@@ -457,7 +457,7 @@ class Plancton:
         return {worker["Id"] for worker in self.workers()}
 
     def full(self, count: int = CPUS, timeout: float = PATIENCE) -> set[str]:
-        """Wait until so many workers run and the supervisor knows; their ids."""
+        """Wait until this many workers run and the supervisor knows; their ids."""
 
         def there() -> bool:
             status = self.status
@@ -480,7 +480,7 @@ class Plancton:
 
     @property
     def yields(self) -> bool:
-        """Whether the kernel's own files say that the slice yields."""
+        """Whether the slice yields according to the kernel's files."""
         idle = self.slice.cpu / "cpu.idle"
         if idle.exists():
             return idle.read_text().strip() == "1"
@@ -501,7 +501,7 @@ class Plancton:
         return int(dict(line.split() for line in text.splitlines())["usage_usec"]) / 1e6
 
     def directories(self) -> list[Path]:
-        """What there is of the slice in any cgroup tree."""
+        """The slice's directories in any cgroup tree."""
         layout = read_layout()
         roots = {layout.v2, *layout.v1.values()}
         return [root / self.slice.path for root in roots if root and (root / self.slice.path).exists()]
@@ -514,7 +514,7 @@ class Plancton:
         return "\n".join([*self.log.splitlines()[-40:], text])
 
     def close(self) -> None:
-        """Leave nothing, whatever the test did."""
+        """Remove everything, whatever the test did."""
         if self.process and self.process.poll() is None:
             self.crash()
         self.slice.drop(everything=True)
@@ -560,7 +560,7 @@ class WithoutRoot(Plancton):
         return [*self.prefix, *super().command(*arguments)]
 
     def prepare(self) -> str:
-        """As root does it; what it said."""
+        """Prepare as root; the output."""
         done = subprocess.run(
             super().command("prepare", "--user", self.USER, "--config", str(self.config)),
             capture_output=True,
@@ -573,7 +573,7 @@ class WithoutRoot(Plancton):
         return done.stdout
 
     def handed(self) -> set[str]:
-        """What in the cgroup trees, at or below the slice, is the user's: paths below the tree's root."""
+        """What the user owns in the cgroup trees, at or below the slice: paths below the tree's root."""
         found = {path for root in self.directories() for path in (root, *root.rglob("*"))}
         mine = {path for path in found if path.stat().st_uid == self.account.pw_uid}
         return {f"{path.parent.name}/{path.name}" for path in mine}

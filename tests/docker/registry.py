@@ -22,7 +22,7 @@ def free_port() -> int:
 
 
 def unpack(directory: Path) -> Path:
-    """Debian's package of it, unpacked: installed, it would be a service of this host's."""
+    """Debian's package, unpacked: if installed, it would become a service of this host."""
     directory.chmod(0o777)  # apt downloads as a user of its own
     download = "cd $1 && apt-get download -qq docker-registry"
     command = f"({download}) 2>/dev/null || (apt-get update -qq; {download}); dpkg-deb -x *.deb ."
@@ -31,7 +31,7 @@ def unpack(directory: Path) -> Path:
 
 
 class Registry:
-    """One registry; what was pushed stays while it is stopped."""
+    """One registry; it keeps its images while it is stopped."""
 
     def __init__(self, program: Path, directory: Path, password: bool) -> None:
         self.port = free_port()
@@ -68,7 +68,7 @@ class Registry:
             self._process = None
 
     def digest(self, name: str, tag: str) -> str:
-        """What the registry calls this version for ever."""
+        """The registry's permanent name for this version."""
         kind = "application/vnd.docker.distribution.manifest.v2+json"
         path = f"/v2/{name}/manifests/{tag}"
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
@@ -76,7 +76,7 @@ class Registry:
             return str(connection.getresponse().headers["Docker-Content-Digest"])
 
     def push(self, engine: Engine, name: str, label: str) -> str:
-        """Put an image there; this dockerd has neither it nor its name then. Its id."""
+        """Push an image that this dockerd then has neither by id nor by name; its id."""
         whole = f"{self.address}/{name}"
         with suppress(Exception):
             engine.call("DELETE", f"/images/{whole}?noprune=1")
@@ -92,7 +92,7 @@ class Registry:
 
 
 class Cutter:
-    """A way to the registry that cuts each connection after so many bytes; None: lets all through."""
+    """A proxy to the registry that cuts each connection after this many bytes; None: never."""
 
     def __init__(self, registry: Registry, most: int | None) -> None:
         self.registry, self.most, self.cuts = registry, most, 0
@@ -131,5 +131,5 @@ class Cutter:
 
 
 def random_label(size: int) -> str:
-    """Text that makes an image's layer about that large."""
+    """Text that makes an image's layer about this large."""
     return os.urandom(size // 2).hex()

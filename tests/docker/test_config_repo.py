@@ -1,4 +1,4 @@
-"""A supervisor that follows a repository: what is pushed comes into force, where it may."""
+"""A supervisor that follows a repository: pushed commits come into force if they may."""
 
 import signal
 from pathlib import Path
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.light]
 
 
 def test_follows_its_branch(plancton: Plancton, tmp_path: Path) -> None:
-    """A pushed commit is in force soon after a fetch; one that may not be is not, and `status` says why."""
+    """A pushed commit is in force soon after a fetch; a refused one is not, and `status` says why."""
     plancton.configure(config={"refresh": "60s"}, pool={"max_workers": 0})
     repository = Repository(tmp_path, yaml.safe_dump(plancton.settings))
     root = tmp_path / "clone"

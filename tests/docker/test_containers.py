@@ -1,4 +1,4 @@
-"""Which containers are ours, and what happens when one goes by itself."""
+"""Which containers are ours, and what happens when one ends by itself."""
 
 import contextlib
 import signal
@@ -69,7 +69,7 @@ def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:
 def test_two_supervisors_on_one_dockerd(
     plancton: Plancton, engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Two instances with slices of their own do not touch each other's workers."""
+    """Two instances with separate slices do not touch each other's workers."""
     other = Plancton(tmp_path_factory.mktemp("other"), engine)
     try:
         for each in (plancton, other):
@@ -140,7 +140,7 @@ def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_ends_at_once(plancton: Plancton, engine: Engine) -> None:
-    """A worker that fails at once is started less and less often; status says why; mending it helps."""
+    """A worker that fails at once is started less and less often; status says why until it is fixed."""
     plancton.calm(1)
     plancton.configure(worker={"command": "exit 3"})
     plancton.start()
@@ -161,7 +161,7 @@ def _seconds(line: str) -> float:
 
 
 def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
-    """A worker that Docker can't start is said in status, and no container is left of it."""
+    """If Docker can't start a worker, status says so, and no container is left of it."""
     plancton.calm(1)
     plancton.configure(worker={"devices": ["/dev/no_such_device"]})
     plancton.start()
@@ -174,7 +174,7 @@ def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
-    """It is said in status; the supervisor goes on, and uses the image when it comes."""
+    """Status says so; the supervisor continues, and uses the image once it is there."""
     name = "localhost:1/plancton-test-late:1"
     plancton.calm(1)
     plancton.configure(image={"name": name})
@@ -196,7 +196,7 @@ def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_a_newer_image(plancton: Plancton, engine: Engine) -> None:
-    """When the image that is configured changes, workers of the old one finish one at a time."""
+    """When the configured image changes, workers of the old one finish one at a time."""
     other = "plancton-test-other:1"
     identity = engine.import_image(other, label="2")
     try:
@@ -218,7 +218,7 @@ def test_a_newer_image(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_a_name_that_is_taken(plancton: Plancton, engine: Engine) -> None:
-    """A network of the same name that is not ours is used, and left when Plancton stops."""
+    """A network of the same name that is not ours is used, and stays when Plancton stops."""
     body: dict[str, Any] = {"Name": plancton.name, "Driver": "bridge"}
     engine.call("POST", "/networks/create", body)
     plancton.calm(1)

@@ -73,7 +73,7 @@ def until(stream: EventStream, name: str, action: str) -> list[Event]:
 
 
 def test_engine(docker: Docker, engine: Engine) -> None:
-    """Docker says its version, where its files are and how it keeps cgroups and images."""
+    """Docker tells its version, where its files are, and how it manages cgroups and images."""
     info = docker.info()
     assert docker.ping().startswith("1.")
     assert info.server_version == engine.call("GET", "/version")["Version"]
@@ -165,7 +165,7 @@ def test_events_since(docker: Docker, create: Create) -> None:
 
 
 def test_refusals(docker: Docker, create: Create) -> None:
-    """What is missing or taken is told in one line with the thing's name."""
+    """If something is missing or taken, one line names it."""
     name = create("true")
     with pytest.raises(Conflict, match=name):
         docker.create(name, {"Image": IMAGE, "Cmd": ["true"]})
@@ -189,7 +189,7 @@ def test_pull_of_nothing(docker: Docker, name: str) -> None:
 
 
 def test_import(docker: Docker) -> None:
-    """An image made of a tar can be found by its name, with the id that was returned."""
+    """An image made from a tar can be found by its name, with the id that was returned."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("empty"))

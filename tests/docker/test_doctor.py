@@ -10,7 +10,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.light]
 
 
 def findings(plancton: Plancton, subject: str = "") -> list[dict[str, Any]]:
-    """What doctor says, of one subject if that is given."""
+    """Doctor's findings, on one subject if it is given."""
     done = plancton.cli("doctor", "--config", str(plancton.config), "--json")
     assert done.stderr == "" and done.returncode in (0, 1, 4), done.stderr
     report = json.loads(done.stdout)
@@ -22,7 +22,7 @@ def levels(found: list[dict[str, Any]]) -> set[str]:
 
 
 def test_host_that_is_well(plancton: Plancton) -> None:
-    """Before the start nothing is broken, nothing is made, and the slice is expected."""
+    """Before the first start nothing is broken, nothing is created, and the slice is expected."""
     found = findings(plancton)
     assert "broken" not in levels(found), found
     assert plancton.directories() == [] and plancton.name not in plancton.engine.networks()
@@ -31,7 +31,7 @@ def test_host_that_is_well(plancton: Plancton) -> None:
 
 
 def test_supervisor_that_runs(plancton: Plancton, engine: Engine) -> None:
-    """While workers run the slice's tier is seen, and nothing is left over."""
+    """While workers run, doctor sees the slice's tier and no leftovers."""
     plancton.calm()
     plancton.start()
     plancton.full(2)

@@ -1,4 +1,4 @@
-"""The promise, on a real dockerd and in the kernel's own files: idle CPU is used, the owner gets it back."""
+"""The promise, on a real dockerd and in the kernel's files: idle CPU is used, and owners get it back."""
 
 import signal
 import time
@@ -31,7 +31,7 @@ def exits(engine: Engine, since: float) -> dict[str, tuple[list[str], str]]:
 
 
 def test_donates(plancton: Plancton) -> None:
-    """Workers come by themselves and use nine tenths or more of what nobody else uses."""
+    """Workers start by themselves and use at least nine tenths of what nobody else uses."""
     plancton.start()
     plancton.full(CPUS)
     used, idle, start = plancton.used(), idle_cpus(), time.monotonic()
@@ -85,7 +85,7 @@ def test_containers_have_the_least_privileges(plancton: Plancton) -> None:
 
 
 def test_yields(plancton: Plancton, owner: Load, engine: Engine) -> None:
-    """An owner who takes every CPU has it at once, all workers end cleanly, and are back when he rests."""
+    """An owner gets every CPU at once, all workers end cleanly, and they return when the owner rests."""
     plancton.configure(
         yielding={"grace_kill": f"{GRACE_KILL:g}s", "grace_spawn": f"{GRACE_SPAWN:g}s"},
     )
@@ -112,10 +112,9 @@ def test_yields(plancton: Plancton, owner: Load, engine: Engine) -> None:
 
 
 def test_the_way_out(plancton: Plancton, owner: Load, engine: Engine) -> None:
-    """Who must leave while the owner uses every CPU is gone within seconds, and the owner hardly notices.
-
-    The limit of workers makes the youngest leave; an older one stays, and is frozen meanwhile.
-    """
+    """While the owner uses every CPU, a worker that must leave is gone within seconds, and the owner
+    hardly notices. The limit of workers makes the youngest leave; an older one stays, and is frozen
+    meanwhile."""
     plancton.configure(worker={"command": leaver()}, yielding={"grace_kill": "12s"})
     plancton.start()
     plancton.full(CPUS)
@@ -227,7 +226,7 @@ def test_who_does_not_leave_is_killed(plancton: Plancton, engine: Engine) -> Non
 
 
 def test_memory_is_given_back_at_once(plancton: Plancton, engine: Engine) -> None:
-    """When the owner's memory runs short one worker leaves without waiting for grace_kill."""
+    """When the owner's memory runs short, one worker leaves without waiting for grace_kill."""
     plancton.configure(yielding={"grace_kill": "1h"})
     plancton.start()
     plancton.full(CPUS)
@@ -245,7 +244,7 @@ def test_memory_is_given_back_at_once(plancton: Plancton, engine: Engine) -> Non
 
 @pytest.mark.parametrize("removed", [False, True], ids=["changed", "removed"])
 def test_the_slice_is_put_back(plancton: Plancton, removed: bool) -> None:
-    """A slice that somebody changes, or removes while it is empty, is put back within seconds."""
+    """A slice that somebody changes, or removes while it is empty, is restored within seconds."""
     if removed:
         plancton.configure(pool={"max_workers": 0})
     plancton.start()

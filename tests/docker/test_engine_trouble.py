@@ -1,4 +1,4 @@
-"""dockerd dies, hangs, is missing: the loop goes on, and all is well when it answers again."""
+"""dockerd dies, hangs or is missing: the loop continues, and recovers when it answers again."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.docker
 
 
 class Ticks:
-    """The recording of a supervisor: does its loop go on?"""
+    """A supervisor's recording: does its loop keep ticking?"""
 
     def __init__(self, plancton: Plancton) -> None:
         self.file = plancton.directory / "recording"
@@ -31,7 +31,7 @@ class Ticks:
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["", "live-restore"])
 def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) -> None:
-    """Ticks go on without dockerd; when it is back the workers are right, and each is said once."""
+    """Ticks continue without dockerd; when it is back, the workers are right and each is reported once."""
     options = ["--live-restore"] if live_restore else []
     if live_restore:
         engine.terminate()
@@ -65,7 +65,7 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
 
 @pytest.mark.light
 def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
-    """While dockerd hangs ticks go on, and who must die does so through cgroup.kill."""
+    """While dockerd hangs, ticks continue, and a worker that must die does so through cgroup.kill."""
     plancton.calm()
     plancton.configure(worker={"command": STUBBORN, "leave_timeout": "3s"}, yielding={"grace_kill": "6s"})
     ticks = Ticks(plancton)
@@ -107,7 +107,7 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
 
 @pytest.mark.light
 def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
-    """Told to stop while dockerd is dead it does not hang, and does not claim that nothing is left."""
+    """Told to stop while dockerd is dead, it does not hang and does not claim that nothing is left."""
     plancton.calm()
     plancton.configure(worker={"leave_timeout": "3s"})
     plancton.start()

@@ -1,4 +1,4 @@
-"""From the first start to the last word: stopping, draining, crashing, adopting, reloading, recording."""
+"""The supervisor's life: stopping, draining, crashing, adopting, reloading, recording."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def nothing_is_left(plancton: Plancton) -> None:
 
 
 def test_adopts_after_a_crash(plancton: Plancton) -> None:
-    """A supervisor that is killed leaves its workers under the slice, and the next one adopts just them."""
+    """A killed supervisor leaves its workers under the slice, and the next one adopts exactly those."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -47,7 +47,7 @@ def test_adopts_after_a_crash(plancton: Plancton) -> None:
 
 
 def test_undoes_a_lift_that_a_crash_left(plancton: Plancton) -> None:
-    """A supervisor that dies during a lift leaves nobody frozen or throttled once the next one runs."""
+    """After a supervisor dies during a lift, the next one leaves no worker frozen or throttled."""
     plancton.calm()
     plancton.start()
     workers = sorted(plancton.full(2))
@@ -67,7 +67,7 @@ def test_undoes_a_lift_that_a_crash_left(plancton: Plancton) -> None:
 
 
 def test_what_ended_meanwhile(plancton: Plancton, engine: Engine) -> None:
-    """Workers that end while no supervisor runs are cleared away at the next start, and replaced."""
+    """Workers that end while no supervisor runs are removed at the next start, and replaced."""
     plancton.calm()
     plancton.start()
     workers = sorted(plancton.full(2))
@@ -84,7 +84,7 @@ def test_what_ended_meanwhile(plancton: Plancton, engine: Engine) -> None:
 
 @pytest.mark.parametrize("how", ["plancton stop --wait", "SIGTERM", "SIGINT"])
 def test_stop(plancton: Plancton, how: str) -> None:
-    """Stopping makes all workers leave, then nothing of them is left."""
+    """Stopping makes all workers leave, and nothing of them is left."""
     plancton.calm()
     plancton.start()
     plancton.full(2)
@@ -101,7 +101,7 @@ def test_stop(plancton: Plancton, how: str) -> None:
 
 
 def test_stop_at_once_after_the_start(plancton: Plancton) -> None:
-    """A supervisor that is told to stop while workers are being made leaves none."""
+    """A supervisor that is told to stop while workers are being created leaves none."""
     plancton.calm(6)
     plancton.start()
     wait_for("the first is asked for", lambda: plancton.lines("starting"), 20, every=0.005)
@@ -111,7 +111,7 @@ def test_stop_at_once_after_the_start(plancton: Plancton) -> None:
 
 
 def test_stop_before_adopting(plancton: Plancton) -> None:
-    """Told to stop as its first words are out it still ends the workers that it finds."""
+    """Told to stop right after its first line of log, it still ends the workers that it finds."""
     plancton.calm()
     plancton.start()
     plancton.full(2)
@@ -158,7 +158,7 @@ def test_stop_force(plancton: Plancton, how: str) -> None:
 
 
 def test_stop_force_after_a_crash(plancton: Plancton) -> None:
-    """A forced stop removes the workers also when their supervisor is no more, wherever it ran them."""
+    """A forced stop removes the workers even if their supervisor is gone, wherever it ran them."""
     plancton.calm()
     plancton.start()
     plancton.full(2)
@@ -191,7 +191,7 @@ def test_sighup_runs_again_in_place(plancton: Plancton) -> None:
 
 
 def test_a_second_supervisor(plancton: Plancton) -> None:
-    """It ends with 75 and names the first one's pid, which goes on."""
+    """It exits with 75 and names the pid of the first one, which keeps running."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -240,7 +240,7 @@ def test_drain_stop(plancton: Plancton) -> None:
 
 
 def test_dry_run_touches_nothing(plancton: Plancton, engine: Engine) -> None:
-    """It says what it would do; there is no container, network, cgroup or file."""
+    """It says what it would do, and makes no container, network, cgroup or file."""
     plancton.calm()
     before = engine.networks()
     plancton.start("--dry-run")
@@ -256,7 +256,7 @@ def test_dry_run_touches_nothing(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None:
-    """A dry run beside a supervisor leaves that one's workers alone, those that end included."""
+    """A dry run next to a supervisor leaves its workers alone, even those that end."""
     plancton.calm()
     plancton.start()
     workers = sorted(plancton.full(2))
@@ -278,7 +278,7 @@ def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None
 
 
 def test_a_broken_configuration(plancton: Plancton) -> None:
-    """The last good one stays in force, status says why, and the workers stay; mending it ends that."""
+    """The last good one stays in force, and so do the workers; status says why until it is fixed."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -328,7 +328,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, plancton: Plancton) -> None:
-    """A full run directory is said once; the supervisor goes on, and recovers when there is space."""
+    """A full run directory is reported once; the supervisor continues, and recovers when there is space."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -366,7 +366,7 @@ def test_record_and_replay(plancton: Plancton) -> None:
 
 
 def test_status_is_open_to_all_and_holds_no_secret(plancton: Plancton) -> None:
-    """status.json can be read by everybody and shows no environment, command or mount."""
+    """Everybody can read status.json, and it shows no environment, command or mount."""
     plancton.calm()
     plancton.configure(worker={"environment": {"TOKEN": "se-cret"}, "mounts": ["/usr:/hid-den"]})
     plancton.start()

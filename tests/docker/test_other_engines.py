@@ -1,4 +1,4 @@
-"""Engines that can't serve, for real: Podman's service and a rootless dockerd."""
+"""Real engines that are not supported: Podman's service and a rootless dockerd."""
 
 import json
 import os
@@ -18,7 +18,7 @@ NOBODY = 65534
 
 
 class OtherEngine(Engine):
-    """Something that answers as Docker does."""
+    """Something that answers like Docker."""
 
     def serve(self, *command: str) -> None:
         self.process = subprocess.Popen(
@@ -32,7 +32,7 @@ class OtherEngine(Engine):
 
 @contextmanager
 def other_engine(*command: str) -> Iterator[OtherEngine]:
-    """It runs this command, in which DIR is its own directory, maybe as nobody."""
+    """Run this command, perhaps as nobody; DIR in it is a directory of its own."""
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))
     os.chown(directory, NOBODY, NOBODY)
     engine = OtherEngine(directory)
@@ -76,7 +76,7 @@ Running = Callable[[], AbstractContextManager[OtherEngine]]
 
 @pytest.mark.parametrize(("which", "words"), [(podman, "this is Podman"), (rootless, "rootless Docker's")])
 def test_is_refused(plancton: Plancton, which: Running, words: str) -> None:
-    """run, check and selftest end with code 2 and one line, doctor finds it broken; nothing is made."""
+    """run, check and selftest exit with 2 and one line, doctor calls it broken; nothing is created."""
     with which() as engine:
         plancton.configure(docker={"socket": str(engine.socket)})
         for command in ("run", "run --dry-run", "selftest", f"check {plancton.config}"):
@@ -93,7 +93,7 @@ def test_is_refused(plancton: Plancton, which: Running, words: str) -> None:
 
 
 def test_that_comes_later(plancton: Plancton) -> None:
-    """One that answers where Docker did not is refused by a supervisor that runs, too: it starts nothing."""
+    """A running supervisor also refuses one that answers in Docker's place, and starts nothing."""
     with podman() as engine:
         link = plancton.directory / "later.sock"
         plancton.configure(docker={"socket": str(link)})

@@ -88,7 +88,7 @@ def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> 
 
 
 def test_digest_and_policy(plancton: Plancton, engine: Engine, registry: Registry) -> None:
-    """A digest names one version for ever; `never` pulls nothing, `missing` what is not here."""
+    """A digest pins one version; `never` pulls nothing, `missing` only what is not here."""
     first = registry.push(engine, "worker:1", "first")
     digest = registry.digest("worker", "1")
     registry.push(engine, "worker:1", "second")
@@ -102,9 +102,9 @@ def test_digest_and_policy(plancton: Plancton, engine: Engine, registry: Registr
 
 
 def test_password(plancton: Plancton, engine: Engine, guarded: Registry, tmp_path: Path) -> None:
-    """Without a password, with a wrong one or one that others can read, status says what is the matter, and
-    workers of the image before go on; with the right one it is pulled, from auth_file or by a credential
-    helper. It is shown nowhere."""
+    """Without a password, with a wrong one or one that others can read, status says what is wrong, and
+    workers of the previous image keep running; with the right one the image is pulled, from
+    auth_file or by a credential helper. The password is shown nowhere."""
     first, second = guarded.push(engine, "worker:1", "first"), guarded.push(engine, "worker:2", "second")
     plancton.calm(1)
     plancton.environment["DOCKER_CONFIG"] = str(tmp_path)
@@ -147,8 +147,8 @@ def helper(directory: Path, registry: Registry) -> None:
 
 
 def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry) -> None:
-    """A name that the registry doesn't know, and a registry that is down: workers go on, status says why
-    nothing newer comes, and when it is back it goes on by itself."""
+    """With an unknown name, or a registry that is down, workers keep running and status says why
+    nothing newer comes; when the registry is back, pulls resume by themselves."""
     registry.push(engine, "worker:1", "first")
     plancton.calm(1)
     plancton.configure(image={"name": f"{registry.address}/worker:1"})
@@ -168,7 +168,7 @@ def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry
 
 
 def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registry) -> None:
-    """A pull that is cut in the middle leaves nothing behind that counts as the image, and is tried again."""
+    """A pull that is cut in the middle leaves nothing that counts as the image, and is tried again."""
     registry.push(engine, "worker:1", random_label(3_000_000))
     engine.terminate()
     engine.start("--max-download-attempts=1")  # by itself it takes minutes to give up
@@ -186,7 +186,7 @@ def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registr
 
 
 def test_full_disk(program: Path, registry: Registry, engine: Engine, tmp_path: Path) -> None:
-    """Where Docker's disk is full status says so, and once there is room the image comes."""
+    """While Docker's disk is full, status says so; once there is room, the image is pulled."""
     registry.push(engine, "worker:1", random_label(40_000_000))
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))
     data = directory / "data"

@@ -22,7 +22,7 @@ LONGEST = 40.0
 
 @pytest.fixture
 def donating(plancton: Plancton) -> Plancton:
-    """A supervisor with busy workers, none of which will be told to go, whoever else uses this host."""
+    """A supervisor with busy workers that will not be told to go, whoever else uses this host."""
     plancton.configure(
         worker={"cpus": 0.5},
         pool={"max_workers": 2},
@@ -58,7 +58,7 @@ def runs(plancton: Plancton, seconds: float = 1.0) -> bool:
 
 @contextmanager
 def selftest(plancton: Plancton) -> Iterator[subprocess.Popen[str]]:
-    """A selftest that has its workers, and measures alone: all workers are frozen."""
+    """A selftest that has started its workers and is measuring alone: all workers are frozen."""
     process = subprocess.Popen(
         plancton.command("selftest", "--config", str(plancton.config)),
         stdout=subprocess.PIPE,
@@ -78,7 +78,7 @@ def selftest(plancton: Plancton) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_host_that_yields(donating: Plancton) -> None:
-    """It says so within 40 s, beside a supervisor whose workers run on as if nothing had been."""
+    """It says so within 40 s, next to a supervisor whose workers then run on undisturbed."""
     workers, said = donating.ids(), len(donating.log)
     start = time.monotonic()
     done = donating.cli("selftest", "--config", str(donating.config), "--json")
@@ -100,7 +100,7 @@ def test_a_host_that_yields(donating: Plancton) -> None:
 
 
 def test_without_a_supervisor(plancton: Plancton) -> None:
-    """The slice is made for it and removed again; people get lines, the verdict last; limits are shown."""
+    """The slice is made for it and removed again; it prints lines with limits, the verdict last."""
     before = set(plancton.slice.tree.iterdir())
     process = subprocess.Popen(
         plancton.command("selftest", "--config", str(plancton.config)),
@@ -128,7 +128,7 @@ def test_without_a_supervisor(plancton: Plancton) -> None:
 
 
 def test_a_host_that_does_not_yield(donating: Plancton) -> None:
-    """With a slice like any other cgroup the owner loses CPU: exit code 1, why, and what to do."""
+    """With a slice like any other cgroup, the owner loses CPU: exit code 1, the reason and the remedy."""
     donating.send(signal.SIGSTOP)  # or it would put the slice right
     try:
         if (donating.slice.cpu / "cpu.idle").exists():
@@ -150,7 +150,7 @@ def test_a_host_that_does_not_yield(donating: Plancton) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 def test_a_selftest_that_is_ended(donating: Plancton, number: signal.Signals) -> None:
-    """However it is ended while workers are frozen, they run again at once and nothing is left."""
+    """However it is ended while workers are frozen, they run again at once, and nothing is left."""
     workers = donating.ids()
     with selftest(donating) as process:
         process.send_signal(number)
@@ -162,7 +162,7 @@ def test_a_selftest_that_is_ended(donating: Plancton, number: signal.Signals) ->
 
 
 def test_only_one_and_only_outside(plancton: Plancton) -> None:
-    """A second selftest in the same slice is refused, and one that runs inside of the slice."""
+    """A second selftest in the same slice is refused, and so is one inside the slice."""
     with selftest(plancton):
         second = plancton.cli("selftest", "--config", str(plancton.config))
         assert second.returncode == 2 and "another selftest runs" in second.stderr, second.stderr
@@ -186,7 +186,7 @@ def test_only_one_and_only_outside(plancton: Plancton) -> None:
 
 
 def test_workers_that_end_before_time(plancton: Plancton, engine: Engine) -> None:
-    """Without its workers it has measured nothing: one line, exit code 2, nothing left."""
+    """If its workers end early, it has measured nothing: one line, exit code 2, nothing left."""
     with selftest(plancton) as process:
         for name in busy_workers(engine):
             engine.remove(name[1:])

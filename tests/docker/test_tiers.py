@@ -1,4 +1,4 @@
-"""What protects the owner where the kernel's idle class does not, and what bounds the workers besides CPU."""
+"""What protects the owner where the kernel's idle class does not, and the bounds other than CPU."""
 
 import json
 import signal
@@ -21,14 +21,14 @@ MEGABYTES = 1024**2
 
 
 def quotas(recording: Path) -> Iterator[tuple[float, float]]:
-    """Times and the workers' limit, of each recorded tick that has one."""
+    """The time and the workers' limit of each recorded tick that has one."""
     for line in read_recording(recording):
         if isinstance(line, Tick) and line.decision.quota is not None:
             yield line.observation.time, line.decision.quota
 
 
 def test_tier_weight(plancton: Plancton, owner: Load) -> None:
-    """With the least weight the owner has nine tenths of every CPU at once."""
+    """With the least weight, the owner has nine tenths of every CPU at once."""
     plancton.configure(docker={"tier": "weight"})
     owner.start()
     alone = owner.share(3)
@@ -71,7 +71,7 @@ def test_tier_quota(plancton: Plancton, owner: Load) -> None:
 
 
 def test_quota_is_calm_beside_a_steady_owner(plancton: Plancton, owner: Load) -> None:
-    """Beside an owner who always uses half of the CPUs, the workers' limit settles."""
+    """With an owner who always uses half of the CPUs, the workers' limit settles."""
     recording = plancton.directory / "recording"
     plancton.configure(docker={"tier": "quota"}, yielding={"grace_kill": "1h"})
     plancton.start("--record", str(recording))
@@ -87,7 +87,7 @@ def test_quota_is_calm_beside_a_steady_owner(plancton: Plancton, owner: Load) ->
 
 
 def test_ceiling(plancton: Plancton) -> None:
-    """All workers together are bounded by the kernel: RAM less the owner's reserve, CPUs less his."""
+    """The kernel bounds all workers together: RAM and CPUs less the owner's reserves."""
     plancton.configure(owner={"reserve_memory": "40%", "reserve_cpus": CPUS / 4})
     plancton.start()
     wait_for("status says so", lambda: "memory_ceiling" in plancton.status_json(), 20, every=0.5)
@@ -100,7 +100,7 @@ def test_ceiling(plancton: Plancton) -> None:
 
 
 def test_ceiling_holds_without_a_supervisor(plancton: Plancton, engine: Engine) -> None:
-    """Workers that together take more memory than the slice may have are ended by the kernel, nobody else."""
+    """If workers together take more memory than the slice may have, the kernel ends only workers."""
     hungry = "sleep 4; dd if=/dev/zero of=/dev/null bs=50M count=1000000"
     plancton.calm(2)
     plancton.configure(worker={"command": hungry, "memory": "64MiB"})
@@ -129,7 +129,7 @@ def test_flood(plancton: Plancton) -> None:
 
 @pytest.mark.light
 def test_disk(plancton: Plancton) -> None:
-    """When the disk's reserve is undercut the workers leave, one after the other, and none is started."""
+    """Below the disk's reserve, the workers leave one after the other, and none is started."""
     plancton.calm(2)
     plancton.start()
     plancton.full(2)
@@ -141,7 +141,7 @@ def test_disk(plancton: Plancton) -> None:
 
 
 def test_limit_room(plancton: Plancton, owner: Load) -> None:
-    """With yield.cap: room the workers don't use all that an owner leaves; without, nothing limits them."""
+    """With yield.cap: room, workers don't use all that an owner leaves; without it, nothing limits them."""
     plancton.configure(yielding={"grace_kill": "1h", "cap": "room"})
     plancton.start()
     plancton.full(CPUS)

@@ -1,4 +1,4 @@
-"""A supervisor that a user of the group docker runs: what root handed over is enough for tier kernel."""
+"""A supervisor run by a user in the group docker: what root handed over is enough for tier kernel."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def uids(pid: int) -> set[int]:
 
 
 def test_prepared(without_root: WithoutRoot, owner: Load) -> None:
-    """Prepared by root, a user's supervisor yields as root's does: the owner keeps 95 % of the CPU time."""
+    """Prepared by root, a user's supervisor yields like root's: the owner keeps 95 % of the CPU time."""
     plancton = without_root
     plancton.configure(yielding={"grace_kill": "1h"})
     owner.start()
@@ -54,7 +54,7 @@ def test_prepared(without_root: WithoutRoot, owner: Load) -> None:
 
 
 def test_handed_over(without_root: WithoutRoot) -> None:
-    """The user has these files of the slice: no directory, none of a worker's, none that moves processes."""
+    """The user owns these files of the slice: no directory, no worker's file, none that moves processes."""
     plancton = without_root
     plancton.calm(1)
     plancton.prepare()
@@ -68,7 +68,7 @@ def test_handed_over(without_root: WithoutRoot) -> None:
 
 
 def test_docker_comes_later(without_root: WithoutRoot) -> None:
-    """Prepared and started while Docker is down, as a boot may have it, it is in tier kernel with Docker."""
+    """Prepared and started while Docker is down, as may happen at boot, it reaches tier kernel."""
     plancton = without_root
     plancton.calm(1)
     plancton.engine.terminate()
@@ -81,7 +81,7 @@ def test_docker_comes_later(without_root: WithoutRoot) -> None:
 
 
 def test_repairs(without_root: WithoutRoot) -> None:
-    """What root changes of the slice, its class or its bounds, is put back by the user's supervisor."""
+    """If root changes the slice's class or bounds, the user's supervisor restores them."""
     plancton = without_root
     plancton.calm(1)
     plancton.prepare()
@@ -102,8 +102,8 @@ def test_repairs(without_root: WithoutRoot) -> None:
 
 
 def test_the_way_out(without_root: WithoutRoot, owner: Load) -> None:
-    """Who must leave while the owner uses every CPU is gone within seconds, beside an older busy worker, and
-    the owner hardly notices."""
+    """While the owner uses every CPU, a worker that must leave is gone within seconds, next to an
+    older busy worker, and the owner hardly notices."""
     plancton = without_root
     plancton.configure(worker={"command": leaver()}, yielding={"grace_kill": "12s"})
     plancton.prepare()
@@ -135,7 +135,7 @@ def test_the_way_out(without_root: WithoutRoot, owner: Load) -> None:
 
 
 def test_the_lift_is_bounded(without_root: WithoutRoot, owner: Load) -> None:
-    """Workers that use all CPU that they get, and don't leave, take a fifth of a CPU while lifted."""
+    """Lifted workers that use all CPU they get, and don't leave, take a fifth of a CPU."""
     plancton = without_root
     plancton.configure(worker={"command": STUBBORN, "leave_timeout": "1m"}, yielding={"grace_kill": "1h"})
     plancton.prepare()
@@ -176,7 +176,7 @@ def _lives(pid: int) -> bool:
 
 
 def test_selftest(without_root: WithoutRoot) -> None:
-    """The user can measure, real workers frozen with the slice meanwhile, that the host yields."""
+    """The user can measure that the host yields, with real workers frozen along with the slice."""
     plancton = without_root
     plancton.configure(yielding={"grace_kill": "1h"})
     plancton.prepare()
@@ -189,8 +189,8 @@ def test_selftest(without_root: WithoutRoot) -> None:
 
 
 def test_not_prepared(without_root: WithoutRoot, owner: Load) -> None:
-    """Where nobody prepared it, Docker limits the workers, and status says what root can do; once that is
-    done the kernel yields."""
+    """If nobody prepared the host, Docker limits the workers, and status says what root can do; once
+    that is done, the kernel yields."""
     plancton = without_root
     plancton.configure(yielding={"grace_kill": "1h"})
     owner.start()
@@ -218,8 +218,8 @@ def test_not_prepared(without_root: WithoutRoot, owner: Load) -> None:
 
 
 def test_made_anew(without_root: WithoutRoot) -> None:
-    """A slice that somebody made anew is root's: the supervisor goes on in the tier that is left, says what
-    root can do, and takes the slice again once that is done."""
+    """A slice that somebody recreated belongs to root: the supervisor continues in the tier that is
+    left, says what root can do, and takes the slice back once that is done."""
     plancton = without_root
     plancton.calm(1)
     plancton.prepare()

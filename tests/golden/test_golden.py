@@ -77,7 +77,7 @@ def back_off(host: Host) -> Ticks:
 
 
 def suspend(host: Host) -> Ticks:
-    """The owner works, the host sleeps, and nothing is decided on what was before."""
+    """The owner works, the host sleeps, and afterwards nothing is decided on what was before."""
     yield from ticks(host, 14)
     host.owner = 2.0
     yield from ticks(host, 8)
@@ -104,7 +104,7 @@ SCENARIOS: tuple[Callable[[Host], Ticks], ...] = (
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.__name__)
 def test_golden(scenario: Callable[[Host], Ticks]) -> None:
-    """The policy decides as it did when the recording was made (PLANCTON_WRITE_GOLDEN=1 makes it again)."""
+    """The policy decides as it did in the recording (PLANCTON_WRITE_GOLDEN=1 writes it again)."""
     path = HERE / f"{scenario.__name__}.jsonl"
     if os.environ.get("PLANCTON_WRITE_GOLDEN"):
         lines = [Header("golden", LIMITS), *scenario(Host(2.0, LIMITS, 8 * GB))]
@@ -117,7 +117,7 @@ def test_golden(scenario: Callable[[Host], Ticks]) -> None:
 
 
 def test_they_show_all_there_is() -> None:
-    """Every kind of action is decided in some recording; together they stay small."""
+    """Every kind of action is decided in some recording; together the recordings stay small."""
     kinds, size = set[type](), 0
     for path in HERE.glob("*.jsonl"):
         size += path.stat().st_size

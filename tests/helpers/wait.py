@@ -1,4 +1,4 @@
-"""Waiting for something that other processes bring about."""
+"""Waiting for what other processes do."""
 
 import time
 from collections.abc import Callable

@@ -29,7 +29,7 @@ collect_ignore_glob = [] if is_systemd_on_v2() else ["test_*.py"]
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out those whose stage it isn't."""
+    """Leave out tests of another stage."""
     if STAGE is not None:
         others = [item for item in items if is_of(item) != STAGE]
         items[:] = [item for item in items if is_of(item) == STAGE]
@@ -71,7 +71,7 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def without_root(engine: Engine) -> Iterator[WithoutRoot]:
-    """The same of a user without root, for whom root prepared it; its workers need some CPU to leave."""
+    """The same for a user without root, for whom root prepared it; its workers need some CPU to leave."""
     directory = Path(tempfile.mkdtemp())  # pytest's are root's alone
     supervisor = WithoutRoot(directory, engine)
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})

@@ -59,7 +59,7 @@ class SystemEngine(Engine):
 
 
 def shell(text: str, plancton: Plancton) -> None:
-    """Run it with the slice's name and directory in $SLICE and $DIRECTORY; it must succeed."""
+    """Run a command with the slice's name and directory in $SLICE and $DIRECTORY; it must succeed."""
     output(text, plancton)
 
 
@@ -78,10 +78,8 @@ def output(text: str, plancton: Plancton) -> str:
 
 
 def in_slice(plancton: Plancton, containers: Iterable[str]) -> set[str]:
-    """Those of these containers that have a cgroup in the slice.
-
-    The kernel's word: Docker and the supervisor still show workers for a while whose slice was stopped.
-    """
+    """The containers of these that have a cgroup in the slice, according to the kernel: Docker and the
+    supervisor still show workers for a while after their slice was stopped."""
     return {c for c in containers if any(plancton.slice.directory.glob(f"*{c}*"))}
 
 
@@ -124,7 +122,7 @@ def owner_in(parent: str) -> Iterator[Owner]:
 
 @contextmanager
 def hung(plancton: Plancton) -> Iterator[None]:
-    """The supervisor does nothing: what protects the owner now is the kernel's doing."""
+    """The supervisor does nothing: only the kernel protects the owner now."""
     plancton.send(signal.SIGSTOP)
     try:
         yield

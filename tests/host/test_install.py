@@ -60,7 +60,7 @@ def ok(*command: object) -> str:
 
 
 def install(*arguments: object) -> tuple[str, float]:
-    """What it said, and how long it took; the doctor may find that things could be better."""
+    """The output, and how long it took; doctor may find that things could be better."""
     start = time.monotonic()
     said = ok("sh", SCRIPT, *arguments)
     return said, time.monotonic() - start
@@ -71,7 +71,7 @@ def status() -> Status | None:
 
 
 class Host:
-    """What was there before, and what the tests learn of the installation."""
+    """What was there before, and what the tests learn about the installation."""
 
     def __init__(self, engine: Engine, directory: Path) -> None:
         self.engine, self.directory = engine, directory
@@ -109,12 +109,12 @@ class Host:
 
     @property
     def pid(self) -> int:
-        """The supervisor's; 0 when none runs."""
+        """The supervisor's pid; 0 if none runs."""
         found = status()
         return found.pid if found else 0
 
     def worker(self) -> str:
-        """The one that runs and that the supervisor knows; its id."""
+        """The id of the worker that runs and that the supervisor knows."""
 
         def there() -> str:
             known = found.workers if (found := status()) else ()
@@ -143,7 +143,7 @@ def host(
 
 
 def test_one_command(host: Host) -> None:
-    """It leaves a service that donates in tier kernel, run by a user of its own, and starts at boot."""
+    """It leaves a service that donates in tier kernel under a user of its own, and starts at boot."""
     said, seconds = install("--wheel", host.wheel, "--config", host.config)
     print(f"installed in {seconds:.0f} s")
     print("\n".join(sorted(f for f in files(*PLACES) - host.files if not f.startswith("/opt/plancton/"))))
@@ -166,7 +166,7 @@ def test_exposure(host: Host) -> None:
 
 
 def test_second_time(host: Host) -> None:
-    """The same again changes nothing, and says so."""
+    """Running it again changes nothing, and it says so."""
     before, pid = files("/etc", "/opt"), host.pid
     said, seconds = install("--wheel", host.wheel, "--config", host.config)
     print(f"nothing to change in {seconds:.0f} s")
@@ -175,7 +175,7 @@ def test_second_time(host: Host) -> None:
 
 
 def test_broken_configuration(host: Host) -> None:
-    """What starting again would not mend stays ended, and the journal says what is wrong."""
+    """If a restart would not help, the service stays down, and the journal says what is wrong."""
     before = HOSTS_CONFIG.read_text()
     HOSTS_CONFIG.write_text("pool: {max_workers: many}")
     call("systemctl", "restart", "plancton")
@@ -202,7 +202,7 @@ def test_upgrade(host: Host) -> None:
 
 
 def test_dies_and_hangs(host: Host) -> None:
-    """After a crash systemd starts it again, and when it hangs its watchdog does; it adopts its worker."""
+    """systemd starts it again after a crash, and after a hang by its watchdog; it adopts its worker."""
     worker, pid = host.worker(), host.pid
     drop_in = Path("/run/systemd/system/plancton.service.d/test.conf")
     drop_in.parent.mkdir()
@@ -220,7 +220,7 @@ def test_dies_and_hangs(host: Host) -> None:
 
 
 def test_docker_comes_later(host: Host) -> None:
-    """At a boot (nothing in /run, no slice) Docker may come after it: the slice is prepared all the same."""
+    """At boot (nothing in /run, no slice), Docker may start after it: the slice is prepared all the same."""
     ok("systemctl", "stop", "plancton", "docker.service", "docker.socket", "plancton.slice")
     ok("sh", "-c", "rm -rf /run/plancton /run/systemd/system.control/plancton.slice*")
     ok("systemctl", "daemon-reload")
@@ -236,7 +236,7 @@ def test_docker_comes_later(host: Host) -> None:
 
 
 def test_stop_stays(host: Host) -> None:
-    """`plancton stop` is the owner's word: systemd does not start it again."""
+    """After `plancton stop`, systemd does not start it again."""
     ok(PLANCTON, "stop", "--wait")
     wait_for("the service has ended", lambda: call("systemctl", "is-active", "plancton").returncode, 20)
     assert call("systemctl", "is-active", "plancton").stdout == "inactive\n"
@@ -247,7 +247,7 @@ def test_stop_stays(host: Host) -> None:
 
 @pytest.mark.restarted
 def test_restart(host: Host) -> None:
-    """After a restart of the host (of the emulated one: else of the service) it donates as before."""
+    """After a restart of the host (if not emulated: of the service), it donates as before."""
     if BOOT.read_text() == host.boot:
         ok("systemctl", "start", "plancton")
     donates(host)

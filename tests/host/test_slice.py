@@ -27,7 +27,7 @@ DISTURBANCES = {
     "another-unit": "systemd-run --quiet --wait --slice=$SLICE true",
     "another-scope": "systemd-run --quiet --scope --slice=$SLICE true",
 }
-"""What somebody may do who does not mean the slice's class."""
+"""What somebody may do without meaning to change the slice's class."""
 CHANGES = {
     "cpu.idle": "echo 0 >$DIRECTORY/cpu.idle",
     "CPUWeight": "systemctl set-property --runtime $SLICE CPUWeight=100",
@@ -48,14 +48,14 @@ is no measure of how much that takes: it was off by 240 MiB on a host with 2 GiB
 
 
 def wait_until_put_back(plancton: Plancton, position: int) -> None:
-    """Wait until the slice is idle class again, and the log says so from there on."""
+    """Wait until the slice is idle class again and the log says so."""
     wait_for("the slice is idle class", lambda: plancton.yields, PATIENCE)
     said = ("the slice had", "put back")
     wait_for("the log says so", lambda: plancton.lines(*said, start=position), PATIENCE)
 
 
 def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> None:
-    """The slice with all workers in it is idle class for the kernel, for systemd and by our own word."""
+    """The slice with all workers in it is idle class according to the kernel, systemd and status."""
     assert plancton.yields
     assert output("systemctl show --property=CPUWeight $SLICE", plancton) == "CPUWeight=idle\n"
     status = plancton.status
@@ -66,7 +66,7 @@ def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> 
 
 @pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_stays_idle_class(plancton: Plancton, workers: set[str], disturbance: str) -> None:
-    """Nothing that systemd does for others takes the slice's class, not even until Plancton notices."""
+    """Nothing that systemd does for others changes the slice's class, not even for a moment."""
     with hung(plancton):
         shell(DISTURBANCES[disturbance], plancton)
         assert plancton.yields
@@ -85,7 +85,7 @@ def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None
 
 
 def test_bounds(plancton: Plancton, workers: set[str]) -> None:
-    """The kernel bounds the workers' memory and swap, as systemd knows; what is taken away is put back."""
+    """The kernel bounds the workers' memory and swap, as systemd knows; a removed bound is restored."""
     directory = plancton.slice.directory
     wait_for("the memory is bounded", lambda: plancton.slice.ceiling() is not None, PATIENCE)
     ceiling = plancton.slice.ceiling()
@@ -132,7 +132,7 @@ def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engin
     before, seen = lost(), set[float]()
 
     def looked_on() -> bool:
-        """Whether the supervisor has seen it go on for several of its looks at the host."""
+        """Whether the supervisor has seen this for several ticks."""
         if status := plancton.status:
             seen.add(status.time)
         return len(seen) >= 3
@@ -172,7 +172,7 @@ def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine
 
 
 def test_is_made_again(plancton: Plancton) -> None:
-    """Plancton notices that the slice is gone, and makes it anew, though it has no worker to start in it."""
+    """Plancton notices that the slice is gone, and recreates it, though it has no worker to start in it."""
     (plancton.paths.run / "drain").touch()
 
     def starts_nothing() -> bool:
@@ -192,7 +192,7 @@ def test_is_made_again(plancton: Plancton) -> None:
 
 
 def test_comes_back_as_it_was(plancton: Plancton) -> None:
-    """A slice that was stopped is idle class at once when somebody else, as Docker may, starts it again."""
+    """A stopped slice is idle class at once when somebody else, such as Docker, starts it again."""
     with hung(plancton):
         shell("systemctl stop $SLICE; systemctl start $SLICE", plancton)
         assert plancton.yields
@@ -200,7 +200,7 @@ def test_comes_back_as_it_was(plancton: Plancton) -> None:
 
 
 def test_donates_again(plancton: Plancton) -> None:
-    """A worker comes into the new slice, and its CPU time is seen."""
+    """A worker starts in the new slice, and its CPU time is counted."""
     (worker, *_) = wait_for("a worker runs", lambda: in_slice(plancton, plancton.ids()), PATIENCE)
     assert plancton.group(worker).startswith(f"{plancton.slice.unit}/")
     assert plancton.yields
@@ -213,7 +213,7 @@ def test_donates_again(plancton: Plancton) -> None:
 
 
 def test_leaves_nothing(plancton: Plancton) -> None:
-    """After the supervisor's end neither the kernel nor systemd knows anything of the slice."""
+    """After the supervisor has ended, neither the kernel nor systemd knows the slice."""
     plancton.send(signal.SIGTERM)
     assert plancton.ended() == 0
     assert not plancton.directories()

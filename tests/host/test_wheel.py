@@ -9,7 +9,7 @@ import plancton
 
 
 def test_the_wheel_runs_on_this_python() -> None:
-    """What all these tests run is a wheel's, for Python 3.11 and newer, and its C reads this host."""
+    """These tests run a wheel for Python 3.11 and newer, and its C modules read this host."""
     found = distribution("plancton")
     assert "Tag: cp311-abi3-" in (found.read_text("WHEEL") or ""), "it is not installed from a wheel"
     assert Path(plancton.__file__) == Path(str(found.locate_file("plancton/__init__.py")))

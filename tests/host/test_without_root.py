@@ -22,7 +22,7 @@ def handed(plancton: WithoutRoot) -> set[str]:
 
 
 def test_is_idle_class(without_root: WithoutRoot) -> None:
-    """For the kernel, for systemd and by the supervisor's own word; exactly these files are the user's."""
+    """It is so for the kernel, systemd and the supervisor; the user owns exactly these files."""
     plancton = without_root
     assert plancton.yields and handed(plancton) == HANDED
     assert output("systemctl show --property=CPUWeight $SLICE", plancton) == "CPUWeight=idle\n"
@@ -32,7 +32,7 @@ def test_is_idle_class(without_root: WithoutRoot) -> None:
 
 @pytest.mark.parametrize("disturbance", ["daemon-reload", "set-property --runtime $SLICE TasksMax=10000"])
 def test_survives_systemd(without_root: WithoutRoot, disturbance: str) -> None:
-    """systemd takes neither the class nor the files away, and bounds that it resets are put back."""
+    """systemd takes neither the class nor the files away, and bounds that it resets are restored."""
     plancton = without_root
     ceiling = plancton.slice.ceiling()
     assert ceiling is not None
@@ -47,7 +47,7 @@ def test_survives_systemd(without_root: WithoutRoot, disturbance: str) -> None:
 
 @pytest.mark.parametrize("change", ["cpu.idle", "CPUWeight"])
 def test_is_put_back(without_root: WithoutRoot, change: str) -> None:
-    """The user's supervisor makes a slice idle class again that root has changed."""
+    """The user's supervisor makes the slice idle class again after root has changed it."""
     plancton = without_root
     position = len(plancton.log)
     with hung(plancton):
@@ -57,7 +57,7 @@ def test_is_put_back(without_root: WithoutRoot, change: str) -> None:
 
 
 def test_made_anew(without_root: WithoutRoot) -> None:
-    """A slice that systemd made anew yields as it was prepared to; that its files are root's is told with the
+    """A slice that systemd recreated yields as it was prepared to; that its files are root's is told with the
     remedy, and that they were handed over again is noticed."""
     plancton = without_root
     shell("systemctl set-property --runtime $SLICE CPUWeight=idle", plancton)
@@ -72,7 +72,7 @@ def test_made_anew(without_root: WithoutRoot) -> None:
 
 
 def test_the_way_out(without_root: WithoutRoot) -> None:
-    """When it stops beside a busy owner its worker gets CPU to leave with; the slice stays prepared."""
+    """When it stops under a busy owner, its worker gets CPU to leave; the slice stays prepared."""
     plancton = without_root
     plancton.full(1, PATIENCE)
     lifted = False

@@ -19,7 +19,7 @@ def worker_image(private_engine: Engine) -> str:
 
 @pytest.fixture
 def pool(engine: Engine, worker_image: str) -> Iterator[Pool]:
-    """A pool without workers and jobs: it starts in two seconds, so each test has one of its own."""
+    """A pool without workers and jobs; it starts in two seconds, so each test has its own."""
     with Pool(engine.socket, worker_image) as personal:
         yield personal
 

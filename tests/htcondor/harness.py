@@ -1,4 +1,4 @@
-"""A pool for tests: supervisors that join it, what can go wrong between the two, where a secret could be."""
+"""A pool for tests: supervisors that join it, faults between the two, places a secret could be."""
 
 import socket
 import stat
@@ -32,7 +32,7 @@ def build_image(engine: Engine) -> str:
 
 
 def write_token(plancton: Plancton, token: bytes) -> Path:
-    """Put a token where the supervisor reads it, for nobody else's eyes."""
+    """Put a token where only the supervisor can read it."""
     file = plancton.directory / "token"
     file.touch(0o600)
     file.write_bytes(token)
@@ -57,7 +57,7 @@ def join(plancton: Plancton, pool: Pool, image: str) -> None:
 
 
 def calm(plancton: Plancton, count: int = 1) -> None:
-    """Workers that stay beside whatever else this machine does, for tests that are not about CPU."""
+    """Workers that stay whatever else this machine does, for tests that are not about CPU."""
     plancton.configure(
         htcondor={"cpus": 0.5},
         pool={"max_workers": count},
@@ -66,7 +66,7 @@ def calm(plancton: Plancton, count: int = 1) -> None:
 
 
 def when(plancton: Plancton, *words: str) -> float:
-    """The Unix time of the log's first line that has all these words."""
+    """The Unix time of the first log line that contains all these words."""
     line = plancton.lines(*words)[0]
     date, _, milliseconds = " ".join(line.split()[:2]).partition(",")
     return time.mktime(time.strptime(date, "%Y-%m-%d %H:%M:%S")) + int(milliseconds) / 1000
@@ -84,12 +84,12 @@ def slot_appears(pool: Pool, worker: str, timeout: float) -> float:
 
 
 def wait_for_done(pool: Pool, count: int, timeout: float) -> None:
-    """Wait until so many jobs have ended by themselves."""
+    """Wait until this many jobs have ended by themselves."""
     wait_for(f"{count} jobs are done", lambda: pool.queue().completed >= count, timeout, every=0.3)
 
 
 def wait_for_executing(pool: Pool, count: int, timeout: float = 60) -> None:
-    """Wait until so many jobs have begun."""
+    """Wait until this many jobs have begun."""
     wait_for(f"{count} jobs execute", lambda: len(events(pool, "executing")) >= count, timeout, every=0.2)
 
 
@@ -98,7 +98,7 @@ def events(pool: Pool, kind: str) -> list[Event]:
 
 
 def close_door(engine: Engine, container: str) -> None:
-    """Drop all that comes into a container's network unless it was asked for from inside."""
+    """Drop everything that comes into a container's network unless it was requested from inside."""
     pid = engine.inspect(container)["State"]["Pid"]
     for rule in (
         "-A INPUT -i lo -j ACCEPT",
@@ -119,7 +119,7 @@ def drops(engine: Engine, container: str) -> int:
 
 
 def knock(engine: Engine, container: str) -> bool:
-    """Whether a connection to the port that HTCondor listens on in a container comes through."""
+    """Whether a connection gets through to the port that HTCondor listens on in a container."""
     (network,) = engine.inspect(container)["NetworkSettings"]["Networks"].values()
     try:
         socket.create_connection((network["IPAddress"], 9618), timeout=2).close()
@@ -129,7 +129,7 @@ def knock(engine: Engine, container: str) -> bool:
 
 
 def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token: bytes) -> tuple[int, str]:
-    """Run a worker of this configuration, but with this token, until it ends: its exit code and its words."""
+    """Run a worker of this configuration, with this token, until it ends: its exit code and output."""
     config, name = load_config(plancton.config), f"by-hand-{plancton.name[-6:]}"
     body = create_body(name, config, image, "", "", "", pool.name)
     body["Labels"] = {}
@@ -145,7 +145,7 @@ def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token
 
 
 def open_to_all(directory: Path, since: float) -> Iterator[Path]:
-    """Files made or changed since then whose mode lets anybody read them, wherever they are below."""
+    """Files anywhere below, made or changed since then, that anybody can read."""
     for file in directory.rglob("*"):
         with suppress(OSError):  # it may be gone again
             found = file.lstat()

@@ -17,7 +17,7 @@ PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)
 
 
 class Reader:
-    """Somebody who follows the page, line by line, the pool's own names in the place of the examples'."""
+    """Follows the page line by line, with the pool's own names in place of the examples."""
 
     def __init__(self, plancton: Plancton, engine: Engine, pool: Pool) -> None:
         self.plancton, self.engine, self.pool = plancton, engine, pool
@@ -26,7 +26,7 @@ class Reader:
         self.printed = ""
 
     def type(self, prompt: str, line: str) -> str:
-        """Type one line; what it printed."""
+        """Type one line; its output."""
         for example, real in (
             ("example.org", DOMAIN),
             ("/etc/plancton/token", str(self.token)),
@@ -70,7 +70,7 @@ def configuration() -> dict[str, dict[str, object]]:
 
 
 def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """Who follows the page from top to bottom has a worker in the pool, and sees it from both sides."""
+    """A reader who follows the page has a worker in the pool, and sees it from both sides."""
     reader = Reader(plancton, engine, pool)
     del plancton.settings["image"]
     plancton.settings["htcondor"] = configuration()["htcondor"]
@@ -99,7 +99,7 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     ("setting", "default"), [("NEGOTIATOR_INTERVAL", "60"), ("JOB_DEFAULT_LEASE_DURATION", "2400")]
 )
 def test_defaults(pool: Pool, setting: str, default: str) -> None:
-    """HTCondor's own defaults are those that the page gives."""
+    """The page gives HTCondor's actual defaults."""
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{setting}`")]
     assert f"| {default} s" in row, row
     found = pool.run("env", "CONDOR_CONFIG=/dev/null", "condor_config_val", setting).strip()

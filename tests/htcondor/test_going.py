@@ -1,4 +1,4 @@
-"""How workers go, and what becomes of their jobs: on a real pool, beside a real owner."""
+"""How workers go, and what becomes of their jobs, in a real pool and under a real owner."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ end=$(( $(date +%s) + $1 ))
 while [ "$(date +%s)" -lt "$end" ]; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; done
 echo "burnt $1"
 """
-"""Uses a CPU for so many seconds of the clock."""
+"""Uses a CPU for this many seconds of the clock."""
 WAIT = """\
 #!/bin/sh
 sleep $1
@@ -36,7 +36,7 @@ PATIENCE = 40.0
 
 @contextmanager
 def outside(plancton: Plancton, engine: Engine, image: str) -> Iterator[str]:
-    """A worker of the pool that is not Plancton's, outside of its slice; its name."""
+    """A worker of the pool that is not Plancton's, outside its slice; its name."""
     config, name = load_config(plancton.config), f"outside-{plancton.name[-6:]}"
     body = create_body(name, config, image, "", "", "", plancton.name)
     body["Labels"] = {}
@@ -54,7 +54,7 @@ def outside(plancton: Plancton, engine: Engine, image: str) -> Iterator[str]:
 
 
 def running(pool: Pool, count: int) -> dict[str, str]:
-    """Wait until so many jobs run: which worker each one is on."""
+    """Wait until this many jobs run: which worker each one is on."""
 
     def jobs() -> dict[str, str]:
         found = {slot.name: slot.worker for slot in pool.slots() if slot.activity == "Busy"}
@@ -64,7 +64,7 @@ def running(pool: Pool, count: int) -> dict[str, str]:
 
 
 def wait_for_event(pool: Pool, kind: str, count: int, timeout: float) -> Event:
-    """The so-manieth event of this kind."""
+    """The event of this kind with this number."""
     wait_for(f"{count} × {kind}", lambda: len(events(pool, kind)) >= count, timeout, every=0.1)
     return events(pool, kind)[count - 1]
 
@@ -87,7 +87,7 @@ def exit_codes(engine: Engine, since: float) -> dict[str, str]:
 
 
 def known_jobs(plancton: Plancton) -> dict[str, int | None]:
-    """What status says of each worker."""
+    """What status says about each worker."""
     status = plancton.status
     return {worker.name: worker.jobs for worker in status.workers} if status else {}
 
@@ -102,7 +102,7 @@ def knows_of_jobs(plancton: Plancton, count: int) -> None:
 
 
 def counted(plancton: Plancton, done: int, evicted: int) -> dict[str, float]:
-    """Wait until status has counted so many jobs: its sums."""
+    """Wait until status has counted this many jobs: its sums."""
 
     def sums() -> dict[str, float]:
         work = plancton.status_json()["work"]
@@ -112,7 +112,7 @@ def counted(plancton: Plancton, done: int, evicted: int) -> dict[str, float]:
 
 
 def two_workers(plancton: Plancton) -> None:
-    """Two workers run, which stay for PATIENCE seconds of too little room."""
+    """Two workers run, and stay for PATIENCE seconds of too little room."""
     plancton.configure(yielding={"grace_kill": f"{PATIENCE * 1.5:.0f}s"}, pool={"max_workers": 2})
     plancton.start()
     plancton.full(2, 60)
@@ -153,8 +153,8 @@ def test_leaving_under_load(
 
 
 def test_leaving_without_the_way_out(plancton: Plancton, engine: Engine, pool: Pool, owner: Load) -> None:
-    """With the least shares, as who does not fit has them, and no lift, the same signal does not get the job
-    evicted in 15 s, three times what it may take."""
+    """Without a lift and with the least shares, as for a worker that does not fit, the same signal
+    does not get the job evicted in 15 s, three times what it may take."""
     two_workers(plancton)
     pool.submit(BURN, str(LONG), count=2)
     workers = running(pool, 2)
@@ -172,7 +172,7 @@ def test_leaving_without_the_way_out(plancton: Plancton, engine: Engine, pool: P
 
 
 def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """The worker without a job leaves, whichever is older; the job goes on and ends."""
+    """The worker without a job leaves, whichever is older; the other's job completes."""
     plancton.configure(yielding={"grace_kill": "6s"}, pool={"max_workers": 2})
     plancton.start()
     plancton.full(2, 60)
@@ -191,7 +191,7 @@ def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) ->
 @pytest.mark.light
 @pytest.mark.parametrize("how", ["drain", "lifetime"])
 def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> None:
-    """A worker that is asked to finish lets its job end, takes no other, and ends by itself, exit code 0."""
+    """A worker asked to finish lets its job end, takes no other, and exits with 0."""
     seconds = 90 if how == "lifetime" else 30
     calm(plancton)
     plancton.configure(worker={"lifetime": "60s" if how == "lifetime" else "12h"})
@@ -215,7 +215,7 @@ def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> 
 
 
 def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A job that ignores signals doesn't keep its worker: it is evicted, and the worker gone, in seconds."""
+    """A job that ignores signals doesn't hold its worker: within seconds it is evicted and both are gone."""
     plancton.configure(pool={"max_workers": 1})
     plancton.start()
     plancton.full(1, 60)
@@ -230,7 +230,7 @@ def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 
 @pytest.mark.light
 def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A worker that is killed outright costs its job's lease, and its job counts as thrown away."""
+    """A worker that is killed outright costs its job's lease, and its job counts as lost."""
     lease = 20
     calm(plancton)
     plancton.start()
@@ -247,7 +247,7 @@ def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 
 
 def test_looking(plancton: Plancton, pool: Pool) -> None:
-    """`status` and `top` show who runs a job and for how long, and what was finished."""
+    """`status` and `top` show which workers run a job and for how long, and what was finished."""
     plancton.configure(pool={"max_workers": 1})
     plancton.start()
     plancton.full(1, 60)

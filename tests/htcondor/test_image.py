@@ -1,4 +1,4 @@
-"""The image of an HTCondor worker node: what is in it, that anybody can make the same, that it runs."""
+"""The image of an HTCondor worker node: its contents, reproducibility, and that it runs."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def sha256(file: Path) -> str:
 
 
 def run(engine: Engine, image: str, command: str) -> tuple[int, str]:
-    """Run a command in a worker's confinement; its exit code and what it said."""
+    """Run a command confined like a worker; its exit code and output."""
     body: dict[str, Any] = {
         "Image": image,
         "Entrypoint": ["/bin/sh", "-c", command],
@@ -65,7 +65,7 @@ def run(engine: Engine, image: str, command: str) -> tuple[int, str]:
 
 
 def test_a_docker_engine_takes_it_as_promised(engine: Engine, worker_image: str) -> None:
-    """Docker has the image under the id that the script names, with user, entry point, volume and labels."""
+    """Docker has the image under the id that the script prints, with user, entry point, volume and labels."""
     _, tag, image = build()
     seen = engine.call("GET", f"/images/{tag}/json")
     assert seen["Id"] == image, f"Docker has {seen['Id']}, the script says {image}"
@@ -93,7 +93,7 @@ def test_the_list_of_packages_names_htcondor(worker_image: str) -> None:
 
 
 def test_a_second_build_does_nothing(worker_image: str) -> None:
-    """With an up-to-date archive the script prints the same at once and touches nothing."""
+    """With an up-to-date archive, the script prints the same at once and touches nothing."""
     first = build()
     before = {file: file.stat().st_mtime_ns for file in first[0].parent.iterdir()}
     start = time.monotonic()
@@ -106,8 +106,7 @@ def test_a_second_build_does_nothing(worker_image: str) -> None:
 
 
 def test_old_archives_go(worker_image: str, tmp_path: Path) -> None:
-    """A new archive takes the place of those that are older than a day; a younger one and what else is in
-    the folder stay."""
+    """A new archive replaces those older than a day; younger ones and other files in the folder stay."""
     for file in build()[0].parent.glob("debian-*"):
         os.symlink(file, tmp_path / file.name)
     for name in ("plancton-worker-old.tar", "plancton-worker-old.packages", "debian-old.tar.gz"):
@@ -123,8 +122,8 @@ def test_old_archives_go(worker_image: str, tmp_path: Path) -> None:
 
 
 def test_an_image_that_lost_its_name_goes(engine: Engine, worker_image: str) -> None:
-    """Loading removes older images of the script's that have no name, but none that a container is made of,
-    and nobody else's."""
+    """Loading removes the script's older images without a name, but none that a container uses, and
+    nobody else's."""
     title = f"org.opencontainers.image.title={SCRIPT['NAME']}"
     unused, used, other = (unnamed(engine, *words) for words in ((title, "n=1"), (title, "n=2"), ("n=3",)))
     container = engine.call("POST", "/containers/create", {"Image": used, "Cmd": ["/x"]})["Id"]
@@ -147,7 +146,7 @@ def unnamed(engine: Engine, *labels: str) -> str:
 
 
 def test_our_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
-    """Another folder, and other times on the files: our layer made anew gives the same bytes and id."""
+    """From another folder and with other file times, our layer comes out with the same bytes and id."""
     archive, tag, image = build()
     for file in archive.parent.glob("debian-*"):
         os.symlink(file, tmp_path / file.name)
@@ -159,7 +158,7 @@ def test_our_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
 
 
 def test_debians_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
-    """The same packages installed anew, under another umask and time zone, give the same bytes."""
+    """The same packages installed again, under another umask and time zone, give the same bytes."""
     archive, _, _ = build()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "Asia/Tokyo")

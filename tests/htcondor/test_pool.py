@@ -1,4 +1,4 @@
-"""Plancton's workers in a real pool: they join it, work for it, and cope when it is gone or refuses them."""
+"""Plancton's workers in a real pool: they join, work, and cope when it is gone or refuses them."""
 
 import json
 import time
@@ -36,7 +36,7 @@ NOBODY = "192.0.2.1:9618"
 
 
 def host_is_idle() -> bool:
-    """A worker starts as quickly as the owner lets it, and other work on this machine is an owner."""
+    """Wait until the host is idle: other work on this machine counts as the owner's and slows workers."""
     before = idle_cpus()
     time.sleep(0.5)
     return idle_cpus() - before > 0.4 * CPUS
@@ -80,7 +80,7 @@ def test_joins_works_and_leaves(plancton: Plancton, pool: Pool) -> None:
 
 @pytest.mark.light
 def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """Behind a firewall that lets no connection in, a worker joins and runs jobs all the same."""
+    """Behind a firewall that lets no connection in, a worker still joins and runs jobs."""
     calm(plancton)
     plancton.start()
     (container,) = plancton.full(1)
@@ -102,7 +102,7 @@ def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 
 @pytest.mark.light
 def test_central_manager_comes_back(plancton: Plancton, pool: Pool) -> None:
-    """The pool ends and is started again: the running job goes on and ends, the worker is back."""
+    """The pool is restarted: the running job completes, and the worker is back."""
     calm(plancton)
     # A quarter of it is between two updates; the first one after the return fails: its session is gone.
     plancton.configure(htcondor={"idle_shutdown": "60s"})
@@ -125,7 +125,7 @@ def test_central_manager_comes_back(plancton: Plancton, pool: Pool) -> None:
 
 
 def refused(plancton: Plancton, *words: str) -> None:
-    """Assert that the supervisor says why its workers can't work, and does not try again and again."""
+    """Assert that the supervisor says why its workers can't work, and does not keep trying."""
     calm(plancton, 2)
     plancton.configure(yielding={"grace_spawn": "5s"})  # a worker is refused before another is due
     plancton.start()
@@ -145,7 +145,7 @@ def says(plancton: Plancton) -> str:
 
 @pytest.mark.light
 def test_expired_token(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
-    """With an expired token no worker is started, and status says why; a worker that has one says so too."""
+    """With an expired token no worker is started, and status says why; so does a worker that has one."""
     token = pool.token(lifetime=1)
     file = write_token(plancton, token)
     time.sleep(2)  # it expires
@@ -168,7 +168,8 @@ def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
 @pytest.mark.light
 @pytest.mark.parametrize("how", ["nobody listens", "nobody answers"])
 def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -> None:
-    """Without a central manager the worker ends with a line that names it, as status does; few starts."""
+    """Without a central manager, the worker ends with a line that names it, as does status; starts are
+    few."""
     address = NOBODY if how == "nobody answers" else f"{pool.address.partition(':')[0]}:1"
     plancton.configure(htcondor={"central_manager": address})
     refused(plancton, "backing off", "exit code 1", f"central manager {address} can't be reached")
@@ -176,7 +177,7 @@ def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -
 
 @pytest.mark.light
 def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
-    """In a pool without jobs the workers lose patience and leave; the supervisor backs off and says so."""
+    """In a pool without jobs the workers leave after a while; the supervisor backs off and says so."""
     calm(plancton, 2)
     plancton.configure(htcondor={"idle_shutdown": "20s"})
     plancton.start()
@@ -198,7 +199,7 @@ def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
 
 @pytest.mark.light
 def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
-    """The slot has what the administrator's own files say, and the attributes; `start` wins over files."""
+    """The slot has the administrator's own settings and the attributes; `start` wins over files."""
     files = tmp_path / "condor.d"
     files.mkdir()
     (files / "10-rack.conf").write_text('STARTD_ATTRS = $(STARTD_ATTRS) Rack\nRack = "r 1"\nSTART = False\n')

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_play(engine: Engine, worker_image: str) -> None:
-    """Twenty jobs of a user are done, those that the owner's load evicts too, and nothing is left behind."""
+    """A user's twenty jobs are done, even those that the owner's load evicts, and nothing is left behind."""
     done = subprocess.run(
         [sys.executable, "-m", "play.with_pool", engine.socket],
         cwd=ROOT / "scripts",

@@ -37,7 +37,7 @@ def work_queue_image(private_engine: Engine) -> str:
 
 
 def root_file_system() -> Path:
-    """A tar of it; made once for each list of packages, which takes half a minute."""
+    """A tar of it; built once per list of packages, which takes half a minute."""
     build = _builder()
     suite, names = packages("Work Queue")
     build.OPTIONS = (*(o for o in build.OPTIONS if "--include=" not in o), f"--include={','.join(names)}")

@@ -1,4 +1,4 @@
-"""The examples of docs/pools.md, so that the page and what is tested can't differ."""
+"""The examples of docs/pools.md: what is tested is what is printed there."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ def block(title: str, language: str) -> str:
 
 
 def example(title: str, replaced: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """The configuration below this heading, with what can't be so in a test replaced."""
+    """The configuration below this heading, with these replacements for the test."""
     text = block(title, "yaml")
     for old, new in replaced.items():
         assert old in text, f"{old} is not in the example {title!r}:\n{text}"

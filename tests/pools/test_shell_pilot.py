@@ -1,4 +1,4 @@
-"""A pool of shell scripts in a directory: the pilot of docs/pools.md, as it stands there."""
+"""A pool of shell scripts in a directory: the pilot exactly as printed in docs/pools.md."""
 
 import os
 from pathlib import Path
@@ -62,7 +62,7 @@ def runs(spool: Spool, plancton: Plancton, name: str) -> str:
 
 
 def test_finishing_ends_the_job_in_hand(plancton: Plancton, spool: Spool) -> None:
-    """After `plancton drain` a worker ends its job, takes no other, and ends in order."""
+    """After `plancton drain`, a worker ends its job, takes no other, and exits cleanly."""
     spool.submit("a")
     spool.submit("b")
     plancton.start()
@@ -79,7 +79,7 @@ def test_finishing_ends_the_job_in_hand(plancton: Plancton, spool: Spool) -> Non
 
 
 def test_leaving_gives_the_job_back(plancton: Plancton, spool: Spool) -> None:
-    """After `plancton stop` the job is in the queue again at once, and the next worker does it."""
+    """After `plancton stop`, the job is back in the queue at once, and the next worker does it."""
     spool.submit("a")
     plancton.start()
     first = runs(spool, plancton, "a")

@@ -1,4 +1,4 @@
-"""A real Work Queue pool: workers of docs/pools.md, as they stand there, for a manager on the same host."""
+"""A real Work Queue pool: workers exactly as in docs/pools.md, for a manager on the same host."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ TASK = """\
 while read -r line </proc/$$/stat; set -- $1 $2 $line; [ $((${16} + ${17})) -lt $(($2 * 100)) ]; do :; done
 echo $(($1 * $1)) by $(hostname) >out.$1
 """
-"""Uses so many seconds ($2) of CPU, then writes the square of its number ($1) and where it ran."""
+"""Uses this many seconds ($2) of CPU, then writes the square of its number ($1) and where it ran."""
 
 pytestmark = pytest.mark.docker
 
@@ -49,7 +49,7 @@ class Manager:
         self.count = 0
 
     def start(self, count: int, seconds: int, cores: int = 1) -> None:
-        """Have it run so many tasks that take so long; returns when workers can connect."""
+        """Have it run this many tasks of this length; returns when workers can connect."""
         self.count = count
         (self.directory / "task.sh").write_text(TASK)
         rules = [f"out.{n}: task.sh\n\tsh task.sh {n} {seconds}\n" for n in range(1, count + 1)]
@@ -84,7 +84,7 @@ class Manager:
         return {task for task, last in state.items() if last == "RUNNING"}
 
     def runs(self, task: int) -> list[str]:
-        """On which workers a task ran, one after the other."""
+        """The workers on which a task ran, in order."""
         return [event.worker for event in self.events() if (event.task, event.state) == (task, "RUNNING")]
 
     def lost(self) -> list[Event]:
@@ -117,7 +117,7 @@ class Manager:
             self.engine.call("DELETE", f"/networks/{self.name}")
 
     def describe(self) -> str:
-        """For who wonders why a test failed."""
+        """A summary for failure messages."""
         transactions = [line for line in self.read("log.tr").splitlines() if not line.startswith("#")]
         words = [*self.read("said").splitlines()[-10:], *transactions[-30:]]
         return "\n".join([f"outputs: {self.outputs()}", *words])
@@ -125,7 +125,7 @@ class Manager:
 
 @pytest.fixture
 def manager(engine: Engine, work_queue_image: str, tmp_path: Path) -> Iterator[Manager]:
-    """A manager that is not started."""
+    """A manager that is not running yet."""
     manager = Manager(engine, work_queue_image, tmp_path / "manager")
     try:
         yield manager
@@ -134,7 +134,7 @@ def manager(engine: Engine, work_queue_image: str, tmp_path: Path) -> Iterator[M
 
 
 def join(plancton: Plancton, manager: Manager, idle: int, workers: int) -> None:
-    """Configure workers for this manager, which is started."""
+    """Configure workers for this running manager."""
     replaced = {
         "wq.example.org": manager.address,
         "9123": manager.port,
@@ -146,7 +146,7 @@ def join(plancton: Plancton, manager: Manager, idle: int, workers: int) -> None:
 
 
 def wait_until_done(manager: Manager, timeout: float) -> None:
-    """Until the manager has the right output of all tasks."""
+    """Wait until the manager has the right output of all tasks."""
     wanted = {number: str(number * number) for number in range(1, manager.count + 1)}
     wait_for(f"all {manager.count} tasks are done", lambda: len(manager.done()) == manager.count, timeout)
     wait_for("the manager ends", lambda: manager.outputs() == wanted, 10)
@@ -173,7 +173,7 @@ def test_a_lost_task_runs_elsewhere(plancton: Plancton, manager: Manager, owner:
 
 
 def test_finishing_ends_the_task_in_hand(plancton: Plancton, manager: Manager) -> None:
-    """After `plancton drain` the task that runs comes to its end, once; after `resume` the others run."""
+    """After `plancton drain`, the running task completes, once; after `resume`, the others run."""
     manager.start(count=3, seconds=3)
     join(plancton, manager, idle=60, workers=1)
     plancton.start()
@@ -190,7 +190,7 @@ def test_finishing_ends_the_task_in_hand(plancton: Plancton, manager: Manager) -
 
 
 def test_without_tasks_it_is_left_alone(plancton: Plancton, manager: Manager) -> None:
-    """Where no task fits, a worker ends by itself and says why; Plancton backs off."""
+    """If no task fits, a worker ends by itself and says why; Plancton backs off."""
     manager.start(count=1, seconds=1, cores=64)
     join(plancton, manager, idle=2, workers=1)
     plancton.start()

@@ -208,7 +208,7 @@ class Host:
         self._fleet = None
 
     def add_running(self, age: float) -> Worker:
-        """A worker that has been there for this long."""
+        """Add a worker that has been running for this long."""
         self.add_starting()
         name = f"worker-{self.made}"
         worker = msgspec.structs.replace(
@@ -219,7 +219,7 @@ class Host:
         return worker
 
     def has_jobs(self, name: str, jobs: tuple[float, ...]) -> None:
-        """These are its jobs from now on, whatever is under way with it."""
+        """Set its jobs, whatever is under way with it."""
 
         def changed(worker: Worker) -> Worker:
             return msgspec.structs.replace(worker, jobs=jobs, worked=worker.worked or jobs != ())
@@ -229,7 +229,7 @@ class Host:
         self._fleet = None
 
     def ends(self, name: str, reason: str = "exit code 1", idle: bool = False) -> None:
-        """A worker ends without being told to, or dies by hand."""
+        """A worker ends without being told to, or is killed by somebody."""
         worker = self.workers.pop(name)
         self.pending = [p for p in self.pending if p[1] != name]
         if worker.told is None:
@@ -238,7 +238,7 @@ class Host:
         self._fleet = None
 
     def restart(self, told_are_gone: bool, starting_exist: bool = True) -> None:
-        """The supervisor starts again: it knows what Docker knows, which is not who was told to go."""
+        """The supervisor restarts: it knows only what Docker knows, not which workers were told to go."""
         self.state, self.interrupt, self.pending = State(), None, []
         self.history.clear()
         self.known_at = -1e9
@@ -270,7 +270,7 @@ class Host:
         return [w for w in self.workers.values() if w.phase in ACTIVE]
 
     def line(self) -> list[Worker]:
-        """Those that use CPU: who has the most to lose is first, a job or, without one, a life."""
+        """The workers that use CPU: the one with the most to lose is first, a job or, without one, a life."""
         there = [w for w in self.workers.values() if w.phase in IN_LINE]
         new = [w for w in there if w.started is None]
         working = [w for w in there if w.started is not None and w.jobs]
@@ -301,8 +301,8 @@ class Host:
         return count
 
     def calm(self, seconds: float = 0.0) -> list[Moment]:
-        """The last so many seconds (at least the last tick), oldest first; the room of each is averaged over
-        the ten seconds before it (a third of grace_kill, where that is shorter)."""
+        """The moments of the last seconds (at least the last tick), oldest first; the room of each is
+        averaged over the ten seconds before it (or a third of grace_kill, if that is shorter)."""
         length = min(10.0, self.settings.grace_kill / 3)
         moments, out = self.history, list[Moment]()
         for place in range(len(moments) - 1, -1, -1):
@@ -320,7 +320,7 @@ class Host:
         return out[::-1]
 
     def fitted(self, worker: Worker, line: list[Worker], seconds: float) -> tuple[float, float]:
-        """For which part of the last so many seconds this worker fitted, and how many of them are known."""
+        """The part of the last seconds in which this worker fitted, and how many of them are known."""
         place = line.index(worker)
         cpus, memory = self.needs(line, place)
         window = self.calm(seconds)

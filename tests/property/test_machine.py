@@ -24,7 +24,7 @@ STEADY = Settings(
 
 
 class DonatingHost(RuleBasedStateMachine):
-    """A host to which anything happens, and what must be so at each of its ticks."""
+    """A host to which anything happens, and what must hold at each tick."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class DonatingHost(RuleBasedStateMachine):
 
     @rule(part=st.floats(0, 1.1))
     def owner_stays_for_the_grace_period(self, part: float) -> None:
-        """Whoever does not fit beside a steady owner is told to go within grace_kill; Docker may hang."""
+        """Workers that do not fit under a steady owner are told to go within grace_kill; Docker may hang."""
         host = self.host
         host.owner, host.blind, host.interrupt = part * host.cpus, False, None
         before = host.copy()
@@ -133,7 +133,7 @@ class DonatingHost(RuleBasedStateMachine):
         )
 
     def teardown(self) -> None:
-        """However it got there: asked to stop, it ends all workers, by force where Docker was slow."""
+        """In whatever state: told to stop, it ends all workers, by force where Docker was slow."""
         self.host.hung, self.host.stopping = False, True
         patience = self.host.settings.leave_timeout + 20
         for _ in range(round(patience)):
@@ -161,7 +161,7 @@ class DonatingHost(RuleBasedStateMachine):
             assert not kinds, f"decided on no figures at all: {decision}"
 
     def check_whom(self, decision: Decision, seen: Observation) -> None:
-        """Only ours, each at most once, nobody with an action under way but to kill it."""
+        """Only ours, each at most once, and none with an action under way, except for a kill."""
         there = {w.name: w for w in seen.fleet.workers}
         names = Counter(a.name for a in decision.actions if not isinstance(a, Start))
         assert set(names) <= set(there), f"strangers: {set(names) - set(there)}"
@@ -212,7 +212,8 @@ class DonatingHost(RuleBasedStateMachine):
         )
 
     def check_retired(self, seen: Observation, decision: Decision, host: Host) -> None:
-        """Never, for CPU, who fitted for over a third of the window; for memory one, when it is short."""
+        """For CPU, never one that fitted for over a third of the window; for memory, one while it is
+        short."""
         line = host.line()
         leavers = [a for a in decision.actions if isinstance(a, Leave)]
         if seen.stopping:
@@ -237,7 +238,7 @@ class DonatingHost(RuleBasedStateMachine):
             assert known >= host.settings.grace_kill - 3, f"{action}, knowing {known:.0f} s"
 
     def check_fit(self, seen: Observation, decision: Decision, host: Host) -> None:
-        """The count is what comes out when the workers are gone through one by one."""
+        """The count is the same as when the workers are checked one by one."""
         if not host.history or seen.owner is None:
             return
         line, now = host.line(), host.calm()[-1]
@@ -250,7 +251,7 @@ class DonatingHost(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        """All that exist may never use more than the host has, but for the part that a start may lack."""
+        """All that exist may never use more than the host has, except for the part that a start may lack."""
         host = self.host
         promised = sum(w.cpus for w in host.workers.values())
         most = host.cpus + 0.3 * host.settings.worker_cpus + 1e-9

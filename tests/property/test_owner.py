@@ -1,4 +1,4 @@
-"""Owners who come and go, over hours: nobody starves for ever, nothing is started over and over."""
+"""Owners who come and go, over hours: no worker starves forever, none is started again and again."""
 
 import math
 
@@ -19,7 +19,7 @@ ones, without yielding to younger): less than a third of the time at half a CPU 
 
 
 def used_until(time: float, period: float, duty: float) -> float:
-    """For how long an owner who works for the first part of each period has worked by then."""
+    """How long an owner who works for the first part of each period has worked by then."""
     return (time // period) * period * duty + min(time % period, period * duty)
 
 
@@ -94,7 +94,7 @@ def test_owner_of_any_kind(period: float, duty: float, busy: float, cpus: float)
 def test_owner_comes_and_stays(
     cpus: float, before: float, after: float, grace: float, worthwhile: float, warm: int
 ) -> None:
-    """Load held for grace_kill brings the workers down to what fits, and not further."""
+    """Load that lasts for grace_kill reduces the workers to what fits, and no further."""
     host = Host(cpus, Settings(grace_kill=grace, worthwhile=worthwhile))
     host.owner = before * cpus
     host.run(warm)
@@ -109,7 +109,7 @@ def test_owner_comes_and_stays(
 
 @pytest.mark.parametrize("owner", [0.0, 0.4, 1.0, 2.2, 3.3, 4.0])
 def test_steady_owner_is_left_alone(owner: float) -> None:
-    """Beside a steady owner workers start once, and nothing more happens for a day."""
+    """With a steady owner, workers start once, and nothing more happens for a day."""
     host = Host(4.0, Settings(lifetime=1e9))
     host.owner = owner
     actions = [a for _, decision in host.run(300) for a in decision.actions]

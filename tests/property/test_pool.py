@@ -19,7 +19,7 @@ EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 
 
 class PoolHost(DonatingHost):
-    """A host to which anything happens, and to its workers' jobs too."""
+    """A host to which anything happens, and whose workers' jobs come and go."""
 
     @initialize(
         cpus=st.sampled_from([1.0, 2.0, 4.0, 8.0]),
@@ -65,7 +65,7 @@ class PoolHost(DonatingHost):
         self.check_trial(seen, decision)
 
     def check_who_stays(self, seen: Observation, decision: Decision) -> None:
-        """Who is told to leave for want of room never had more to lose than one who stays."""
+        """A worker told to leave for lack of room never has more to lose than one that stays."""
         if seen.stopping:
             return
         there = {w.name: w for w in seen.fleet.workers}
@@ -78,7 +78,7 @@ class PoolHost(DonatingHost):
             assert not less, f"{leaver} leaves, and {less} stay at {seen.boottime}"
 
     def to_lose(self, worker: Worker, seen: Observation) -> tuple[int, float]:
-        """What would be thrown away with this one: a job of so many seconds, a life, or nothing yet."""
+        """What would be lost with this one: a job of this many seconds, a life, or nothing yet."""
         if worker.started is None:
             return 0, 0.0
         if not worker.jobs:
@@ -86,7 +86,7 @@ class PoolHost(DonatingHost):
         return 2, seen.boottime - min(worker.jobs)
 
     def check_trial(self, seen: Observation, decision: Decision) -> None:
-        """While failures are remembered one worker starts, and only when no other is on trial."""
+        """While failures are remembered, one worker starts at a time, and only if no other is on trial."""
         state = self.host.state
         starts = [a for a in decision.actions if isinstance(a, Start)]
         if not state.delay.failures or not starts:

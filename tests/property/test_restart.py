@@ -1,4 +1,4 @@
-"""An interruption after any prefix of the actions, then a restart: it ends as it would have anyway."""
+"""An interruption after any prefix of the actions, then a restart, leads to the same end."""
 
 from collections.abc import Callable
 
@@ -103,7 +103,7 @@ def test_every_prefix(name: str) -> None:
     cuts=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=6),
 )
 def test_interrupted_again_and_again(loads: list[float], cuts: list[tuple[int, bool]]) -> None:
-    """Restarts in the middle of things, one after the other, leave no trace once the owner is steady."""
+    """Repeated restarts in the middle of things leave no trace once the owner is steady."""
     host = settled_host(100)
     for load in loads:
         host.owner = load

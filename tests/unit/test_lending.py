@@ -118,7 +118,7 @@ def synthetic(name: str, step: float) -> Totals:
 
 
 def assert_agree(one: Totals, other: Totals, parts: float, kills: float) -> None:
-    """Harvest, goodput and badput are this much apart at the most, and kills this part."""
+    """Harvest, goodput and badput differ by at most this much, and kills by at most this part."""
     assert one.donated / one.left == pytest.approx(other.donated / other.left, abs=parts)
     assert one.done / one.left == pytest.approx(other.done / other.left, abs=parts)
     assert one.lost / one.donated == pytest.approx(other.lost / other.donated, abs=parts)

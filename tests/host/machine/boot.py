@@ -48,7 +48,7 @@ def fail(message: str) -> NoReturn:
 
 
 def make(suite: str) -> Path:
-    """Where the host's files are; made when there is none of these sources."""
+    """Where the host's files are; made if there is none from these sources."""
     made = CACHE / f"{suite}-{_key()}"
     with _alone(suite):
         if not (made / "complete").exists():
@@ -64,7 +64,7 @@ def make(suite: str) -> Path:
 
 
 def _key() -> str:
-    """Changes with all that a kept state depends on."""
+    """A key that changes with everything that a kept state depends on."""
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(version + repr((MACHINE, KERNEL, PROJECT_SIZE)).encode())
     for name in SOURCES:
@@ -98,7 +98,7 @@ def _build(suite: str, made: Path) -> None:
 
 
 def _snapshot(made: Path) -> None:
-    """Boot it, and keep its disk and its memory as they are when it is ready."""
+    """Boot it, and keep its disk and memory as they are once it is ready."""
     disk, state = made / "ready.qcow2", made / "state.zst"
     _overlay(disk, made / "root.ext4", "raw")
     with _scratch() as scratch, _qemu(made, scratch, disk, "-qmp", "stdio") as qemu:
@@ -121,7 +121,7 @@ def _snapshot(made: Path) -> None:
 
 
 def _overlay(disk: Path, base: Path, kind: str) -> None:
-    """A disk that begins as another one, which stays as it is."""
+    """A disk that begins as a copy of another one, which stays unchanged."""
     create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", kind, "-b", str(base), str(disk)]
     subprocess.run(create, check=True)
 
@@ -167,7 +167,7 @@ def run(made: Path, project: Path, command: list[str]) -> int | None:
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
-    """The whole lines of a text that comes in pieces."""
+    """The complete lines of a text that arrives in pieces."""
     begun = ""
     for text in texts:
         *lines, begun = (begun + text).split("\n")
@@ -214,14 +214,14 @@ def _qemu(made: Path, scratch: Path, disk: Path, *more: str) -> Iterator[subproc
 
 
 def _prefer(pid: int) -> None:
-    """Give it more CPU than what runs beside it: what is slow already must not become ten times slower."""
+    """Give it more CPU than other programs get: emulation must not become ten times slower still."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, -PREFERENCE)
         Path(f"/proc/{pid}/autogroup").write_text(f"-{PREFERENCE}")  # where sessions share the CPUs
 
 
 def _output(qemu: subprocess.Popen[str], scratch: Path, seconds: float) -> Iterator[str]:
-    """What the agent says, as it says it, until QEMU ends or the time is up."""
+    """The agent's output as it comes, until QEMU ends or the time is up."""
     deadline = time.monotonic() + seconds
     with (scratch / "output").open(errors="replace", newline="\n") as file:
         while time.monotonic() < deadline:

@@ -625,7 +625,7 @@ def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None
 
 
 def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
-    """A broken configuration at reload is named in the status, and the last good one stays; mending it helps."""
+    """A configuration broken at reload is named in the status until it is fixed; the last good one stays."""
 
     def problems() -> str:
         return " ".join(json.loads(host("status", "--json").stdout).get("problems", []))

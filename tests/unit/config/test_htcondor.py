@@ -265,7 +265,7 @@ def test_effective_shows_no_values() -> None:
 
 
 def test_effective_means_the_same() -> None:
-    """What is printed is, but for the masked values, a configuration of the same workers."""
+    """Apart from masked values, the output is a configuration of the same workers."""
     config = made({"mounts": ["/a:/b"], "cpus": 2}, config_dir="/c", attributes={"A": True}, start="x")
     again = parse(effective(config), "FILE")
     masked = msgspec.structs.replace(

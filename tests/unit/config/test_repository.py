@@ -305,7 +305,7 @@ def test_config_comes_last(repository: Repository, root: Path, monkeypatch: pyte
 
 
 def test_a_switch_cut_short(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a switch is cut short, by a full disk for instance, the next refresh ends it."""
+    """Wherever a switch is interrupted, for example by a full disk, the next refresh completes it."""
     repository.push({CONFIG: GOOD, "old": "", "zz": "1"})
     init(str(repository.bare), None, root)
     commit = repository.push({CONFIG: NEW, "old": None, "a": "2", "zz": "2"})

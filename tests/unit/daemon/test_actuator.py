@@ -253,7 +253,7 @@ def test_network_is_made(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("at", [CREATE, START, INSPECT])
 def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> None:
-    """A connection that is cut in mid-start is trouble for the loop, whatever was made by then."""
+    """A connection cut in the middle of a start is reported to the loop, whatever was made by then."""
     it = world({at: [CUT]})
     it.act(Start("room"))
     it.pump()

@@ -127,7 +127,7 @@ def test_hang_after_a_while(run: Callable[..., Run]) -> None:
 
 
 def test_no_docker(run: Callable[..., Run]) -> None:
-    """Without a socket the loop looks for it ever more seldom, at most every 10 s, and says so once."""
+    """Without a socket the loop looks for it less and less often, at most every 10 s, and says so once."""
     it = run(None)
     it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
     waits = []
@@ -153,7 +153,7 @@ def test_docker_comes_later(run: Callable[..., Run]) -> None:
 
 
 def test_docker_restarts(run: Callable[..., Run]) -> None:
-    """When the events are cut, the containers are listed again and the events followed anew."""
+    """When the event stream is cut, the containers are listed and the events followed again."""
     it = run(dict(WORKING))
     it.ready()
     assert it.server and it.server.reached.wait(DEADLINE)
@@ -172,7 +172,7 @@ def test_docker_restarts(run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("where", ["GET /info", "GET /containers/json"])
 def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
-    """A Docker that cuts connections, or answers nonsense, is looked for again until it works."""
+    """If Docker cuts connections or answers nonsense, the loop tries again until it works."""
     answers: list[Any] = [
         [CUT],
         reply(b"<html>"),
@@ -308,7 +308,7 @@ def test_change_of_docker_needs_a_restart(run: Callable[..., Run]) -> None:
 
 
 def test_slice_is_repaired(run: Callable[..., Run]) -> None:
-    """What somebody does to the slice is put back within seconds, and told."""
+    """What somebody changes in the slice is restored within seconds, and reported."""
     it = run(dict(WORKING))
     it.ready()
     knob = it.root / "v2/plancton/cpu.weight"

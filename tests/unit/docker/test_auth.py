@@ -164,7 +164,7 @@ def test_trouble(home: Home, content: object, mode: int, said: str) -> None:
 
 
 def test_helper_that_hangs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not waited for for ever."""
+    """It does not wait forever."""
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     home.helper("slow", "exec sleep 30")
     home.write({"credsStore": "slow"})

@@ -1,4 +1,4 @@
-"""The image keeper: found, pulled, refreshed, retried ever more seldom, and never in the loop's way."""
+"""The image keeper: found, pulled, refreshed, retried less and less often, and never in the loop's way."""
 
 import json
 import math
@@ -97,7 +97,7 @@ def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
 
 
 def test_never_refreshed(kept: Callable[..., Kept]) -> None:
-    """refresh 0s: an image that is there is left alone for ever."""
+    """refresh 0s: an image that is there is left alone forever."""
     it = kept({LOOK: image(), PULL: PULLED})
     it.keeper.want("busybox", 0.0)
     it.step(0.0)
@@ -139,7 +139,7 @@ def test_policy_never(kept: Callable[..., Kept]) -> None:
 
 
 def test_settings_that_change(kept: Callable[..., Kept], tmp_path: Path) -> None:
-    """Credentials that can't be used are a problem without a pull; mended ones are tried at once."""
+    """Unusable credentials are a problem without a pull; once fixed, they are tried at once."""
     it = kept({LOOK: image(), PULL: PULLED})
     it.keeper.want("busybox", 43_200.0)
     it.step(0.0)
@@ -179,7 +179,7 @@ def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
     ids=["refused", "disk", "cut", "cut in a line", "garbage"],
 )
 def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: str) -> None:
-    """A pull that is refused, cut or garbage is a problem with its reason, retried ever more seldom."""
+    """A pull that is refused, cut or garbage is a problem with its reason, retried less and less often."""
     it = kept({LOOK: NONE, PULL: steps})
     it.keeper.want("busybox", 43_200.0)
     now, waits = 0.0, list[float]()
@@ -198,7 +198,7 @@ def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: st
 
 
 def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
-    """When a refresh fails, the image that is there goes on being used, the problem says so, and it is tried
+    """When a refresh fails, the image that is there stays in use, the problem says so, and it is tried
     again as soon as one that is missing would be."""
     it = kept({LOOK: image(), PULL: REFUSED})
     it.keeper.want("busybox", 43_200.0)
@@ -268,7 +268,7 @@ LOCAL = f"GET /images/{WORKER}/json"
 
 
 def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
-    """An image of this host's own is never pulled: what makes it is said, and it is looked for again."""
+    """An image of this host's own is never pulled: what makes it is said, and it is searched for again."""
     it = kept({LOCAL: NONE, PULL: PULLED})
     it.keeper.want(WORKER, 43_200.0)
     now = 0.0
@@ -343,7 +343,7 @@ def test_another_auth_file_during_a_pull(kept: Callable[..., Kept]) -> None:
 
 @pytest.mark.parametrize("policy", ["missing", "never"])
 def test_another_is_loaded(kept: Callable[..., Kept], policy: Policy) -> None:
-    """What is not pulled anew is looked for at each refresh: another image may have been loaded there."""
+    """An image that is not pulled again is looked up at each refresh: another may have been loaded."""
     versions = iter([image(1), image(2), image(2)])
     it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
     it.keeper.want("busybox", 60.0, policy)

@@ -80,7 +80,7 @@ def test_in_use(kept: Kept, script: Script) -> None:
 
 
 def test_not_ours_any_more(kept: Kept, script: Script) -> None:
-    """An image that somebody gave a name, or removed, is none of our business from then on."""
+    """An image that somebody named or removed is left alone from then on."""
     for answer in (found("mine:1"), GONE):
         script[LOOK] = answer
         kept.images.brought(OLD)

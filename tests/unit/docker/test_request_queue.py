@@ -142,7 +142,7 @@ def test_closed_follower(made: Callable[[Script], Made]) -> None:
 
 
 def test_urgent_goes_first(tmp_path: Path) -> None:
-    """Who must leave does not wait for those that are to be started."""
+    """A worker that must leave does not wait for workers about to start."""
     inbox: Inbox = SimpleQueue()
     with ScriptedDocker(tmp_path / "d.sock", {"GET /info": reply(b"{}")}) as server:
         request_queue = RequestQueue(str(server.path), inbox)

@@ -49,7 +49,7 @@ SMALLEST = 16
 
 
 def allocated() -> int:
-    """Bytes in use: of C's allocator, and at the least of Python's. What was freed does not count, so other
+    """Bytes in use: of C's allocator, and at least of Python's. What was freed does not count, so other
     tests' memory, which a leak would fill first, does not hide it."""
     gc.collect()
     of_c = MALLINFO2()
@@ -182,7 +182,7 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
 
 
 def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has no PSI it stays unknown, for the slice too, and is not looked for again."""
+    """Where the kernel has no PSI it stays unknown, for the slice too, and is not searched for again."""
     proc, slice_v2 = make(tmp_path, pressure=False)
     for name in ("cpu.pressure", "memory.pressure"):
         (slice_v2 / name).unlink()
@@ -236,7 +236,7 @@ def test_absent_slice_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
-    """A removed slice is unknown; one made anew, even between two ticks, is read at once."""
+    """A removed slice is unknown; one recreated, even between two ticks, is read at once."""
     proc, slice_v2 = make(tmp_path)
     host = Sampler(proc, slice_v2)
     for file in list(slice_v2.iterdir()):
@@ -487,7 +487,7 @@ def real_cgroup() -> Iterator[Path]:
 
 
 def test_real_slice_made_anew(real_cgroup: Path) -> None:
-    """A slice that was removed and made anew between two ticks has figures in the next sample (ENODEV)."""
+    """A slice that was removed and recreated between two ticks has figures in the next sample (ENODEV)."""
     host = Sampler(slice_v2=real_cgroup)
     assert host.sample().slice == 0.0
     real_cgroup.rmdir()
@@ -501,7 +501,7 @@ def test_real_slice_made_anew(real_cgroup: Path) -> None:
 
 
 def test_real_engine_cgroup_made_anew(real_cgroup: Path) -> None:
-    """An engine's cgroup that was made anew between two ticks starts a new epoch."""
+    """An engine's cgroup that was recreated between two ticks starts a new epoch."""
     host = Sampler()
     host.watch_engine([real_cgroup / "cpu.stat"])
     before = host.sample()

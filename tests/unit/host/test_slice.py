@@ -242,7 +242,7 @@ def test_bounds(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_bounds_are_put_back(v2: Slice) -> None:
-    """A bound that somebody took away is put back and named; one that the kernel lacks is left out."""
+    """A bound that somebody took away is restored and named; one that the kernel lacks is left out."""
     (v2.directory / "memory.max").write_text("max")
     v2.set_up()
     v2.bound(BOUNDS)
@@ -344,7 +344,7 @@ def test_nothing_to_repair(v2: Slice) -> None:
 
 
 def test_repair(v2: Slice) -> None:
-    """A slice that somebody changed is put back, and one sentence says what was found."""
+    """A slice that somebody changed is restored, and one sentence says what was found."""
     v2.set_up()
     (v2.cpu / "cpu.idle").write_text("0\n")
     assert v2.repair() == "the slice had cpu.idle 0 instead of 1: put back to tier kernel"
@@ -364,7 +364,7 @@ def test_repair_of_the_weight(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_repair_of_a_slice_that_is_gone(v2: Slice) -> None:
-    """A slice that somebody removed is made anew."""
+    """A slice that somebody removed is recreated."""
     v2.set_up()
     for path in sorted(v2.directory.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -385,7 +385,7 @@ def test_no_repair_during_a_lift(v2: Slice) -> None:
 
 
 def test_lift(v2: Slice) -> None:
-    """The leavers get up to 20 % of a CPU at an ordinary weight, the others are frozen; all is put back."""
+    """The leavers get up to 20 % of a CPU at an ordinary weight, the others are frozen; all is restored."""
     v2.set_up()
     before = files(v2.tree)
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
@@ -670,7 +670,7 @@ def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
 
 
 def test_lift_without_root(v2: Slice, user: User) -> None:
-    """The slice itself bounds the lift; no worker's file is written, and all is put back."""
+    """The slice itself bounds the lift; no worker's file is written, and all is restored."""
     v2.hand_over(7)
     user.sees(v2).set_up()
     before = files(v2.tree)

@@ -201,7 +201,7 @@ def test_nothing_leaves_on_an_uncovered_window() -> None:
 
 @pytest.mark.parametrize("how", ["suspend", "stopped", "unknown"])
 def test_gap(how: str) -> None:
-    """After a suspend, a stopped supervisor or unknown figures the windows begin anew."""
+    """After a suspend, a stopped supervisor or unknown figures the windows start over."""
     ticks = Ticks(there=workers(4))
     ticks.run(200)
     ticks.run(70, owner=4.0)
@@ -266,7 +266,7 @@ def test_those_finishing_are_retired_too() -> None:
 
 @pytest.mark.parametrize(("idle", "lift"), [(None, True), (0.0, True), (0.49, True), (0.51, False)])
 def test_lift(idle: float | None, lift: bool) -> None:
-    """Who leaves with no idle CPU is given some; so is who is killed."""
+    """A worker that leaves or is killed while no CPU is idle gets some."""
     late = worker("late", 5, phase=Phase.LEAVING, told=0.0, deadline=50.0)
     ticks = Ticks(there=[*workers(1), late], memory_available=1 * GB, idle=idle)
     ticks.settings = Settings(reserve_memory=2 * GB)
@@ -344,7 +344,7 @@ def test_shares_go_to_those_with_a_job() -> None:
 
 
 def test_shares() -> None:
-    """Who fits has full shares by its CPUs, the others have the least."""
+    """A worker that fits has full shares by its CPUs, the others have the least."""
     there = [worker("a", 30, cpus=1.0), worker("b", 20, cpus=2.0, shares=2), worker("c", 10, cpus=2.0)]
     ticks = Ticks(there=there, owner=1.8)
     ticks.run(1)
@@ -369,7 +369,7 @@ def test_shares_settled() -> None:
 
 
 def test_no_share_for_who_leaves_now() -> None:
-    """One action on a worker: who leaves in this tick is not given shares as well."""
+    """A worker that leaves in this tick does not get shares as well."""
     ticks = Ticks(there=workers(4, shares_time=1e9))
     ticks.run(200)
     ticks.run(79, owner=4.0)
@@ -465,7 +465,7 @@ def test_finish_all() -> None:
 
 
 def test_finish_leave_kill() -> None:
-    """Who does not finish in time has to leave; who does not leave in time is killed, again and again."""
+    """A worker that does not finish in time has to leave; if it does not, it is killed, repeatedly."""
     ticks = Ticks(there=[worker("w", phase=Phase.FINISHING, told=0.0, deadline=10.0)], draining=True)
     time, actions = ticks.until(Leave)
     assert time == 10.0 and actions == [Leave("w", "did not finish in time", 20.0)], (time, actions)

@@ -1,4 +1,4 @@
-"""Who fits, and how many could start. Figures are worked out by hand."""
+"""Which workers fit, and how many could start. Figures are worked out by hand."""
 
 import pytest
 from unit.policy.ticks import GB, Ticks, worker, workers
@@ -41,7 +41,7 @@ def test_fit_with_mixed_workers(room: float, expected: int) -> None:
 
 
 def test_a_small_young_worker_does_not_overtake() -> None:
-    """Who fits is always the oldest: a small one behind a big one that does not fit waits as well."""
+    """The oldest fit first: a small one behind a big one that does not fit waits as well."""
     assert fit([worker("big", 20, cpus=4.0), worker("small", 10, cpus=0.1)], 1.9) == 0
 
 

@@ -62,7 +62,7 @@ class Ticks:
         return Observation(self.now, BOOT + self.now + self.suspended, **fields)
 
     def run(self, seconds: int, **now: Any) -> list[tuple[float, Action]]:
-        """All actions of so many seconds, with their times."""
+        """All actions of this many seconds, with their times."""
         return [(self.now, a) for _ in range(seconds) for a in self.tick(**now).actions]
 
     def until(self, kind: type[Action], most: int = 4_000, **now: Any) -> tuple[float, list[Action]]:

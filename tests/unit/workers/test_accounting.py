@@ -152,7 +152,7 @@ def test_restart(tmp_path: Path) -> None:
 
 
 def test_restart_without_a_worker(tmp_path: Path) -> None:
-    """What was counted of workers that are gone meanwhile is not kept for ever."""
+    """Counts of workers that are gone are not kept forever."""
     path = tmp_path / "work.json"
     first = accounting(path)
     for name in ("w1", "w2"):
@@ -206,7 +206,7 @@ def test_nowhere() -> None:
     ids=lambda data: ascii(data[:30]),
 )
 def test_corrupt_file(tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A file that is no book is said once by name, counting starts anew, and the file is replaced."""
+    """A damaged file is named once, counting starts over, and the file is replaced."""
     path = tmp_path / "work.json"
     path.write_bytes(data)
     it = accounting(path)

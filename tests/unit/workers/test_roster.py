@@ -143,7 +143,7 @@ def test_unknown_names() -> None:
 
 
 def test_fleet_is_made_once() -> None:
-    """The fleet and its sums are made anew only after a change: a quiet tick costs nothing."""
+    """The fleet and its sums are rebuilt only after a change: a quiet tick costs nothing."""
     roster = Roster()
     roster.request(Worker("w1"), 100.0)
     first = roster.fleet

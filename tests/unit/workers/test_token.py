@@ -51,7 +51,7 @@ def test_token(tmp_path: Path, around: bytes, mode: int) -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o610, 0o677, 0o644])
 def test_others_can_read_it(tmp_path: Path, mode: int) -> None:
-    """A file that others may open in any way is refused, with the command that mends it."""
+    """A file that others may open in any way is refused, with the command that fixes it."""
     path = written(tmp_path / "t", token(), mode)
     assert refusal(path) == f"token file {path}: others can read it; chmod 600 {path}"
 

@@ -155,7 +155,7 @@ def test_smt_on_v1() -> None:
     ],
 )  # fmt: skip
 def test_disk_priority(disks: Disks, level: Level, words: str) -> None:
-    """Only a low priority of the slice that every disk's scheduler heeds protects anything."""
+    """Only a low priority of the slice that every disk's scheduler respects protects the owner."""
     says(doctor.disk_priority(disks), level, words)
 
 
@@ -219,7 +219,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
     ],
 )  # fmt: skip
 def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
-    """What a running supervisor mends by itself is not broken; what no one looks after may be."""
+    """What a running supervisor fixes by itself is not broken; what no one looks after may be."""
     says(doctor.slice_state(seen, running), level, words)
 
 
@@ -673,7 +673,7 @@ def test_hanging_docker(
 
 
 def test_dripping_docker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that sends a byte now and then, for ever, is given up on as well."""
+    """One that sends a byte now and then without end is given up on as well."""
     monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
     monkeypatch.setattr(host_facts, "DOCKER_SECONDS", 0.5)
     over, patient = threading.Event(), threading.Event()

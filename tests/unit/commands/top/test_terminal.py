@@ -208,7 +208,7 @@ def test_arrow_keys_are_not_letters(session: Start) -> None:
 
 
 def test_follows_the_size(session: Start) -> None:
-    """Resized, it is drawn anew at once and fills the new size, larger and smaller."""
+    """Resized, it is redrawn at once and fills the new size, larger and smaller."""
     one = session("1000", "works")
     one.until_shown()
     for width, height in ((120, 40), (60, 10)):
@@ -268,7 +268,7 @@ def test_an_exception_restores_the_terminal(session: Start) -> None:
 
 
 def test_ends_quietly_when_the_terminal_vanishes(session: Start) -> None:
-    """A closed window ends it, without a word and with success."""
+    """A closed window ends it, silently and with success."""
     one = session("0.05", "works", shell=False)
     one.until_shown()
     os.close(one.slave)
