@@ -1,13 +1,15 @@
-"""Histories: how much of a host its owner used, read from CSV. Pure but for reading the file.
+"""Histories: how much of a host its owner used, read from CSV. Pure, except that it reads the file.
 
-A line is `time,owner` or `time,owner,cpus`: seconds (since whenever), CPUs that the owner used from then
-until the next line, and CPUs that the host has. A first line of names is skipped, as are empty lines and
-those that begin with `#`. The last line lasts as long as the one before it.
+A line is `time,owner` or `time,owner,cpus`: seconds (since whenever), CPUs that the owner used from
+then until the next line, and CPUs that the host has. A first line of names is skipped, as are empty
+lines and those that begin with `#`. The last line lasts as long as the one before it.
 """
 
+import csv
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,15 +19,14 @@ from plancton.units import shown
 
 COLUMNS = "time,owner or time,owner,cpus"
 LONGEST_ROW = 86_400.0
-"""Seconds that a line may last. A longer time is in other units, or nobody looked at the host meanwhile."""
+"""Seconds that a line may last. More means other units, or that nobody looked at the host meanwhile."""
 NOISE = 0.02
-"""The part of its CPUs by which a host may seem to be used more than it can be: clocks are read one after
-the other."""
+"""How much more of its CPUs than there are a host may seem to use: clocks are not read all at once."""
 MOST_CPUS = 4096
 
 
 class HistoryError(PlanctonError):
-    """A file that is no history, in one line."""
+    """A file that is not a history, in one line."""
 
 
 class History(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class History(msgspec.Struct, frozen=True):
         return 2 * self.starts[-1] - self.starts[-2]
 
     def means(self, step: float) -> Iterator[float]:
-        """The owner's mean use in each step, one after the other; a rest at the end is left out."""
+        """The owner's mean use in each step, one after the other, without an incomplete one at the end."""
         ends, row, now = (*self.starts[1:], self.seconds), 0, 0.0
         for number in range(1, int(self.seconds / step) + 1):
             used, until = 0.0, min(number * step, self.seconds)
@@ -55,7 +56,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 def observations(history: History) -> Iterator[Observation]:
-    """What a supervisor would see, once a second, beside the workers. Memory is not known."""
+    """What a supervisor would see, once a second, apart from workers. Memory is not known."""
     for second, owner in enumerate(history.means(1.0), 1):
         yield Observation(
             float(second), float(second), history.cpus, interval=1.0, owner=owner, image="history"
@@ -65,93 +66,87 @@ def observations(history: History) -> Iterator[Observation]:
 # ---------------------------------------------------------------- reading
 
 
+class Row(NamedTuple):
+    """What is on a line; ``cpus`` is None without a third column."""
+
+    line: int
+    time: float
+    owner: float
+    cpus: float | None
+
+
 def is_history(path: Path) -> bool:
-    """Whether a file's name says that it is a history, and no recording."""
+    """Whether a file's name says that it is a history rather than a recording."""
     return path.suffix.lower() == ".csv"
 
 
 def read_history(path: Path, cpus: float | None = None) -> History:
-    """The history in a file; ``cpus`` are the host's where the file does not say it."""
+    """The history in a file; ``cpus`` is how many the host has, where the file does not say it."""
+    starts, used = list[float](), list[float]()
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        rows = list(_rows(path.read_text(encoding="utf-8-sig")))
+        if rows and rows[0].cpus is not None:
+            cpus = rows[0].cpus
+        for row in rows:
+            start, most = row.time - rows[0].time, _cpus(row, cpus)
+            if starts and start <= starts[-1]:
+                raise _error(row.line, "is not later than the one before: sort the lines by time")
+            if starts and start - starts[-1] > LONGEST_ROW:
+                raise _error(
+                    row.line, "is more than a day after the one before: write seconds, or split the file"
+                )
+            if not 0 <= row.owner <= most * (1 + NOISE):
+                raise _error(row.line, f"owner is {row.owner:g}, but must be 0 to {most:g}, the host's CPUs")
+            starts.append(start)
+            used.append(min(row.owner, most))
     except OSError as error:
         raise HistoryError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise HistoryError(f"{path}: can't be read: is not UTF-8 text") from None
-    rows, first = _Rows(path, cpus), True
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = [field.strip(' \t"') for field in line.split(",")]
-        if not any(fields) or line.startswith("#"):
+    except (ValueError, csv.Error) as error:
+        raise HistoryError(f"{path}: {error}") from None
+    if cpus is None or len(starts) < 2:
+        raise HistoryError(f"{path}: has fewer than two lines of {COLUMNS}, so it is not a history")
+    return History(path.stem, cpus, tuple(starts), tuple(used))
+
+
+def _rows(text: str) -> Iterator[Row]:
+    reader = csv.reader("" if line.startswith("#") else line for line in text.splitlines())
+    first = True
+    for fields in reader:
+        if not "".join(fields).strip():
             continue
-        if not (first and _are_names(fields)):
-            rows.add(number, fields)
-        first = False
-    return rows.history()
-
-
-def _are_names(fields: list[str]) -> bool:
-    return len(fields) > 1 and all(_number(field) is None for field in fields)
-
-
-def _number(field: str) -> float | None:
-    try:
-        number = float(field)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-class _Rows:
-    """The lines so far, each checked against the one before."""
-
-    def __init__(self, path: Path, cpus: float | None) -> None:
-        self.path, self.cpus = path, cpus
-        self.starts, self.owner = list[float](), list[float]()
-
-    @property
-    def empty(self) -> bool:
-        return not self.starts
-
-    def add(self, number: int, fields: list[str]) -> None:
-        time, owner, *cpus = self._numbers(number, fields)
-        if self.empty:
-            self.cpus = cpus[0] if cpus else self.cpus
-            self.first = time
-        most = self._check_cpus(number, cpus)
-        start = time - self.first
-        if self.starts and start <= self.starts[-1]:
-            raise self._error(number, "is not later than the one before: sort the lines by time")
-        if self.starts and start - self.starts[-1] > LONGEST_ROW:
-            raise self._error(
-                number, "is more than a day after the one before: write seconds, and two files for two times"
-            )
-        if not 0 <= owner <= most * (1 + NOISE):
-            raise self._error(number, f"owner is {owner:g}, but must be 0 to {most:g}, the host's CPUs")
-        self.starts.append(start)
-        self.owner.append(min(owner, most))
-
-    def _numbers(self, number: int, fields: list[str]) -> list[float]:
-        if len(fields) not in (2, 3):
-            raise self._error(number, f"has {len(fields)} columns: write {COLUMNS}")
         numbers = [_number(field) for field in fields]
-        for field, value in zip(fields, numbers, strict=True):
-            if value is None:
-                raise self._error(number, f"{shown(field)} is not a number: write {COLUMNS}")
-        return [value for value in numbers if value is not None]
+        are_names, first = first and len(fields) > 1 and not any(map(math.isfinite, numbers)), False
+        if are_names:
+            continue
+        if len(fields) not in (2, 3):
+            raise _error(reader.line_num, f"has {len(fields)} columns: write {COLUMNS}")
+        for field, number in zip(fields, numbers, strict=True):
+            if not math.isfinite(number):
+                raise _error(reader.line_num, f"{shown(field.strip())} is not a number: write {COLUMNS}")
+        time, owner, *cpus = numbers
+        yield Row(reader.line_num, time, owner, cpus[0] if cpus else None)
 
-    def _check_cpus(self, number: int, cpus: list[float]) -> float:
-        if self.cpus is None:
-            raise self._error(number, "how many CPUs has this host? Add --cpus N, or a third column")
-        if not 0 < self.cpus <= MOST_CPUS:
-            raise self._error(number, f"a host can't have {self.cpus:g} CPUs: write 1 to {MOST_CPUS}")
-        if cpus and cpus[0] != self.cpus:
-            raise self._error(number, f"the host has {cpus[0]:g} CPUs, and had {self.cpus:g}: split the file")
-        return self.cpus
 
-    def history(self) -> History:
-        if self.cpus is None or len(self.starts) < 2:
-            raise HistoryError(f"{self.path}: has fewer than two lines of {COLUMNS}: that is no history")
-        return History(self.path.stem, self.cpus, tuple(self.starts), tuple(self.owner))
+def _number(field: str) -> float:
+    """Not a number where it is none."""
+    try:
+        return float(field)
+    except ValueError:
+        return math.nan
 
-    def _error(self, number: int, text: str) -> HistoryError:
-        return HistoryError(f"{self.path}: line {number}: {text}")
+
+def _cpus(row: Row, cpus: float | None) -> float:
+    """The host's CPUs, which are the same on all lines."""
+    if cpus is None:
+        raise _error(row.line, "how many CPUs does this host have? Add --cpus N, or a third column")
+    if not 0 < cpus <= MOST_CPUS:
+        raise _error(row.line, f"a host can't have {cpus:g} CPUs: write 1 to {MOST_CPUS}")
+    if row.cpus not in (None, cpus):
+        raise _error(row.line, f"the host has {row.cpus:g} CPUs, and had {cpus:g}: split the file")
+    return cpus
+
+
+def _error(line: int, text: str) -> ValueError:
+    return ValueError(f"line {line}: {text}")

@@ -35,6 +35,7 @@ def test_a_history(tmp_path: Path) -> None:
         "when,CPUs\n0,1,4\n300,2,4\n",
         "1.7e9,1\n1700000300,2",
         '"Time","Value"\n"0","1"\n"300","2"\n',
+        '\n,\n"When, in seconds",CPUs\n0,1\n\n# a remark, "and more\n300,\t2\n',
     ],
 )
 def test_forms(tmp_path: Path, text: str) -> None:
@@ -62,7 +63,7 @@ def test_a_little_too_much_is_noise(tmp_path: Path) -> None:
         ("0,1,4\n5\n", "line 2: has 1 columns: write time,owner"),
         ("0;1;4\n", "line 1: has 1 columns"),
         ("0,1,4,9\n", "line 1: has 4 columns"),
-        ("0,1\n60,1\n", "line 1: how many CPUs has this host? Add --cpus N, or a third column"),
+        ("0,1\n60,1\n", "line 1: how many CPUs does this host have? Add --cpus N"),
         ("0,1,4\n60,x,4\n", "line 2: 'x' is not a number"),
         ("0,1,4\ntime,owner,cpus\n", "line 2: 'time' is not a number"),
         ("2011-03-03,1,4\n", "line 1: '2011-03-03' is not a number"),
@@ -72,11 +73,12 @@ def test_a_little_too_much_is_noise(tmp_path: Path) -> None:
         ("0,1,4\ninf,1,4\n", "line 2: 'inf' is not a number"),
         ("0,1,4\n60,1,4\n60,1,4\n", "line 3: is not later than the one before: sort the lines"),
         ("0,1,4\n60,1,4\n30,1,4\n", "line 3: is not later"),
-        ("0,1,4\n300000,1,4\n", "line 2: is more than a day after the one before: write seconds"),
+        ("0,1,4\n300000,1,4\n", "line 2: is more than a day after"),
         ("0,5,4\n60,1,4\n", "line 1: owner is 5, but must be 0 to 4, the host's CPUs"),
         ("0,-0.1,4\n60,1,4\n", "line 1: owner is -0.1, but must be 0 to 4"),
         ("0,0,0\n60,0,0\n", "line 1: a host can't have 0 CPUs: write 1 to 4096"),
         ("0,1,4\n60,1,8\n", "line 2: the host has 8 CPUs, and had 4: split the file"),
+        ('0,1,4\n"' + "9" * 200_000 + '",1,4\n', "field larger than field limit"),
         (b"0,1,4\n\xff\xfe\n", "can't be read: is not UTF-8 text"),
     ],
 )
