@@ -1,36 +1,24 @@
 """The command line: parse, call, print. Imports wait until a command needs them: `status` is quick."""
 
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from plancton import __version__
 from plancton.cli import stdout
+from plancton.commands import control
 from plancton.errors import PlanctonError
-from plancton.rundir import (
-    KEEP_WORKERS,
-    Paths,
-    RunDirError,
-    default_paths,
-    is_locked,
-    paths_in_use,
-    request,
-    running,
-    withdraw,
-)
+from plancton.rundir import RunDirError, default_paths, paths_in_use, running, withdraw
 
 if TYPE_CHECKING:
-    from plancton.config.resolve import Host
-    from plancton.policy.replay import Replayed
+    from plancton.config.schema import Config
 
-EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING, EXIT_LOCKED = 1, 2, 3, 75
-NOT_RUNNING = "Plancton is not running; start its service, or `plancton run` where there is none."
+EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING = 1, 2, 3
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -44,6 +32,7 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", readable=False, help="The configuration file.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LogOption = Annotated[Path | None, typer.Option(hidden=True, help="The log of --detach.")]
 
 
 def _version(wanted: bool) -> None:
@@ -61,80 +50,8 @@ def _options(
     pass
 
 
-# ---------------------------------------------------------------- the supervisor
-
-
-@app.command()
-def run(
-    config: ConfigOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and say, but touch nothing.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Append one JSON line per tick to this file.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="In the background, as soon as it is up.")] = False,
-    log: Annotated[Path | None, typer.Option(hidden=True, help="Where it logs to in the background.")] = None,
-) -> None:
-    """Donate until told to stop. Stays in the foreground and logs to stderr."""
-    if detach and dry_run:
-        raise RunDirError("--dry-run says here what it would do: leave out --detach")
-    from plancton.config.load import load_config
-    from plancton.docker.client import Docker
-    from plancton.docker.errors import DockerPermission, DockerUnreachable
-    from plancton.docker.supported import require
-    from plancton.host.slice import read_layout
-
-    paths = default_paths()
-    loaded = load_config(config or paths.config, missing_ok=config is None)
-    read_layout()
-    try:
-        with Docker(loaded.docker.socket, timeout=5.0) as docker:
-            require(docker)
-    except DockerPermission:
-        raise
-    except DockerUnreachable:
-        pass  # it may come later: the supervisor says so and waits
-    if record is not None:
-        _must_be_writable(record)
-    log = (log or paths.state / "plancton.log").absolute() if detach else None
-    options = {
-        "config": str(config.absolute()) if config else None,
-        "dry_run": dry_run,
-        "record": str(record.absolute()) if record else None,
-        "verbose": verbose,
-        "log": str(log) if log else None,
-    }
-    # The process that stays does not carry the command line; -P: nor code from the current directory.
-    command = [sys.executable, "-P", "-m", "plancton.daemon", _json(options).decode()]
-    if log:
-        _in_background(command, paths, log)
-    sys.stdout.flush()
-    os.execv(command[0], command)
-
-
-def _in_background(command: list[str], paths: Paths, log: Path) -> NoReturn:
-    from plancton.commands.daemonize import start_in_background
-
-    code, sentence = start_in_background(command, paths, log)
-    typer.echo(sentence, err=code != 0)
-    raise typer.Exit(code)
-
-
-def _must_be_writable(path: Path) -> None:
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644))
-    except OSError as error:
-        raise RunDirError(f"{path}: can't be written: {error.strerror}; name another file") from None
-
-
-def _json(data: object) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(data)
-
-
 def _print_json(data: object) -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.format(_json(data), indent=2))
+    typer.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
 
 
 def _say(sentence: str, as_json: bool) -> None:
@@ -145,14 +62,53 @@ def _say(sentence: str, as_json: bool) -> None:
         typer.echo(sentence)
 
 
-# ---------------------------------------------------------------- the configuration
+def _load(config: Path | None) -> "Config":
+    """The named configuration, or the default one, which may be missing."""
+    from plancton.config.load import load_config
+
+    return load_config(config or default_paths().config, missing_ok=config is None)
+
+
+# ---------------------------------------------------------------- the supervisor
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and log, but touch nothing.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Append one JSON line per tick to this file.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background; return once it is up.")
+    ] = False,
+    log: LogOption = None,
+) -> None:
+    """Donate until told to stop. Stays in the foreground and logs to stderr."""
+    from plancton.commands.run import check_start, supervisor_command
+
+    if detach and dry_run:
+        raise RunDirError("--dry-run says here what it would do: leave out --detach")
+    check_start(config, record)
+    paths = default_paths()
+    log = (log or paths.state / "plancton.log").absolute() if detach else None
+    command = supervisor_command(config, dry_run, record, verbose, log)
+    if log:
+        from plancton.commands.daemonize import start_in_background
+
+        code, sentence = start_in_background(command, paths, log)
+        typer.echo(sentence, err=code != 0)
+        raise typer.Exit(code)
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+# ---------------------------------------------------------------- the configuration and the host
 
 
 @app.command()
 def check(
     file: Annotated[
-        Path | None,
-        typer.Argument(readable=False, help="The configuration file; without it the default one."),
+        Path | None, typer.Argument(readable=False, help="The configuration file; by default the usual one.")
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")
@@ -166,12 +122,11 @@ def check(
         typer.echo(show.json_schema())
         return
     from plancton.commands.check import check_host
-    from plancton.config.load import load_config, warning
+    from plancton.config.load import warning
 
-    path = file or default_paths().config
-    loaded = load_config(path, missing_ok=file is None)
+    loaded = _load(file)
     found = check_host(loaded)
-    warnings = [*filter(None, [warning(path)]), *found.warnings]
+    warnings = [*filter(None, [warning(file or default_paths().config)]), *found.warnings]
     if as_json:
         host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
         _print_json({"configuration": show.in_force(loaded), **host})
@@ -184,45 +139,28 @@ def check(
 
 @app.command()
 def init(
-    file: Annotated[Path | None, typer.Argument(help="Where to; without it the default place.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to write; by default in the usual place.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     repo: Annotated[
-        str | None, typer.Option(metavar="URL", help="Clone the file's directory from here.")
+        str | None, typer.Option(metavar="URL", help="Clone the file's directory from this repository.")
     ] = None,
     ref: Annotated[
-        str | None, typer.Option(help="The repository's branch, or a tag or commit to stay at.")
+        str | None, typer.Option(help="The branch to follow, or a tag or commit to stay at.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented configuration file, or clone one from a repository."""
+    from plancton.commands.init import clone_repository, write_example
+
     path = file or default_paths().config
     if repo is not None:
-        _say(_clone(repo, ref, path, force), as_json)
-        return
-    if ref is not None:
+        _say(clone_repository(repo, ref, path, force), as_json)
+    elif ref is not None:
         raise RunDirError("--ref names what of a repository is wanted: add --repo URL")
-    from plancton.config.show import example
-
-    try:
-        if not force and path.exists():
-            raise RunDirError(f"{path}: is there already; --force replaces it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if force else "x", encoding="utf-8") as written:
-            written.write(example())
-    except OSError as error:
-        raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
-    _say(f"{path}: written; set image.name in it, then `plancton check {path}`", as_json)
-
-
-def _clone(url: str, ref: str | None, path: Path, force: bool) -> str:
-    from plancton.config.clone import CONFIG
-    from plancton.config.repository import init
-
-    if force:
-        raise RunDirError("--repo replaces nothing: leave out --force, and move away what is there")
-    if path.name != CONFIG:
-        raise RunDirError(f"{path}: a repository's file is called {CONFIG}: name DIRECTORY/{CONFIG}")
-    return init(url, ref, path.parent)
+    else:
+        _say(write_example(path, force), as_json)
 
 
 @app.command()
@@ -236,20 +174,16 @@ def migrate(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a configuration of Plancton 0.6 in today's form, and what differs; or end its workers."""
-    from plancton.commands.migrate import MigrateError, end_old_workers
-    from plancton.commands.migrate import translate_file as translate
+    """Print a Plancton 0.6 configuration in today's form, and what differs; or remove 0.6's workers."""
+    from plancton.commands.migrate import MigrateError, end_old_workers, translate_file
 
     if (old is None) != end:
         raise MigrateError("name 0.6's configuration, or say --end-old-workers: one of the two")
     if old is None:
-        from plancton.config.load import load_config
-
-        loaded = load_config(config or default_paths().config, missing_ok=config is None)
-        ended = end_old_workers(loaded.docker.socket)
+        ended = end_old_workers(_load(config).docker.socket)
         _say(f"Removed {', '.join(ended)}." if ended else "Plancton 0.6 has left no worker.", as_json)
         return
-    text, sections, notes = translate(old)
+    text, sections, notes = translate_file(old)
     if as_json:
         _print_json({"configuration": sections, "notes": notes})
     else:
@@ -262,17 +196,17 @@ def prepare(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the slice and hand it to a user of the group docker, who then runs Plancton without root."""
-    from plancton.commands.prepare import prepare_host as make_ready
+    """Make the slice and hand it to a user in the group docker, who then runs Plancton without root."""
+    from plancton.commands.prepare import prepare_host
 
-    _say(make_ready(user, config), as_json)
+    _say(prepare_host(user, config), as_json)
 
 
 @app.command()
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say what of this host is ok, could be better or is broken, and the remedy. Changes nothing.
+    """Say what on this host is ok, could be better or is broken, and the remedy. Changes nothing.
 
-    Exit code 0: all ok, 1: something could be better, 4: something is broken.
+    Exit code 0: all is ok, 1: something could be better, 4: something is broken.
     """
     from plancton.commands.doctor.facts import look
     from plancton.commands.doctor.findings import EXIT_CODES, diagnose, lines
@@ -281,81 +215,22 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(report)
     else:
-        for line in lines(report):
-            typer.echo(line)
+        typer.echo("\n".join(lines(report)))
     raise typer.Exit(EXIT_CODES[report.worst])
-
-
-# ---------------------------------------------------------------- looking
-
-
-@app.command()
-def status(as_json: JsonOption = False) -> None:
-    """Say what Plancton does now. Exit code 0: it runs, 3: it does not."""
-    found = running(paths_in_use())
-    if as_json:
-        _print_json({"running": found is not None, **(_builtins(found) if found else {})})
-    elif found is None:
-        typer.echo(NOT_RUNNING)
-    else:
-        from plancton.commands.status import status_lines
-
-        for line in status_lines(found, time.time()):
-            typer.echo(line)
-    if found is None:
-        raise typer.Exit(EXIT_NOT_RUNNING)
-
-
-def _builtins(value: object) -> dict[str, object]:
-    import msgspec
-
-    return dict(msgspec.to_builtins(value))
-
-
-@app.command()
-def top(
-    once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Look at donated and owner's CPU, live. q quits, ? helps."""
-    from rich.console import Console
-
-    from plancton.commands.top.app import run_top, top_json
-    from plancton.host.slice import read_layout
-
-    paths = paths_in_use()
-    tree = read_layout().v2
-    if as_json:
-        typer.echo(top_json(lambda: running(paths), tree, Path("/proc")))
-        return
-    run_top(lambda: running(paths), tree, lambda on: _drain_from_top(paths, on), Console(), once=once)
-
-
-def _drain_from_top(paths: Paths, on: bool) -> str:
-    try:
-        if on:
-            request(paths.run, "drain", "finish")
-            return "draining: workers finish, nothing new is started"
-        withdraw(paths.run, "drain")
-        return "donating again"
-    except RunDirError as error:
-        return str(error)
 
 
 @app.command()
 def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Measure whether this host gives its CPUs back at once: half a minute, at any time. Exit code 1: no."""
     from plancton.commands.selftest.figures import report_lines
-    from plancton.commands.selftest.run import run_selftest as measure
-    from plancton.config.load import load_config
+    from plancton.commands.selftest.run import run_selftest
 
-    report = measure(load_config(config or default_paths().config, missing_ok=config is None), _progress)
+    report = run_selftest(_load(config), _progress)
     _progress("")
     if as_json:
         _print_json(report)
     else:
-        for line in report_lines(report):
-            typer.echo(line)
+        typer.echo("\n".join(report_lines(report)))
     if not report.yields:
         raise typer.Exit(EXIT_DOES_NOT_YIELD)
 
@@ -364,6 +239,77 @@ def _progress(text: str) -> None:
     """One line that is written over and over, for people only."""
     if sys.stderr.isatty():
         typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+
+# ---------------------------------------------------------------- what it does
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Say what Plancton does now. Exit code 0: it is running, 3: it is not."""
+    found = running(paths_in_use())
+    if as_json:
+        _print_json({"running": found is not None, **(msgspec.to_builtins(found) if found else {})})
+    elif found is None:
+        typer.echo(str(control.NotRunning()))
+    else:
+        from plancton.commands.status import status_lines
+
+        typer.echo("\n".join(status_lines(found, time.time())))
+    if found is None:
+        raise typer.Exit(EXIT_NOT_RUNNING)
+
+
+@app.command()
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the donated and the owner's CPU, live. q quits, ? helps."""
+    from rich.console import Console
+
+    from plancton.commands.top.app import run_top, top_json
+    from plancton.host.slice import read_layout
+
+    paths = paths_in_use()
+    tree = read_layout().v2
+    if as_json:
+        typer.echo(top_json(lambda: running(paths), tree))
+        return
+
+    def drain_or_resume(on: bool) -> str:
+        return control.drain(paths) if on else control.resume(paths)
+
+    run_top(lambda: running(paths), tree, drain_or_resume, Console(), once=once)
+
+
+@app.command()
+def replay(
+    file: Annotated[
+        Path,
+        typer.Argument(help="A recording of `plancton run --record`, or a history: a .csv of time,owner."),
+    ],
+    config: ConfigOption = None,
+    cpus: Annotated[
+        float | None, typer.Option(help="How many CPUs a history's host has, if the file does not say.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a recording or an owner's history through the policy, as it was or with another configuration."""
+    from plancton.commands.replay import ReplaySummary, replay_file, replay_lines
+    from plancton.policy.replay import RecordingError
+    from plancton.policy.traces import is_history
+
+    summary = ReplaySummary()
+    for line in replay_lines(replay_file(file, config, cpus), summary):
+        if not as_json:
+            typer.echo(line)
+    if not summary.ticks:
+        raise RecordingError(f"{file}: holds no tick")
+    if as_json:
+        _print_json(vars(summary))
+    else:
+        typer.echo(summary.sentence(compared=config is None and not is_history(file)))
 
 
 # ---------------------------------------------------------------- asking the supervisor
@@ -375,84 +321,39 @@ def drain(
     stop: Annotated[bool, typer.Option("--stop", help="Then stop Plancton.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start nothing new, and ask the workers to finish what they do."""
-    paths = _running_paths()
-    if stop:
-        request(paths.run, "finish")
-        _wait_until(lambda: not (paths.run / "finish").exists(), paths, 10.0)
-        _say("Draining: Plancton stops when the last worker has finished.", as_json)
-    else:
-        request(paths.run, "drain", "finish")
-        _say("Draining: workers finish, nothing new is started until `plancton resume`.", as_json)
+    """Start nothing new, and ask the workers to finish what they are doing."""
+    paths = control.running_paths()
+    _say(control.drain(paths, stop), as_json)
     if wait:
-        _wait_until(lambda: _workers(paths) == 0 and (not stop or running(paths) is None), paths, None)
+        control.wait_until_drained(paths, stop)
 
 
 @app.command()
 def resume(as_json: JsonOption = False) -> None:
-    """End draining: workers are started again."""
-    paths = _running_paths()
-    found = withdraw(paths.run, "drain")
-    _say("Donating again." if found else "Plancton was not draining.", as_json)
+    """End draining: start workers again."""
+    _say(control.resume(control.running_paths()), as_json)
 
 
 @app.command()
 def stop(
     keep_workers: Annotated[bool, typer.Option("--keep-workers", help="Leave the workers running.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it has stopped.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once it has stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Remove all workers at once.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Stop donating: all workers leave, then Plancton ends."""
-    paths = paths_in_use()
     if force and keep_workers:
         raise RunDirError("--force removes the workers and --keep-workers keeps them: give one of the two")
-    found = running(paths)
-    if found is None and force:
+    paths = paths_in_use()
+    if force and running(paths) is None:
         from plancton.commands.force_stop import remove_leftovers
 
         _say(remove_leftovers(paths), as_json)
-        return
-    paths = _running_paths()
-    assert found is not None
-    request(paths.run, "force-stop" if force else "stop", KEEP_WORKERS if keep_workers else "")
-    name = "force-stop" if force else "stop"
-    _wait_until(lambda: not (paths.run / name).exists(), paths, 10.0)
-    if wait or force:
-        pid = found.pid
-        _wait_until(lambda: not is_locked(paths.state, pid), paths, None)
-        _say("Stopped.", as_json)
     else:
-        _say("Stopping" + (", the workers stay." if keep_workers else ": all workers leave."), as_json)
-
-
-def _running_paths() -> Paths:
-    paths = paths_in_use()
-    if running(paths) is None:
-        typer.echo(NOT_RUNNING, err=True)
-        raise typer.Exit(EXIT_NOT_RUNNING)
-    return paths
-
-
-def _workers(paths: Paths) -> int:
-    found = running(paths)
-    return len(found.workers) if found else 0
-
-
-def _wait_until(holds: Callable[[], bool], paths: Paths, seconds: float | None) -> None:
-    """Look a few times a second; a supervisor that ends meanwhile ends the wait."""
-    deadline = None if seconds is None else time.monotonic() + seconds
-    while not holds():
-        if running(paths) is None:
-            return
-        if deadline is not None and time.monotonic() > deadline:
-            raise RunDirError(f"{paths.run}: the supervisor does not react; its log says more")
-        time.sleep(0.2)
+        _say(control.stop(paths, keep_workers, force, wait), as_json)
 
 
 # ---------------------------------------------------------------- what Plancton 0.6 called them
-
-LogOption = Annotated[Path | None, typer.Option(help="Where it logs to.")]
 
 
 @app.command(hidden=True)
@@ -486,85 +387,16 @@ def nodaemon(config: ConfigOption = None) -> None:
     run(config)
 
 
-# ---------------------------------------------------------------- recordings
-
-
-@app.command()
-def replay(
-    file: Annotated[
-        Path, typer.Argument(help="What `plancton run --record` wrote, or a history: FILE.csv of time,owner.")
-    ],
-    config: ConfigOption = None,
-    cpus: Annotated[
-        float | None, typer.Option(help="CPUs of a history's host, where it does not say so.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Put a recording or an owner's history through the policy: as it was, or with another configuration."""
-    from plancton.commands.status import ReplaySummary, replay_lines
-    from plancton.policy.replay import RecordingError
-    from plancton.policy.traces import is_history
-
-    if cpus is not None and not is_history(file):
-        raise RecordingError(f"{file}: a recording says how many CPUs there are: leave out --cpus")
-    ticks = _history_replayed(file, config, cpus) if is_history(file) else _replayed(file, config)
-    summary = ReplaySummary()
-    for line in replay_lines(ticks, summary):
-        if not as_json:
-            typer.echo(line)
-    if not summary.ticks:
-        raise RecordingError(f"{file}: holds no tick")
-    if as_json:
-        _print_json(vars(summary))
-    else:
-        typer.echo(summary.sentence(compared=config is None and not is_history(file)))
-
-
-def _replayed(file: Path, config: Path | None) -> "Iterator[Replayed]":
-    from plancton.config.load import load_config
-    from plancton.config.resolve import policy_settings
-    from plancton.policy.replay import read_recording
-    from plancton.policy.replay import replay as put_through
-
-    settings = None
-    if config is not None:
-        settings = policy_settings(load_config(config), _recorded_host(file))
-    return put_through(read_recording(file), settings)
-
-
-def _history_replayed(file: Path, config: Path | None, cpus: float | None) -> "Iterator[Replayed]":
-    from plancton.config.load import load_config
-    from plancton.config.resolve import Host, policy_settings
-    from plancton.config.schema import Config
-    from plancton.policy.replay import simulate
-    from plancton.policy.traces import observations, read_history
-
-    loaded = load_config(config) if config is not None else Config()
-    history = read_history(file, cpus)
-    # Memory and disk are not part of a history, so they are never short.
-    host = Host(math.floor(history.cpus), ram=0)
-    return simulate(observations(history), policy_settings(loaded, host))
-
-
-def _recorded_host(file: Path) -> "Host":
-    from plancton.config.resolve import Host
-    from plancton.model import Tick
-    from plancton.policy.replay import RecordingError, read_recording
-
-    for line in read_recording(file):
-        if isinstance(line, Tick):
-            seen = line.observation
-            return Host(int(seen.capacity), seen.memory_total, seen.swap_total, seen.disk_total or 0)
-    raise RecordingError(f"{file}: holds no tick")
-
-
 def main() -> None:
-    """The entry point: one line and exit code 2 for what the user can mend, a traceback for a bug."""
+    """The entry point: one line and exit code 2 for what the user can fix, a traceback for a bug."""
     stdout.guard()
     try:
         app()
     except stdout.NoReader:
         stdout.end_without_reader()
+    except control.NotRunning as error:
+        stdout.complain(str(error))
+        sys.exit(EXIT_NOT_RUNNING)
     except PlanctonError as error:
         for line in error.lines:
             stdout.complain(f"plancton: {line}")

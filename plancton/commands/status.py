@@ -1,10 +1,9 @@
-"""What the command line prints, as lines of text. Pure."""
+"""What `plancton status` says, as lines of text. Pure."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from plancton.model import Phase, Status, Work, WorkerStatus, action_name
-from plancton.policy.replay import Replayed
+from plancton.model import Phase, Status, Work, WorkerStatus
 from plancton.units import human_bytes, human_seconds
 
 
@@ -48,52 +47,3 @@ def _work_line(work: Work) -> str:
         line += f"; {work.jobs_done} jobs done, {work.jobs_evicted} evicted"
         line += f" (lost with them: {human_seconds(work.cpu_lost)} of CPU time)"
     return f"{line}."
-
-
-class ReplaySummary:
-    """Counts over a replay."""
-
-    def __init__(self) -> None:
-        self.ticks = self.different = 0
-        self.actions: dict[str, int] = {}
-        self.donated_seconds = self.idle_seconds = 0.0
-
-    def add(self, tick: Replayed) -> None:
-        self.ticks += 1
-        self.different += tick.differs
-        for action in tick.decision.actions:
-            kind = action_name(action)
-            self.actions[kind] = self.actions.get(kind, 0) + 1
-        seconds = tick.seen.interval or 0.0
-        self.donated_seconds += (tick.seen.donated or 0.0) * seconds
-        self.idle_seconds += (tick.seen.idle or 0.0) * seconds
-
-    def sentence(self, compared: bool) -> str:
-        did = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.actions.items())) or "no action"
-        cpu = f"{self.donated_seconds:.0f} CPU seconds donated, {self.idle_seconds:.0f} idle"
-        text = f"{self.ticks} ticks: {did}; {cpu}"
-        if compared:
-            text += (
-                "; all decided as recorded"
-                if not self.different
-                else f"; {self.different} decided differently"
-            )
-        return text
-
-
-def replay_lines(ticks: Iterable[Replayed], summary: ReplaySummary) -> Iterator[str]:
-    """A line for each tick at which something was done or the fit changed."""
-    start, fit = None, None
-    for tick in ticks:
-        summary.add(tick)
-        start = tick.seen.time if start is None else start
-        changed = tick.decision.fit != fit
-        fit = tick.decision.fit
-        at = f"{tick.seen.time - start:9.1f} s"
-        for action in tick.decision.actions:
-            whom = getattr(action, "name", "a worker")
-            yield f"{at}  {action_name(action)} {whom}: {action.reason}"
-        if changed and not tick.decision.actions:
-            yield f"{at}  {tick.decision.sentence}"
-        if tick.recorded is not None and tick.differs:
-            yield f"{at}  was: {tick.recorded.sentence}; now: {tick.decision.sentence}"

@@ -19,6 +19,7 @@ from rich.segment import SegmentLines
 from plancton.commands.top.keys import QUIT, REDRAW, Gone, Terminal
 from plancton.commands.top.meter import Figures, Meter
 from plancton.commands.top.view import HISTORY, SORTS, Line, Screen, render
+from plancton.errors import PlanctonError
 from plancton.model import Status
 
 ONCE_INTERVAL = 0.5
@@ -88,7 +89,10 @@ class Top:
         status = self.screen.status
         if status is None:
             return "no supervisor runs here: there is nothing to drain"
-        return self._drain(status.mode != "draining")
+        try:
+            return self._drain(status.mode != "draining")
+        except PlanctonError as error:
+            return str(error)
 
     def _set(self, **changes: object) -> None:
         self.screen = msgspec.structs.replace(self.screen, **changes)

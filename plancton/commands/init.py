@@ -1,0 +1,30 @@
+"""A first configuration: the commented defaults in a file, or a clone of a repository."""
+
+from pathlib import Path
+
+from plancton.config.clone import CONFIG
+from plancton.config.repository import init
+from plancton.config.show import example
+from plancton.rundir import RunDirError
+
+
+def write_example(path: Path, force: bool) -> str:
+    """Write all defaults; ``force`` replaces a file that is there."""
+    try:
+        if not force and path.exists():
+            raise RunDirError(f"{path}: is there already; --force replaces it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(example())
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
+    return f"{path}: written; set image.name in it, then `plancton check {path}`"
+
+
+def clone_repository(url: str, ref: str | None, path: Path, force: bool) -> str:
+    """Make the file's directory a clone."""
+    if force:
+        raise RunDirError("--repo replaces nothing: leave out --force, and move away what is there")
+    if path.name != CONFIG:
+        raise RunDirError(f"{path}: a repository's file is called {CONFIG}: name DIRECTORY/{CONFIG}")
+    return init(url, ref, path.parent)

@@ -1,0 +1,51 @@
+"""What `plancton run` does before the supervisor takes its place: what would keep it from starting is said
+here and now."""
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from plancton.config.load import load_config
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerPermission, DockerUnreachable
+from plancton.docker.supported import require
+from plancton.host.slice import read_layout
+from plancton.rundir import RunDirError, default_paths
+
+
+def check_start(config: Path | None, record: Path | None) -> None:
+    """Raise what is wrong with the configuration, the host, Docker or the recording's file."""
+    loaded = load_config(config or default_paths().config, missing_ok=config is None)
+    read_layout()
+    try:
+        with Docker(loaded.docker.socket, timeout=5.0) as docker:
+            require(docker)
+    except DockerPermission:
+        raise
+    except DockerUnreachable:
+        pass  # it may come later: the supervisor says so and waits
+    if record is not None:
+        _require_writable(record)
+
+
+def _require_writable(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644))
+    except OSError as error:
+        raise RunDirError(f"{path}: can't be written: {error.strerror}; name another file") from None
+
+
+def supervisor_command(
+    config: Path | None, dry_run: bool, record: Path | None, verbose: bool, log: Path | None
+) -> list[str]:
+    """The process that stays: it does not carry the command line, nor (-P) code of the current directory."""
+    options = {
+        "config": str(config.absolute()) if config else None,
+        "dry_run": dry_run,
+        "record": str(record.absolute()) if record else None,
+        "verbose": verbose,
+        "log": str(log) if log else None,
+    }
+    return [sys.executable, "-P", "-m", "plancton.daemon", msgspec.json.encode(options).decode()]
