@@ -1,4 +1,4 @@
-"""The command line as people meet it: in a process of its own, with its exit codes and its one line."""
+"""The command line as users see it: in a process of its own, with exit codes and one-line errors."""
 
 # ruff: noqa: E501 (the exact texts are easier to read whole)
 
@@ -87,13 +87,13 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def docker(tmp_path: Path) -> Iterator[Callable[[Script], Path]]:
-    """Starts scripted Dockers; gives their sockets."""
+    """Starts scripted Dockers and returns their sockets."""
     with contextlib.ExitStack() as stack:
         yield lambda script: stack.enter_context(ScriptedDocker(tmp_path / "d.sock", script)).path
 
 
 def assert_refused(done: Done, *words: str, code: int = 2) -> None:
-    """One line that holds these words, that exit code, nothing else."""
+    """Assert one line that contains these words, that exit code, and nothing else."""
     assert done.returncode == code, f"exit code {done.returncode}: {done.stderr[-800:]}"
     assert done.stdout == "", f"on stdout: {done.stdout[:300]}"
     lines = done.stderr.splitlines()
@@ -129,7 +129,7 @@ def wait_until(true: Callable[[], object], what: str) -> None:
     ids=["yaml", "key", "size", "expression", "deep", "control"],
 )
 def test_bad_configuration(host: Host, command: list[str], text: str, words: str) -> None:
-    """A wrong configuration is refused by check and by run alike."""
+    """Both check and run refuse a wrong configuration."""
     assert_refused(host(*command, host.config(text)), words)
 
 
@@ -137,7 +137,7 @@ def test_bad_configuration(host: Host, command: list[str], text: str, words: str
     "command", [["check"], ["run", "--config"], ["selftest", "-c"], ["replay", "x", "-c"]]
 )
 def test_no_configuration(host: Host, command: list[str]) -> None:
-    """A configuration that was named must be there."""
+    """A configuration that was named must exist."""
     assert_refused(host(*command, "my none.yaml"), "my none.yaml: no such file; `plancton init my none.yaml`")
 
 
@@ -145,12 +145,12 @@ def test_no_configuration(host: Host, command: list[str]) -> None:
     "name", [b"a\nb.yaml", b"\xff\xfe.yaml", b"\x1b[31m.yaml", b"x" * 300, b"/etc/passwd/x"]
 )
 def test_odd_paths(host: Host, name: bytes) -> None:
-    """Whatever a path holds, the message is one printable line."""
+    """Whatever a path contains, the message is one printable line."""
     assert_refused(host("check", name))
 
 
 def test_odd_files(host: Host) -> None:
-    """Binary files, directories, pipes and devices are no configurations, and nobody waits for them."""
+    """Binary files, directories, pipes and devices are refused as configurations, without waiting."""
     (host.home / "binary").write_bytes(os.urandom(1000) + b"\xff")
     (host.home / "long").write_bytes(b"#" * 1_000_000)
     os.mkfifo(host.home / "pipe")
@@ -161,7 +161,7 @@ def test_odd_files(host: Host) -> None:
 
 
 def test_alias_bomb(host: Host) -> None:
-    """Billions of aliased values take no memory to refuse."""
+    """Billions of aliased values are refused without using memory."""
     nested = "&a0 [x, x]"
     for n in range(1, 40):
         nested = f"&a{n} [{nested}, *a{n - 1}]"
@@ -180,7 +180,7 @@ def test_alias_bomb(host: Host) -> None:
 
 
 def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
-    """check prints YAML that is the configuration in force, says how many would fit, and warns on stderr."""
+    """check prints the configuration in force as YAML and how many would fit, and warns on stderr."""
     path = host.config(
         "worker: {environment: {TOKEN: s3cret}, cpus: 4000}",
         docker({"GET /info": INFO}),
@@ -196,7 +196,7 @@ def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
 
 
 def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None:
-    """check --json has all that check says, and nothing else is written."""
+    """check --json has everything that check says, and writes nothing else."""
     path = host.config("worker: {environment: {TOKEN: s3cret}, cpus: 4000}", docker({"GET /info": INFO}))
     done = host("check", path, "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -219,7 +219,7 @@ def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None
 def test_check_of_a_bad_token(
     host: Host, docker: Callable[[Script], Path], content: bytes | None, mode: int, words: str
 ) -> None:
-    """A token that can't be used is a bad configuration to check, in one line without the token."""
+    """check refuses an unusable token in one line that does not show it."""
     path = host.home / "token"
     if content is not None:
         path.write_bytes(content)
@@ -231,7 +231,7 @@ def test_check_of_a_bad_token(
 
 
 def test_check_of_a_pool(host: Host, docker: Callable[[Script], Path]) -> None:
-    """check shows the workers that the section makes, and says which command makes their image."""
+    """check shows the workers that the section sets up, and the command that builds their image."""
     path = host.home / "token"
     path.write_bytes(b"eyJ.eyJzdWIiOiJ4In0.c2VjcmV0")
     path.chmod(0o600)
@@ -252,7 +252,7 @@ def test_check_schema(host: Host) -> None:
 
 
 def test_init(host: Host) -> None:
-    """init writes the commented defaults, tells what to do next, and never replaces a file unasked."""
+    """init writes the commented defaults, says what to do next, and never replaces a file unasked."""
     path = host.home / "new" / "config.yaml"
     done = host("init", path)
     assert done.returncode == 0 and "set image.name in it" in done.stdout, done
@@ -265,7 +265,7 @@ def test_init(host: Host) -> None:
 
 
 def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
-    """init clones a repository as the configuration directory; check, run and doctor know what it is."""
+    """init clones a repository as the configuration directory; check, run and doctor recognise it."""
     (tmp_path / "x").mkdir()
     repository = Repository(tmp_path / "x")
     path = host.home / "clone/config.yaml"
@@ -287,7 +287,7 @@ def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
 
 
 def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
-    """What can't be meant is said before anything is fetched, and what is not there leaves nothing."""
+    """Nonsensical options are refused before anything is fetched; a missing repository leaves nothing."""
     path = host.home / "clone/config.yaml"
     for said, arguments in {
         "--ref names what of a repository is wanted: add --repo URL": ["--ref", "main"],
@@ -302,7 +302,7 @@ def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
 
 
 def test_init_where_it_cannot(host: Host) -> None:
-    """Where no file can be made, the message names the path and the reason."""
+    """If the file can't be written, the message names the path and the reason."""
     (host.home / "file").write_text("")
     assert_refused(host("init", "file/config.yaml"), "file/config.yaml: can't be written: ")
     assert_refused(host("init", "--force", "."), ": can't be written: Is a directory")
@@ -313,12 +313,12 @@ def test_init_where_it_cannot(host: Host) -> None:
 
 
 def test_check_without_docker(host: Host) -> None:
-    """Without a socket check ends in one line that says how to start Docker."""
+    """Without a socket, check ends with one line that says how to start Docker."""
     assert_refused(host("check", host.config()), "there is no Docker socket at", "systemctl start docker")
 
 
 def test_dead_docker(host: Host) -> None:
-    """A socket that nobody listens on any more is named by check."""
+    """check names a socket that nobody listens on any more."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(host.home / "dead.sock"))
     assert_refused(
@@ -331,19 +331,19 @@ def test_dead_docker(host: Host) -> None:
     "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"]
 )
 def test_not_docker(host: Host, docker: Callable[[Script], Path], command: list[str], answer: bytes) -> None:
-    """A socket of something else is told from Docker's, by check and by run."""
+    """check and run can tell another program's socket from Docker's."""
     path = host.config(socket=docker({"GET /_ping": [answer, "cut"]}))
     assert_refused(host(*command, path), "set docker.socket to the socket of a Docker Engine")
 
 
 def test_socket_that_is_a_file(host: Host) -> None:
-    """An ordinary file is no socket."""
+    """An ordinary file is refused as a socket."""
     (host.home / "file").write_text("")
     assert_refused(host("check", host.config(socket=host.home / "file")), "file")
 
 
 def test_no_socket_path(host: Host) -> None:
-    """A socket that is not an absolute path is a mistake of the configuration."""
+    """A socket without an absolute path is a configuration error."""
     (host.home / "c.yaml").write_text("docker: {socket: tcp://host:2375}")
     assert_refused(
         host("check", "c.yaml"), "docker.socket: 'tcp://host:2375' is not the path of a unix socket"
@@ -353,7 +353,7 @@ def test_no_socket_path(host: Host) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
 @pytest.mark.parametrize("command", [["check"], ["run", "--config"]], ids=["check", "run"])
 def test_permission(host: Host, docker: Callable[[Script], Path], command: list[str]) -> None:
-    """A user who may not open Docker's socket is told of the docker group."""
+    """A user who may not open Docker's socket is told about the docker group."""
     path = host.config(socket=docker({"GET /info": INFO}))
     os.chmod(host.home / "d.sock", 0o600)
     let_others_in(host.home)
@@ -409,7 +409,7 @@ def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: lis
 
 
 def test_status_when_not_running(host: Host) -> None:
-    """status of nothing is an answer, not an error: exit code 3, in words and in JSON."""
+    """status without a supervisor is an answer, not an error: exit code 3, as text and as JSON."""
     done = host("status")
     assert (done.returncode, done.stderr) == (3, "") and done.stdout.startswith("Plancton is not running"), (
         done
@@ -422,7 +422,7 @@ def test_status_when_not_running(host: Host) -> None:
     "command", [["drain"], ["resume"], ["stop"], ["drain", "--stop", "--wait"], ["stop", "--wait"]]
 )
 def test_requests_when_not_running(host: Host, command: list[str]) -> None:
-    """Nothing can be asked of what doesn't run, and no request is left for the next start."""
+    """Without a supervisor, requests are refused, and none is left for the next start."""
     done = host(*command)
     assert (done.returncode, done.stdout) == (3, ""), done
     assert (
@@ -438,7 +438,7 @@ def test_requests_when_not_running(host: Host, command: list[str]) -> None:
 )
 @pytest.mark.parametrize("command", [["status"], ["stop"]], ids=["status", "stop"])
 def test_garbage_as_status(host: Host, command: list[str], data: bytes) -> None:
-    """A status.json that can't be read is none."""
+    """An unreadable status.json counts as none."""
     host.run_dir.mkdir()
     (host.run_dir / "status.json").write_bytes(data)
     done = host(*command)
@@ -446,7 +446,7 @@ def test_garbage_as_status(host: Host, command: list[str], data: bytes) -> None:
 
 
 def test_status_of_a_dead_one(host: Host) -> None:
-    """A status.json that a killed supervisor left is not taken for one that runs, whoever has its pid now."""
+    """A killed supervisor's status.json does not count as running, whoever has its pid now."""
     host.run_dir.mkdir()
     host.state.mkdir()
     left = Status("1", os.getpid(), "i", 1.0, "donating", "", "", "kernel", "", "plancton", 2.0, 1)
@@ -471,7 +471,7 @@ def test_contradiction(host: Host) -> None:
     ],
 )
 def test_usage(host: Host, command: list[str], words: str) -> None:
-    """What is wrong with a command is named, exit code 2."""
+    """Wrong usage is named, with exit code 2."""
     done = host(*command)
     assert (done.returncode, done.stdout) == (2, ""), done
     assert words in done.stderr and "Error: " in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -480,7 +480,7 @@ def test_usage(host: Host, command: list[str], words: str) -> None:
 @pytest.mark.parametrize("command", [[], ["--help"], ["-h"], *([name, "-h"] for name in (
     "run", "check", "init", "status", "top", "selftest", "drain", "resume", "stop", "replay"))])  # fmt: skip
 def test_help(host: Host, command: list[str]) -> None:
-    """Every command helps."""
+    """Every command has --help."""
     done = host(*command)
     assert "Usage: plancton" in done.stdout + done.stderr and "Traceback" not in done.stderr, done
 
@@ -499,7 +499,7 @@ SAYING = [["--help"], ["--version"], ["check", "--schema"], ["status"], ["status
 
 @pytest.mark.parametrize("command", SAYING, ids=" ".join)
 def test_output_to_a_full_disk(host: Host, command: list[str]) -> None:
-    """What can't be written is told in one line on stderr with exit code 2, whichever command wrote it."""
+    """A failed write is one line on stderr and exit code 2, whichever command wrote."""
     with open("/dev/full", "w") as full:
         done = host.start(*command, stdout=full)
         _, said = done.communicate(timeout=DEADLINE)
@@ -521,7 +521,7 @@ def test_output_that_nobody_reads(host: Host, command: list[str]) -> None:
 
 
 def test_errors_that_nobody_is_told(host: Host) -> None:
-    """Where stderr is full, too, the exit code still says what is wrong."""
+    """If stderr is full, too, the exit code still says what is wrong."""
     with open("/dev/full", "w") as full:
         done = host.start("check", "none.yaml", stdout=full, stderr=full)
         assert done.wait(DEADLINE) == 2
@@ -542,13 +542,13 @@ def test_errors_that_nobody_is_told(host: Host) -> None:
     ids=["binary", "latin", "type", "second", "deep"],
 )
 def test_replay_of_garbage(host: Host, data: bytes, words: str) -> None:
-    """What is no recording is named with the line, exit code 2."""
+    """A file that is no recording is refused with its line number, exit code 2."""
     (host.home / "recording").write_bytes(data)
     assert_refused(host("replay", "recording"), "recording: ", words)
 
 
 def test_replay_of_nothing(host: Host) -> None:
-    """A recording that can't be read is named, one without ticks can't be replayed otherwise."""
+    """An unreadable recording is named; one without ticks can't be replayed with other settings."""
     assert_refused(host("replay", "none"), "none: can't be read: No such file or directory")
     assert_refused(host("replay", "."), "can't be read: Is a directory")
     (host.home / "empty").write_text("")
@@ -556,7 +556,7 @@ def test_replay_of_nothing(host: Host) -> None:
 
 
 def test_replay_of_a_history(host: Host) -> None:
-    """What an owner used, in CSV, meets simulated workers: with the defaults, or with a configuration."""
+    """An owner's use, in CSV, meets simulated workers: with the defaults, or with a configuration."""
     (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
     assert_refused(host("replay", "desk.csv"), "desk.csv: line 2: how many CPUs", "Add --cpus N")
     lines = host("replay", "desk.csv", "--cpus", "2").stdout.splitlines()
@@ -570,13 +570,13 @@ def test_replay_of_a_history(host: Host) -> None:
 
 
 def test_replay_needs_no_cpus_of_a_recording(host: Host) -> None:
-    """A recording knows its host."""
+    """A recording knows its host's CPUs."""
     (host.home / "recording").write_bytes(msgspec.json.encode(Header("1", Settings())) + b"\n")
     assert_refused(host("replay", "recording", "--cpus", "2"), "recording: ", "leave out --cpus")
 
 
 def test_record_where_it_cannot(host: Host) -> None:
-    """A recording that can't be written is told before anything starts."""
+    """A recording that can't be written is refused before anything starts."""
     done = host("run", "--config", host.config(), "--record", "/nowhere/x")
     assert_refused(done, "/nowhere/x: can't be written: No such file or directory; name another file")
 
@@ -586,7 +586,7 @@ def test_record_where_it_cannot(host: Host) -> None:
 
 @pytest.mark.parametrize("variable", ["PLANCTON_RUN_DIR", "PLANCTON_STATE_DIR"])
 def test_directories_that_are_files(host: Host, variable: str) -> None:
-    """A run or state directory that can't be one is named in one line, exit code 2."""
+    """An unusable run or state directory is named in one line, exit code 2."""
     (host.home / "file").write_text("")
     done = host("run", "--config", host.config(), env={variable: str(host.home / "file")})
     assert done.returncode == 2 and done.stdout == "", done
@@ -606,7 +606,7 @@ def supervisor(host: Host) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None:
-    """run without a socket waits and says so; a second one is kept out with 75; all requests work."""
+    """run without a socket waits and says so; a second one exits with 75; all requests work."""
     seen = json.loads(host("status", "--json").stdout)
     assert seen["running"] and seen["pid"] == supervisor.pid, seen
     wait_until(lambda: "there is no Docker socket" in host("status", "--json").stdout, "the problem")
@@ -640,7 +640,7 @@ def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
 
 
 def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
-    """Ctrl-C and SIGTERM end it with 0 and no traceback; its files are readable by all."""
+    """Ctrl-C and SIGTERM end it with 0 and no traceback; everybody can read its files."""
     assert stat.S_IMODE((host.run_dir / "status.json").stat().st_mode) == 0o644
     supervisor.send_signal(signal.SIGINT)
     _, said = supervisor.communicate(timeout=DEADLINE)
@@ -648,7 +648,7 @@ def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
 
 
 def test_docker_that_hangs_at_the_start(host: Host, docker: Callable[[Script], Path]) -> None:
-    """run with a Docker that accepts and never answers starts all the same, and says so."""
+    """run with a Docker that accepts but never answers still starts, and says so."""
     path = host.config(socket=docker({"GET /_ping": [HANG]}))
     process = host.start("run", "--config", path)
     try:
@@ -677,7 +677,7 @@ def table() -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_every_command_is_documented(name: str) -> None:
-    """Each command has its row, which says whether it has --json; its options are in the list of commands."""
+    """Each command has a row that says whether it has --json; its options are in the list of commands."""
     assert name in table(), f"docs/commands.md has no row for {name} in the table of exit codes"
     shown = [each for each in SHOWN[name].params if not getattr(each, "hidden", False)]
     options = {option for parameter in shown for option in parameter.opts if option[0] == "-"}
@@ -689,13 +689,13 @@ def test_every_command_is_documented(name: str) -> None:
 
 
 def test_no_other_command_is_documented() -> None:
-    """The table has no row for what is no command."""
+    """The table has no row for anything but a command."""
     assert set(table()) == set(SHOWN)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_bad_input_is_2(host: Host, name: str) -> None:
-    """Exit code 2, and no traceback, is for bad input to every command."""
+    """Every command exits with 2 on bad input, without a traceback."""
     done = host(name, "--no-such-option")
     assert done.returncode == 2 and "Traceback" not in done.stderr, done
 
@@ -729,7 +729,7 @@ RUNNING = [("status", 0), ("drain", 0), ("resume", 0), ("run -c config.yaml", 75
 def test_exit_code(
     host: Host, docker: Callable[[Script], Path], command: str, code: int, before: str
 ) -> None:
-    """The exit code is the documented one, and --json prints JSON, or leaves it to the line on stderr."""
+    """The exit code is the documented one; --json prints JSON, unless there is an error line on stderr."""
     host.config(socket=docker({"GET /info": INFO}))
     (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
     (host.home / "old.yaml").write_text("cpus_per_dock: 1\n")
@@ -743,7 +743,7 @@ def test_exit_code(
 
 
 def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen[str]) -> None:
-    """The same for what needs a supervisor that runs."""
+    """The same for commands that need a running supervisor."""
     for command, code in RUNNING:
         as_json = ["--json"] * bool(table()[command.split()[0]]["--json"])
         done = host(*command.split(), *as_json)
@@ -753,7 +753,7 @@ def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen
 
 
 def test_all_exit_codes_are_shown() -> None:
-    """Each code in the table is one of those that these tests have seen, and they have seen no other."""
+    """The table has exactly the exit codes that these tests have seen."""
     runs = [("run", 0), *RUNNING, *((command, code) for command, code, _ in CODES)]
     seen = {(command.split()[0], str(code)) for command, code in runs}
     documented = {
@@ -767,7 +767,7 @@ def test_all_exit_codes_are_shown() -> None:
 
 @pytest.fixture
 def detached(host: Host) -> Iterator[Done]:
-    """What `run --detach` said; its supervisor, in a session of its own, ends with the test."""
+    """Run `run --detach`; its output. Its supervisor, in a session of its own, ends with the test."""
     done = host("run", "--detach", "--config", host.config(), env={"JOURNAL_STREAM": "8:1"})
     try:
         yield done
@@ -777,8 +777,8 @@ def detached(host: Host) -> Iterator[Done]:
 
 
 def test_detach(host: Host, detached: Done) -> None:
-    """It returns when the supervisor is up: one process, with its pid in a file, that has no terminal, leads
-    a session, and logs to a file with times; a stop leaves no pid."""
+    """It returns when the supervisor is up: one process, with its pid in a file, without a terminal,
+    leading a session, and logging to a file with times; a stop removes the pid."""
     assert (detached.returncode, detached.stderr) == (0, ""), detached
     pid = int((host.run_dir / "plancton.pid").read_text())
     assert detached.stdout == f"Plancton runs (pid {pid}) and logs to {host.state / 'plancton.log'}\n"
@@ -792,7 +792,7 @@ def test_detach(host: Host, detached: Done) -> None:
 
 
 def test_detach_twice(host: Host, detached: Done) -> None:
-    """A second one is told which process runs, with the exit code of the foreground, and changes no pid."""
+    """A second one names the running process, exits as in the foreground, and changes no pid."""
     pid = (host.run_dir / "plancton.pid").read_text()
     again = host("run", "--detach", "--config", host.home / "config.yaml")
     assert_refused(again, f"already runs here (pid {pid.strip()})", code=75)
@@ -800,7 +800,7 @@ def test_detach_twice(host: Host, detached: Done) -> None:
 
 
 def test_detach_with_a_full_log(host: Host) -> None:
-    """A log that is full is kept beside the new one, where it goes on."""
+    """A full log is kept next to the new one, where logging continues."""
     host.state.mkdir()
     log = host.state / "plancton.log"
     log.touch()
@@ -812,7 +812,7 @@ def test_detach_with_a_full_log(host: Host) -> None:
 
 
 def test_detach_that_fails(host: Host) -> None:
-    """What keeps it from starting is said in one line, whether it is seen before or by the supervisor."""
+    """If it can't start, one line says why, whether found before or by the supervisor."""
     assert_refused(host("run", "--detach", "--config", host.config("wroker: {}")), "did you mean 'worker'?")
     host.state.mkdir()
     (host.state / "instance").write_text("no id!")
@@ -821,7 +821,7 @@ def test_detach_that_fails(host: Host) -> None:
 
 
 def test_detach_where_it_cannot(host: Host) -> None:
-    """A log that is a link is not followed, and there is nothing to see of a dry run in the background."""
+    """A log that is a link is not followed, and a dry run in the background is refused."""
     host.state.mkdir()
     (host.state / "plancton.log").symlink_to(host.home / "elsewhere")
     assert_refused(host("run", "--detach", "--config", host.config()), "plancton.log: can't be written")

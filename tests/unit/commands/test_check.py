@@ -1,4 +1,4 @@
-"""What check says of a host: how many workers would fit now, and what stands in the way."""
+"""What check says about a host: how many workers would fit now, and what is in the way."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ def seen(
     ],
 )  # fmt: skip
 def test_how_many(observation: Observation, settings: Settings, most: int | None, workers: int) -> None:
-    """As many as CPUs, memory and max_workers allow, none when the owner's load is unknown."""
+    """As many as CPUs, memory and max_workers allow; none if the owner's load is unknown."""
     room = room_now(observation, settings)
     assert (startable(Fleet(), most, room, settings) if room else 0) == workers
 
@@ -75,7 +75,7 @@ def test_how_many(observation: Observation, settings: Settings, most: int | None
     ],
 )  # fmt: skip
 def test_too_little(room: Room, said: str) -> None:
-    """Where none fits, what is short is told; not where it is the configuration that wants none."""
+    """If none fits, it says what is short, unless the configuration wants none."""
     assert too_little(room, Room(0.9, 2e9)) == said
 
 
@@ -93,33 +93,33 @@ def config(socket: Path, text: str = "") -> Config:
 
 
 def test_survey(docker: Callable[[Script], Path]) -> None:
-    """One sentence about this host; the missing image is named with what to set."""
+    """One sentence about this host; for a missing image it says what to set."""
     found = check_host(config(docker({"GET /info": INFO})))
     assert found.sentence.startswith("This host has ") and " would fit." in found.sentence
     assert found.warnings == ("no image is configured, so nothing will be started: set image.name",)
 
 
 def test_image_is_not_here_yet(docker: Callable[[Script], Path]) -> None:
-    """An image that run would pull is told."""
+    """An image that run would pull is mentioned."""
     found = check_host(config(docker({"GET /info": INFO}), "image: {name: busybox}"))
     assert found.warnings == ("image busybox is not on this host yet: `plancton run` pulls it",)
 
 
 def test_image_is_here(docker: Callable[[Script], Path]) -> None:
-    """Nothing is said of what is as it should be."""
+    """What is right is not mentioned."""
     script: Script = {"GET /info": INFO, "GET /images/busybox/json": reply(b'{"Id": "sha256:1"}')}
     assert check_host(config(docker(script), "image: {name: busybox}\nworker: {memory: 6MiB}")).warnings == ()
 
 
 def test_never(docker: Callable[[Script], Path]) -> None:
-    """A setting that can't ever start a worker here comes first."""
+    """A setting that can never start a worker here comes first."""
     found = check_host(config(docker({"GET /info": INFO}), "worker: {cpus: 4096}"))
     assert found.warnings[0].startswith("no worker can ever start here: worker.cpus is 4096"), found
     assert " 0 workers would fit" in found.sentence
 
 
 def test_docker_that_is_cut(docker: Callable[[Script], Path]) -> None:
-    """A Docker that goes away during the survey is its error."""
+    """If Docker goes away during the check, that is the error."""
     with pytest.raises(DockerUnreachable):
         check_host(config(docker({"GET /info": ["cut"]})))
 
@@ -136,7 +136,7 @@ def token(path: Path, expires: float | None = None, mode: int = 0o600) -> str:
 
 
 def test_workers_image_is_not_here(docker: Callable[[Script], Path], tmp_path: Path) -> None:
-    """Nobody can pull the workers' own image: what makes it is said."""
+    """Nobody can pull the workers' own image, so the command that builds it is named."""
     found = check_host(config(docker({"GET /info": INFO}), token(tmp_path / "token")))
     (warning,) = found.warnings
     assert "image localhost/plancton-worker:latest is not on this host" in warning
@@ -144,7 +144,7 @@ def test_workers_image_is_not_here(docker: Callable[[Script], Path], tmp_path: P
 
 
 def test_pool_that_is_ready(docker: Callable[[Script], Path], tmp_path: Path) -> None:
-    """With the image and a token that lasts nothing is said."""
+    """With the image and a lasting token there is no warning."""
     script: Script = {
         "GET /info": INFO,
         "GET /images/localhost/plancton-worker:latest/json": reply(b'{"Id": "sha256:1"}'),
@@ -155,13 +155,13 @@ def test_pool_that_is_ready(docker: Callable[[Script], Path], tmp_path: Path) ->
 
 
 def test_token_that_ends_soon(docker: Callable[[Script], Path], tmp_path: Path) -> None:
-    """A token that ends within days is told with the time that is left."""
+    """A token that expires within days is reported with the time left."""
     expires = int(time.time()) + 7_230
     found = check_host(config(docker({"GET /info": INFO}), token(tmp_path / "token", expires)))
     assert found.warnings[-1] == f"token file {tmp_path}/token: expires in 2h 00m", found
 
 
 def test_token_that_is_refused(docker: Callable[[Script], Path], tmp_path: Path) -> None:
-    """A token that can't be used is an error before Docker is asked for anything."""
+    """An unusable token is an error before Docker is asked anything."""
     with pytest.raises(TokenError, match="chmod 600"):
         check_host(config(tmp_path / "none.sock", token(tmp_path / "token", mode=0o644)))

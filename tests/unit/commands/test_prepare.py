@@ -56,7 +56,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 def test_prepare(host: Host) -> None:
-    """The slice is in its tier and its bounds, its files and our directories the user's; one line says so."""
+    """The slice has its tier and bounds, the user owns its files and our directories; one line says so."""
     said = prepare_host("daemon", host.config)
     assert said == (
         "/plancton is in tier kernel; daemon may write its cpu.idle, cpu.weight, cpu.max, memory.max,"
@@ -70,7 +70,7 @@ def test_prepare(host: Host) -> None:
 
 
 def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A configuration that follows a repository is the user's, too, who can't else; allow.yaml is not."""
+    """The user also gets a configuration that follows a repository, except allow.yaml."""
     monkeypatch.setattr(permission, "HOSTS", host.root / "clone/allow.yaml")
     root = host.root / "clone"
     subprocess.run(["git", "init", "-q", root], check=True)
@@ -96,7 +96,7 @@ def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At boot it does all of it without Docker, too, for the cgroup driver that Docker will choose."""
+    """At boot it works without Docker, for the cgroup driver that Docker will choose."""
     said = prepare_host("daemon", host.config)
     host.chowned.clear()
     host.config.write_text(f"docker: {{socket: {host.root}/none.sock}}")
@@ -123,26 +123,26 @@ def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_usual_driver(settings: str, unified: bool, systemd: bool, driver: str) -> None:
-    """Docker's own choice, unless daemon.json names one; a file that Docker would not read says nothing."""
+    """Docker's own choice, unless daemon.json names one; a file that Docker would reject does not count."""
     assert usual_driver(settings, unified, systemd) == driver
 
 
 def test_tier_that_is_asked_for(host: Host) -> None:
-    """The configuration's tier is what is prepared."""
+    """The configuration's tier is prepared."""
     assert "tier weight;" in prepare_host("daemon", host.configure(", tier: weight"))
     assert ((host.slice / "cpu.idle").read_text(), (host.slice / "cpu.weight").read_text()) == ("0", "1")
 
 
 @pytest.mark.parametrize("user", ["nobody-has-this-name", "4294967290", "9" * 40, ""])
 def test_no_such_user(host: Host, user: str) -> None:
-    """Somebody who is not there is named, with the command that makes a user."""
+    """An unknown user is named, with the command that creates one."""
     with pytest.raises(PrepareError, match=r"^there is no user '.*': make one \(useradd --system"):
         prepare_host(user, host.config)
     assert not host.chowned
 
 
 def test_root_is_prepared(host: Host) -> None:
-    """Root has all of it already."""
+    """Root needs no preparation."""
     with pytest.raises(PrepareError, match=r"^root needs no preparation"):
         prepare_host("root", host.config)
 
@@ -156,7 +156,7 @@ def test_only_root_prepares(host: Host, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_slice_that_cannot_be_made(host: Host) -> None:
-    """A slice that root can't set either is not handed over."""
+    """A slice that even root can't set is not handed over."""
     (host.slice / "cpu.idle").unlink()
     (host.slice / "cpu.idle").mkdir()
     with pytest.raises(PrepareError, match=r"/v2/plancton: can't be made or set up"):

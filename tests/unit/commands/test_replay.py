@@ -11,7 +11,7 @@ def replayed(time: float, fit: int, *actions: object, recorded: Decision | None 
 
 
 def test_replay_lines() -> None:
-    """A line for each action and each other fit, at its time since the beginning; none for a quiet tick."""
+    """A line for each action and change of fit, with the time since the beginning; none for a quiet tick."""
     ticks = [replayed(10.0, 2, Start("room")), replayed(11.0, 2), replayed(12.5, 1),
              replayed(13.0, 1, Leave("w1", "no room", 20.0))]  # fmt: skip
     assert list(replay_lines(ticks, ReplaySummary())) == [
@@ -22,7 +22,7 @@ def test_replay_lines() -> None:
 
 
 def test_replay_differences() -> None:
-    """What was decided otherwise then is said; other words for the same are no difference."""
+    """Different decisions are shown; different wording is no difference."""
     was = Decision(2, "then", actions=(Start("room"),))
     same = replayed(1.0, 2, Start("room"), recorded=was)
     other = replayed(2.0, 2, recorded=was)

@@ -14,7 +14,7 @@ WORKER = WorkerStatus(
 
 
 def test_status() -> None:
-    """The headline, then how it is meant, and nothing more when all is well."""
+    """The headline, then its explanation, and nothing more if all is well."""
     assert list(status_lines(STATUS, 1_001.0)) == [
         "Donating.",
         "Mode: donating; tier: kernel; last decision: all is well.",
@@ -22,13 +22,13 @@ def test_status() -> None:
 
 
 def test_status_that_is_old() -> None:
-    """A supervisor that says nothing for more than 15 s is named with its pid."""
+    """A supervisor that has been silent for more than 15 s is named with its pid."""
     assert not [line for line in status_lines(STATUS, 1_015.0) if "42" in line]
     assert [line for line in status_lines(STATUS, 1_075.0) if "pid 42" in line]
 
 
 def test_problems_and_workers() -> None:
-    """Problems stand out; each worker has a line under the head."""
+    """Problems stand out; each worker has a line below the heading."""
     waits = msgspec.structs.replace(WORKER, name="w2", fits=False, cpu=None, share=None, memory=None)
     leaves = msgspec.structs.replace(WORKER, name="w3", fits=False, phase=Phase.LEAVING)
     status = msgspec.structs.replace(STATUS, problems=("no image",), workers=(WORKER, waits, leaves))
@@ -42,7 +42,7 @@ def test_problems_and_workers() -> None:
 
 
 def test_jobs() -> None:
-    """What a worker does is with its state: nothing, one job or several, and for how long."""
+    """A worker's state tells what it does: nothing, one job or several, and for how long."""
     states = []
     for jobs, age in ((None, None), (0, None), (1, 723.0), (3, 60.0)):
         worker = msgspec.structs.replace(WORKER, jobs=jobs, job_age=age)
@@ -52,7 +52,7 @@ def test_jobs() -> None:
 
 
 def test_jobs_of_one_that_waits() -> None:
-    """A worker with a job may wait for CPU, and one that leaves may have a job still."""
+    """A worker with a job may wait for CPU, and one that leaves may still have a job."""
     waits = msgspec.structs.replace(WORKER, jobs=1, job_age=5.0, fits=False)
     leaves = msgspec.structs.replace(waits, phase=Phase.LEAVING)
     lines = list(status_lines(msgspec.structs.replace(STATUS, workers=(waits, leaves)), 1_000.0))
@@ -61,7 +61,7 @@ def test_jobs_of_one_that_waits() -> None:
 
 
 def test_work() -> None:
-    """What was donated since when, and what became of it as far as jobs are known."""
+    """What was donated since when, and the outcome as far as jobs are known."""
     since = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))
     work = Work(since, cpu_donated=7_200.0)
     plain = msgspec.structs.replace(STATUS, work=work)
@@ -76,5 +76,5 @@ def test_work() -> None:
 
 
 def test_status_of_an_older_plancton() -> None:
-    """A status without these figures, as an older version writes it, is shown as it was."""
+    """A status without these figures, from an older version, is shown as before."""
     assert not [line for line in status_lines(STATUS, 1_000.0) if "Since" in line or "job" in line]

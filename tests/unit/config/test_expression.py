@@ -1,4 +1,4 @@
-"""Expressions: what they give, and that what could take long or reach further is never computed."""
+"""Expressions: what they give, and that nothing expensive or dangerous is computed."""
 
 import math
 
@@ -22,7 +22,7 @@ GOOD = {
 
 @pytest.mark.parametrize("text", GOOD)
 def test_good(text: str) -> None:
-    """Numbers, names, arithmetic, comparisons, conditions and calls mean what they mean in Python."""
+    """Numbers, names, arithmetic, comparisons, conditions and calls work as in Python."""
     assert compiled(text, ["a", "b"], FUNCTIONS)({"a": 4, "b": 10}) == GOOD[text]
 
 
@@ -65,7 +65,7 @@ BAD = {
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text)[:30])
 def test_bad(text: str) -> None:
-    """What could grow or reach further is refused in a short line, before it is computed."""
+    """Anything expensive or dangerous is refused in a short line, before it is computed."""
     with pytest.raises(ValueError) as caught:
         compiled(text, ["a", "b"], FUNCTIONS)
     said = str(caught.value)
@@ -74,7 +74,7 @@ def test_bad(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["-" * 500 + "1", "1" + "+1" * 450, "min(1," * 90 + ")" * 90])
 def test_deep(text: str) -> None:
-    """As deep as its length allows, it is computed or refused, but never a crash."""
+    """However deeply nested, it is computed or refused, but never crashes."""
     try:
         compiled(text, [], FUNCTIONS)({})
     except ValueError as error:
@@ -83,6 +83,6 @@ def test_deep(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1 / (a - 4)", "1 % (a - 4)", "round(1, 2)", "round(9e999)"])
 def test_fails(text: str) -> None:
-    """What can't be computed with these values is a ValueError, too."""
+    """What can't be computed with these values raises ValueError, too."""
     with pytest.raises(ValueError):
         compiled(text, ["a"], FUNCTIONS)({"a": 4})

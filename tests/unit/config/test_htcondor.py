@@ -1,4 +1,4 @@
-"""The htcondor section: what three lines of it make of a worker, and what is refused, in one line."""
+"""The htcondor section: how three lines set up a worker, and what is refused, in one line."""
 
 # ruff: noqa: E501 (the exact texts are easier to read whole)
 
@@ -28,14 +28,14 @@ def made(worker: dict[str, Any] | None = None, image: str | None = None, **pool:
 
 
 def environment(**pool: Any) -> dict[str, str | int | float]:
-    """What HTCondor is told, without its prefix."""
+    """HTCondor's settings in the environment, without their prefix."""
     given = made(**pool).worker.environment
     assert all(name.startswith("_CONDOR_") for name in given), f"not HTCondor's: {given}"
     return {name.removeprefix("_CONDOR_"): value for name, value in given.items()}
 
 
 def refusal(text: str) -> str:
-    """The line that a text is refused with."""
+    """The line with which a text is refused."""
     with pytest.raises(ConfigError) as caught:
         parse(text, "FILE")
     said = str(caught.value)
@@ -52,7 +52,7 @@ def refused(worker: dict[str, Any] | None = None, **pool: Any) -> str:
 
 
 def test_three_lines() -> None:
-    """The two required keys give workers that join the pool: their image, limits, signals and patience."""
+    """The two required keys set up workers that join the pool: image, limits, signals and timeouts."""
     text = "htcondor:\n  central_manager: cm.example.org\n  token_file: /etc/plancton/token\n"
     config = parse(text, "FILE")
     worker = config.worker
@@ -80,19 +80,19 @@ def test_three_lines() -> None:
 
 
 def test_without_the_section() -> None:
-    """Without the section a worker is what it was: plain, and with no image of its own."""
+    """Without the section, a worker is plain and has no image of its own."""
     config = parse("worker: {}", "FILE")
     assert config == Config() and config.htcondor is None and config.image.name is None
     assert config.worker.environment == {} and not config.worker.read_only_root
 
 
 def test_empty_section() -> None:
-    """`htcondor:` with nothing below it, as `init` writes it, is no pool."""
+    """An empty `htcondor:`, as `init` writes it, means no pool."""
     assert parse("htcondor:\n  # central_manager: x\n", "FILE") == Config()
 
 
 def test_the_token_is_not_read() -> None:
-    """The configuration holds the token's path only: a missing file is no error of the configuration."""
+    """The configuration has only the token's path: a missing file is not a configuration error."""
     assert made(token_file="/nowhere/at/all").htcondor is not None
 
 
@@ -112,7 +112,7 @@ def test_the_token_is_not_read() -> None:
     ],
 )
 def test_central_manager(given: object, host: str) -> None:
-    """A host, with a port, an IPv6 address in brackets, a list or a comma list: HTCondor's own form."""
+    """A host, a port, an IPv6 address in brackets, a list or a comma list become HTCondor's form."""
     assert environment(central_manager=given)["COLLECTOR_HOST"] == host
 
 
@@ -127,7 +127,7 @@ def test_central_manager(given: object, host: str) -> None:
     ],
 )
 def test_idle_shutdown(patience: str, seconds: str, interval: str) -> None:
-    """The startd looks at its patience at least four times within it; 0s is never."""
+    """The startd checks at least four times within the period; 0s means never."""
     seen = environment(idle_shutdown=patience)
     assert (seen["STARTD_NOCLAIM_SHUTDOWN"], seen["UPDATE_INTERVAL"]) == (seconds, interval)
 
@@ -146,14 +146,14 @@ def test_cpus(cpus: float, slots: str) -> None:
 
 
 def test_memory() -> None:
-    """Jobs are promised the worker's memory less HTCondor's own; a quarter of it may be a job's /tmp."""
+    """Jobs get the worker's memory less HTCondor's own; a quarter of it may be a job's /tmp."""
     config, seen = made(memory="8GiB"), environment(memory="8GiB")
     assert config.worker.memory == 8 << 30 and seen["MEMORY"] == str(8 * 1024 - 64)
     assert f"/tmp:exec,mode=1777,size={2 << 30}" in config.worker.tmpfs, config.worker.tmpfs
 
 
 def test_start_expression() -> None:
-    """START is handed on as it is, and the image's own stays when none is given."""
+    """START is passed on as it is; without one, the image's own stays."""
     assert "START" not in environment()
     assert environment(start='TARGET.Owner == "ada"')["START"] == 'TARGET.Owner == "ada"'
 
@@ -183,13 +183,13 @@ def test_config_dir() -> None:
     ],
 )
 def test_attributes(value: object, literal: str) -> None:
-    """A value becomes a ClassAd literal of its kind; in text quotes and backslashes stay what they are."""
+    """A value becomes a ClassAd literal of its type; quotes and backslashes in text are kept."""
     seen = environment(attributes={"Site": value})
     assert seen["Site"] == literal and seen["PLANCTON_ATTRS"] == "PlanctonHost Site"
 
 
 def test_attributes_may_replace_the_hosts_name() -> None:
-    """Who wants another PlanctonHost, a hostname being private, sets it."""
+    """PlanctonHost can be set, for example if host names are private."""
     seen = environment(attributes={"PlanctonHost": "somewhere"})
     assert seen["PlanctonHost"] == '"somewhere"' and seen["PLANCTON_ATTRS"] == "PlanctonHost"
 
@@ -198,7 +198,7 @@ def test_attributes_may_replace_the_hosts_name() -> None:
 
 
 def test_what_is_set_by_hand_wins() -> None:
-    """A key of `worker` wins over the section, and HTCondor is told of the size that it has."""
+    """A key of `worker` wins over the section, and HTCondor learns the resulting size."""
     config = made({"cpus": 3, "memory": "4GiB", "leave_signal": "SIGTERM", "finish_timeout": "1m",
                    "read_only_root": False, "command": "true", "user": "1000:100"}, cpus=1, memory="2GB")  # fmt: skip
     worker = config.worker
@@ -209,7 +209,7 @@ def test_what_is_set_by_hand_wins() -> None:
 
 
 def test_the_defaults_of_worker_do_not_win() -> None:
-    """Only keys that are written down count as set by hand, also where `worker:` is empty."""
+    """Only keys that are in the file count as set by hand, even if `worker:` is empty."""
     text = json.dumps({"htcondor": POOL | {"memory": "3GB", "cpus": 2}})
     for more in ("", "\nworker:\n", "\nworker: {}\n"):
         worker = parse(f"htcondor: {json.dumps(POOL | {'memory': '3GB', 'cpus': 2})}{more}", "FILE").worker
@@ -218,7 +218,7 @@ def test_the_defaults_of_worker_do_not_win() -> None:
 
 
 def test_what_is_added() -> None:
-    """Variables, mounts, tmpfs and volumes are added to ours; a variable of the same name is replaced."""
+    """Variables, mounts, tmpfs and volumes are added to ours; a variable of the same name replaces ours."""
     worker = made({"environment": {"A": 1, "_CONDOR_START": "False"}, "mounts": ["/cvmfs:/cvmfs"],
                    "tmpfs": ["/scratch"], "volumes": ["/data"]}, config_dir="/c", start="True").worker  # fmt: skip
     assert worker.environment["A"] == 1 and worker.environment["_CONDOR_START"] == "False"
@@ -229,24 +229,24 @@ def test_what_is_added() -> None:
 
 
 def test_added_twice_is_once() -> None:
-    """What ours has already is not added again."""
+    """An entry that is already there is not added again."""
     assert made({"volumes": ["/var/lib/plancton"]}).worker.volumes == ["/var/lib/plancton"]
 
 
 def test_image_by_hand() -> None:
-    """An image that is named wins over the section's own."""
+    """A named image wins over the section's own."""
     assert made(image="registry.example.org/mine:1").image.name == "registry.example.org/mine:1"
 
 
 @pytest.mark.parametrize("user", ["1000", "1000:100", "0", "0:0"])
 def test_user_in_numbers(user: str) -> None:
-    """A UID alone stands for its group as well, as in Docker's words for no one in particular."""
+    """A UID alone also stands for the group."""
     uid, _, gid = user.partition(":")
     assert f"uid={uid},gid={gid or uid}" in made({"user": user}).worker.tmpfs[0]
 
 
 def test_digest_follows_the_section() -> None:
-    """What workers are made of changes the digest; how long a job may take is treatment."""
+    """A change of what workers are made of changes the digest; how long a job may take does not."""
     base = digest(made())
     for pool in ({"central_manager": "b"}, {"start": "x"}, {"attributes": {"A": 1}}, {"config_dir": "/c"},
                  {"idle_shutdown": "1h"}, {"memory": "4GB"}, {"cpus": 2}):  # fmt: skip
@@ -258,7 +258,7 @@ def test_digest_follows_the_section() -> None:
 
 
 def test_effective_shows_no_values() -> None:
-    """`check` prints the whole section, the workers made of it, and no value of their environment."""
+    """`check` prints the whole section and the resulting workers, but no value of their environment."""
     shown = effective(made({"environment": {"SECRET": "s3cret"}}, attributes={"Site": "here"}))
     assert "s3cret" not in shown and "SECRET: '***'" in shown and "_CONDOR_COLLECTOR_HOST: '***'" in shown
     assert "central_manager: cm.example.org" in shown and "token_file: /etc/plancton/token" in shown
@@ -333,12 +333,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("pool", "said"), BAD, ids=lambda value: ascii(value)[:40])
 def test_bad_values(pool: dict[str, Any], said: str) -> None:
-    """Each wrong value is refused by its key and what to do, in one line."""
+    """Each wrong value is refused in one line with the key and the remedy."""
     assert refused(**pool) == f"FILE: htcondor.{said}"
 
 
 def test_attributes_do_not_replace_settings() -> None:
-    """No setting of the worker image's own file can be replaced by an attribute of its name."""
+    """An attribute can't replace a setting of the same name in the worker image's own file."""
     file = Path(__file__).parents[3] / "scripts/worker-image/condor.conf"
     settings = re.findall(r"^(\w+) *=", file.read_text(), re.MULTILINE)
     assert len(settings) > 10
@@ -355,17 +355,17 @@ def test_both_keys_are_needed(missing: str) -> None:
 
 @pytest.mark.parametrize("section", ["5", "[a]", "true", "text"])
 def test_no_section(section: str) -> None:
-    """What is no section is refused as such."""
+    """Anything that is not a section is refused as such."""
     said = refusal(f"htcondor: {section}")
     assert said.startswith("FILE: htcondor: must be a section (key: value lines), not "), said
 
 
 @pytest.mark.parametrize("user", ["nobody", "", "1000:users", ":100", "-1", "1000:100:1"])
 def test_user_by_name(user: str) -> None:
-    """The token is given to a user in numbers: a name means something only inside the image."""
+    """The token needs a numeric user: a name has a meaning only inside the image."""
     assert refused({"user": user}) == "FILE: worker.user: must be UID:GID in numbers here"
 
 
 def test_memory_by_hand_that_is_too_small() -> None:
-    """Too little is refused wherever it was written."""
+    """Too little memory is refused wherever it is set."""
     assert "a worker needs at least 192MiB" in refused({"memory": "100MB"})

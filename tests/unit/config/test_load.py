@@ -1,4 +1,4 @@
-"""Reading a configuration: which files are one, and what is said of the others."""
+"""Reading a configuration: which files are accepted, and what is said about the others."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from plancton.config.schema import Config
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """A missing file is an error that tells of init where it was named, and all defaults where it was not."""
+    """A missing file is an error that mentions init if it was named, and the defaults if not."""
     path = tmp_path / "none.yaml"
     with pytest.raises(
         ConfigError, match=r"none\.yaml: no such file; `plancton init .*none\.yaml` writes one$"
@@ -22,7 +22,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_empty_file(tmp_path: Path) -> None:
-    """An empty file, one of comments and one of empty sections are the defaults."""
+    """An empty file, only comments, or empty sections mean the defaults."""
     path = tmp_path / "config.yaml"
     for text in ("", "# nothing\n", "worker:\npool:\n", "\ufeffpool: {}\r\n"):
         path.write_text(text)
@@ -38,7 +38,7 @@ def test_empty_file(tmp_path: Path) -> None:
     ],
 )
 def test_file_that_is_no_text(tmp_path: Path, data: bytes, words: str) -> None:
-    """Binary and huge files are refused by name, not parsed."""
+    """Binary and huge files are refused by name, without parsing."""
     path = tmp_path / "my config.yaml"
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=rf"my config\.yaml: .*{words}"):
@@ -46,7 +46,7 @@ def test_file_that_is_no_text(tmp_path: Path, data: bytes, words: str) -> None:
 
 
 def test_no_regular_file(tmp_path: Path) -> None:
-    """A directory, a device and a pipe are refused at once: a pipe with no writer must not stop us."""
+    """A directory, a device and a pipe are refused at once: a pipe without a writer must not block."""
     os.mkfifo(tmp_path / "pipe")
     signal.alarm(20)
     try:
@@ -60,7 +60,7 @@ def test_no_regular_file(tmp_path: Path) -> None:
 
 
 def test_name_with_a_line_break(tmp_path: Path) -> None:
-    """A path's line breaks and escape sequences stay out of the message."""
+    """Line breaks and escape sequences in a path do not reach the message."""
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "a\nb\x1b[31m.yaml")
     assert str(caught.value).isprintable(), f"seen: {caught.value!r}"

@@ -31,7 +31,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A configuration directory that is not there yet."""
+    """A configuration directory that does not exist yet."""
     return tmp_path / "etc/plancton"
 
 
@@ -40,12 +40,12 @@ def head(root: Path) -> str:
 
 
 def clean(root: Path) -> bool:
-    """Whether git sees the files of the commit and nothing of ours."""
+    """Whether git sees the commit's files and none of ours."""
     return Git(root).run("status", "--porcelain") == b"" and not list((root / ".git").glob("plancton-*"))
 
 
 def assert_refused(root: Path, said: str, signers: list[str] | None = None) -> None:
-    """A refresh is refused with this, and has changed nothing."""
+    """Assert that a refresh is refused with this message and changes nothing."""
     before = tree(root), head(root)
     with pytest.raises(PlanctonError) as error:
         refresh(Git(root), signers or [])
@@ -58,7 +58,7 @@ def assert_refused(root: Path, said: str, signers: list[str] | None = None) -> N
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
 def test_init(repository: Repository, root: Path, form: str) -> None:
-    """A repository's branch becomes the configuration directory, and a second time nothing changes."""
+    """A repository's branch becomes the configuration directory; a second init changes nothing."""
     url = form.format(repository.bare)
     commit = repository.push({CONFIG: GOOD, "pool.d/site.conf": "x", "link": "-> pool.d/site.conf"})
     assert init(url, None, root) == f"{root}: a clone of {url}, branch main, commit {commit[:12]}"
@@ -82,7 +82,7 @@ def test_init(repository: Repository, root: Path, form: str) -> None:
     ],
 )
 def test_init_of_another(root: Path, url: str, ref: str | None, other: str) -> None:
-    """A clone is never made another one: both are named, without a password, and what helps."""
+    """A clone is never replaced by another: both are named, without a password, with the remedy."""
     (root / MARK).parent.mkdir(parents=True)
     origin = msgspec.json.encode(Origin("https://me:one@a.example.org/x", "main", "main"))
     (root / MARK).write_bytes(origin)
@@ -96,7 +96,7 @@ def test_init_of_another(root: Path, url: str, ref: str | None, other: str) -> N
 
 
 def test_init_at_a_ref(repository: Repository, tmp_path: Path) -> None:
-    """A branch is followed; a tag or a commit, also a short one, is what stays."""
+    """A branch is followed; a tag or a commit, even an abbreviated one, stays."""
     old = repository.first
     repository.git("tag", "-a", "-m", "one", "v1")
     repository.git("checkout", "-q", "-b", "site/a")
@@ -117,7 +117,7 @@ def test_init_at_a_ref(repository: Repository, tmp_path: Path) -> None:
 
 
 def test_init_keeps_what_is_the_hosts(repository: Repository, root: Path) -> None:
-    """allow.yaml and the token may be there before, and stay; what they permit counts."""
+    """allow.yaml and the token may be there before, and stay; what allow.yaml permits counts."""
     root.mkdir(parents=True)
     (root / "allow.yaml").write_text("privileged: true")
     (root / "token").write_text("secret")
@@ -147,7 +147,7 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
 
 @pytest.mark.parametrize("why", BAD)
 def test_init_refuses(repository: Repository, root: Path, why: str) -> None:
-    """What may not be put in force is not cloned, and the host is as it was."""
+    """What may not be put in force is not cloned, and the host stays as it was."""
     files, said = BAD[why]
     repository.push(files)
     for there in (False, True):
@@ -163,7 +163,7 @@ def test_init_refuses(repository: Repository, root: Path, why: str) -> None:
 
 @pytest.mark.parametrize("why", BAD)
 def test_refresh_refuses(repository: Repository, root: Path, why: str) -> None:
-    """The same commits are not put in force where an older one is, and a good one after them is."""
+    """The same commits are not put in force over an older one, but a good one after them is."""
     init(str(repository.bare), None, root)
     files, said = BAD[why]
     commit = repository.push(files)
@@ -176,7 +176,7 @@ def test_refresh_refuses(repository: Repository, root: Path, why: str) -> None:
 
 
 def test_init_where_something_is(repository: Repository, root: Path) -> None:
-    """What is in the directory, or in the way of a file, is named and stays."""
+    """Anything in the directory, or in the way of a file, is named and stays."""
     root.mkdir(parents=True)
     (root / "config.yaml").write_text("mine")
     with pytest.raises(PlanctonError, match=r"is not empty \(config.yaml\): move what is there away"):
@@ -206,7 +206,7 @@ BAD_WORDS = {
 
 @pytest.mark.parametrize(("url", "ref"), BAD_WORDS)
 def test_init_from_nowhere(repository: Repository, root: Path, url: str, ref: str | None) -> None:
-    """An address or a name that leads nowhere is said, without its password, and nothing is left."""
+    """A wrong address or name is reported, without its password, and nothing is left."""
     with pytest.raises(PlanctonError) as error:
         init(url.replace("BARE", str(repository.bare)), ref, root)
     assert BAD_WORDS[url, ref] in str(error.value)
@@ -215,7 +215,7 @@ def test_init_from_nowhere(repository: Repository, root: Path, url: str, ref: st
 
 
 def test_a_password_is_for_its_owner(repository: Repository, root: Path) -> None:
-    """An address with a password is in files that only their owner can read."""
+    """An address with a password is stored in files that only their owner can read."""
     origin = Origin("https://u:pw@example.org/x", None, "main")
     init(str(repository.bare), None, root)
     assert (root / MARK).stat().st_mode & 0o777 == 0o644
@@ -224,7 +224,7 @@ def test_a_password_is_for_its_owner(repository: Repository, root: Path) -> None
 
 
 def test_without_git(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host without git is told so."""
+    """Missing git is reported."""
     empty = root.parents[1] / "bin"
     empty.mkdir()
     (empty / "sh").symlink_to("/bin/sh")
@@ -235,7 +235,7 @@ def test_without_git(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_hostile_surroundings(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No program of the user's settings, of hooks or of the repository's attributes is run."""
+    """No program from the user's settings, hooks or the repository's attributes is run."""
     home = root.parents[1] / "settings"
     home.mkdir()
     ran = home / "ran"
@@ -265,7 +265,7 @@ def test_hostile_surroundings(repository: Repository, root: Path, monkeypatch: p
 
 
 def test_refresh(repository: Repository, root: Path) -> None:
-    """What was added, changed and removed is so here, and files that are the host's own stay."""
+    """Files are added, changed and removed as in the commit, and the host's own files stay."""
     repository.push({CONFIG: GOOD, "a/old": "1", "a/kept": "1", "b": "1", "c/d": "1"})
     init(str(repository.bare), None, root)
     (root / "allow.yaml").write_text("")
@@ -286,7 +286,7 @@ def test_refresh(repository: Repository, root: Path) -> None:
 
 
 def test_config_comes_last(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When config.yaml appears, by renaming, the new files are there, and the old ones still are."""
+    """When config.yaml is renamed into place, the new files are there, and the old ones still are."""
     repository.push({CONFIG: GOOD, "old": "", "zz": "1"})
     init(str(repository.bare), None, root)
     repository.push({CONFIG: NEW, "old": None, "a": "2", "zz": "2"})
@@ -337,7 +337,7 @@ def test_a_switch_cut_short(repository: Repository, root: Path, monkeypatch: pyt
 
 
 def test_a_forced_push(repository: Repository, root: Path) -> None:
-    """A branch that was rewritten, or set back, is not followed."""
+    """A branch that was rewritten or reset is not followed."""
     repository.push({CONFIG: NEW})
     init(str(repository.bare), None, root)
     repository.git("commit", "-q", "--amend", "-m", "other")
@@ -349,7 +349,7 @@ def test_a_forced_push(repository: Repository, root: Path) -> None:
 
 
 def test_a_server_that_is_gone(repository: Repository, root: Path) -> None:
-    """Without the repository or its branch the configuration stays as it is."""
+    """If the repository or its branch is gone, the configuration stays as it is."""
     init(str(repository.bare), "main", root)
     repository.git("push", "-q", str(repository.bare), "HEAD:other")
     subprocess.run(["git", "-C", repository.bare, "update-ref", "-d", "refs/heads/main"], check=True)
@@ -359,7 +359,7 @@ def test_a_server_that_is_gone(repository: Repository, root: Path) -> None:
 
 
 def test_changed_by_hand(repository: Repository, root: Path) -> None:
-    """What somebody changed or put there by hand is never overwritten, and named."""
+    """Manual changes and additions are never overwritten; they are named."""
     repository.push({CONFIG: GOOD, "d/x": ""})
     init(str(repository.bare), None, root)
     repository.push({CONFIG: NEW})
@@ -384,7 +384,7 @@ def test_changed_by_hand(repository: Repository, root: Path) -> None:
 
 
 def test_tracked_by_hand(repository: Repository, root: Path) -> None:
-    """An allow.yaml that git tracks permits nothing, however it came there."""
+    """An allow.yaml that git tracks permits nothing, however it got there."""
     init(str(repository.bare), None, root)
     (root / "allow.yaml").write_text("")
     load_config(root / CONFIG)
@@ -396,7 +396,7 @@ def test_tracked_by_hand(repository: Repository, root: Path) -> None:
 def test_a_user_who_may_not_write(
     repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A user to whom the clone was not handed over is told how it is."""
+    """A user who does not own the clone is told how to get it handed over."""
     init(str(repository.bare), None, root)
     repository.push({CONFIG: NEW})
     monkeypatch.setattr(os, "access", lambda path, mode: False)
@@ -407,7 +407,7 @@ def test_a_user_who_may_not_write(
 
 
 def test_signers(repository: Repository, root: Path) -> None:
-    """Only a commit that one of the signers signed is put in force, and the signers are those from before."""
+    """Only a commit signed by one of the previous configuration's signers is put in force."""
     init(str(repository.bare), None, root)
     ours, theirs = repository.key("ours"), repository.key("theirs")
     signers = [repository.key("another").with_suffix(".pub").read_text().strip()]
@@ -425,7 +425,7 @@ def test_signers(repository: Repository, root: Path) -> None:
 
 
 def test_a_signature_of_something_else(repository: Repository, root: Path) -> None:
-    """A signature is good for its commit only, and a key for what git calls signing."""
+    """A signature is valid for its commit only, and a key for git's signatures only."""
     init(str(repository.bare), None, root)
     key = repository.key("ours")
     signers = [key.with_suffix(".pub").read_text().strip()]
@@ -449,7 +449,7 @@ def test_a_signature_of_something_else(repository: Repository, root: Path) -> No
 
 
 def test_git_has_its_time(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that says nothing is given up, and no process of git's is left."""
+    """A silent server is given up on, and no git process is left."""
     (tmp_path / "ssh").write_text("#!/bin/sh\necho $$ >>" + f"{tmp_path}/pids\nexec sleep 60\n")
     (tmp_path / "ssh").chmod(0o755)
     monkeypatch.setenv("GIT_SSH_COMMAND", str(tmp_path / "ssh"))
@@ -463,7 +463,7 @@ def test_git_has_its_time(root: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_place_for_files(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host without room for temporary files is told so."""
+    """Lack of room for temporary files is reported."""
     init(str(repository.bare), None, root)
     monkeypatch.setattr(tempfile, "tempdir", "/none")
     (root / "allow.yaml").write_text("")
@@ -472,7 +472,7 @@ def test_no_place_for_files(repository: Repository, root: Path, monkeypatch: pyt
 
 
 def test_the_largest_file(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repository can't fill the disk: git may write no file that is larger than any configuration."""
+    """A repository can't fill the disk: git may not write files larger than any configuration."""
     monkeypatch.setattr(git_module, "LARGEST", 512 * 1024)
     (repository.work / "large").write_bytes(os.urandom(2 * 1024 * 1024))
     repository.push({})

@@ -1,4 +1,4 @@
-"""What a repository may not do on a host, by the rules alone and with files on a real disk."""
+"""What a repository may not do on a host: the rules alone, and with files on a real disk."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def track(root: Path, name: str) -> None:
-    """A file, if there is none yet, that git knows."""
+    """Make git track a file, creating it if needed."""
     (root / name).parent.mkdir(exist_ok=True)
     if not os.path.lexists(root / name):
         (root / name).write_text("")
@@ -36,7 +36,7 @@ def track(root: Path, name: str) -> None:
 
 
 def refused(root: Path, text: str) -> list[str]:
-    """The lines that `check` shows for this configuration, without the part that all have."""
+    """The lines that `check` shows for this configuration, without their common part."""
     (root / "config.yaml").write_text(text.replace("ROOT", str(root)))
     try:
         load_config(root / "config.yaml")
@@ -82,7 +82,7 @@ RULES = [
 
 @pytest.mark.parametrize(("text", "key", "permit"), RULES, ids=[text for text, _, _ in RULES])
 def test_rules(root: Path, text: str, key: str, permit: str) -> None:
-    """What makes root of a container, or reaches the host's own, is refused until it is permitted as said."""
+    """Root in a container, or access to the host, is refused until it is permitted as the message says."""
     (line,) = refused(root, text)
     assert line.startswith(f"{key}: ")
     assert line.endswith(f" needs `{permit}`")
@@ -91,13 +91,13 @@ def test_rules(root: Path, text: str, key: str, permit: str) -> None:
 
 
 def test_an_entry_permits_what_is_below(root: Path) -> None:
-    """A directory to be read is permitted with all that is in it."""
+    """A directory may be read with everything in it."""
     (root / "allow.yaml").write_text("mounts: [/cvmfs]")
     assert refused(root, "worker: {mounts: ['/cvmfs/grid.cern.ch:/grid']}") == []
 
 
 def test_others_are_not_asked(tmp_path: Path) -> None:
-    """A configuration that is the host's own may do all of that, also below an owner's own git."""
+    """The host's own configuration may do all of that, even in a directory that the owner keeps in git."""
     (tmp_path / ".git").mkdir()
     for text, _, _ in RULES:
         (tmp_path / "config.yaml").write_text(text.replace("ROOT", str(tmp_path)))
@@ -118,7 +118,7 @@ HARMLESS = [
 
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_needs_no_permission(root: Path, text: str) -> None:
-    """Files of the repository itself, the host's token, and all that only says how much is donated."""
+    """The repository's own files, the host's token, and everything about how much is donated."""
     assert refused(root, text) == []
 
 
@@ -137,7 +137,7 @@ ESCAPES = {
 
 @pytest.mark.parametrize("mount", ESCAPES)
 def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
-    """A path that leaves the clone by a link or by `..` is outside, and git's own files are."""
+    """A path that leaves the clone by a link or `..` is outside, and so are git's own files."""
     for name, target in (("out", "/etc"), ("togit", ".git"), ("toroot", "pool.d/..")):
         (root / name).symlink_to(target)
     (line,) = refused(root, f"worker: {{mounts: ['{mount}']}}")
@@ -156,20 +156,20 @@ def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
     ],
 )
 def test_what_an_entry_does_not_permit(root: Path, mount: str, allow: str) -> None:
-    """An entry permits no writing unless it says so, and never what is below where workers may write."""
+    """An entry permits no writing unless it says so, and nothing below a place that workers may write."""
     (root / "allow.yaml").write_text(f"mounts: {allow}")
     assert len(refused(root, f"worker: {{mounts: ['{mount}']}}")) == 1
 
 
 def test_the_hosts_own_in_the_directory(root: Path) -> None:
-    """What the host permits counts for its own files in the directory, too."""
+    """The host's permission counts for its own files in the directory, too."""
     (root / "secret").write_text("")
     (root / "allow.yaml").write_text(f"mounts: [{root}/secret, '{root}/pool.d:rw']")
     assert refused(root, "worker: {mounts: ['ROOT/secret:/x', 'ROOT/pool.d:/y:rw']}") == []
 
 
 def test_what_git_does_not_know(root: Path) -> None:
-    """What the host keeps in the directory beside the repository's files is not for workers."""
+    """The host's own files in the directory are not for workers."""
     (root / "secret").write_text("")
     assert refused(root, "worker: {mounts: ['ROOT/secret:/x']}") == [
         "worker.mounts: ROOT/secret: the repository has no such file"
@@ -183,7 +183,7 @@ def test_what_git_does_not_know(root: Path) -> None:
 
 
 def test_every_problem_has_its_line(root: Path) -> None:
-    """What is refused is named one line each; where there is room for one line only, it says how many."""
+    """Each refused setting has a line; if there is room for only one line, it says how many."""
     text = "worker: {privileged: true, capabilities: [ALL], user: root}"
     (root / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"privileged: true` in .*\(and 2 more\)") as error:
@@ -197,7 +197,7 @@ def test_every_problem_has_its_line(root: Path) -> None:
 
 
 def test_allow_of_others_does_not_count(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that others than root can have written permits nothing, and the refusal says so."""
+    """A file that anyone but root may have written permits nothing, and the refusal says so."""
     allow = root / "allow.yaml"
     allow.write_text("privileged: true")
     allow.chmod(0o664)
@@ -213,7 +213,7 @@ def test_allow_of_others_does_not_count(root: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_allow_is_a_file(root: Path) -> None:
-    """A link or a directory in its place permits nothing."""
+    """A link or a directory in place of allow.yaml permits nothing."""
     (root / "real.yaml").write_text("privileged: true")
     (root / "config.yaml").write_text("worker: {privileged: true}")
     (root / "allow.yaml").symlink_to("real.yaml")
@@ -226,7 +226,7 @@ def test_allow_is_a_file(root: Path) -> None:
 
 
 def test_allow_that_is_too_long(root: Path) -> None:
-    """Its beginning is not taken for the whole: cut short, an entry would permit all that lies above it."""
+    """A long file is refused as a whole: a truncated entry would permit everything above it."""
     (root / "config.yaml").write_text("worker: {mounts: [/data/secret:/x]}")
     line = "mounts:\n- /data/scratch  "
     text = "#" * (permission.LARGEST - len("\nmounts:\n- /data")) + f"\n{line}"
@@ -237,7 +237,7 @@ def test_allow_that_is_too_long(root: Path) -> None:
 
 
 def test_a_broken_allow(root: Path) -> None:
-    """A file that is not understood is named with what is wrong."""
+    """A broken file is named with what is wrong."""
     (root / "config.yaml").write_text("")
     for text, said in {
         "privilegd: true": "allow.yaml: privilegd: unknown key; did you mean 'privileged'?",
@@ -251,7 +251,7 @@ def test_a_broken_allow(root: Path) -> None:
 
 
 def test_the_hosts_allow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clone elsewhere that has no allow.yaml beside it goes by the one in /etc/plancton."""
+    """A clone elsewhere without an allow.yaml of its own uses the one in /etc/plancton."""
     other = root.parent / "etc-allow.yaml"
     other.write_text("privileged: true")
     monkeypatch.setattr(permission, "HOSTS", other)
@@ -264,7 +264,7 @@ def test_the_hosts_allow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_clone_of(root: Path) -> None:
-    """Any file below the mark is of the clone, also by way of a link, and a file beside it is not."""
+    """Any file below the mark belongs to the clone, even through a link; a file next to it does not."""
     (root / "config.yaml").write_text("")
     link = root.parent / "link.yaml"
     link.symlink_to(root / "config.yaml")
@@ -274,7 +274,7 @@ def test_clone_of(root: Path) -> None:
 
 
 def test_the_file_itself_stays_inside(root: Path) -> None:
-    """config.yaml may be a link to another file of the repository, and to nothing else."""
+    """config.yaml may be a link to another file of the repository, but to nothing else."""
     (root / "main.yaml").write_text("")
     (root / "config.yaml").symlink_to("main.yaml")
     load_config(root / "config.yaml")
@@ -287,7 +287,7 @@ def test_the_file_itself_stays_inside(root: Path) -> None:
 
 
 def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:
-    """Paths are looked up where the files are before they are put in place."""
+    """Paths are looked up where the new files are before they are in place."""
     new = tmp_path / "new"
     new.mkdir()
     (new / "pool.d").symlink_to("/etc")
@@ -299,7 +299,7 @@ def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:
 
 
 def test_pure() -> None:
-    """The rules look at no disk: what a path is, they are told."""
+    """The rules do not look at the disk: they are told what a path is."""
     config = parse("worker: {mounts: ['/a:/a']}", "FILE")
     assert problems(config, Allow(), lambda path: "inside", lambda path: path) == ()
     assert len(problems(config, Allow(), lambda path: "outside", lambda path: path)) == 1

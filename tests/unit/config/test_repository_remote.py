@@ -82,7 +82,7 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def https(tmp_path: Path) -> Iterator[str]:
-    """The tests' directory by https, with a certificate of its own in ca.pem."""
+    """The tests' directory over https, with a certificate of its own in ca.pem."""
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "ca.pem",
          "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
@@ -102,7 +102,7 @@ def https(tmp_path: Path) -> Iterator[str]:
 
 
 def test_https(tmp_path: Path, https: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By https with a password in the address, which nothing that is said shows."""
+    """https with a password in the address, which no output shows."""
     repository = Repository(tmp_path)
     monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
     follow(repository, https.format("u:pass@"), tmp_path / "plancton")
@@ -114,7 +114,7 @@ def test_https(tmp_path: Path, https: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_https_with_netrc(tmp_path: Path, https: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By https with the password in the user's .netrc."""
+    """https with the password in the user's .netrc."""
     repository = Repository(tmp_path)
     monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -123,7 +123,7 @@ def test_https_with_netrc(tmp_path: Path, https: str, monkeypatch: pytest.Monkey
 
 
 def test_https_of_a_stranger(tmp_path: Path, https: str) -> None:
-    """A server whose certificate nobody vouches for is not followed."""
+    """A server with an untrusted certificate is not followed."""
     Repository(tmp_path)
     with pytest.raises(PlanctonError, match="certificate"):
         init(https.format("u:pass@"), None, tmp_path / "plancton")
@@ -134,7 +134,7 @@ def test_https_of_a_stranger(tmp_path: Path, https: str) -> None:
 
 @contextmanager
 def sshd(directory: Path) -> Iterator[int]:
-    """A server of the test's own, on a port of its own, for one key."""
+    """A server on a port of its own, for one key."""
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
     with socket.socket() as free:
@@ -161,7 +161,7 @@ def sshd(directory: Path) -> Iterator[int]:
 
 
 def test_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By ssh with a key and a known server; a server that is not known is not asked for a password."""
+    """ssh with a key and a known server; an unknown server gets no password prompt."""
     repository = Repository(tmp_path)
     user = pwd.getpwuid(os.getuid()).pw_name
     with sshd(tmp_path) as port:
@@ -176,7 +176,7 @@ def test_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ssh_never_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a command of the administrator's own ssh is told to ask nothing, and to give up in time."""
+    """Unless the administrator sets a command, ssh never prompts and gives up in time."""
     monkeypatch.delenv("GIT_SSH_COMMAND", raising=False)
     words = tmp_path / "words"
     ssh = tmp_path / "bin/ssh"

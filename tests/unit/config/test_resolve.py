@@ -1,4 +1,4 @@
-"""What a configuration means on a host: limits, reserves, how many workers at most."""
+"""What a configuration means on a host: settings, reserves, how many workers at most."""
 
 import json
 
@@ -13,7 +13,7 @@ HOST = Host(cpus=4, ram=16_000_000_000, swap=1_000_000_000, disk=100_000_000_000
 
 
 def test_limits() -> None:
-    """The limits are the configuration in base units: portions of this host's memory and disk."""
+    """The settings are in base units, with portions of this host's memory and disk."""
     made = policy_settings(
         parse("owner: {reserve_memory: 25%, reserve_disk: 1GB}\nworker: {cpus: 2}", "FILE"), HOST
     )
@@ -103,7 +103,7 @@ EXPRESSIONS = {
 
 @pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda text: text[:40])
 def test_expression(expression: str) -> None:
-    """An expression is evaluated with the host's figures and rounded down; less than none is none."""
+    """An expression is evaluated with the host's figures and rounded down; a negative result is 0."""
     seen = max_workers_of(parse(f"pool: {{max_workers: {json.dumps(expression)}}}", "FILE"))(HOST)
     assert seen == EXPRESSIONS[expression]
 
@@ -115,7 +115,7 @@ def test_max_workers_as_a_number(setting: str, limit: int | None) -> None:
 
 
 def test_expression_that_fails_only_here() -> None:
-    """An expression that is fine elsewhere fails as ValueError on the host where it can't be computed."""
+    """An expression that works elsewhere raises ValueError on a host where it can't be computed."""
     limit = max_workers_of(parse("pool: {max_workers: 4 / (ncpus - 4)}", "FILE"))
     with pytest.raises(ValueError, match="fails: division by zero"):
         limit(HOST)
@@ -135,7 +135,7 @@ BAD = {
 
 @pytest.mark.parametrize("expression", BAD)
 def test_bad_expression(expression: str) -> None:
-    """An expression that fails or gives no number is refused when it is read."""
+    """An expression that fails or gives no number is refused on reading."""
     with pytest.raises(ConfigError) as caught:
         parse(json.dumps({"pool": {"max_workers": expression}}), "FILE")
     said = str(caught.value)

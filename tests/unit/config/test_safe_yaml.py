@@ -1,4 +1,4 @@
-"""YAML that is wrong, or not what a section takes: one line that names the place and the remedy."""
+"""Wrong YAML: one line that names the place and the remedy."""
 
 # ruff: noqa: E501 (the exact texts are easier to read whole)
 
@@ -11,7 +11,7 @@ SECTIONS = "htcondor, image, worker, pool, owner, yield, docker, config"
 
 
 def refusal(text: str) -> str:
-    """The line that a text is refused with."""
+    """The line with which a text is refused."""
     with pytest.raises(ConfigError) as caught:
         parse(text, "FILE")
     return str(caught.value)
@@ -52,7 +52,7 @@ BAD = {
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: text[:40].encode("unicode_escape").decode())
 def test_bad_input(text: str) -> None:
-    """Each wrong text is refused with the file, the key or the line and column, and what to do."""
+    """Each wrong text is refused with the file, the key or line and column, and the remedy."""
     assert refusal(text) == f"FILE: {BAD[text]}"
 
 

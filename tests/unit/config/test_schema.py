@@ -1,4 +1,4 @@
-"""The schema: every wrong value is refused in one line, with its key, what it takes and what it was given."""
+"""The schema: every wrong value is refused in one line with its key, what it takes and what it got."""
 
 from collections.abc import Iterator
 
@@ -86,7 +86,7 @@ def fields() -> Iterator[msgspec.structs.FieldInfo]:
 
 
 def test_every_key_has_words() -> None:
-    """What each key takes can be said in words, by its type alone."""
+    """What each key takes can be put in words from its type alone."""
     said = {field.name: takes(field.type) for field in fields()}
     assert len(said) > 40 and all(said.values())
     assert said["worthwhile"] == "a number > 0 and ≤ 1"

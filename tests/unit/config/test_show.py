@@ -1,4 +1,4 @@
-"""What is shown of a configuration is what is in force, and what the schema says of each key."""
+"""What is shown of a configuration: what is in force, and what the schema says about each key."""
 
 import json
 import re
@@ -87,20 +87,20 @@ configs = st.builds(
 @settings(deadline=None)
 @given(configs)
 def test_effective_round_trip(config: Config) -> None:
-    """What `check` prints is a configuration that means the same, whatever the values."""
+    """The output of `check` is an equivalent configuration, whatever the values."""
     shown = effective(config)
     assert parse(shown, "FILE") == config, f"shown:\n{shown}"
 
 
 def test_effective_masks_the_environment() -> None:
-    """The values of a worker's environment are not shown, their names are."""
+    """The names in a worker's environment are shown, but not the values."""
     shown = effective(parse("worker: {environment: {TOKEN: s3cret, PORT: 9618}}", "FILE"))
     assert yaml.safe_load(shown)["worker"]["environment"] == {"TOKEN": "***", "PORT": "***"}
     assert "s3cret" not in shown and "9618" not in shown
 
 
 def test_example_is_the_defaults() -> None:
-    """The file that `init` writes has all keys, and is the defaults with or without its comment signs."""
+    """The file that `init` writes has all keys, and means the defaults with or without comment signs."""
     assert parse(example(), "FILE") == Config()
     full = re.sub(r"^  # (\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
     keys = yaml.safe_load(full)
@@ -120,7 +120,7 @@ def test_example_is_the_defaults() -> None:
 
 
 def test_schema_has_every_key() -> None:
-    """The JSON Schema has each section and key with its default and what it is, and refuses others."""
+    """The JSON Schema has each section and key with default and description, and refuses others."""
     whole: dict[str, Any] = json.loads(json_schema())
     assert whole["$schema"].startswith("https://json-schema.org/")
     parts = whole["$defs"]
@@ -157,7 +157,7 @@ PATTERNS = {place: pattern(*place) for place in WITH_UNITS}
 @settings(deadline=None)
 @given(configs)
 def test_schema_takes_what_is_shown(config: Config) -> None:
-    """Every duration, size and portion that `check` prints is one to the schema's patterns, too."""
+    """Every duration, size and portion that `check` prints matches the schema's patterns."""
     shown = yaml.safe_load(effective(config))
     for (section, key), wanted in PATTERNS.items():
         assert re.search(wanted, shown[section][key]), f"{section}.{key}: {shown[section][key]}"

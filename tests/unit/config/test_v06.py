@@ -1,4 +1,4 @@
-"""Configurations of Plancton 0.6: understood, translated, and named once."""
+"""Configurations of Plancton 0.6: understood, translated, and reported once."""
 
 import logging
 import subprocess
@@ -63,7 +63,7 @@ HOST = Host(cpus=8, ram=16_000_000_000, swap=4_000_000_000)
 
 
 def test_a_file_of_the_time() -> None:
-    """A file that 0.6 ran with is the configuration that it meant."""
+    """A file that 0.6 ran with is understood as it was meant."""
     config = parse(INFN, "config.yaml")
     worker = config.worker
     assert (worker.cpus, worker.command) == (1, ["/tmp/condor-container-pilot"])
@@ -77,7 +77,7 @@ def test_a_file_of_the_time() -> None:
 
 
 def test_every_other_key() -> None:
-    """So are the keys and forms that this file does not have."""
+    """So are the keys and forms that this file lacks."""
     config = parse(MORE, "config.yaml")
     worker = config.worker
     assert (worker.cpus, worker.command, worker.user) == (0.5, ["/bin/sh", "-c", "/pilot"], "1000:100")
@@ -89,7 +89,7 @@ def test_every_other_key() -> None:
 
 
 def test_what_0_6_did_by_default() -> None:
-    """Without the keys: 0.6's image, command and two CPUs left alone, but neither root nor its grace_kill."""
+    """Without the keys: 0.6's image, command and two CPUs left free, but not root or its grace_kill."""
     config = parse("main_sleep: 30", "config.yaml")
     assert (config.image.name, config.worker.command) == ("busybox", ["/bin/sleep", "60"])
     assert max_workers_of(config)(HOST) == 6
@@ -115,7 +115,7 @@ def test_max_docks(expression: object, expected: int) -> None:
 
 
 def test_no_docks_per_loop() -> None:
-    """Where 0.6 started nothing, nothing is started."""
+    """If 0.6 started nothing, nothing is started."""
     assert max_workers_of(parse("docks_per_loop: 0\nmax_docks: 4", "config.yaml"))(HOST) == 0
 
 
@@ -145,7 +145,7 @@ def test_no_docks_per_loop() -> None:
     ],
 )  # fmt: skip
 def test_what_can_not_be_used(text: str, said: str) -> None:
-    """One line names the file, the key as it is written there, and what is wrong."""
+    """One line names the file, the key as written there, and what is wrong."""
     with pytest.raises(ConfigError) as raised:
         parse(text, "config.yaml")
     assert str(raised.value).startswith(said), raised.value
@@ -170,14 +170,14 @@ def test_what_can_not_be_used(text: str, said: str) -> None:
     )
 )  # fmt: skip
 def test_whatever_0_6_took(old: dict[str, object]) -> None:
-    """Any values that 0.6 took make a configuration, and so does its translation, the same one."""
+    """Any values that 0.6 accepted make a configuration, and the translation is equivalent."""
     config = parse(yaml.safe_dump(old), "old")
     assert parse(yaml.safe_dump(translate(old).sections), "new") == config
     assert parse(effective(config), "effective").worker == config.worker
 
 
 def test_migrate(tmp_path: Path) -> None:
-    """The printed file is the same configuration, says what differs, and holds no secret of the old one."""
+    """The printed file is the same configuration, says what differs, and has no secret of the old one."""
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text(MORE)
     text, _, notes = translate_file(old)
@@ -191,7 +191,7 @@ def test_migrate(tmp_path: Path) -> None:
 
 
 def test_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A supervisor warns of such a file when it takes it, and again only when it is another one."""
+    """A supervisor warns about such a file when it loads it, and again only if the file changes."""
     path = tmp_path / "config.yaml"
     path.write_text(INFN)
     with caplog.at_level(logging.WARNING):
@@ -205,7 +205,7 @@ def test_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
 
 @pytest.mark.parametrize("later", [None, "max_docks: [", "image: {name: x}"])
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, later: str | None) -> None:
-    """What is written between reading a file and warning of it is no reason to end."""
+    """A file that changes between reading and warning does not end the supervisor."""
     path = tmp_path / "config.yaml"
     if later is not None:
         path.write_text(later)

@@ -1,4 +1,4 @@
-"""Carrying decisions out on a scripted Docker: the faults that a real dockerd can't be made to show."""
+"""Carrying decisions out on a scripted Docker, with faults that a real dockerd can't be made to show."""
 
 import base64
 import io
@@ -105,7 +105,7 @@ class World:
         self.script.setdefault(INSPECT, lambda _: self._inspected())
 
     def restart(self) -> None:
-        """Another supervisor, that knows what is on disk."""
+        """Another supervisor, which knows what is on disk."""
         self.roster = Roster()
         self.accounting = Accounting(self.book_file, 0.0, 1_000.0)
         self.actuator = Actuator(
@@ -121,19 +121,19 @@ class World:
         )
 
     def pool(self, token: bytes = TOKEN, mode: int = 0o600) -> None:
-        """The workers are a pool's from now on."""
+        """From now on the workers belong to a pool."""
         path = self.book_file.with_name("token")
         path.write_bytes(token)
         path.chmod(mode)
         self.config = parse(f"htcondor: {{central_manager: cm, token_file: {path}}}", "FILE")
 
     def pilot(self, *jobs: float, cpu: float = 0.0, name: str = "w1") -> None:
-        """A pool's worker of that name runs these jobs."""
+        """A pool's worker of this name runs these jobs."""
         self.actuator.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}))
         self.roster.note_jobs(name, jobs, cpu)
 
     def die(self, code: int | None, name: str = "w1") -> None:
-        """Its end is told and examined, and its container removed."""
+        """Its end is reported and examined, and its container removed."""
         self.event("die", **({} if code is None else {"exitCode": str(code)}), name=name)
         self.pump(2)
 
@@ -144,7 +144,7 @@ class World:
         self.lost += 1
 
     def _inspected(self, **state: Any) -> list[Step]:
-        """The container under the name that it was made with."""
+        """The container under the name with which it was created."""
         query = next(r for r in self.server.requests if "/create?" in r).partition("name=")[2]
         body = {"Id": ID, "Name": f"/{query}", "State": {"Running": True, "Pid": 42, **state}}
         return reply(json.dumps(body).encode())
@@ -162,7 +162,7 @@ class World:
         return [request for request in seen if "_ping" not in request]
 
     def adopt(self, name: str = "w1") -> None:
-        """A worker of that name runs."""
+        """Adopt a running worker of this name."""
         self.actuator.arrived(container(name))
 
     def phases(self) -> dict[str, Phase]:
@@ -194,7 +194,7 @@ def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
 
 def test_start(world: Callable[..., World]) -> None:
-    """A start is requested at once and runs when Docker says so, with its cgroup and age known."""
+    """A start is recorded at once; the worker runs when Docker says so, with its cgroup and age known."""
     it = world()
     it.act(Start("room"))
     assert list(it.phases().values()) == [Phase.STARTING]
@@ -220,7 +220,7 @@ def test_start(world: Callable[..., World]) -> None:
 def test_start_that_is_refused(
     world: Callable[..., World], script: Script, words: str, removed: bool
 ) -> None:
-    """A start that Docker refuses is an end with its reason, and what was created is removed."""
+    """A start that Docker refuses is an end with its reason, and anything created is removed."""
     it = world(script)
     it.act(Start("room"))
     it.pump()
@@ -234,7 +234,7 @@ def test_start_that_is_refused(
 
 @pytest.mark.parametrize("message", ["No such image: busybox:latest", "no such image: sha256:i"])
 def test_image_is_lost(world: Callable[..., World], message: str) -> None:
-    """A start that finds no image tells the keeper."""
+    """A start that finds no image tells the image keeper."""
     it = world({CREATE: refused("404 Not Found", message)})
     it.act(Start("room"))
     it.pump()
@@ -242,7 +242,7 @@ def test_image_is_lost(world: Callable[..., World], message: str) -> None:
 
 
 def test_network_is_made(world: Callable[..., World]) -> None:
-    """The workers' network is made when a start finds it missing, and the start is made again."""
+    """If a start finds the workers' network missing, the network is created and the start repeated."""
     starts = iter([refused("404 Not Found", "network plancton not found"), NO_CONTENT])
     it = world({START: lambda _: next(starts), "POST /networks/create": reply(b'{"Id":"n"}', "201 Created")})
     it.act(Start("room"))
@@ -253,7 +253,7 @@ def test_network_is_made(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("at", [CREATE, START, INSPECT])
 def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> None:
-    """A connection cut in the middle of a start is reported to the loop, whatever was made by then."""
+    """A connection cut in the middle of a start is reported to the loop, whatever was created by then."""
     it = world({at: [CUT]})
     it.act(Start("room"))
     it.pump()
@@ -261,7 +261,7 @@ def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> Non
 
 
 def test_retired_while_starting(world: Callable[..., World]) -> None:
-    """A worker told to leave while it is made gets no signal, and is removed when it arrives."""
+    """A worker told to leave while it is being created gets no signal, and is removed when it arrives."""
     it = world()
     it.act(Start("room"))
     (name,) = it.phases()
@@ -274,7 +274,7 @@ def test_retired_while_starting(world: Callable[..., World]) -> None:
 
 
 def test_end_before_the_answer(world: Callable[..., World]) -> None:
-    """A worker whose end is told before its start is answered is removed, and counted as one end."""
+    """A worker whose end arrives before the answer to its start is removed, and counts as one end."""
     it = world()
     it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=1)
     it.act(Start("room"))
@@ -291,7 +291,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
 
 
 def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
-    """A worker that has ended by the time it is inspected is seen as such, without any event."""
+    """A worker that has ended by the time it is inspected is recognised as such, without an event."""
     it = world()
     it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
     it.act(Start("room"))
@@ -312,7 +312,7 @@ def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
     ],
 )
 def test_signals(world: Callable[..., World], action: Action, phase: Phase, signal: str) -> None:
-    """Each way to go is a phase at once and one signal through Docker."""
+    """Each way to go sets the phase at once and sends one signal through Docker."""
     it = world()
     it.adopt()
     it.act(action)
@@ -324,7 +324,7 @@ def test_signals(world: Callable[..., World], action: Action, phase: Phase, sign
 
 @pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict", "500 Internal Server Error"])
 def test_signal_that_is_refused(world: Callable[..., World], status: str) -> None:
-    """A signal that Docker refuses (it is gone already) is no trouble: the events say the rest."""
+    """A signal that Docker refuses (the worker is gone) is no trouble: the events tell the rest."""
     it = world({SIGNAL: refused(status, "is not running")})
     it.adopt()
     it.act(Leave("w1", "no room", 20.0))
@@ -333,7 +333,7 @@ def test_signal_that_is_refused(world: Callable[..., World], status: str) -> Non
 
 
 def test_signal_without_docker(world: Callable[..., World]) -> None:
-    """A signal that does not reach Docker is trouble, and the worker stays told."""
+    """A signal that does not reach Docker is trouble, and the worker still counts as told."""
     it = world({SIGNAL: [CUT]})
     it.adopt()
     it.act(Leave("w1", "no room", 20.0))
@@ -342,7 +342,7 @@ def test_signal_without_docker(world: Callable[..., World]) -> None:
 
 
 def test_event_of_the_end(world: Callable[..., World]) -> None:
-    """An end is said with its exit code, and the container removed; a second message changes nothing."""
+    """An end is reported with its exit code, and the container removed; a second message changes nothing."""
     it = world()
     it.adopt()
     for _ in range(2):
@@ -373,7 +373,7 @@ def test_removed_by_somebody(world: Callable[..., World]) -> None:
 
 
 def test_removal_that_fails(world: Callable[..., World]) -> None:
-    """A removal that fails is made again at the next sweep, until it works."""
+    """A removal that fails is repeated at each sweep until it works."""
     answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
     it = world({REMOVE: lambda _: next(answers)})
     it.adopt()
@@ -387,7 +387,7 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
 
 
 def test_kill_when_docker_hangs(world: Callable[..., World]) -> None:
-    """When Docker hangs, who must die dies through the cgroup, and nobody else."""
+    """When Docker hangs, a worker that must die dies through the cgroup, and no other."""
     it = world({"GET /info": [HANG]})
     it.adopt()
     it.request_queue.submit(lambda docker: docker.info(), lambda info, error: None)
@@ -400,7 +400,7 @@ def test_kill_when_docker_hangs(world: Callable[..., World]) -> None:
 
 
 def test_unknown_names(world: Callable[..., World]) -> None:
-    """Actions on workers that have gone meanwhile do nothing."""
+    """Actions on workers that are gone do nothing."""
     it = world()
     it.act(Leave("x", "", 1.0), Finish("x", "", 1.0), Kill("x", ""), SetShares("x", 2, ""))
     it.act(Leave("x", "", 1.0, lift=True))
@@ -414,7 +414,7 @@ def test_unknown_names(world: Callable[..., World]) -> None:
     ("steps", "shares"), [(reply(b"{}"), 2), (refused("500 x", "no"), 1024), ([CUT], 1024)]
 )
 def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> None:
-    """A share is known as set only when Docker says so; meanwhile the worker can be told to leave."""
+    """Shares count as set only when Docker says so; meanwhile the worker can be told to leave."""
     it = world({f"POST /containers/{ID}/update": steps})
     it.adopt()
     it.act(SetShares("w1", 2, "does not fit"), now=7.0)
@@ -426,7 +426,7 @@ def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> 
 
 @pytest.mark.parametrize(("steps", "quota"), [(reply(b"{}"), 0.3), (refused("500 x", "no"), 0.0)])
 def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) -> None:
-    """A limit counts as set until Docker refuses it; then it differs from any, and is set again."""
+    """A quota counts as set until Docker refuses it; then it is unknown, and set again."""
     it = world({f"POST /containers/{ID}/update": steps})
     it.adopt()
     it.act(SetQuota("w1", 0.3, "the workers may use 0.3 CPUs"))
@@ -440,7 +440,7 @@ def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) ->
 
 @pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])
 def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
-    """A worker that writes without a pause is known as one that floods; Docker is asked for nothing else."""
+    """A worker that writes without pause is marked as flooding; Docker is asked for nothing else."""
     it = world({LOGS: reply(b"y\n" * lines)})
     it.adopt()
     it.actuator.look_for_floods()
@@ -475,7 +475,7 @@ def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
 
 
 def test_lift_that_fails(world: Callable[..., World]) -> None:
-    """A lift that the kernel refuses is taken back, and the worker is told all the same."""
+    """A lift that the kernel refuses is undone, and the worker is still told."""
     it = world()
     it.adopt()
     (it.slice.directory / "cpu.weight").unlink()
@@ -489,7 +489,7 @@ def test_lift_that_fails(world: Callable[..., World]) -> None:
     "answer", [NO_CONTENT, refused("404 Not Found", "gone"), [CUT]], ids=["ok", "gone", "cut"]
 )
 def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> None:
-    """Who can't freeze the others has Docker put the leavers first, then lifts the slice all the same."""
+    """A supervisor that can't freeze the others has Docker prefer the leavers, then lifts the slice."""
     bodies: list[bytes] = []
     update = f"POST /containers/{ID}/update"
     it = world({update: lambda body: bodies.append(body) or answer})  # type: ignore[func-returns-value]
@@ -506,7 +506,7 @@ def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> N
 
 
 def test_no_lift_of_what_is_not_ours(world: Callable[..., World]) -> None:
-    """A slice that can't be written is not lifted, and Docker not bothered."""
+    """A slice that can't be written is not lifted, and Docker is not asked."""
     it = world()
     it.adopt()
     it.slice.privileged = it.slice.ours = False
@@ -519,7 +519,7 @@ def test_no_lift_of_what_is_not_ours(world: Callable[..., World]) -> None:
 
 
 def test_adopting(world: Callable[..., World]) -> None:
-    """Ours that run are adopted, those of another slice left alone, those that have ended removed."""
+    """Our running workers are adopted, those of another slice left alone, ended ones removed."""
     it = world()
     it.actuator.reconcile(
         [container("w1"), container("w2", parent="/docker"), container("w3", instance="x")], 1.0
@@ -531,7 +531,7 @@ def test_adopting(world: Callable[..., World]) -> None:
 
 
 def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
-    """One that ended under an earlier supervisor is removed, and is no news about the image."""
+    """One that ended under an earlier supervisor is removed, and says nothing about the image."""
     it = world()
     it.actuator.reconcile([container("w1", running=False)], 5000.0)
     it.pump()
@@ -539,7 +539,7 @@ def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
 
 
 def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
-    """One that Docker no longer has is gone; one whose start is under way is not."""
+    """A worker that Docker no longer has is gone; one whose start is under way is not."""
     it = world()
     it.adopt("w1")
     it.act(Start("room"))
@@ -550,7 +550,7 @@ def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
 
 
 def test_force_all(world: Callable[..., World]) -> None:
-    """All at once: processes through the cgroup, containers through Docker, even where one was busy."""
+    """All at once: processes through the cgroup, containers through Docker, even a busy one."""
     it = world()
     it.adopt()
     it.roster.change("w1", busy=True)
@@ -573,7 +573,7 @@ def test_list_without_those_that_vanish(world: Callable[..., World]) -> None:
 def test_network_is_removed_if_ours(
     world: Callable[..., World], labels: dict[str, str], removed: bool
 ) -> None:
-    """Only our own network is taken away, and the end is told whatever comes of it."""
+    """Only our own network is removed, and the caller is told in any case."""
     network = reply(json.dumps({"Id": "n", "Name": "plancton", "Labels": labels}).encode())
     it = world({"GET /networks/plancton": network, "DELETE /networks/plancton": NO_CONTENT})
     done: list[bool] = []
@@ -586,7 +586,7 @@ def test_network_is_removed_if_ours(
 
 
 def report(text: str, kind: bytes = tarfile.REGTYPE) -> list[Step]:
-    """A worker's report, as Docker hands a file out."""
+    """A worker's report, as Docker delivers a file."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         entry = tarfile.TarInfo("jobs")
@@ -606,7 +606,7 @@ def log(*lines: str) -> list[Step]:
 
 
 def test_start_in_a_pool(world: Callable[..., World]) -> None:
-    """The token is put into the container before its first process starts, and goes no other way."""
+    """The token is put into the container before its first process starts, and goes nowhere else."""
     bodies: list[bytes] = []
 
     def keep(steps: list[Step]) -> Callable[[bytes], list[Step]]:
@@ -634,7 +634,7 @@ def test_start_in_a_pool(world: Callable[..., World]) -> None:
 
 
 def test_plain_workers_get_no_files(world: Callable[..., World]) -> None:
-    """Without a pool nothing is put into a container."""
+    """Without a pool, nothing is put into a container."""
     it = world()
     it.act(Start("room"))
     it.pump()
@@ -649,7 +649,7 @@ def test_plain_workers_get_no_files(world: Callable[..., World]) -> None:
     ],
 )
 def test_token_that_is_refused(world: Callable[..., World], token: bytes, mode: int, words: str) -> None:
-    """Without a good token Docker is asked for nothing, and the failure counts as one of the worker's."""
+    """Without a good token Docker is not asked, and the failure counts as the worker's."""
     it = world()
     it.pool(token, mode)
     it.act(Start("room"))
@@ -662,7 +662,7 @@ def test_token_that_is_refused(world: Callable[..., World], token: bytes, mode: 
 
 
 def test_token_is_read_each_time(world: Callable[..., World]) -> None:
-    """A token that is renewed is used by the next worker, without a restart."""
+    """The next worker uses a renewed token, without a restart."""
     it = world({PUT: reply(b"")})
     it.pool(mode=0o644)
     it.act(Start("room"))
@@ -685,7 +685,7 @@ def test_token_is_read_each_time(world: Callable[..., World]) -> None:
 def test_files_that_are_refused(
     world: Callable[..., World], steps: list[Step], words: str, removed: bool
 ) -> None:
-    """A worker that can't be given its token is never started, and what was made is removed."""
+    """A worker that can't be given its token is never started, and anything created is removed."""
     it = world({PUT: steps})
     it.pool()
     it.act(Start("room"))
@@ -713,7 +713,7 @@ def test_files_that_are_refused(
     ids=str,
 )
 def test_last_words(world: Callable[..., World], lines: list[str], words: str) -> None:
-    """What a worker says of its end is in the sentence, short and harmless; all else it wrote is not."""
+    """A worker's last words are in the sentence, short and harmless; its other output is not."""
     it = world({LOGS: log(*lines)})
     it.adopt()
     it.die(7)
@@ -724,7 +724,7 @@ def test_last_words(world: Callable[..., World], lines: list[str], words: str) -
 
 
 def test_words_of_one_that_was_told(world: Callable[..., World]) -> None:
-    """A plain worker that was told to go is not asked why it went."""
+    """A plain worker that was told to go is not asked why it ended."""
     it = world({LOGS: log("plancton: told")})
     it.adopt()
     it.act(Leave("w1", "no room", 20.0))
@@ -738,7 +738,7 @@ def test_words_of_one_that_was_told(world: Callable[..., World]) -> None:
                             ([CUT], 1)]
 )  # fmt: skip
 def test_words_that_cannot_be_heard(world: Callable[..., World], steps: list[Step], troubles: int) -> None:
-    """An end is said and counted also when nobody can say more of it."""
+    """An end is reported and counted even if nothing more is known about it."""
     it = world({LOGS: steps})
     it.adopt()
     it.die(7)
@@ -749,7 +749,7 @@ def test_words_that_cannot_be_heard(world: Callable[..., World], steps: list[Ste
 
 @pytest.mark.parametrize(("code", "idle"), [(75, True), (0, False), (1, False), (137, False), (None, False)])
 def test_exit_codes(world: Callable[..., World], code: int | None, idle: bool) -> None:
-    """Exit code 75 says that there was no work; an unknown one is said to be."""
+    """Exit code 75 means no work; an unknown exit code is called unknown."""
     it = world({ARCHIVE: refused("404 Not Found", "no such file")})
     it.pilot()
     it.die(code)
@@ -761,7 +761,7 @@ def test_exit_codes(world: Callable[..., World], code: int | None, idle: bool) -
 
 
 def test_report_of_the_end(world: Callable[..., World]) -> None:
-    """A worker that ends in order says what became of its jobs, told to go or not."""
+    """A worker that ends cleanly reports its jobs' outcome, whether told to go or not."""
     it = world({ARCHIVE: report("exit 10.0\nevict 2.0\n")})
     for told in (False, True):
         it.pilot(50.0, cpu=99.0)
@@ -775,7 +775,7 @@ def test_report_of_the_end(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("code", [137, None])
 def test_killed_with_a_job(world: Callable[..., World], code: int | None) -> None:
-    """What a killed worker ran is lost, with all that it had used; what it had reported is done."""
+    """A killed worker's running jobs are lost, with all they had used; reported jobs are done."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.actuator.arrived(container("w1", labels={containers.POOL: containers.HTCONDOR}))
     it.actuator.fetch_report("w1")
@@ -787,7 +787,7 @@ def test_killed_with_a_job(world: Callable[..., World], code: int | None) -> Non
 
 
 def test_killed_without_a_job(world: Callable[..., World]) -> None:
-    """A worker that waited for work when it was killed has lost nothing."""
+    """A worker killed while it waited for work has lost nothing."""
     it = world({ARCHIVE: refused("404 Not Found", "no such file")})
     it.pilot()
     it.die(137)
@@ -795,7 +795,7 @@ def test_killed_without_a_job(world: Callable[..., World]) -> None:
 
 
 def test_job_that_ends(world: Callable[..., World]) -> None:
-    """When a job ends, its worker's report is read, and read again counts nothing twice."""
+    """When a job ends, its worker's report is read; reading it again counts nothing twice."""
     reports = iter([report("exit 10.0\n"), report("exit 10.0\nexit 5.0\n"), report("exit 10.0\nexit 5.0\n")])
     it = world({ARCHIVE: lambda _: next(reports)})
     it.pilot()
@@ -826,7 +826,7 @@ def test_job_that_ends(world: Callable[..., World]) -> None:
     ids=["missing", "error", "link", "directory", "pipe", "no tar", "cut"],
 )
 def test_report_that_cannot_be_read(world: Callable[..., World], steps: list[Step], troubles: int) -> None:
-    """A report that is missing or something else counts nothing, and keeps nobody from ending."""
+    """A missing or malformed report counts nothing, and does not keep the worker from ending."""
     it = world({ARCHIVE: steps})
     it.pilot()
     it.actuator.fetch_report("w1")
@@ -838,7 +838,7 @@ def test_report_that_cannot_be_read(world: Callable[..., World], steps: list[Ste
 
 
 def test_report_of_nobody(world: Callable[..., World]) -> None:
-    """A worker that has gone, or has no container yet, is not asked."""
+    """A worker that is gone, or has no container yet, is not asked."""
     it = world()
     it.actuator.fetch_report("x")
     it.roster.request(Worker("w1", jobs=()), 1.0)
@@ -848,7 +848,7 @@ def test_report_of_nobody(world: Callable[..., World]) -> None:
 
 
 def test_report_that_comes_too_late(world: Callable[..., World]) -> None:
-    """The answer for a worker that somebody has removed meanwhile is not counted."""
+    """An answer for a worker that somebody has removed meanwhile is not counted."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot()
     it.actuator.fetch_report("w1")
@@ -859,7 +859,7 @@ def test_report_that_comes_too_late(world: Callable[..., World]) -> None:
 
 
 def test_vanished_with_a_job(world: Callable[..., World]) -> None:
-    """A worker that somebody removes takes its job with it: that is lost, and counted once."""
+    """If somebody removes a worker, its job is lost, and counted once."""
     it = world()
     it.pilot(50.0, 60.0, cpu=33.0)
     for _ in range(2):
@@ -869,7 +869,7 @@ def test_vanished_with_a_job(world: Callable[..., World]) -> None:
 
 
 def test_gone_while_docker_was_away_with_a_job(world: Callable[..., World]) -> None:
-    """One that Docker no longer has is lost with its job."""
+    """A worker that Docker no longer has is lost with its job."""
     it = world()
     it.pilot(50.0, cpu=33.0)
     it.actuator.reconcile([], 5_000.0)
@@ -877,7 +877,7 @@ def test_gone_while_docker_was_away_with_a_job(world: Callable[..., World]) -> N
 
 
 def test_removed_while_it_is_examined(world: Callable[..., World]) -> None:
-    """A worker that is removed before its last words were heard is told and counted all the same, once."""
+    """A worker removed before its last words were read is still reported and counted, once."""
     it = world({LOGS: refused("404 Not Found", "No such container"), REMOVE: refused("404 Not Found", "no")})
     it.pilot(50.0, cpu=33.0)
     it.event("die", exitCode="137")
@@ -889,7 +889,7 @@ def test_removed_while_it_is_examined(world: Callable[..., World]) -> None:
 
 
 def test_force_all_with_jobs(world: Callable[..., World]) -> None:
-    """All at once: what ran is lost, and counted once however often it is forced and told."""
+    """All at once: running jobs are lost, and counted once however often it is forced."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0, cpu=33.0)
     it.actuator.fetch_report("w1")
@@ -905,7 +905,7 @@ def test_force_all_with_jobs(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("way", ["fetched", "examined"])
 def test_force_all_while_a_report_is_read(world: Callable[..., World], way: str) -> None:
-    """A report that was under way when all were forced out counts nothing that was counted before."""
+    """A report that was being read when all were forced out counts nothing twice."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot()
     it.actuator.fetch_report("w1")
@@ -923,7 +923,7 @@ def test_force_all_while_a_report_is_read(world: Callable[..., World], way: str)
 
 
 def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) -> None:
-    """A report that the next supervisor reads once more is not counted once more."""
+    """A report that the next supervisor reads again is not counted again."""
     it = world({ARCHIVE: report("exit 10.0\n"), REMOVE: refused("500 Internal Server Error", "device busy")})
     it.pilot()
     it.die(0)
@@ -938,7 +938,7 @@ def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) ->
 
 
 def test_restart_with_a_job(world: Callable[..., World]) -> None:
-    """A worker that runs on over a restart is still a pool's, and its report is counted from where it was."""
+    """A worker that survives a restart is still a pool's, and its report is counted from where it was."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0)
     it.actuator.fetch_report("w1")
@@ -953,7 +953,7 @@ def test_restart_with_a_job(world: Callable[..., World]) -> None:
 
 
 def test_evicted_and_then_killed(world: Callable[..., World]) -> None:
-    """A job that was evicted in order by a worker that had to be killed all the same is lost once."""
+    """A job that was evicted cleanly by a worker that still had to be killed is lost once."""
     it = world({ARCHIVE: report("evict 5.0\n")})
     it.pilot(50.0, cpu=33.0)
     it.act(Leave("w1", "no room", 3.0))
@@ -963,7 +963,7 @@ def test_evicted_and_then_killed(world: Callable[..., World]) -> None:
 
 
 def test_one_of_two_jobs_was_reported(world: Callable[..., World]) -> None:
-    """Of two jobs that ran, the one that is in the last report is not lost as well."""
+    """Of two running jobs, the one in the last report does not count as lost as well."""
     it = world({ARCHIVE: report("exit 5.0\n")})
     it.pilot(50.0, 60.0, cpu=30.0)
     it.die(137)
@@ -972,7 +972,7 @@ def test_one_of_two_jobs_was_reported(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("code", [137, 143, 131, 255, 139])
 def test_ended_in_disorder(world: Callable[..., World], code: int) -> None:
-    """A worker whose exit code is not its own (a dead dockerd's 255, a signal) has lost its job."""
+    """A worker with somebody else's exit code (a dead dockerd's 255, a signal) has lost its job."""
     it = world({ARCHIVE: report("")})
     it.pilot(50.0, cpu=33.0)
     it.die(code)
@@ -980,7 +980,7 @@ def test_ended_in_disorder(world: Callable[..., World], code: int) -> None:
 
 
 def test_one_report_at_a_time(world: Callable[..., World]) -> None:
-    """However many jobs end, one report is read at a time, the one that has waited longest first."""
+    """However many jobs end, reports are read one at a time, the longest-waiting first."""
     it = world({ARCHIVE: report("exit 5.0\n")})
     for name in ("w1", "w2"):
         it.pilot(name=name)

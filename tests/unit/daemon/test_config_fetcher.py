@@ -1,4 +1,4 @@
-"""Following a repository in the background: when it is fetched, and what is said."""
+"""Following a repository in the background: when it is fetched, and what is reported."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ NEW = "image: {name: registry.example.org/worker:2.0}\n"
 
 
 class Host:
-    """A clone of a repository, its keeper, and a clock."""
+    """A clone of a repository, its fetcher, and a clock."""
 
     def __init__(self, directory: Path) -> None:
         self.repository = Repository(directory)
@@ -41,7 +41,7 @@ class Host:
         self.keeper.want(Settings(refresh=Duration(refresh), signers=signers or []))
 
     def pass_time(self, seconds: float) -> bool:
-        """Let this time pass; whether a fetch was due then, which has ended now."""
+        """Let this much time pass and a due fetch complete; whether there was one."""
         self.now += seconds
         self.keeper.step(self.now)
         if not self.keeper.busy:
@@ -68,7 +68,7 @@ def test_off(host: Host) -> None:
 
 
 def test_when(host: Host) -> None:
-    """It is fetched soon after the start and then at the interval; a change of that counts at once."""
+    """It is fetched soon after the start and then at the interval; a change of interval counts at once."""
     host.want(600)
     assert not host.pass_time(0)
     assert not host.pass_time(4.9)
@@ -85,7 +85,7 @@ def test_when(host: Host) -> None:
 
 
 def test_what_is_said(host: Host, caplog: pytest.LogCaptureFixture) -> None:
-    """A new commit is told; a refused one is a problem, logged once, for as long as it is the newest."""
+    """A new commit is reported; a refused one is a problem while it is the newest, logged once."""
     host.want()
     host.pass_time(0)
     first = host.repository.push({CONFIG: NEW})
@@ -111,7 +111,7 @@ def test_what_is_said(host: Host, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_signers_in_force(host: Host) -> None:
-    """The signers are those of the configuration that runs when the fetch begins."""
+    """The signers are those of the configuration in force when the fetch begins."""
     key = host.repository.key("admin").with_suffix(".pub").read_text().strip()
     host.want(signers=[key])
     host.pass_time(0)
@@ -124,7 +124,7 @@ def test_signers_in_force(host: Host) -> None:
 
 
 def test_not_from_a_repository(host: Host) -> None:
-    """A configuration that is not a clone can't be followed, and it is said."""
+    """A configuration that is not a clone can't be followed, and that is reported."""
     own = host.root.parent / "own.yaml"
     host.keeper = host.make(own)
     host.want()
@@ -144,7 +144,7 @@ def test_dry_run(host: Host) -> None:
 
 
 def test_a_bug_is_not_hidden(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no answer of git's ends the loop, with its traceback."""
+    """An unexpected error ends the loop, with its traceback."""
 
     def broken(*_: object) -> str:
         raise ZeroDivisionError
@@ -157,7 +157,7 @@ def test_a_bug_is_not_hidden(host: Host, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_close(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the supervisor ends the fetch under way."""
+    """Closing ends the fetch under way."""
     ssh = tmp_path / "ssh"
     ssh.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\nexec sleep 60\n")
     ssh.chmod(0o755)

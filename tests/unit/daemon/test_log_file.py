@@ -1,4 +1,4 @@
-"""The log of a supervisor in the background, written by a process whose stderr it is."""
+"""A background supervisor's log, written by a process whose stderr it is."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def numbers(log: Path) -> list[int]:
 
 
 def test_it_begins_anew(tmp_path: Path) -> None:
-    """A full one is kept until the next one is full; no line is lost in between, nor what comes last."""
+    """A full log is kept until the next one is full; no line is lost in between or at the end."""
     log, kept = tmp_path / "plancton.log", tmp_path / "plancton.log.1"
     write(log, 5)
     assert numbers(log) == [0, 1, 2, 3, 4] and not kept.exists()
@@ -57,14 +57,14 @@ def test_it_begins_anew(tmp_path: Path) -> None:
 
 
 def test_it_was_moved(tmp_path: Path) -> None:
-    """What somebody has moved away is theirs: it is written to until it is full, then left as it is."""
+    """A log that somebody has moved is written to until it is full, then left as it is."""
     log, theirs = tmp_path / "plancton.log", tmp_path / "plancton.log-old"
     write(theirs, 15, log)
     assert theirs.stat().st_size >= 1000 and numbers(theirs) + numbers(log) == list(range(15))
 
 
 def test_it_cannot_be_kept(tmp_path: Path) -> None:
-    """Where it can't be renamed it is emptied: it is bounded all the same."""
+    """A log that can't be renamed is emptied, so it is still bounded."""
     log = tmp_path / "plancton.log"
     (tmp_path / "plancton.log.1").mkdir()
     write(log, 100)
@@ -72,7 +72,7 @@ def test_it_cannot_be_kept(tmp_path: Path) -> None:
 
 
 def test_it_begins_anew_at_the_start(tmp_path: Path) -> None:
-    """What keeps it from starting is told also when it is said in a new one."""
+    """An error at the start is reported even if it lands in a new log."""
     log = tmp_path / "plancton.log"
     log.write_text("." * 1000 + "\n")
     command = ["sh", "-c", 'mv "$0" "$0.1"; echo why >"$0"; exit 2', str(log)]
@@ -80,7 +80,7 @@ def test_it_begins_anew_at_the_start(tmp_path: Path) -> None:
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    """A link that somebody put in its place is not written through."""
+    """A link in place of the log is not followed."""
     (tmp_path / "plancton.log").symlink_to(tmp_path / "precious")
     with pytest.raises(RunDirError, match=r"plancton.log: can't be written"):
         open_log(tmp_path / "plancton.log")

@@ -1,4 +1,4 @@
-"""The loop with a scripted Docker and a slice of plain files: it never waits, and survives what comes."""
+"""The loop with a scripted Docker and a slice of plain files: it never waits, and survives faults."""
 
 import io
 import json
@@ -47,7 +47,7 @@ class Run:
         self.config.write_text(f"docker: {{socket: {self.root / 'd.sock'}}}\n{text}")
 
     def tick(self, seconds: float = 1.0) -> None:
-        """One tick, and whatever has come back by then."""
+        """One tick, and the calls that have come back by then."""
         self.now += seconds
         while not self.it.inbox.empty():
             self.it.inbox.get()()
@@ -99,7 +99,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 
 def test_docker_that_hangs(run: Callable[..., Run]) -> None:
-    """While a call to Docker hangs, ticks go on as ever, and after a while the status says so."""
+    """While a call to Docker hangs, ticks continue, and after a while the status says so."""
     it = run({**WORKING, "GET /info": [HANG]})
     it.tick()
     assert it.server and it.server.reached.wait(DEADLINE)
@@ -113,7 +113,7 @@ def test_docker_that_hangs(run: Callable[..., Run]) -> None:
 
 
 def test_hang_after_a_while(run: Callable[..., Run]) -> None:
-    """A Docker that stops answering in the middle keeps nobody from draining and stopping."""
+    """A Docker that stops answering does not prevent draining and stopping."""
     it = run(
         {**WORKING, "GET /events": reply(b""), "GET /images/busybox/json": [HANG]}, "image: {name: busybox}"
     )
@@ -193,7 +193,7 @@ def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
 
 
 def test_broken_reload(run: Callable[..., Run]) -> None:
-    """A broken configuration at reload is a problem with file and key; the last good one stays in force."""
+    """A configuration broken at reload is a problem with file and key; the last good one stays in force."""
     it = run(dict(WORKING), "worker: {cpus: 2}")
     it.ready()
     for text, words in (
@@ -227,7 +227,7 @@ def test_configuration_that_vanishes(run: Callable[..., Run]) -> None:
 
 
 def test_expression_that_fails_here(run: Callable[..., Run]) -> None:
-    """An expression that only fails with this host's figures leaves the last good value, and says so."""
+    """An expression that fails only on this host leaves the last good value, and says so."""
     it = run(dict(WORKING), "pool: {max_workers: 7}")
     it.ready()
     it.tick()
@@ -244,7 +244,7 @@ def test_expression_that_fails_here(run: Callable[..., Run]) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"finish", b"\xff\x00\n", b"x" * 1000])
 def test_drain(run: Callable[..., Run], content: bytes) -> None:
-    """The drain state is one whatever the file holds, until it is removed."""
+    """A drain file counts, whatever it contains, until it is removed."""
     it = run(dict(WORKING))
     it.ready()
     (it.root / "run/drain").write_bytes(content)
@@ -256,7 +256,7 @@ def test_drain(run: Callable[..., Run], content: bytes) -> None:
 
 
 def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
-    """When status.json can't be written the loop goes on, says so once, and says when it can again."""
+    """If status.json can't be written, the loop continues, says so once, and says when it can again."""
     it = run(dict(WORKING))
     it.tick()
     blocked = it.root / "run" / ".status.json.part"
@@ -272,7 +272,7 @@ def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.L
 
 
 def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
-    """A recording that can't go on (a full disk) ends with a word; the loop goes on."""
+    """A recording that fails (a full disk) ends with a warning; the loop continues."""
     it = run(dict(WORKING))
     it.it.recorder = Recorder(Path("/dev/full"), it.it.status_file.warn)
     it.tick()
@@ -283,7 +283,7 @@ def test_recording_that_ends(run: Callable[..., Run], tmp_path: Path) -> None:
 
 
 def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_path: Path) -> None:
-    """Ticks are recorded below the limits in force on this host, told again when they change."""
+    """Ticks are recorded below the settings in force, which are repeated when they change."""
     it = run(dict(WORKING))
     it.it.recorder = Recorder(tmp_path / "rec", it.it.status_file.warn)
     it.tick()
@@ -299,7 +299,7 @@ def test_recording_says_what_it_was_decided_with(run: Callable[..., Run], tmp_pa
 
 
 def test_change_of_docker_needs_a_restart(run: Callable[..., Run]) -> None:
-    """Another socket in the file is no other socket in use, and the status says what to do."""
+    """A new socket in the file is not used until a restart, and the status says so."""
     it = run(dict(WORKING))
     it.ready()
     it.config.write_text("docker: {socket: /nowhere}")
@@ -341,7 +341,7 @@ ID = "c0ffee" * 8
 
 
 def with_a_pilot(report: bytes = b"") -> Script:
-    """A Docker with one worker of a pool, whose jobs have reported this."""
+    """A Docker with one pool worker, whose jobs have reported this."""
     labels = {"plancton.instance": "i", "plancton.pool": "htcondor"}
     inspected = {
         "Id": ID,
@@ -364,7 +364,7 @@ def with_a_pilot(report: bytes = b"") -> Script:
 
 
 def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
-    """When a look finds that a job has ended, its worker's report is read, and the status has the sums."""
+    """When a job has ended, its worker's report is read, and the status has the totals."""
     it = run(with_a_pilot(b"exit 10.0\n"))
     it.ready()
     it.until(lambda: len(it.it.roster) == 1, "the worker")
@@ -385,7 +385,7 @@ def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
 
 
 def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
-    """The sums are kept in the state directory, where the next run finds them."""
+    """The totals are kept in the state directory, where the next run finds them."""
     it = run(dict(WORKING))
     (it.root / "state").mkdir()
     it.it.accounting.lost(2, 33.0)
@@ -396,7 +396,7 @@ def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
 
 
 def test_dry_run_keeps_no_book(run: Callable[..., Run]) -> None:
-    """A dry run neither reads nor writes what the real one counts."""
+    """A dry run neither reads nor writes the totals."""
     it = run(dict(WORKING), dry_run=True)
     it.it.accounting.lost(1, 1.0)
     it.it.accounting.save()

@@ -1,4 +1,4 @@
-"""What a service manager is told, by a real datagram socket in its place."""
+"""What a service manager is told, through a real datagram socket."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ DEADLINE = 30.0
 
 
 class Manager:
-    """The other end."""
+    """The manager's end of the socket."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -49,7 +49,7 @@ def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]
 
 
 def test_words(manager: Manager) -> None:
-    """Ready with the first tick, then alive as often as the watchdog needs it; a sentence when it changes."""
+    """Ready at the first tick, then alive as often as the watchdog needs; a sentence when it changes."""
     service = Service({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "8000000"})
     service.ticked(lambda: "one", 100.0)
     assert manager.heard() == ["READY=1", "WATCHDOG=1", "STATUS=one"]
@@ -70,7 +70,7 @@ def test_words(manager: Manager) -> None:
     "variables", [{}, {"WATCHDOG_USEC": "2", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "soon"}]
 )
 def test_without_a_watchdog(manager: Manager, variables: dict[str, str]) -> None:
-    """Without a watchdog that is ours, only changes are told, and not too often."""
+    """Without our own watchdog, only changes are sent, and not too often."""
     service = Service({"NOTIFY_SOCKET": manager.address, **variables})
     service.ticked(lambda: "one", 100.0)
     manager.heard()
@@ -82,7 +82,7 @@ def test_without_a_watchdog(manager: Manager, variables: dict[str, str]) -> None
 
 @pytest.mark.parametrize("address", ["/nowhere/socket", "vsock:2:1", "@", ""])
 def test_nobody_listens(address: str) -> None:
-    """A manager that is gone, unknown or none at all costs nothing and fails nothing."""
+    """A missing or unknown manager causes no error."""
     environ = {"NOTIFY_SOCKET": address, "HOME": "/"}
     service = Service(environ)
     service.ticked(lambda: "one", 1.0)
@@ -92,8 +92,8 @@ def test_nobody_listens(address: str) -> None:
 
 
 def test_supervisor(tmp_path: Path) -> None:
-    """A real one is ready after its first tick, is the same process when it runs again in place, and tells of
-    that and of its end."""
+    """A real supervisor is ready after its first tick, stays the same process when it restarts in
+    place, and announces both that and its end."""
     manager = Manager(str(tmp_path / "n.sock"))
     config = tmp_path / "config.yaml"
     config.write_text(f"docker: {{socket: {tmp_path}/none, slice: plancton_test}}")

@@ -1,4 +1,4 @@
-"""Credentials for registries: the right ones, in the right form, and no secret in what is said."""
+"""Credentials for registries: the right ones, in the right form, and no secret in any message."""
 
 import base64
 import json
@@ -29,7 +29,7 @@ REGISTRY = "registry.example.org:5000"
     ],
 )
 def test_registry_of(image: str, registry: str) -> None:
-    """The registry is the first part of a name when it looks like a host."""
+    """The first part of a name is the registry if it looks like a host."""
     assert registry_of(image) == registry
 
 
@@ -73,7 +73,7 @@ def home(tmp_path: Path) -> Home:
     ],
 )
 def test_forms(home: Home, entry: dict[str, str], expected: dict[str, str]) -> None:
-    """Each form that Docker's file knows is sent in the form that the Engine wants."""
+    """Each form in Docker's file is sent in the form that the Engine wants."""
     home.write({"auths": {"elsewhere.example.org": ENTRY, REGISTRY: entry}, "HttpHeaders": {"a": "b"}})
     assert home.ask() == {**expected, "serveraddress": REGISTRY}
 
@@ -82,19 +82,19 @@ def test_forms(home: Home, entry: dict[str, str], expected: dict[str, str]) -> N
     "key", [REGISTRY, f"https://{REGISTRY}", f"https://{REGISTRY}/v2/", f"http://{REGISTRY}/"]
 )
 def test_keys(home: Home, key: str) -> None:
-    """A registry is known by its host, however the file calls it."""
+    """A registry is recognised by its host, however the file spells it."""
     home.write({"auths": {key: ENTRY}})
     assert home.ask() is not None
 
 
 def test_hub(home: Home) -> None:
-    """Images without a registry are Docker Hub's, which has a name of its own in the file."""
+    """Images without a registry are Docker Hub's, which has a special name in the file."""
     home.write({"auths": {"https://index.docker.io/v1/": ENTRY}})
     assert home.ask("busybox") and not home.ask()
 
 
 def test_none(home: Home) -> None:
-    """No file, no entry and an empty entry are no credentials, and nothing is wrong."""
+    """No file, no entry or an empty entry means no credentials, without an error."""
     assert home.ask() is None
     home.write({"auths": {"other.example.org": ENTRY}})
     assert home.ask() is None
@@ -105,7 +105,7 @@ def test_none(home: Home) -> None:
 
 
 def test_docker_config(home: Home, tmp_path: Path) -> None:
-    """DOCKER_CONFIG moves the user's file, image.auth_file comes before it."""
+    """DOCKER_CONFIG moves the user's file; image.auth_file takes precedence."""
     other = tmp_path / "other"
     other.mkdir()
     path = home.write({"auths": {REGISTRY: ENTRY}}).rename(other / "config.json")
@@ -116,7 +116,7 @@ def test_docker_config(home: Home, tmp_path: Path) -> None:
 
 
 def test_helpers(home: Home) -> None:
-    """A helper is asked with the registry's name; the registry's own one comes before the store of all."""
+    """A helper is asked by the registry's name; a registry's own helper precedes the general store."""
     answer = """read server; printf '{"ServerURL":"%s","Username":"%s","Secret":"s"}' "$server" NAME"""
     for name in ("own", "all"):
         home.helper(name, answer.replace("NAME", name))
@@ -128,7 +128,7 @@ def test_helpers(home: Home) -> None:
 
 
 def test_helper_that_has_none(home: Home) -> None:
-    """Where a helper keeps nothing for this registry the file's own entry counts."""
+    """If a helper has nothing for this registry, the file's entry counts."""
     home.helper("all", "echo credentials not found in native keychain; exit 1")
     home.write({"credsStore": "all", "auths": {REGISTRY: ENTRY}})
     assert (home.ask() or {})["username"] == "me"
@@ -152,7 +152,7 @@ def test_helper_that_has_none(home: Home) -> None:
     ],
 )
 def test_trouble(home: Home, content: object, mode: int, said: str) -> None:
-    """One line names the file or the helper and the remedy; no secret is in it."""
+    """One line names the file or the helper and the remedy, without a secret."""
     home.helper("broken", f"echo '{SECRET}'; exit 3")
     home.helper("silly", f"echo '{SECRET}'")
     home.helper("empty", "echo '{}'")
@@ -164,7 +164,7 @@ def test_trouble(home: Home, content: object, mode: int, said: str) -> None:
 
 
 def test_helper_that_hangs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not wait forever."""
+    """A helper that hangs is not waited for forever."""
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     home.helper("slow", "exec sleep 30")
     home.write({"credsStore": "slow"})
@@ -176,6 +176,6 @@ def test_helper_that_hangs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", ["/nonexistent/auth.json", "/dev/null", os.devnull + "/x"])
 def test_auth_file_that_can_not_be_used(home: Home, path: str) -> None:
-    """A file that the configuration names has to be there."""
+    """A file that the configuration names must exist."""
     with pytest.raises(AuthError, match=path):
         home.ask(auth_file=path)

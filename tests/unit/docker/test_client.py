@@ -1,4 +1,4 @@
-"""plancton.docker.client against a scripted Docker: every fault ends as one of our errors, in one line."""
+"""plancton.docker.client with a scripted Docker: every fault becomes one of our one-line errors."""
 
 import gc
 import io
@@ -103,7 +103,7 @@ def test_reference(name: str, parts: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("name", ["", ":tag", "reg:5000/", "user:secret@reg/x", "x@sha256:short"])
 def test_no_reference(name: str) -> None:
-    """What is no image's name is refused, and what may be a password is not repeated."""
+    """An invalid image name is refused, and a possible password in it is not repeated."""
     with pytest.raises(DockerError) as caught:
         parse_reference(name)
     assert "secret" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_no_socket(tmp_path: Path) -> None:
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
-    """A socket file that a dead dockerd left is unreachable, not a crash."""
+    """A dead dockerd's socket file is unreachable, not a crash."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "dead.sock"))
     with pytest.raises(DockerUnreachable, match=r"nobody listens on .*dead\.sock"):
@@ -127,13 +127,13 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
 
 def test_path_too_long(tmp_path: Path) -> None:
-    """A path that no unix socket can have is unreachable too."""
+    """A path too long for a unix socket is unreachable, too."""
     with pytest.raises(DockerUnreachable, match="too long"):
         Docker(tmp_path / ("x" * 120)).ping()
 
 
 def test_permission(tmp_path: Path) -> None:
-    """Without the right to open the socket, the message tells of the docker group."""
+    """Without permission to open the socket, the message mentions the docker group."""
     path = tmp_path / "closed.sock"
     code = (
         "import os, sys; from plancton.docker.client import Docker\n"
@@ -188,7 +188,7 @@ def test_full_queue(tmp_path: Path) -> None:
     ids=["no version", "404", "odd version", "redirect", "ssh", "bytes", "status", "endless"],
 )
 def test_no_docker(serve: Serve, answer: list[Step]) -> None:
-    """A peer that isn't Docker, or speaks no HTTP at all, is told from one that can't be reached."""
+    """A peer that isn't Docker, or speaks no HTTP, is distinguished from an unreachable one."""
     _, docker = serve({"GET /_ping": answer})
     with pytest.raises(NotDocker, match=r"set docker\.socket"):
         docker.info()
@@ -207,7 +207,7 @@ def test_no_docker(serve: Serve, answer: list[Step]) -> None:
     ids=["at once", "in the head", "after a header", "in the body", "in a chunk", "between chunks"],
 )
 def test_cut(serve: Serve, answer: list[Step]) -> None:
-    """A connection cut at any point is unreachable, in one line that says what was asked."""
+    """A connection cut at any point is unreachable, in one line that names the request."""
     _, docker = serve({"GET /info": answer})
     with pytest.raises(DockerUnreachable, match="tell about itself") as caught:
         docker.info()
@@ -226,7 +226,7 @@ def test_cut(serve: Serve, answer: list[Step]) -> None:
     ids=["at once", "in the head", "in the body", "in a chunk"],
 )
 def test_hang(serve: Serve, answer: list[Step]) -> None:
-    """A silence longer than the timeout is DockerTimeout, wherever in the answer it falls."""
+    """A silence longer than the timeout is DockerTimeout, wherever it falls in the answer."""
     _, docker = serve({"GET /info": answer}, timeout=0.2)
     with pytest.raises(DockerTimeout, match="see systemctl status docker"):
         docker.info()
@@ -240,7 +240,7 @@ def test_hang_of_ping(serve: Serve) -> None:
 
 
 def test_error_while_handling_another(serve: Serve) -> None:
-    """An error's kind does not depend on the error that the caller is just handling."""
+    """An error's type does not depend on an error that the caller is handling."""
     _, docker = serve({"GET /info": [CUT]})
     with pytest.raises(DockerUnreachable) as caught:
         try:
@@ -257,7 +257,7 @@ def test_error_while_handling_another(serve: Serve) -> None:
     ("status", "kind"), [("404 Not Found", NotFound), ("409 Conflict", Conflict), ("500 Oops", DockerRefused)]
 )
 def test_refusals(serve: Serve, status: str, kind: type[DockerRefused]) -> None:
-    """Docker's refusals keep their status and Docker's own words, in one line."""
+    """Refusals keep Docker's status and words, in one line."""
     _, docker = serve({"POST /containers/w1/start": refused(status, "it\nis so")})
     with pytest.raises(kind, match="refused to start container w1: it is so") as caught:
         docker.start("w1")
@@ -266,7 +266,7 @@ def test_refusals(serve: Serve, status: str, kind: type[DockerRefused]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>\nproxy\n</html>", b"[1]", b'{"message":5}', b"\xff\xfe"])
 def test_refusal_without_json(serve: Serve, body: bytes) -> None:
-    """A 500 whose body isn't Docker's JSON is still a refusal of one line."""
+    """A 500 whose body isn't Docker's JSON is still a one-line refusal."""
     _, docker = serve({"GET /info": reply(body, "500 Internal Server Error")})
     with pytest.raises(DockerRefused, match="journalctl -u docker") as caught:
         docker.info()
@@ -283,7 +283,7 @@ def test_nonsense_with_200(serve: Serve, body: bytes) -> None:
 
 
 def test_no_secrets(serve: Serve) -> None:
-    """What Docker repeats of the environment or of a password in a URL does not reach the message."""
+    """If Docker repeats the environment or a password in a URL, it does not reach the message."""
     said = "bad variable: TOKEN=hunter22 (hunter22), via http://me:pass@proxy:3128/"
     _, docker = serve({"POST /containers/create": refused("400 Bad Request", said)})
     with pytest.raises(DockerRefused) as caught:
@@ -293,7 +293,7 @@ def test_no_secrets(serve: Serve) -> None:
 
 
 def test_redirect_is_not_followed(serve: Serve) -> None:
-    """A redirection, which the Engine never sends, isn't followed."""
+    """A redirect, which the Engine never sends, isn't followed."""
     _, docker = serve({"GET /info": reply(b"", "301 Moved", "Location: http://example.org/\r\n")})
     with pytest.raises(NotDocker):
         docker.info()
@@ -330,7 +330,7 @@ def test_replies(serve: Serve) -> None:
 
 
 def test_requests(serve: Serve) -> None:
-    """Each call goes to its path, with the version in front and names quoted."""
+    """Each call goes to its path, prefixed with the version, with names quoted."""
     none = reply(b"", "204 No Content")
     bodies: list[bytes] = []
 
@@ -393,13 +393,13 @@ def frame(stream: int, text: bytes) -> bytes:
     ],
 )
 def test_logs(serve: Serve, data: bytes, text: str) -> None:
-    """A log loses its frames and what could upset a terminal, and never has more lines than asked for."""
+    """A log is freed of frames and control codes, and never has more lines than asked for."""
     _, docker = serve({"GET /containers/w1/logs": chunked(data) if data else reply(b"")})
     assert docker.logs("w1", lines=3) == text
 
 
 def test_endless_log(serve: Serve) -> None:
-    """A log without end is read for 64 kB and no further."""
+    """An endless log is read for 64 kB and no further."""
 
     def flood(_: bytes) -> Iterator[Step]:
         yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -422,7 +422,7 @@ def test_endless_log(serve: Serve) -> None:
     ],
 )
 def test_floods(serve: Serve, data: bytes, floods: bool) -> None:
-    """A thousand lines, or 64 kB in fewer, since a moment ago are a flood."""
+    """A thousand lines, or 64 kB in fewer, within a moment are a flood."""
     server, docker = serve({"GET /containers/w1/logs": chunked(data) if data else reply(b"")})
     assert docker.floods("w1", 1_000.5) is floods
     assert "since=1000.500000" in server.requests[-1] and "tail=1000" in server.requests[-1]
@@ -434,7 +434,7 @@ def test_floods(serve: Serve, data: bytes, floods: bool) -> None:
 def tar_of(
     data: bytes = b"exit 1.0\n", kind: bytes = tarfile.REGTYPE, layout: int = tarfile.GNU_FORMAT
 ) -> bytes:
-    """What Docker answers for a path: a tar with the file, the link or the directory itself."""
+    """Docker's answer for a path: a tar with the file, the link or the directory itself."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=layout) as tar:
         entry = tarfile.TarInfo("jobs")
@@ -448,7 +448,7 @@ ARCHIVE = "GET /containers/w1/archive"
 
 
 def test_put_archive(serve: Serve) -> None:
-    """Files go in as a tar, in one request with the directory they are for, and the connection is kept."""
+    """Files are sent as a tar, in one request with their directory, and the connection is kept."""
     bodies: list[bytes] = []
 
     def keep(body: bytes) -> list[Step]:
@@ -474,7 +474,7 @@ def test_put_archive(serve: Serve) -> None:
     ],
 )
 def test_put_archive_fails(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
-    """Files that Docker does not take are an error with its reason, which holds nothing of the files."""
+    """Files that Docker refuses are an error with its reason, without any of the contents."""
     _, docker = serve({"PUT /containers/w1/archive": answer})
     with pytest.raises(kind, match="put files into container w1") as caught:
         docker.put_archive("w1", "/x", tar_of(b"s3cret"))
@@ -484,7 +484,7 @@ def test_put_archive_fails(serve: Serve, answer: list[Step], kind: type[DockerEr
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 100_000])
 def test_read_file(serve: Serve, size: int, layout: int) -> None:
-    """A file's content comes back whole, however the answer is split."""
+    """A file's content arrives whole, however the answer is split."""
     content = bytes(range(256)) * (size // 256 + 1)
     content = content[:size]
     tar = tar_of(content, layout=layout)
@@ -496,14 +496,14 @@ def test_read_file(serve: Serve, size: int, layout: int) -> None:
 
 @pytest.mark.parametrize("most", [0, 1, 511, 4_000, 99_999])
 def test_read_file_that_is_larger(serve: Serve, most: int) -> None:
-    """Of a file that is larger than asked for its first bytes come back."""
+    """Of a file larger than asked for, the first bytes are returned."""
     content = bytes(range(256)) * 400
     _, docker = serve({ARCHIVE: chunked(tar_of(content))})
     assert docker.read_file("w1", "/jobs", most) == content[:most]
 
 
 def test_read_endless_file(serve: Serve) -> None:
-    """A file of a terabyte is read no further than asked for, and the next call has a connection again."""
+    """A terabyte is read no further than asked for, and the next call has a connection again."""
     head = tarfile.TarInfo("jobs")
     head.size = 1 << 40
 
@@ -546,19 +546,19 @@ def test_read_endless_file(serve: Serve) -> None:
     ],
 )
 def test_read_no_file(serve: Serve, data: bytes) -> None:
-    """What is no file has no content; a link is not followed and a directory not entered."""
+    """Only a file has content; a link is not followed and a directory not entered."""
     _, docker = serve({ARCHIVE: reply(data)})
     assert docker.read_file("w1", "/jobs", 1_000) == b""
 
 
 def test_read_file_of_a_tar_that_is_cut(serve: Serve) -> None:
-    """Of a tar that ends too soon the part of the file that is there counts."""
+    """From a truncated tar, the part of the file that is there counts."""
     _, docker = serve({ARCHIVE: reply(tar_of(b"exit 1\n" * 100)[: 512 + 70])})
     assert docker.read_file("w1", "/jobs", 1_000) == b"exit 1\n" * 10
 
 
 def test_read_hostile_heads(serve: Serve) -> None:
-    """Whatever a tar's head holds, its checksum being right, there is content or there is none."""
+    """Whatever a tar header with a valid checksum contains, there is content or there is none."""
     chance = random.Random(2026)
     server, docker = serve()
     for _ in range(500):
@@ -584,7 +584,7 @@ def test_read_hostile_heads(serve: Serve) -> None:
     ids=["missing", "error", "cut", "cut in a chunk", "cut in the body", "no length"],
 )
 def test_read_file_fails(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
-    """A file that can't be read is an error: a part of it is not taken for the whole."""
+    """A file that can't be read is an error: a part is not taken for the whole."""
     _, docker = serve({ARCHIVE: answer})
     with pytest.raises(kind, match="read /jobs of container w1"):
         docker.read_file("w1", "/jobs", 1 << 20)
@@ -607,7 +607,7 @@ PULL_BYTES = b"".join(json.dumps(line).encode() + b"\r\n" for line in PULL)
 
 
 def test_pull(serve: Serve) -> None:
-    """A pull asks for image and tag, and tells of every step however its stream is split."""
+    """A pull asks for image and tag, and reports every step, however its stream is split."""
     split = chunked(*(PULL_BYTES[i : i + 7] for i in range(0, len(PULL_BYTES), 7)))
     server, docker = serve({"POST /images/create": split})
     seen: list[str] = []
@@ -618,7 +618,7 @@ def test_pull(serve: Serve) -> None:
 
 
 def test_pull_fails_midway(serve: Serve) -> None:
-    """An error in the stream is a refusal, though the HTTP status was 200."""
+    """An error in the stream is a refusal, even after HTTP status 200."""
     bad = b'{"errorDetail":{"message":"no\\nspace"},"error":"no\\nspace left"}\r\n'
     _, docker = serve({"POST /images/create": chunked(PULL_BYTES, bad)})
     with pytest.raises(DockerRefused, match="refused to pull x: no space left"):
@@ -636,14 +636,14 @@ def test_pull_fails_midway(serve: Serve) -> None:
     ids=["cut", "short", "no length", "in the head"],
 )
 def test_pull_cut(serve: Serve, answer: list[Step]) -> None:
-    """A pull that stops before its end is never taken for done."""
+    """A pull that stops early is never taken for done."""
     _, docker = serve({"POST /images/create": answer})
     with pytest.raises(DockerUnreachable):
         docker.pull("x", lambda _: None)
 
 
 def test_pull_nonsense(serve: Serve) -> None:
-    """Lines that aren't JSON come from no Docker, and neither does a line without end."""
+    """Lines that aren't JSON, or an endless line, don't come from Docker."""
     _, docker = serve({"POST /images/create": chunked(b"hello\n")})
     with pytest.raises(NotDocker):
         docker.pull("x", lambda _: None)
@@ -696,7 +696,7 @@ def test_events(serve: Serve) -> None:
 
 
 def test_events_split_anywhere(serve: Serve) -> None:
-    """Two events come out whole, whichever byte the stream is split at."""
+    """Two events arrive whole, at whichever byte the stream is split."""
     both = event("create") + event("start")
     positions = iter(range(1, len(both)))
 
@@ -713,7 +713,7 @@ def test_events_split_anywhere(serve: Serve) -> None:
 
 @pytest.mark.parametrize("head", ["Transfer-Encoding: chunked\r\n", ""], ids=["chunked", "plain"])
 def test_event_is_not_held_back(serve: Serve, head: str) -> None:
-    """An event is yielded while nothing more comes, also from a peer that sends no HTTP chunks."""
+    """An event is yielded though nothing follows, even from a peer that sends no HTTP chunks."""
     one = event()
     body = b"%x\r\n%b\r\n" % (len(one), one) if head else one
     _, docker = serve({"GET /events": [f"HTTP/1.1 200 OK\r\n{head}\r\n".encode(), body, HANG]})
@@ -723,7 +723,7 @@ def test_event_is_not_held_back(serve: Serve, head: str) -> None:
 
 
 def test_event_stream_times_out(serve: Serve) -> None:
-    """A stream that is silent for too long ends with DockerTimeout."""
+    """A stream that is silent too long ends with DockerTimeout."""
     _, docker = serve({"GET /events": [*chunked(event(), end=False)[:-1], HANG]})
     stream = docker.events({}, None, timeout=0.2)
     next(stream)
@@ -732,7 +732,7 @@ def test_event_stream_times_out(serve: Serve) -> None:
 
 
 def test_event_stream_hangs_at_once(serve: Serve) -> None:
-    """Asking for events waits for the answer's head as long as any call, not as long as for an event."""
+    """A request for events waits for the answer's head like any call, not as long as for an event."""
     _, docker = serve({"GET /events": [HANG]}, timeout=0.2)
     with pytest.raises(DockerTimeout):
         docker.events({}, None, timeout=DEADLINE * 100)
@@ -750,7 +750,7 @@ def test_event_stream_hangs_at_once(serve: Serve) -> None:
     ids=["ended", "cut", "bad chunk", "garbage", "other JSON"],
 )
 def test_event_stream_faults(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
-    """Whatever ends a stream, the events before it are yielded, and the end is an error, not silence."""
+    """Whatever ends a stream, earlier events are yielded, and the end is an error, not silence."""
     _, docker = serve({"GET /events": answer})
     stream = docker.events({}, None)
     assert next(stream).action == "die"
@@ -760,7 +760,7 @@ def test_event_stream_faults(serve: Serve, answer: list[Step], kind: type[Docker
 
 @pytest.mark.parametrize("through", ["stream", "docker"])
 def test_close_from_another_thread(serve: Serve, through: str) -> None:
-    """close() ends a waiting reader, without an error."""
+    """close() ends a waiting reader without an error."""
     server, docker = serve({"GET /events": [*chunked(event(), end=False)[:-1], HANG]})
     stream = docker.events({}, None)
     got: list[object] = []
@@ -791,7 +791,7 @@ def test_close_before_reading(serve: Serve) -> None:
 
 
 def test_close_ends_a_call(serve: Serve) -> None:
-    """Docker.close() from another thread ends a call that hangs, and the object can be used again."""
+    """Docker.close() from another thread ends a hanging call, and the object can be used again."""
     server, docker = serve({"GET /info": [HANG]})
     errors: list[BaseException] = []
 
@@ -814,7 +814,7 @@ def test_close_ends_a_call(serve: Serve) -> None:
 
 
 def test_one_connection(serve: Serve) -> None:
-    """Fifty URLs, refusals among them, go over one connection, with one question for the version."""
+    """Fifty requests, refusals among them, use one connection and ask for the version once."""
     script: Script = {f"GET /containers/c{n}/json": reply(b'{"Id":"x"}') for n in range(0, 50, 2)}
     server, docker = serve(script)
     for n in range(50):
@@ -828,7 +828,7 @@ def test_one_connection(serve: Serve) -> None:
 
 
 def test_streams_leave_the_connection(serve: Serve) -> None:
-    """A pull or a log read to its end keeps the connection, and events have one of their own."""
+    """A pull or log read to its end keeps the connection; events have their own."""
     server, docker = serve(
         {
             "POST /images/create": chunked(PULL_BYTES),
@@ -847,7 +847,7 @@ def test_streams_leave_the_connection(serve: Serve) -> None:
 
 
 def test_upgraded_engine(serve: Serve) -> None:
-    """After a restart of dockerd, the new one's API version is used, without an error in between."""
+    """After a restart of dockerd, the new API version is used, without an error in between."""
     server, docker = serve({"GET /info": reply(b"{}")})
     docker.info()
     server.version = "1.52"
@@ -861,7 +861,7 @@ def test_upgraded_engine(serve: Serve) -> None:
 
 
 def test_proxy_of_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy in the environment has no say over a local socket."""
+    """A proxy in the environment does not affect a local socket."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     _, docker = serve()
@@ -869,7 +869,7 @@ def test_proxy_of_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_odd_path(tmp_path: Path) -> None:
-    """The socket's path may hold blanks, capitals, percent signs and letters of any script."""
+    """The socket's path may contain spaces, capitals, percent signs and letters of any script."""
     with ScriptedDocker(tmp_path / "Größe %41 @:?#.sock") as server, Docker(server.path) as docker:
         assert docker.ping() == "1.41"
 
@@ -887,7 +887,7 @@ FAULTS: Script = {
 
 
 def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
-    """After every kind of error, again and again, no more files are open than before."""
+    """After repeated errors of every kind, no more files are open than before."""
     server, docker = serve(FAULTS, timeout=0.05)
 
     def all_faults() -> None:

@@ -95,7 +95,7 @@ def test_no_regular_file(tmp_path: Path) -> None:
 
 
 def test_name_with_a_line_break(tmp_path: Path) -> None:
-    """A path's line breaks and escape sequences stay out of the message."""
+    """Line breaks and escape sequences in a path do not reach the message."""
     assert "No such file" in refusal(str(tmp_path / "a\nb\x1b[31m"))
 
 

@@ -1,4 +1,4 @@
-"""What doctor says of a host: each finding at each level, and that looking changes nothing."""
+"""What doctor says about a host: each finding at each level, and that it changes nothing."""
 
 # ruff: noqa: E501 (the exact texts are easier to read whole)
 
@@ -70,7 +70,7 @@ FACTS = Facts(
 
 
 def says(finding: Finding, level: Level, *words: str) -> None:
-    """Of this level, with these words; a remedy unless all is well (an error's text holds its own)."""
+    """A finding of this level with these words; with a remedy unless ok (an error's text has its own)."""
     assert finding.level is level, finding
     whole = f"{finding.text}; {finding.remedy}"
     for word in words:
@@ -94,7 +94,7 @@ def says(finding: Finding, level: Level, *words: str) -> None:
     ],
 )
 def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> None:
-    """What the cgroups show counts, else the version."""
+    """What the cgroups show counts; if they show nothing, the version does."""
     says(doctor.kernel(release, replace(GOOD, idle_class=seen)), level, words)
 
 
@@ -109,12 +109,12 @@ def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> No
     ],
 )  # fmt: skip
 def test_cgroups(found: Cgroups, level: Level, words: str) -> None:
-    """The layout is named; without a v2 tree or a controller there is nothing to donate with."""
+    """The layout is named; without a v2 tree or a controller, Plancton can't donate."""
     says(doctor.cgroups(found), level, words)
 
 
 def test_psi() -> None:
-    """A kernel that tells no pressure is told how to."""
+    """If the kernel reports no pressure, the remedy is named."""
     says(doctor.psi(True), OK)
     says(doctor.psi(False), BETTER, "psi=1")
 
@@ -129,12 +129,12 @@ def test_psi() -> None:
     ],
 )
 def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None:
-    """A worker on a core's other thread slows the owner whatever its priority; whole cores of his own help."""
+    """A worker on a core's other thread slows the owner, whatever its priority; whole cores help."""
     says(doctor.smt(active, cpuset, GOOD), level, words)
 
 
 def test_smt_on_v1() -> None:
-    """Workers keep off whole cores by v2's knob alone, so on a hybrid host the remedy is another."""
+    """Only v2 keeps workers off whole cores, so a hybrid host needs another remedy."""
     found = doctor.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
     says(found, BETTER, "boot with nosmt")
     assert "reserve_cpus" not in found.remedy
@@ -177,7 +177,7 @@ def engine(api: str = "1.41", **info: object) -> Engine:
     ],
 )  # fmt: skip
 def test_docker(found: Engine | str, level: Level, words: str) -> None:
-    """Which Docker answers, and what can't be done with it."""
+    """Which Docker answers, and what it lacks."""
     says(doctor.engine_state(found), level, words)
 
 
@@ -192,7 +192,7 @@ def test_docker(found: Engine | str, level: Level, words: str) -> None:
     ],
 )
 def test_systemd(version: int | None, driver: str, level: Level, words: str) -> None:
-    """Its version matters only where Docker uses it for cgroups."""
+    """systemd's version matters only if Docker uses it for cgroups."""
     says(doctor.systemd(version, driver), level, words)
 
 
@@ -219,7 +219,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
     ],
 )  # fmt: skip
 def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
-    """What a running supervisor fixes by itself is not broken; what no one looks after may be."""
+    """What a running supervisor will fix is not broken; without a supervisor it may be."""
     says(doctor.slice_state(seen, running), level, words)
 
 
@@ -239,7 +239,7 @@ PREPARE = "`sudo plancton prepare --user donor`"
     ],
 )  # fmt: skip
 def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
-    """A user is told whether the slice was prepared, and the command that root prepares it with."""
+    """A user is told whether the slice was prepared, and the command with which root prepares it."""
     says(doctor.slice_state(seen, running, "donor"), level, words)
 
 
@@ -260,7 +260,7 @@ CONFIG = parse("worker: {memory: 2GB}", "FILE")
 def test_memory(
     host: Host | str, available: int | None, running: Supervisors, level: Level, words: str
 ) -> None:
-    """The reserve is compared with what is available; workers that run are no lack of memory."""
+    """The reserve is compared with what is available; running workers are not a lack of memory."""
     says(doctor.memory(CONFIG, host, available, running), level, words)
 
 
@@ -302,7 +302,7 @@ def test_configuration(facts: Facts, level: Level, words: str) -> None:
     ],
 )
 def test_token(expires: float | str | None, level: Level, words: str) -> None:
-    """A token is told days before it ends."""
+    """A token is reported days before it expires."""
     says(doctor.token_state("/t", expires, NOW), level, words)
 
 
@@ -325,7 +325,7 @@ def test_token(expires: float | str | None, level: Level, words: str) -> None:
 def test_supervisors(
     found: Supervisors, processes: tuple[Process, ...], levels: list[Level], words: str
 ) -> None:
-    """Whoever else takes idle CPU is named; what runs in our own slice is ours."""
+    """Other takers of idle CPU are named, except those in our own slice."""
     seen = list(doctor.supervisors(found, processes, SLICE, NOW))
     assert [each.level for each in seen] == levels
     says(seen[-1], levels[-1], words)
@@ -345,7 +345,7 @@ def test_supervisors(
     ],
 )  # fmt: skip
 def test_workers(left: Left | str, running: Supervisors, levels: list[Level], words: str) -> None:
-    """Workers without a supervisor are told with the command that removes them."""
+    """Workers without a supervisor are reported with the command that removes them."""
     seen = list(doctor.left_workers(left, running))
     assert [each.level for each in seen] == levels
     says(seen[-1], levels[-1], words)
@@ -367,14 +367,14 @@ def test_workers(left: Left | str, running: Supervisors, levels: list[Level], wo
     ],
 )  # fmt: skip
 def test_worst(facts: Facts, worst: Level, sentence: str) -> None:
-    """The last line claims only what was looked at, and the worst finding decides the exit code."""
+    """The last line claims only what was checked, and the worst finding decides the exit code."""
     report = diagnose(facts)
     assert (report.worst, report.sentence) == (worst, sentence), report
     assert doctor.EXIT_CODES[worst] == {OK: 0, BETTER: 1, BROKEN: 4}[worst]
 
 
 def test_lines() -> None:
-    """One line each, aligned, and no escape sequence of anybody's gets into a terminal."""
+    """One line each, aligned, and no escape sequence reaches the terminal."""
     printed = list(lines(diagnose(replace(FACTS, engine=engine(server_version="1\x1b[31m\n2"), smt=True))))
     assert "ok                kernel         6.1.0, with an idle class for cgroups" in printed
     assert any(line.startswith("could be better   smt            is on: ") for line in printed)
@@ -462,7 +462,7 @@ def serve(place: Place) -> Iterator[Callable[[Script], ScriptedDocker]]:
 
 
 def script(*containers: dict[str, object], **info: object) -> Script:
-    """A Docker with these containers (whatever the filter asks for) and these facts."""
+    """A Docker with these containers (whatever the filter) and these facts."""
     answers: Script = {
         "GET /info": document({**INFO, **info}),
         "GET /containers/json": document(list(containers)),
@@ -471,7 +471,7 @@ def script(*containers: dict[str, object], **info: object) -> Script:
 
 
 def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Which CPUs the workers would keep to is told by the host's cores and the configuration."""
+    """The CPUs that workers may use follow from the host's cores and the configuration."""
     serve(script())
     assert place.look().cpuset == ""
     place.configure("owner: {reserve_cpus: 2}")
@@ -479,7 +479,7 @@ def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedD
 
 
 def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """All that a host shows is found where the kernel and Docker show it."""
+    """Every fact about a host is found where the kernel and Docker show it."""
     serve(script())
     place.disk("sda", "none mq-deadline [bfq]\n")
     place.disk("nvme0n1", "none\n")
@@ -508,7 +508,7 @@ def test_priority_of_the_slice(place: Place, serve: Callable[[Script], ScriptedD
 
 
 def test_changes_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Doctor writes no file and asks Docker nothing but GET, even where all is wrong."""
+    """Doctor writes no file and sends Docker only GET, even if everything is wrong."""
     tree(
         place.root / "cg/plancton",
         {"cpu.idle": "0", "cpu.max": "20000 100000", "cgroup.events": "populated 1"},
@@ -523,7 +523,7 @@ def test_changes_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]
 
 
 def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Ours are those with our label in our slice; a label alone, or a name alone, is something else."""
+    """Ours are those with our label in our slice; a label alone or a name alone is not enough."""
     serve(
         script(
             container("plancton-worker-a", "mine"),
@@ -538,7 +538,7 @@ def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
 
 
 def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Those that take idle CPU are known by their names; an editor of one of them is not."""
+    """Programs that take idle CPU are recognised by name, but not an editor of such a file."""
     place.process(1, "systemd", "/sbin/init")
     place.process(2, "")
     place.process(10, "python", "/usr/bin/python2", "/opt/bin/planctonctl", "start")
@@ -559,7 +559,7 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
 
 
 def test_lock_without_status(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """A supervisor whose status.json is corrupt still runs: its workers are no leftovers."""
+    """A supervisor with a corrupt status.json still runs: its workers are not leftovers."""
     serve(script(container("plancton-worker-a", "mine")))
     (place.paths.run / "status.json").write_bytes(b'{"pid": \xff')
     lock = place.paths.state / "x.lock"
@@ -574,7 +574,7 @@ def test_lock_without_status(place: Place, serve: Callable[[Script], ScriptedDoc
 
 
 def test_token_is_read(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """The pool's token is looked at as `run` would, and never shown."""
+    """The pool's token is checked as `run` would, and never shown."""
     serve(script())
     file = place.root / "token"
     file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
@@ -587,7 +587,7 @@ def test_token_is_read(place: Place, serve: Callable[[Script], ScriptedDocker]) 
 
 
 def test_token_of_somebody_else(tmp_path: Path) -> None:
-    """Root can read it, the user that runs Plancton can't: nobody else may, so it must be that user's."""
+    """If root can read it but Plancton's user can't, the token must be given to that user."""
     file = tmp_path / "token"
     file.write_bytes(b"eyJ." + base64.urlsafe_b64encode(b'{"exp": 1900000000}').rstrip(b"=") + b".c2VjcmV0")
     file.chmod(0o600)
@@ -605,7 +605,7 @@ def test_token_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without /proc, /sys, Docker and a configuration there are findings, no traceback."""
+    """Without /proc, /sys, Docker and a configuration, there are findings and no traceback."""
     tree(tmp_path, state={}, run={})
     nowhere = parse(f"docker: {{socket: {tmp_path}/d.sock}}", "FILE")  # the machine's own Docker may answer
     monkeypatch.setattr(host_facts, "Config", lambda: nowhere)
@@ -619,14 +619,14 @@ def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def broken_docker(found: Facts) -> str:
-    """The one line about Docker, which must be printable and broken."""
+    """The one line about Docker; it must be printable and broken."""
     (finding,) = [each for each in diagnose(found).findings if each.subject == "docker"]
     assert finding.level is BROKEN
     return finding.text
 
 
 def test_odd_sockets(place: Place) -> None:
-    """A directory and a plain file are no sockets; nobody is sent to start a Docker that runs."""
+    """A directory and a plain file are not sockets; the remedy is not to start Docker."""
     path = place.root / "d.sock"
     path.write_text("")
     assert f"{path} is not a socket: set docker.socket" in broken_docker(place.look())
@@ -664,7 +664,7 @@ def test_hanging_docker(
     request_line: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A Docker that hangs, at once or later, is given up on; what it said before is kept."""
+    """doctor gives up on a Docker that hangs, at once or later, and keeps what it said before."""
     monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
     serve(script() | {request_line: [HANG]})
     found = place.look()
@@ -673,7 +673,7 @@ def test_hanging_docker(
 
 
 def test_dripping_docker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that sends a byte now and then without end is given up on as well."""
+    """doctor also gives up on a Docker that sends a byte now and then without end."""
     monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
     monkeypatch.setattr(host_facts, "DOCKER_SECONDS", 0.5)
     over, patient = threading.Event(), threading.Event()
@@ -719,7 +719,7 @@ def run(home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """A line for each finding and one in the end; the exit code is the worst's, and --json says the same."""
+    """A line per finding and one at the end; the worst decides the exit code; --json agrees."""
     serve(script(Driver="vfs"))
     printed = run(place.root, "--config", place.paths.config)
     assert printed.stderr == ""
@@ -735,7 +735,7 @@ def test_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> Non
 
 
 def test_command_where_it_is_broken(place: Place) -> None:
-    """A configuration that can't be read and a Docker that is not there are lines, and exit code 4."""
+    """An unreadable configuration and a missing Docker are lines, with exit code 4."""
     place.paths.config.write_text("worker: {cpus: many}")
     done = run(place.root, "--config", place.paths.config)
     assert (done.returncode, done.stderr) == (4, "")
@@ -750,7 +750,7 @@ def test_command_where_it_is_broken(place: Place) -> None:
 
 
 def test_odd_directories(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """Directories and pipes where our own files should be keep nobody waiting, and are no supervisor."""
+    """Directories and pipes in place of our files don't block, and are no supervisor."""
     serve(script())
     (place.paths.run / "status.json").mkdir()
     os.mkfifo(place.paths.state / "x.lock")
@@ -761,7 +761,7 @@ def test_odd_directories(place: Place, serve: Callable[[Script], ScriptedDocker]
 
 
 def test_unreadable_configuration(place: Place) -> None:
-    """What can't be read is named; it is no traceback, nor typer's usage."""
+    """An unreadable file is named, without a traceback or typer's usage."""
     place.paths.config.unlink()
     place.paths.config.symlink_to(place.paths.config)
     done = run(place.root, "--config", place.paths.config)
@@ -770,7 +770,7 @@ def test_unreadable_configuration(place: Place) -> None:
 
 
 def test_hanging_command(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
-    """With a Docker that hangs the command still ends by itself, with what it could see."""
+    """With a hanging Docker, the command still ends by itself with what it found."""
     serve({"GET /_ping": [HANG]})
     done = run(place.root, "--config", place.paths.config)
     assert done.returncode == 4 and "gave no answer in time" in done.stdout

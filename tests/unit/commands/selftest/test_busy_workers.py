@@ -1,4 +1,4 @@
-"""What the selftest's own workers are to Docker, on made-up hosts."""
+"""How Docker is asked for the selftest's own workers, on made-up hosts."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from plancton.workers.container import INSTANCE
 
 @pytest.fixture
 def merged(tmp_path: Path) -> Path:
-    """A host of today: all programs are below /usr."""
+    """A modern host: all programs are below /usr."""
     root = tree(tmp_path / "root", usr={"bin": {}})
     for name in ("bin", "lib"):
         (root / name).symlink_to(f"usr/{name}")
@@ -28,12 +28,12 @@ def merged(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def split(tmp_path: Path) -> Path:
-    """A host whose /bin and /lib are directories of their own."""
+    """A host whose /bin and /lib are separate directories."""
     return tree(tmp_path / "root", usr={}, bin={}, lib={})
 
 
 class Started:
-    """What Docker was given: the image's entries (what they link to, or "dir") and the containers' bodies."""
+    """What Docker was given: the image's entries (link targets, or "dir") and the containers' bodies."""
 
     def __init__(self, root: Path, cpus: int = 4, pid: int = 0) -> None:
         self.image = dict[str, str]()
@@ -59,12 +59,12 @@ class Started:
 
 
 def test_image(merged: Path) -> None:
-    """The image has an empty directory, and the host's links to what will be in it."""
+    """The image has an empty directory, and the host's links into it."""
     assert Started(merged).image == {"usr": "dir", "bin": "usr/bin", "lib": "usr/lib"}
 
 
 def test_image_of_a_split_host(split: Path) -> None:
-    """Where there are no links there are more directories."""
+    """Without links there are more directories."""
     assert Started(split).image == {"usr": "dir", "bin": "dir", "lib": "dir"}
 
 
@@ -81,7 +81,7 @@ def test_mounts_of_a_split_host(split: Path) -> None:
 
 @pytest.mark.parametrize(("cpus", "each"), [(1, 1), (2, 1), (3, 2), (4, 2), (255, 128)])
 def test_bodies(merged: Path, cpus: int, each: int) -> None:
-    """Together they fill every CPU; alone each can do as little as a worker, and ends by itself."""
+    """Together they fill every CPU; each is as unprivileged as a worker, and ends by itself."""
     started = Started(merged, cpus)
     assert len(started.ids) == len(started.bodies) == COUNT and COUNT * each >= cpus
     for body in started.bodies:
@@ -96,13 +96,13 @@ def test_bodies(merged: Path, cpus: int, each: int) -> None:
 
 
 def test_outside_of_the_slice(merged: Path) -> None:
-    """A Docker that puts containers elsewhere (a rootless one) is no Docker for Plancton."""
+    """A Docker that puts containers elsewhere (a rootless one) is refused."""
     with pytest.raises(BusyWorkerError, match=r"not into /plancton_test: .* runs as root"):
         Started(merged, pid=1)
 
 
 def test_one_that_has_ended(tmp_path: Path) -> None:
-    """What it said and its exit code tell why."""
+    """Its output and exit code tell why."""
     state = {"Id": "c1", "Name": "/b1", "State": {"Running": False, "ExitCode": 127}}
     script: Script = {
         "GET /containers/c1/json": reply(json.dumps(state).encode()),

@@ -1,4 +1,4 @@
-"""A clean-up that happens whatever becomes of the process, each time in a process of its own."""
+"""A clean-up that happens whatever becomes of the process; each test uses a separate process."""
 
 import signal
 import subprocess
@@ -79,14 +79,14 @@ def wait_for(file: Path) -> str:
 
 
 def test_in_order(cleaned: Path) -> None:
-    """When the block has been left, all is cleaned up."""
+    """After the block, everything is cleaned up."""
     with program(cleaned, "pass") as process:
         assert said(process) == ("out\n", "")
         assert (process.returncode, cleaned.read_text()) == (0, "True")
 
 
 def test_after_an_exception(cleaned: Path) -> None:
-    """An exception goes on after the clean-up, which knows of it."""
+    """An exception continues after the clean-up, which knows about it."""
     with program(cleaned, "raise SystemExit(7)") as process:
         assert said(process) == ("", "")
         assert (process.returncode, cleaned.read_text()) == (7, "False")
@@ -94,7 +94,7 @@ def test_after_an_exception(cleaned: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
 def test_after_death(cleaned: Path, number: signal.Signals) -> None:
-    """A process that is killed can't do it any more: its child does."""
+    """If the process is killed, its child cleans up."""
     with program(cleaned, "time.sleep(60)") as process:
         process.send_signal(number)
         assert process.wait(DEADLINE) == -number
@@ -102,7 +102,7 @@ def test_after_death(cleaned: Path, number: signal.Signals) -> None:
 
 
 def test_not_in_time(cleaned: Path) -> None:
-    """A process that was stopped is ended, and what it held is set free."""
+    """A stopped process is ended, and what it held is released."""
     with program(cleaned, "time.sleep(60)", seconds=2.0) as process:
         process.send_signal(signal.SIGSTOP)
         assert process.wait(DEADLINE) == -signal.SIGKILL
@@ -111,14 +111,14 @@ def test_not_in_time(cleaned: Path) -> None:
 
 
 def test_clean_up_that_fails(cleaned: Path) -> None:
-    """What is left behind is said in one line; the work that was done is not lost over it."""
+    """Leftovers are reported in one line; the work that was done is not lost."""
     with program(cleaned, "pass", refuse=True) as process:
         assert said(process) == ("out\n", "plancton: can't be removed\n")
         assert process.returncode == 0
 
 
 def test_child_that_was_killed(cleaned: Path) -> None:
-    """Without its child the block ends as usual."""
+    """If its child was killed, the block ends as usual."""
     with program(cleaned, KILL_THE_CHILD) as process:
         assert said(process) == ("out\n", "")
         assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The selftest's arithmetic and its verdicts, on made-up measurements."""
+"""The selftest's arithmetic and verdicts, on made-up measurements."""
 
 import msgspec
 import pytest
@@ -49,7 +49,7 @@ def verdict(*pairs: Pair, tier: Tier = "kernel", knobs: str = "cpu.idle 1") -> t
 
 
 def test_all_kept() -> None:
-    """An owner who notices nothing keeps all."""
+    """An owner who notices nothing keeps everything."""
     found = summarize([pair()] * 3)
     assert found == Figures(
         throughput_kept=1.0,
@@ -63,7 +63,7 @@ def test_all_kept() -> None:
 
 
 def test_half_lost() -> None:
-    """Half the CPU time and a third of the work are just that."""
+    """Half the CPU time and a third of the work are counted as such."""
     found = summarize([pair(load(work=900), load(0.5, waited=0.5, work=600))] * 3)
     assert found.cpu_time_kept == pytest.approx(0.5)
     assert found.throughput_kept == pytest.approx(2 / 3)
@@ -71,7 +71,7 @@ def test_half_lost() -> None:
 
 
 def test_medians() -> None:
-    """One pair that somebody else spoiled does not count."""
+    """One pair that other load spoiled does not count."""
     spoiled = pair(load(1.0), load(0.2, waited=0.8, work=1), donated=0.0)
     found = summarize([pair(), spoiled, pair()])
     assert (found.cpu_time_kept, found.throughput_kept, found.cpus_donated) == (1.0, 1.0, 4.0)
@@ -79,35 +79,35 @@ def test_medians() -> None:
 
 @pytest.mark.parametrize(("late", "within"), [(0, 0.001), (1, 0.002), (7, 0.008), (300, 0.301)])
 def test_cpu_back(late: int, within: float) -> None:
-    """CPU is back in the step from which on the load has its speed for 5 ms, within 5 %."""
+    """CPU is back in the first step of 5 ms at the load's speed, within 5 %."""
     found = summarize([pair(donating=load(late=late, waited=None))])
     assert found.cpu_back_within == pytest.approx(within)
 
 
 def test_cpu_back_at_the_owners_own_speed() -> None:
-    """On a host where the load gets half of each CPU anyhow, half is its full speed."""
+    """If the load alone gets half of each CPU, half is its full speed."""
     assert summarize([pair(load(0.5), load(0.5))]).cpu_back_within == STEP
 
 
 def test_lost_without_waiting() -> None:
-    """What a hypervisor takes from the load while it runs is not the workers' doing."""
+    """What a hypervisor takes from a running load is not blamed on the workers."""
     found = summarize([pair(load(1.0), load(0.7, waited=0.02))])
     assert found.cpu_time_kept == pytest.approx(0.98)
 
 
 def test_unknown_waiting() -> None:
-    """Where the kernel doesn't count waiting, CPU time alone decides."""
+    """If the kernel doesn't count waiting, CPU time alone decides."""
     assert summarize([pair(load(waited=None), load(0.7, waited=None))]).cpu_time_kept == pytest.approx(0.7)
 
 
 def test_one_pause() -> None:
-    """A pause in one round is not what sleepers usually meet."""
+    """A pause in one round does not stand for the usual wake-up."""
     found = summarize([pair(), pair(late=0.035), pair()])
     assert found.wake_up_donating == Latency(0.000_05, 0.000_05)
 
 
 def test_no_cpu_alone() -> None:
-    """A load that got nothing even alone has kept nothing, and nothing is divided by it."""
+    """A load that got nothing even alone keeps nothing, without dividing by zero."""
     found = summarize([pair(load(0.0, waited=None, work=0), load(0.0, waited=None, work=0))])
     assert (found.cpu_time_kept, found.throughput_kept) == (0.0, 0.0)
 
@@ -134,13 +134,13 @@ def test_percentile(values: list[float], percent: float, wanted: float) -> None:
 
 @pytest.mark.parametrize("tier", ["kernel", "weight"])
 def test_yields(tier: Tier) -> None:
-    """A slice that yields, and an owner who keeps nearly all."""
+    """A slice that yields, and an owner who keeps nearly everything."""
     yields, said = verdict(pair(donating=load(0.98, waited=0.02)), tier=tier)
     assert yields and said.startswith("This host yields") and "98.0%" in said, said
 
 
 def test_more_than_alone() -> None:
-    """Nobody gains by donating: what a noisy host adds is not promised."""
+    """Nobody gains by donating: more than alone is shown as no more than alone."""
     assert "100.0%" in verdict(pair(load(0.5), load(0.6)))[1]
 
 
@@ -151,7 +151,7 @@ def test_threshold(share: float, wanted: bool) -> None:
 
 
 def test_tier_none_never_yields() -> None:
-    """With nothing that protects the owner the figures may be good by chance."""
+    """With nothing that protects the owner, good figures are chance."""
     yields, said = verdict(pair(), tier="none", knobs="cpu.idle is 0 and cpu.weight is 100")
     assert not yields
     assert (
@@ -160,7 +160,7 @@ def test_tier_none_never_yields() -> None:
 
 
 def test_lost_in_tier_kernel() -> None:
-    """The slice is idle class and the owner still loses: reason and remedy."""
+    """If the slice is idle class and the owner still loses, reason and remedy are given."""
     yields, said = verdict(pair(donating=load(0.5, waited=0.5)))
     assert not yields
     assert said.startswith("This host does not yield") and "50.0%" in said, said
@@ -174,14 +174,14 @@ def test_lost_in_tier_weight() -> None:
 
 
 def test_nothing_donated() -> None:
-    """Workers that leave CPUs idle prove nothing, however well the owner fares."""
+    """Workers that leave CPUs idle prove nothing, however much the owner keeps."""
     yields, said = verdict(pair(donated=0.1, idle=3.9))
     assert not yields
     assert "0.10 CPUs" in said and "3.90 idle" in said and "limit" in said, said
 
 
 def test_busy_owner() -> None:
-    """Workers that get next to nothing because the owner uses every CPU do yield."""
+    """Workers that get almost nothing because the owner uses every CPU do yield."""
     assert verdict(pair(donated=0.1, idle=0.0))[0]
 
 
@@ -189,7 +189,7 @@ def test_busy_owner() -> None:
 
 
 def test_lines() -> None:
-    """Every figure has its line, the verdict is the last."""
+    """Every figure has a line, and the verdict is last."""
     found = summarize([pair(late=0.002_5)])
     lines = list(report_lines(Report(True, "It does.", THREADS, "kernel", 4_000_000_000, found)))
     assert lines == [
@@ -205,7 +205,7 @@ def test_lines() -> None:
 
 
 def test_lines_of_the_unlucky() -> None:
-    """A load that never got up to speed is told of; without figures there is still a verdict."""
+    """A load that never got up to speed is reported; without figures there is still a verdict."""
     found = summarize([pair(donating=load(0.5))])
     assert "CPU came back      not within 0.6 s" in report_lines(Report(False, "No.", 4, "none", None, found))
     assert list(report_lines(Report(False, "No.", 4, "none", None, None))) == [

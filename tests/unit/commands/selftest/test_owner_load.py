@@ -1,4 +1,4 @@
-"""The selftest's load and its probe, on this host: what they count, and what they refuse."""
+"""The selftest's load and probe, on this host: what they count, and what they refuse."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ EINVAL = -22
 
 
 def test_spin_counts() -> None:
-    """Each thread works, gets CPU time that only grows, and never more than there was."""
+    """Each thread works; its CPU time only grows, and never exceeds the time that passed."""
     began = time.process_time()
     got = spin(threads=2, step=0.002, steps=50)
     used = time.process_time() - began
@@ -25,7 +25,7 @@ def test_spin_counts() -> None:
 
 
 def test_spin_starts_together() -> None:
-    """The load waits for its moment: it has no CPU time before."""
+    """The load waits for its start: it has no CPU time before."""
     cpu, work = ffi.new("uint64_t[]", 10), ffi.new("uint64_t *")
     start = time.monotonic_ns() + NANO // 10
     assert lib.plancton_spin(start, 1_000_000, cpu, 10, work) == 0
@@ -35,7 +35,7 @@ def test_spin_starts_together() -> None:
 
 
 def test_spin_that_is_late() -> None:
-    """A thread that comes too late had nothing in the steps that it missed."""
+    """A thread that starts too late has no CPU time in the steps it missed."""
     cpu, work = ffi.new("uint64_t[]", 100), ffi.new("uint64_t *")
     assert lib.plancton_spin(time.monotonic_ns() - NANO // 2, 10_000_000, cpu, 100, work) == 0
     assert cpu[0] == cpu[48], "all that it had by then is its first piece of work"
@@ -43,12 +43,12 @@ def test_spin_that_is_late() -> None:
 
 
 def test_unknown_waiting(tmp_path: Path) -> None:
-    """A kernel that does not count how long threads wait leaves that unknown."""
+    """If the kernel does not count how long threads wait, that is unknown."""
     assert spin(threads=1, step=0.001, steps=2, proc=tmp_path).waited is None
 
 
 def test_wake_ups() -> None:
-    """Each sleep is measured, none ends early, and they follow each other as the clock says."""
+    """Each sleep is measured, none ends early, and they follow the clock."""
     began = time.monotonic()
     late = wake_ups(step=0.002, count=20)
     assert len(late) == 20
@@ -57,7 +57,7 @@ def test_wake_ups() -> None:
 
 
 def test_timer_slack_is_put_back() -> None:
-    """The thread sleeps as loosely afterwards as before."""
+    """The thread's timer slack is the same afterwards as before."""
     with open("/proc/self/timerslack_ns") as file:
         before = file.read()
         wake_ups(step=0.001, count=1)
@@ -78,7 +78,7 @@ def test_timer_slack_is_put_back() -> None:
     ids=["no step", "no steps", "longest step", "overflow", "too long", "too far ahead"],
 )
 def test_arguments(ahead: int, step: int, count: int) -> None:
-    """What can't be measured is refused, and nothing is written."""
+    """Impossible arguments are refused, and nothing is written."""
     numbers, work = ffi.new("uint64_t[]", 1), ffi.new("uint64_t *")
     start = time.monotonic_ns() + ahead
     assert lib.plancton_spin(start, step, numbers, count, work) == EINVAL
@@ -87,6 +87,6 @@ def test_arguments(ahead: int, step: int, count: int) -> None:
 
 
 def test_refusal_in_words() -> None:
-    """Python's side tells of it as a programmer's mistake."""
+    """Python reports it as a programming error."""
     with pytest.raises(ValueError, match="Invalid argument"):
         wake_ups(step=0.0, count=1)

@@ -1,4 +1,4 @@
-"""What the tests of `plancton top` show and measure: workers, a status, a host whose counters they move."""
+"""Shared by the tests of `plancton top`: workers, a status, a host whose counters they move."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""plancton.commands.top.app: what keys and time do to the screen, one screen in a pipe, and JSON."""
+"""plancton.commands.top.app: keys and time change the screen; one screen in a pipe; JSON."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def test_a_pipe_gets_one_plain_screen(host: Host, quick: None) -> None:
 
 
 def test_once_on_a_terminal_is_one_screen(host: Host, quick: None) -> None:
-    """--once on a terminal is cut to its height, and doesn't clear it."""
+    """--once on a terminal is cut to its height and does not clear it."""
     out = io.StringIO()
     console = Console(file=out, width=80, height=24, force_terminal=True, color_system="truecolor")
     run_top(lambda: a_status(300), host.cgroup, never_drains, console, once=True, proc=host.proc)
@@ -73,7 +73,7 @@ def a_top(meter: Meter, status: Status | None, drained: list[bool]) -> Top:
 
 
 def test_keys_change_the_screen(meter: Meter) -> None:
-    """s walks through the columns, r turns round, ? opens and closes the help; others do nothing."""
+    """s walks through the columns, r reverses, ? toggles the help; others do nothing."""
     made = a_top(meter, a_status(), [])
     sorts = []
     for _ in SORTS:
@@ -98,7 +98,7 @@ def test_keys_change_the_screen(meter: Meter) -> None:
     ],
 )
 def test_d_drains_and_resumes(meter: Meter, status: Status | None, asked: list[bool], message: str) -> None:
-    """What d does depends on the mode, and its answer is in the footer."""
+    """What d does depends on the mode; the answer is in the footer."""
     drained: list[bool] = []
     made = a_top(meter, status, drained)
     made.key("d")
@@ -106,7 +106,7 @@ def test_d_drains_and_resumes(meter: Meter, status: Status | None, asked: list[b
 
 
 def test_history_is_two_minutes(host: Host, meter: Meter) -> None:
-    """The sparkline's memory is bounded."""
+    """The sparkline keeps two minutes."""
     made = a_top(meter, a_status(), [])
     for _ in range(130):
         host.set_busy(0.01, 0.01)

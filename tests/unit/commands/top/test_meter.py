@@ -14,7 +14,7 @@ from plancton.model import Sample, Status
 
 
 class SteadySampler(Sampler):
-    """From one sample to the next a second passes."""
+    """A second passes from one sample to the next."""
 
     now = 0.0
 
@@ -33,7 +33,7 @@ def measure(host: Host, status: Status | None, change: Callable[[], None]) -> Fi
 
 
 def test_owner_is_what_slice_and_engine_leave(host: Host) -> None:
-    """owner = busy - slice - engine; donated is the slice's own figure; a worker's is its cgroup's."""
+    """owner = busy - slice - engine; donated is the slice's figure; a worker's is its cgroup's."""
     status = a_status(0, engine=0.1, workers=(a_worker(1, cgroup="plancton.slice/docker-1.scope"),))
     host.use("plancton.slice", 10.0)
     host.use("plancton.slice/docker-1.scope", 5.0)
@@ -53,7 +53,7 @@ def test_owner_is_what_slice_and_engine_leave(host: Host) -> None:
 
 
 def test_owner_is_never_negative(host: Host) -> None:
-    """The kernel's counters are of different grain; the difference stops at nothing."""
+    """The kernel's counters differ in resolution; the difference never drops below zero."""
     host.use("plancton.slice", 1.0)
     figures = measure(host, a_status(0, engine=0.5), lambda: host.use("plancton.slice", 3.0))
     assert figures.owner == 0.0, figures
@@ -72,13 +72,13 @@ def test_finds_a_slice_that_was_left_behind(host: Host) -> None:
 
 
 def test_donated_is_unknown_without_slice_and_supervisor(host: Host) -> None:
-    """Nobody says what is donated, so nothing is claimed."""
+    """Nothing tells what is donated, so nothing is claimed."""
     figures = measure(host, None, lambda: host.set_busy(2.0, 2.0))
     assert figures.donated is None and figures.owner == pytest.approx(2.0), figures
 
 
 def test_sums_workers_where_there_is_no_slice(host: Host) -> None:
-    """In tier none the workers' own cgroups say what is donated."""
+    """In tier none, the workers' own cgroups tell what is donated."""
     status = a_status(0, slice="", workers=(a_worker(1, cgroup="docker/1"), a_worker(2, cgroup="docker/2")))
     host.use("docker/1", 1.0)
     host.use("docker/2", 1.0)
@@ -93,21 +93,21 @@ def test_sums_workers_where_there_is_no_slice(host: Host) -> None:
 
 
 def test_takes_the_statuses_figures_at_first(host: Host) -> None:
-    """Before there are two samples, the supervisor's word is shown."""
+    """Before there are two samples, the status's figures are shown."""
     with closing(Meter(host.proc, host.cgroup)) as made:
         figures = made.read(a_status())
     assert (figures.owner, figures.donated, figures.cpus) == (1.3, 6.0, 4), figures
 
 
 def test_a_worker_that_ended_has_no_figure(host: Host) -> None:
-    """A cgroup that isn't there is unknown, not an error."""
+    """A missing cgroup is unknown, not an error."""
     status = a_status(0, workers=(a_worker(1, cgroup="plancton.slice/gone"),))
     figures = measure(host, status, lambda: host.set_busy(1.0, 3.0))
     assert figures.workers == {}, figures
 
 
 def test_works_without_a_v2_tree(host: Host) -> None:
-    """A host without cgroup v2 still shows itself."""
+    """A host without cgroup v2 still shows its figures."""
     with closing(Meter(host.proc, None)) as made:
         made.read(a_status())
         host.set_busy(1.0, 1.0)

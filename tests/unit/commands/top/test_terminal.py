@@ -70,7 +70,7 @@ print(f"[ended {os.waitstatus_to_exitcode(status)}]", flush=True)
 
 
 class Session:
-    """A terminal with top in it."""
+    """A terminal that runs top."""
 
     def __init__(self, *args: str, shell: bool = True, size: tuple[int, int] = (80, 24), **env: str) -> None:
         self.master, self.slave = pty.openpty()
@@ -97,7 +97,7 @@ class Session:
         os.write(self.master, keys.encode())
 
     def until(self, seen: str | Callable[[str], Any], what: str = "") -> str:
-        """What was written up to when it contains the text (or fulfils the test)."""
+        """What was written until it contains the text (or passes the test)."""
         done = seen if callable(seen) else lambda text: seen in text
         end = time.monotonic() + DEADLINE
         while not done(self.output):
@@ -121,7 +121,7 @@ class Session:
         self.until("help", "footer")
 
     def until_ended(self, code: int) -> None:
-        """It ended with the code, and the terminal is as it was."""
+        """It exited with this code, and the terminal is as before."""
         output = self.until(lambda text: re.search(r"\[ended -?\d+\]", text), "end")
         assert f"[ended {code}]" in output, output[-1500:]
         assert output.index(RESTORE) < output.index("[ended"), "the screen was not restored"
@@ -166,7 +166,7 @@ def picture(output: str) -> dict[int, str]:
 
 
 def test_draws_and_quits(session: Start) -> None:
-    """A frame on the alternate screen with the footer in the last line; q ends it and all is as before."""
+    """A frame on the alternate screen, the footer in the last line; q ends it and restores the terminal."""
     one = session()
     one.until_shown()
     assert "\x1b[?1049h" in one.output, "not on the alternate screen"
@@ -177,7 +177,7 @@ def test_draws_and_quits(session: Start) -> None:
 
 
 def test_keys_work_at_once(session: Start) -> None:
-    """With a refresh once in 1000 s, keys still show what they do."""
+    """Even if it refreshes every 1000 s, keys take effect at once."""
     one = session("1000", "works")
     one.until_shown()
     one.press("s")
@@ -196,7 +196,7 @@ def test_keys_work_at_once(session: Start) -> None:
 
 
 def test_arrow_keys_are_not_letters(session: Start) -> None:
-    """Escape sequences do nothing, whatever letters they are made of."""
+    """Escape sequences do nothing, whatever letters they contain."""
     one = session("1000", "works")
     one.until_shown()
     one.press("\x1b[A\x1bOs\x1b[1;2q")
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_it(session: Start) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_signal_restores_the_terminal(session: Start, number: int) -> None:
-    """Killed, it cleans up and then dies of that very signal."""
+    """Killed by a signal, it cleans up and then dies of the same signal."""
     one = session()
     pid = one.pid()
     one.until_shown()
@@ -243,7 +243,7 @@ def test_a_signal_restores_the_terminal(session: Start, number: int) -> None:
 
 
 def test_ctrl_z_gives_the_terminal_back(session: Start) -> None:
-    """Stopped, the shell has its screen and line editing; continued, top is back and keys work."""
+    """When stopped, the shell has its screen and line editing; when continued, top and its keys are back."""
     one = session("1000", "works")
     one.until_shown()
     one.forget()
@@ -261,7 +261,7 @@ def test_ctrl_z_gives_the_terminal_back(session: Start) -> None:
 
 
 def test_an_exception_restores_the_terminal(session: Start) -> None:
-    """An error's traceback is readable: on the normal screen, after restoring it."""
+    """An error's traceback is readable, on the restored normal screen."""
     one = session("0.1", "fails")
     one.until_ended(1)
     assert one.output.index(RESTORE) < one.output.index("RuntimeError: no luck"), one.output[-1500:]
@@ -291,7 +291,7 @@ def test_no_color(session: Start, env: dict[str, str]) -> None:
 def test_one_screen_on_a_dumb_terminal_or_when_asked(
     session: Start, args: tuple[str, str], env: dict[str, str]
 ) -> None:
-    """No cursor movement and no keys where the terminal has none, nor with --once."""
+    """No cursor movement and no keys if the terminal has none, or with --once."""
     one = session(*args, **env)
     output = one.until("[ended 0]")
     assert "All is well." in output and "… and " in output, output
@@ -300,7 +300,7 @@ def test_one_screen_on_a_dumb_terminal_or_when_asked(
 
 @pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}], ids=str)
 def test_a_pipe_gets_one_screen(env: dict[str, str]) -> None:
-    """Piped it prints once, whatever colour is forced and encoding there is, and moves no cursor."""
+    """Into a pipe it prints once and moves no cursor, whatever the colour settings and encoding."""
     clean = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR", "PYTHONIOENCODING")}
     done = subprocess.run(
         [sys.executable, "-P", "-c", TOP, "1", "works"],

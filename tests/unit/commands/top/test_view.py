@@ -1,4 +1,4 @@
-"""plancton.commands.top.view: the frame that a screen becomes."""
+"""plancton.commands.top.view: a screen as a frame."""
 
 import io
 import itertools
@@ -79,7 +79,7 @@ STATUSES = {
 @pytest.mark.parametrize("height", [1, 5, 10, 16, 24, 50])
 @pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 120, 200])
 def test_fits_the_terminal(width: int, height: int, status: Status | None) -> None:
-    """No line is wider than the terminal and the frame is exactly as long as it, help or not."""
+    """No line is wider than the terminal, and the frame is exactly as high, help or not."""
     for changes in ({}, {"help": True}, {"figures": Figures()}, {"message": LONG}, {"history": ()}):
         lines = text_of(a_screen(width, height, status=status, **changes)).removesuffix("\n").split("\n")
         assert len(lines) == height, f"{changes}: {len(lines)} lines on {height}"
@@ -89,7 +89,7 @@ def test_fits_the_terminal(width: int, height: int, status: Status | None) -> No
 
 @pytest.mark.parametrize("height", [10, 24, 50])
 def test_cuts_the_table_and_says_so(height: int) -> None:
-    """Workers shown plus those said to be missing are all there are."""
+    """The workers shown plus those counted as hidden are all there are."""
     text = text_of(a_screen(height=height, status=a_status(300)))
     shown = text.count("plancton-worker-")
     assert shown >= 1, text
@@ -97,13 +97,13 @@ def test_cuts_the_table_and_says_so(height: int) -> None:
 
 
 def test_shows_all_workers_when_there_is_no_height() -> None:
-    """In a pipe nothing is left out."""
+    """In a pipe, no worker is left out."""
     text = text_of(a_screen(height=0, live=False, status=a_status(300)))
     assert text.count("plancton-worker-") == 300 and "more" not in text, text[-500:]
 
 
 def test_header_has_the_state_in_words() -> None:
-    """Mode, tier, sentence, last decision and the host's figures are all there in 80 columns."""
+    """Mode, tier, sentence, last decision and the host's figures all fit in 80 columns."""
     text = text_of(a_screen())
     said = [
         "forge",
@@ -118,13 +118,13 @@ def test_header_has_the_state_in_words() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(60, 24), (80, 24), (80, 12), (120, 40)])
 def test_says_what_its_cpu_means(width: int, height: int) -> None:
-    """100 % = one CPU is on the screen, not only in a manual."""
+    """The screen itself says that 100 % is one CPU."""
     text = text_of(a_screen(width, height))
     assert "100 % = one CPU" in text, text
 
 
 def test_unknown_figures_are_dashes() -> None:
-    """What isn't known is not shown as a number."""
+    """Unknown figures are not shown as numbers."""
     worker = a_worker(age=None, cpu=None, share=None, memory=None)
     text = text_of(a_screen(figures=Figures(cpus=8), status=a_status(1)))
     assert "0.0 CPUs" not in text and "owner –" in text, text
@@ -137,7 +137,7 @@ def test_unknown_figures_are_dashes() -> None:
 
 
 def test_takes_names_as_text() -> None:
-    """Neither rich's markup nor a terminal's control codes in names and sentences do anything."""
+    """rich's markup and control codes in names and sentences have no effect."""
     evil = "[red]x[/red]\x1b[2J\r\n\u202e"
     worker = a_worker(name=evil)
     status = a_status(0, workers=(worker,), sentence=evil, problems=(evil,), events=(Event(NOW, evil),))
@@ -147,20 +147,20 @@ def test_takes_names_as_text() -> None:
 
 
 def test_says_when_the_supervisor_is_silent() -> None:
-    """An old status is marked as one, a fresh one isn't."""
+    """An old status is marked as such, a fresh one is not."""
     assert "has said nothing for 23s" in text_of(a_screen(status=a_status(time=NOW - 23)))
     assert "has said nothing" not in text_of(a_screen(status=a_status(time=NOW - 14)))
 
 
 def test_shows_the_host_without_a_supervisor() -> None:
-    """No status is said in words, the host's figures stay, and keys that need one are not offered."""
+    """A missing status is mentioned, the host's figures stay, and keys that need one are not offered."""
     text = text_of(a_screen(status=None))
     assert "No supervisor runs here" in text and "1.3 CPUs" in text, text
     assert "drain" not in text, text
 
 
 def test_shows_three_problems_at_most() -> None:
-    """Problems have a line each, with a mark that needs no colour."""
+    """Each problem has a line, with a mark that needs no colour."""
     text = text_of(a_screen(status=a_status(problems=("one", "two", "three", "four"))))
     assert [line.strip() for line in text.splitlines() if line.startswith(" ! ")] == [
         "! one",
@@ -170,7 +170,7 @@ def test_shows_three_problems_at_most() -> None:
 
 
 def test_shows_the_tiers_reason_when_it_is_weak() -> None:
-    """An owner who is less than fully protected reads why."""
+    """If the owner is less than fully protected, the screen says why."""
     assert "tier weight: old kernel" in text_of(
         a_screen(status=a_status(tier="weight", tier_reason="old kernel"))
     )
@@ -194,14 +194,14 @@ def test_shows_the_tiers_reason_when_it_is_weak() -> None:
     ],
 )
 def test_states_are_words(changes: dict[str, Any], word: str) -> None:
-    """A worker's state is a few words, never a colour; of one that runs it is its job, if that is known."""
+    """A worker's state is in words, not colours; a running one shows its job, if known."""
     text = text_of(a_screen(status=a_status(0, workers=(a_worker(1, **changes),))))
     line = next(line for line in text.splitlines() if "plancton-worker" in line)
     assert line.endswith(word), line
 
 
 def test_counts_jobs() -> None:
-    """What became of the jobs is above the workers, once there were any."""
+    """The totals of jobs are above the workers, once there are any."""
     for work in (None, Work(0.0, cpu_donated=5.0)):
         assert "jobs:" not in text_of(a_screen(120, status=a_status(work=work)))
     text = text_of(a_screen(120, status=a_status(work=Work(0.0, jobs_done=12, jobs_evicted=1))))
@@ -231,7 +231,7 @@ def order(**changes: Any) -> list[str]:
     ],
 )
 def test_sorts(sort: str, expected: str) -> None:
-    """Oldest and greatest first, words from A; what is unknown comes last either way."""
+    """Oldest and greatest first, words from A; the unknown comes last in both directions."""
     assert "".join(order(sort=sort)) == expected
     known = [n for n in expected if n != "3" or sort in ("name", "state")]
     reverse = order(sort=sort, reverse=True)
@@ -242,13 +242,13 @@ def test_sorts(sort: str, expected: str) -> None:
 
 
 def test_marks_the_sorted_column() -> None:
-    """The heading that sorts carries an arrow, the footer names it."""
+    """The sorted heading has an arrow, and the footer names it."""
     text = text_of(a_screen(sort="cpu", reverse=True))
     assert "CPU %▲" in text and "sort: CPU" in text, text
 
 
 def test_sparkline_is_scaled_to_the_host() -> None:
-    """All CPUs busy is a full block, none the lowest, and half of them half."""
+    """All CPUs busy is a full block, none the lowest, half of them half."""
     screen = a_screen(history=((0.0, 8.0), (4.0, 8.0), (8.0, 0.0)), seen=3, width=200)
     text = text_of(screen)
     assert "▁▄█\n" in text and "██▁\n" in text, text
@@ -261,7 +261,7 @@ def sparkline(history: tuple[tuple[float, float], ...], seen: int) -> str:
 
 
 def test_sparkline_moves_by_whole_columns() -> None:
-    """A column keeps its height while newer ones come: no shimmer."""
+    """A column keeps its height while newer ones arrive: no flicker."""
     values = tuple((float(n * 7 % 9), 0.0) for n in range(140))
     lines = [sparkline(values[seen - 120 : seen], seen) for seen in range(121, 141)]
     for before, after in itertools.pairwise(lines):
@@ -269,13 +269,13 @@ def test_sparkline_moves_by_whole_columns() -> None:
 
 
 def test_ascii_where_the_terminal_knows_no_more() -> None:
-    """Without UTF-8 everything is still there, in ASCII."""
+    """Without UTF-8, everything is there in ASCII."""
     text = text_of(a_screen(width=120, ascii=True, status=a_status(0, workers=(a_worker(name="wörker"),))))
     assert text.isascii() and "###" in text and "w?rker" in text, text
 
 
 def test_colour_is_not_needed() -> None:
-    """Without colours the very same text appears: colour carries nothing alone."""
+    """Without colours the text is the same: nothing is shown by colour alone."""
     frames = []
     for no_color in (True, False):
         out = io.StringIO()
@@ -305,11 +305,11 @@ def test_help_has_all_keys_in_80_by_24() -> None:
 
 
 def test_offers_to_resume_while_draining() -> None:
-    """The key says what it will do."""
+    """The key's label says what it will do."""
     assert "d resume" in text_of(a_screen(status=a_status(mode="draining")))
     assert "d drain" in text_of(a_screen())
 
 
 def test_age_as_people_say_it() -> None:
-    """Ages come as hours and minutes."""
+    """Ages are shown in hours and minutes."""
     assert human_seconds(11_520) in text_of(a_screen(status=a_status(0, workers=(a_worker(age=11_520.0),))))
