@@ -161,7 +161,7 @@ def test_the_command_line_starts_lean() -> None:
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__", "daemon.__main__"}))
 def test_a_module_and_a_function_have_different_names(module: str) -> None:
-    """No function is named like a module, except where it is what its module is: observe, decide, replay, init."""
+    """No function is named like a module, except those that are all that their module is for."""
     words = {name.rpartition(".")[2] for name in MODULES} - {"observe", "decide", "replay", "init"}
     functions = {node.name for node in ast.walk(MODULES[module]) if isinstance(node, ast.FunctionDef)}
     methods = {
