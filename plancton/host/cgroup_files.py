@@ -1,7 +1,9 @@
-"""The most that the slice may take, as the kernel's own knobs: memory, swap, CPUs, and the disk last.
+"""The most that the slice may take, as the kernel's own knobs: memory, swap, CPUs, and the disk
+last.
 
 They hold while the supervisor sleeps, hangs or is dead. See Documentation/admin-guide/cgroup-v2.rst
-("Memory Interface Files", "IO Interface Files", "IO Priority") and cgroup-v1/{memory,blkio-controller}.rst.
+("Memory Interface Files", "IO Interface Files", "IO Priority") and
+cgroup-v1/{memory,blkio-controller}.rst.
 """
 
 import os
@@ -17,12 +19,13 @@ PERIOD = 100_000
 """Microseconds: the kernel's default period of a CPU quota."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = 1 << 60
-"""From here on a v1 memory limit means none (the kernel's own "unlimited" depends on its page size)."""
+"""From here on a v1 memory limit means none (the kernel's own "unlimited" depends on its page
+size)."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that they may
-    run on, as the kernel lists them; empty: all; None: left as it is."""
+    """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that
+    they may run on, as the kernel lists them; empty: all; None: left as it is."""
 
     memory: int | None = None
     swap: int | None = None
@@ -31,12 +34,14 @@ class Bounds(msgspec.Struct, frozen=True):
 
     @property
     def quota(self) -> int | None:
-        """Microseconds of CPU per PERIOD; the kernel takes no less than 1000 (kernel/sched/core.c)."""
+        """Microseconds of CPU per PERIOD; the kernel takes no less than 1000
+        (kernel/sched/core.c)."""
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
 
 
 class Knob(NamedTuple):
-    """A file of the slice, what it must hold, and the same for systemd, which would overwrite it."""
+    """A file of the slice, what it must hold, and the same for systemd, which would overwrite
+    it."""
 
     file: Path
     wanted: str

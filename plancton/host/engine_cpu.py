@@ -1,7 +1,8 @@
 """Finds the engine's processes: dockerd, containerd and their helpers.
 
 What they use is neither the owner's nor donated. Where they are services of their own (systemd's
-docker.service and containerd.service) a cgroup's figure covers them; elsewhere each process has its own.
+docker.service and containerd.service) a cgroup's figure covers them; elsewhere each process has its
+own.
 """
 
 from pathlib import Path
@@ -13,10 +14,11 @@ NAMES = frozenset({"dockerd", "containerd", "docker-proxy"})
 
 
 def find_engine(proc: Path, tree: Path | None) -> list[Path]:
-    """The files that show what the engine uses: services' `cpu.stat` in the v2 tree, else `/proc/PID/stat`.
+    """The files that show what the engine uses: services' `cpu.stat` in the v2 tree, else
+    `/proc/PID/stat`.
 
-    Shims outside such a service are left out: there is one for each worker, and a tick must not cost
-    more with more workers (theirs is read with the workers', every few seconds).
+    Shims outside such a service are left out: there is one for each worker, and a tick must not
+    cost more with more workers (theirs is read with the workers', every few seconds).
     """
     paths = set[Path]()
     for entry in proc.iterdir():
@@ -27,6 +29,7 @@ def find_engine(proc: Path, tree: Path | None) -> list[Path]:
 
 
 def service_stat(proc: Path, pid: int, tree: Path | None) -> Path | None:
-    """`cpu.stat` of the systemd service that a process belongs to; None when it is in no service."""
+    """`cpu.stat` of the systemd service that a process belongs to; None when it is in no
+    service."""
     group = group_of(proc, pid)
     return tree / group / "cpu.stat" if tree and group and group.endswith(".service") else None

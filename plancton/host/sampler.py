@@ -1,8 +1,8 @@
 """The kernel's counters, read all at once; the only importer of the C module.
 
-Files stay open and are read from the start each time (the kernel then writes the text afresh), in one C
-call without the GIL. A file that vanished is opened again by its path, so a slice that was removed and
-made again is seen at once. Units: seconds and bytes.
+Files stay open and are read from the start each time (the kernel then writes the text afresh), in
+one C call without the GIL. A file that vanished is opened again by its path, so a slice that was
+removed and made again is seen at once. Units: seconds and bytes.
 """
 
 import errno
@@ -56,8 +56,8 @@ _UNIT = {Source.CPU_STAT: 1e6, Source.PSI: 1e6, Source.PID_STAT: float(USER_HZ)}
 
 
 class _Files:
-    """Files whose descriptors stay open, and what the last read found: ``values[i]`` are C's numbers, valid
-    when ``error(i)`` is 0."""
+    """Files whose descriptors stay open, and what the last read found: ``values[i]`` are C's
+    numbers, valid when ``error(i)`` is 0."""
 
     def __init__(self, files: Iterable[tuple[Path | None, Source]] = ()) -> None:
         self.paths: list[Path | None] = []
@@ -138,8 +138,9 @@ _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
 
 
 class Sampler:
-    """Reads host, slice and engine in one call. ``slice_v2`` is the slice's directory in the v2 tree, which
-    need not exist yet, ``slice_memory_stat`` its memory.stat where that is elsewhere (v1's controller)."""
+    """Reads host, slice and engine in one call. ``slice_v2`` is the slice's directory in the v2
+    tree, which need not exist yet, ``slice_memory_stat`` its memory.stat where that is elsewhere
+    (v1's controller)."""
 
     def __init__(
         self,
@@ -173,8 +174,9 @@ class Sampler:
             raise
 
     def watch_engine(self, paths: Sequence[Path]) -> None:
-        """These cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` are the engine from now on. The same
-        set changes nothing, except that processes that had vanished are looked for again."""
+        """These cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` are the engine from now on.
+        The same set changes nothing, except that processes that had vanished are looked for
+        again."""
         files, engine = self._files, frozenset(paths)
         if engine == self._engine:
             back = [i for i in self._hopeless.intersection(self._engine_slots) if files.open(i)]
@@ -275,7 +277,8 @@ class Group(Generic[K]):
         self._slots = {key: slot[path] for key, path in paths.items()}
 
     def read(self) -> dict[K, float | None]:
-        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what is not there."""
+        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what is not
+        there."""
         files = self._files
         if files.read():
             for i in files.failed():
@@ -288,7 +291,8 @@ class Group(Generic[K]):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process: when it started (CLOCK_BOOTTIME seconds), CPU seconds it has used, and its parent."""
+    """A process: when it started (CLOCK_BOOTTIME seconds), CPU seconds it has used, and its
+    parent."""
 
     started: float
     cpu: float

@@ -1,8 +1,8 @@
 """Which CPUs are the owner's alone: whole cores, as many as `owner.reserve_cpus` has room for.
 
-Threads of one core share its speed, so a CPU is free only when its core is. The owner gets the first
-cores: where cores differ, these are the faster ones. The rest of the reserve, a fraction of a CPU or one
-thread of two, is enforced by the slice's quota alone.
+Threads of one core share its speed, so a CPU is free only when its core is. The owner gets the
+first cores: where cores differ, these are the faster ones. The rest of the reserve, a fraction of a
+CPU or one thread of two, is enforced by the slice's quota alone.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,9 @@
-"""Puts a recording through the policy again, as it was or with other settings. Pure but for reading the file.
+"""Puts a recording through the policy again, as it was or with other settings. Pure but for reading
+the file.
 
 As it was, each recorded observation goes to `decide` and the decisions are compared. With other
-settings the recorded workers would no longer be the ones that are there, so the owner's recorded load
-meets simulated workers instead. So does a history (traces.py), which has no workers.
+settings the recorded workers would no longer be the ones that are there, so the owner's recorded
+load meets simulated workers instead. So does a history (traces.py), which has no workers.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,8 @@ class RecordingError(PlanctonError):
 
 
 def read_recording(path: Path) -> Iterator[Header | Tick]:
-    """The lines of a recording; a supervisor that runs again appends a new header to the same file."""
+    """The lines of a recording; a supervisor that runs again appends a new header to the same
+    file."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -41,7 +43,8 @@ def _line(path: Path, number: int, line: bytes) -> Header | Tick:
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """One tick of a replay; ``recorded`` is what was decided then, None where workers are simulated."""
+    """One tick of a replay; ``recorded`` is what was decided then, None where workers are
+    simulated."""
 
     seen: Observation
     decision: Decision
@@ -76,8 +79,8 @@ def simulate(observations: Iterable[Observation], settings: Settings) -> Iterato
 
 
 def _simulated(recorded: Observation, simulator: Simulator) -> Replayed:
-    """A tick with simulated workers in place of the recorded ones. Each uses all the CPU that it gets, and as
-    much memory as a recorded one did on average."""
+    """A tick with simulated workers in place of the recorded ones. Each uses all the CPU that it
+    gets, and as much memory as a recorded one did on average."""
     fleet, count = simulator.fleet, len(recorded.fleet.workers)
     recorded_anon = recorded.slice_anon or 0
     anon = len(fleet.workers) * (recorded_anon // count) if count else 0

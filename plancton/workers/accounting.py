@@ -1,7 +1,7 @@
-"""How much work was finished and thrown away on this host: counted from the workers' reports, kept on disk.
+"""How much work was finished and lost on this host, by the workers' reports; kept on disk.
 
-A report has one line for each job that has ended: the way it did (HTCondor's word: exit, evict, hold or
-remove) and the CPU seconds it had used.
+A report has one line for each job that has ended: how (HTCondor's word: exit, evict, hold or
+remove), and the CPU seconds that it had used.
 """
 
 import logging
@@ -15,12 +15,12 @@ from plancton.model import Work
 log = logging.getLogger(__name__)
 
 SAVE_INTERVAL = 600.0
-"""What was donated is written to disk this often (seconds); what jobs did, at once."""
+"""Seconds between two writes of what was donated; what jobs did is written at once."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one worker's jobs have come to so far: numbers of jobs, and CPU seconds. ``withdrawn`` are those
-    that their user, or the pool, has held or removed."""
+    """What became of one worker's jobs so far: how many, and their CPU seconds. ``withdrawn`` jobs
+    were held or removed by their user or the pool."""
 
     done: int = 0
     evicted: int = 0
@@ -30,19 +30,19 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def jobs(self) -> int:
-        """All that have ended."""
+        """How many have ended."""
         return self.done + self.evicted + self.withdrawn
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """The file: the sums, and what of each worker's report is in them."""
+    """The file: the sums, and how much of each worker's report is in them."""
 
     work: Work
     counted: dict[str, Report] = {}
 
 
 def parse_report(data: bytes) -> Report:
-    """Jobs write it, so whatever is not such a line is left out."""
+    """Jobs can write to it, so any other line is ignored."""
     found: dict[str, list[float]] = {"exit": [], "evict": [], "hold": [], "remove": []}
     for line in data.decode(errors="replace").splitlines():
         way, _, number = line.partition(" ")
@@ -57,7 +57,7 @@ def parse_report(data: bytes) -> Report:
 
 
 class Accounting:
-    """The sums of this host, in one file of the state directory (None: nowhere)."""
+    """This host's sums, kept in a file of the state directory (None: not kept)."""
 
     def __init__(self, path: Path | None, now: float, wall: float) -> None:
         self._path = path
@@ -67,16 +67,16 @@ class Accounting:
         self._failed = False
 
     def donated(self, cpu: float, now: float) -> None:
-        """So many CPU seconds more were used by the slice."""
+        """The slice used this many more CPU seconds."""
         self._add(cpu_donated=cpu)
         if now >= self._next_save:
             self._next_save = now + SAVE_INTERVAL
             self.save()
 
     def reported(self, worker: str, data: bytes) -> int:
-        """A worker's report as it is now; what is new in it is counted. How many jobs that is."""
+        """Count what is new in a worker's report; how many jobs that is."""
         seen, before = parse_report(data), self._counted.get(worker, Report())
-        # One that has become shorter was tampered with: what was counted is not counted again.
+        # A report that has become shorter was tampered with: nothing is counted twice.
         report = Report(*map(max, msgspec.structs.astuple(seen), msgspec.structs.astuple(before)))
         if report != before:
             self._counted[worker] = report
@@ -90,18 +90,17 @@ class Accounting:
         return report.jobs - before.jobs
 
     def lost(self, jobs: int, cpu: float) -> None:
-        """Jobs ended with a worker that could not report them."""
+        """Jobs ended together with a worker that could not report them."""
         self._add(jobs_evicted=jobs, cpu_lost=cpu)
         self.save()
 
     def forget(self, worker: str) -> None:
-        """It is gone, and so is its report."""
+        """The worker is gone, and so is its report."""
         self._counted.pop(worker, None)
 
     def keep(self, workers: set[str]) -> None:
-        """Only these are left."""
-        for name in self._counted.keys() - workers:
-            self.forget(name)
+        """Only these workers are left."""
+        self._counted = {name: report for name, report in self._counted.items() if name in workers}
 
     def _add(self, **more: float) -> None:
         self.work = msgspec.structs.replace(
@@ -128,5 +127,5 @@ def _read(path: Path | None) -> _Kept | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.warning("%s: can't be read, counting starts anew: %s", path, error)
+        log.warning("%s: can't be read, counting starts at zero: %s", path, error)
         return None

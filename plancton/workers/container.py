@@ -17,7 +17,7 @@ HTCONDOR = "htcondor"
 PREFIX = "plancton-worker-"
 PERIOD = 100_000
 PIDS_LIMIT = 4096
-"""Processes and threads of one worker: enough for any job, too few for a fork bomb to hurt the host."""
+"""Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
 LEAST_BLKIO_WEIGHT = 10
 
 
@@ -29,7 +29,7 @@ def create_body(
     security = ["no-new-privileges", *worker.security_options]
     body: dict[str, Any] = {
         "Image": image,
-        "Hostname": name,  # what its pool knows it by
+        "Hostname": name,  # its name in the pool
         "User": worker.user,
         "Env": [f"{key}={value}" for key, value in worker.environment.items()],
         "Labels": {
@@ -96,7 +96,7 @@ def _device(text: str) -> dict[str, str]:
 
 
 def network_body(instance: str) -> dict[str, Any]:
-    """The workers' own network: they reach the world, but not each other (ICC off)."""
+    """The workers' own network: they can reach the world, but not each other (ICC off)."""
     return {
         "Driver": "bridge",
         "CheckDuplicate": True,
@@ -106,13 +106,13 @@ def network_body(instance: str) -> dict[str, Any]:
 
 
 def is_ours(container: Container, instance: str, parent: str) -> bool:
-    """Our label and our slice: an image committed from a worker carries the label on, but not the slice."""
+    """By our label and our slice: an image committed from a worker has the label, not the slice."""
     labels = container.config.labels
     return labels.get(INSTANCE) == instance and container.host_config.cgroup_parent == parent
 
 
 def label_number(labels: dict[str, str], key: str, default: float) -> float:
-    """A number from a label; labels can be set by hand, so the default where it is none."""
+    """A label's number; labels can be set by hand, so anything else is the default."""
     try:
         number = float(labels[key])
     except (KeyError, ValueError):

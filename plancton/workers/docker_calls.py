@@ -7,23 +7,23 @@ from typing import NamedTuple
 from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused, NotFound
-from plancton.docker.replies import Container, Summary
+from plancton.docker.replies import Container
 from plancton.workers.container import INSTANCE, network_body
 
 log = logging.getLogger(__name__)
 
 MOST_SHARES = 262_144
-"""Docker takes no more; beside it a worker of ordinary shares gets next to nothing."""
+"""Docker's maximum; next to it a worker with ordinary shares gets almost nothing."""
 LARGEST_REPORT = 256 * 1024
 """Bytes of a worker's report: a line for each of 20,000 jobs."""
 WORDS, LONGEST_WORDS = "plancton: ", 200
-"""So begins a line that a worker means for the host's owner."""
+"""How a line begins that a worker addresses to the host's owner."""
 LAST_LINES = 20
-"""Of what a worker wrote before it ended, so much is looked at for what it says of itself."""
+"""How many of a worker's last lines are searched for such a line."""
 
 
 class Remains(NamedTuple):
-    """What an ended worker leaves: what it said of its end, and the report on its jobs, if it makes any."""
+    """What an ended worker leaves: what it said about its end, and its report on jobs, if any."""
 
     words: str
     report: bytes | None
@@ -31,17 +31,16 @@ class Remains(NamedTuple):
 
 def examine(docker: Docker, container: str, reports: bool) -> Remains:
     """Look at a container that has ended."""
-    lines = docker.logs(container, LAST_LINES).splitlines()
-    for line in lines:
+    words = ""
+    for line in docker.logs(container, LAST_LINES).splitlines():
         log.debug("%s wrote: %s", container[:12], line)
-    words = [line.removeprefix(WORDS) for line in lines if line.startswith(WORDS)]
-    return Remains(
-        words[-1][:LONGEST_WORDS] if words else "", read_report(docker, container) if reports else None
-    )
+        if line.startswith(WORDS):
+            words = line.removeprefix(WORDS)[:LONGEST_WORDS]
+    return Remains(words, read_report(docker, container) if reports else None)
 
 
 def read_report(docker: Docker, container: str) -> bytes:
-    """A worker's report on its jobs; empty as long as none has ended."""
+    """A worker's report on its jobs; empty until one has ended."""
     try:
         return docker.read_file(container, REPORT, LARGEST_REPORT)
     except NotFound:
@@ -51,7 +50,7 @@ def read_report(docker: Docker, container: str) -> bytes:
 def start_worker(
     docker: Docker, name: str, body: dict[str, object], files: bytes | None, network: str, instance: str
 ) -> Container:
-    """Create and start one container; what was created is removed when it can't be started."""
+    """Create and start a container; if it can't be started, remove it again."""
     container = docker.create(name, body)
     try:
         if files is not None:
@@ -71,18 +70,16 @@ def start_worker(
 
 def flooding(docker: Docker, containers: list[str], since: float) -> list[str]:
     """Those that have written more than any job does since then (Unix time)."""
-    found = []
+    found = list[str]()
     for container in containers:
-        try:
+        with contextlib.suppress(DockerRefused):  # it has ended meanwhile
             if docker.floods(container, since):
                 found.append(container)
-        except DockerRefused:  # it has ended meanwhile
-            pass
     return found
 
 
 def prefer(docker: Docker, containers: list[str]) -> None:
-    """Put these first in line for the CPU that the slice gets; the others can't be frozen without root."""
+    """Give these first call on the slice's CPU; without root the others can't be frozen."""
     for container in containers:
         with contextlib.suppress(DockerRefused):  # it has ended meanwhile
             docker.set_shares(container, MOST_SHARES)
@@ -95,20 +92,12 @@ def remove_network(docker: Docker, name: str, instance: str) -> None:
 
 
 def list_workers(docker: Docker, instance: str) -> list[Container]:
-    """All containers with our label, in full; those that vanish meanwhile are left out."""
+    """All containers with our label, in full."""
     found = list[Container]()
     for summary in docker.containers(f"{INSTANCE}={instance}"):
-        container = _inspect(docker, summary)
-        if container is not None:
-            found.append(container)
+        with contextlib.suppress(NotFound):  # it has gone meanwhile
+            found.append(docker.inspect(summary.id))
     return found
-
-
-def _inspect(docker: Docker, summary: Summary) -> Container | None:
-    try:
-        return docker.inspect(summary.id)
-    except NotFound:
-        return None
 
 
 def how_it_ended(container: Container) -> str:

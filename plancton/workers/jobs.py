@@ -1,6 +1,6 @@
-"""Which workers run a job, and since when: from the kernel's figures, which cost nothing to ask.
+"""Which workers run a job, and since when: from the kernel's files, which are cheap to read.
 
-HTCondor keeps one process for each running job (`htcondor.JOB_PROCESS`); it is found in the worker's
+HTCondor keeps one process for each running job (`htcondor.JOB_PROCESS`). It is in the worker's
 ``cgroup.procs`` (https://docs.kernel.org/admin-guide/cgroup-v2.html), which everybody may read.
 """
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from plancton.host.sampler import read_process
 
 SETTLED = 1.0
-"""Seconds after which a process has become what it is: before, it may still be its parent's copy."""
+"""Seconds after which a process has its final name: at first it is a copy of its parent."""
 MOST = 256
-"""New processes of one worker that are looked at in one pass: a job may have thousands."""
+"""How many new processes of a worker one pass looks at: a job may have thousands."""
 LARGEST = 64 * 1024
-"""Bytes that are read of a list of processes, or of a command line, which can have megabytes."""
+"""Bytes read of a list of processes, or of a command line, which can have megabytes."""
 PAGE = 4096
-"""The kernel hands out at most this much of a list in one call."""
+"""The kernel returns at most this much of a list per call."""
 
 
 class _Group:
@@ -39,7 +39,7 @@ class JobWatch:
         self._groups: dict[str, _Group] = {}
 
     def watch(self, groups: Mapping[str, Path]) -> None:
-        """These cgroups' directories from now on."""
+        """Watch these cgroups' directories from now on."""
         for name in self._groups.keys() - groups.keys():
             os.close(self._groups.pop(name).descriptor)
         for name, directory in groups.items():
@@ -48,7 +48,7 @@ class JobWatch:
                     self._groups[name] = _Group(directory / "cgroup.procs")
 
     def read(self, boottime: float) -> dict[str, tuple[float, ...]]:
-        """For each worker the starts of the jobs that it runs now, oldest first."""
+        """For each worker when its running jobs started, oldest first."""
         return {name: self._jobs(group, boottime) for name, group in self._groups.items()}
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class JobWatch:
             text = _read(group.descriptor)
         except OSError:  # the cgroup is gone
             text = b""
-        if not text or text == group.text:  # without a process it has ended: then what it ran counts
+        if not text or text == group.text:  # without a process it has ended, and its last jobs count
             return group.jobs
         pids = [int(word) for word in text.split()]
         known = {pid: group.known[pid] for pid in pids if pid in group.known}
@@ -74,25 +74,25 @@ class JobWatch:
         return group.jobs
 
     def _look(self, pid: int, boottime: float) -> tuple[float | None, bool]:
-        """When the job began that this process runs, None if it runs none; and whether that is final."""
+        """When this process's job started, None if it runs none; and whether that is final."""
         process = read_process(pid, self._proc)
         if process is None:
             return None, True
         if boottime - process.started < SETTLED:
             return None, False
         try:
-            # The name alone is cheap: a command line is read out of the other process's memory.
+            # The name is cheap to read: a command line comes out of the other process's memory.
             job = (self._proc / str(pid) / "comm").read_bytes().rstrip(b"\n") == self._command.encode()[:15]
             words = _start(self._proc / str(pid) / "cmdline").split(b"\0") if job else []
         except OSError:
             return None, True
-        # One that is only asked for its properties says so.
+        # With -classad it only prints its properties.
         job = job and os.path.basename(words[0]) == self._command.encode() and b"-classad" not in words
         return (process.started if job else None), True
 
 
 def _read(descriptor: int) -> bytes:
-    """A list of processes: some hundreds come with each call."""
+    """A list of processes: each call returns some hundreds."""
     text = piece = os.pread(descriptor, LARGEST, 0)
     while len(piece) > PAGE // 2 and len(text) < LARGEST:
         piece = os.pread(descriptor, LARGEST - len(text), len(text))

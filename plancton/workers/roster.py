@@ -1,4 +1,4 @@
-"""The workers there are, as requests and Docker's messages tell of them. Only the loop changes it; no I/O."""
+"""All workers, by our requests and Docker's messages. Only the loop changes it; no I/O."""
 
 from collections.abc import Iterator
 
@@ -21,16 +21,13 @@ from plancton.workers.container import (
 
 
 class Entry(msgspec.Struct):
-    """One worker, when its start was asked for (CLOCK_BOOTTIME), and where its processes are.
-
-    ``group`` is its cgroup in the v2 tree, ``shim`` the process that the engine keeps for it, ``job_cpu``
-    the CPU seconds it has used since its oldest running job began, as far as was seen.
-    """
+    """A worker, and when its start was requested (CLOCK_BOOTTIME). ``group`` is its cgroup in the
+    v2 tree, ``shim`` the process that the engine keeps for it, ``job_cpu`` the CPU seconds that it
+    is known to have used since its oldest running job began."""
 
     worker: Worker
     requested: float = 0.0
     group: str = ""
-    pid: int = 0
     shim: int = 0
     job_cpu: float = 0.0
     age: float = 0.0
@@ -62,25 +59,25 @@ class Roster:
 
     @property
     def fleet(self) -> Fleet:
-        """For the policy: all but those that have ended and only wait for removal."""
+        """For the policy: all except those that have ended and only await removal."""
         if self._fleet is None:
             self._fleet = Fleet.of([e.worker for e in self if e.worker.phase is not Phase.ENDED])
         return self._fleet
 
     def take_ended(self) -> tuple[Ended, ...]:
-        """Those that ended without being told to since this was last asked."""
+        """Those that ended without being told to since the last call."""
         ended, self._ended = tuple(self._ended), []
         return ended
 
     @property
     def unexplained(self) -> bool:
-        """Whether one ended without being told to, and how is not known yet."""
+        """Whether one ended without being told to, and it is not known yet how."""
         return bool(self._unexplained)
 
     # ------------------------------------------------------------ coming
 
     def request(self, worker: Worker, boottime: float) -> None:
-        """A start is under way."""
+        """A worker is being started."""
         self._entries[worker.name] = Entry(worker, boottime)
         self._fleet = None
 
@@ -90,13 +87,13 @@ class Roster:
         if entry is None:
             entry = Entry(adopted(container))
             self._entries[container.name] = entry
-        entry.group, entry.pid, entry.shim = group, container.state.pid, shim
+        entry.group, entry.shim = group, shim
         phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
         self._replace(entry, id=container.id, started=started, phase=phase)
         return entry
 
     def failed(self, name: str, reason: str, boottime: float) -> None:
-        """A start came to nothing."""
+        """A worker could not be started."""
         entry = self._entries.get(name)
         if entry is None:
             return
@@ -107,11 +104,11 @@ class Roster:
     # ------------------------------------------------------------ changing
 
     def tell(self, name: str, phase: Phase, now: float, timeout: float) -> None:
-        """A worker is told to go, this way, within so many seconds."""
+        """A worker is told to go, as this phase says, within ``timeout`` seconds."""
         self.change(name, phase=phase, told=now, deadline=now + timeout)
 
     def note_jobs(self, name: str, jobs: tuple[float, ...], cpu: float) -> bool:
-        """A worker was looked at: it runs these jobs; whether one that it ran has ended."""
+        """A worker now runs these jobs; whether one that it ran before has ended."""
         entry = self._entries.get(name)
         if entry is None or entry.worker.jobs is None or entry.worker.phase is Phase.ENDED:
             return False
@@ -132,7 +129,7 @@ class Roster:
     # ------------------------------------------------------------ going
 
     def ended(self, name: str, boottime: float) -> bool:
-        """A worker's container has ended; False when that was known."""
+        """A worker's container has ended; whether that is news."""
         entry = self._entries.get(name)
         if entry is None or entry.worker.phase is Phase.ENDED:
             return False
@@ -144,7 +141,7 @@ class Roster:
         return True
 
     def explain(self, name: str, reason: str, idle: bool = False, unseen: bool = False) -> str:
-        """How one that has ended did; one sentence about it. One whose end was ``unseen`` is no failure."""
+        """Say how a worker ended, in one sentence. An ``unseen`` end does not count as a failure."""
         entry = self._entries[name]
         self._unexplained.discard(name)
         told = entry.worker.told is not None
@@ -153,7 +150,7 @@ class Roster:
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
 
     def gone(self, name: str) -> None:
-        """Its container is removed."""
+        """Its container has been removed."""
         self._entries.pop(name, None)
         self._unexplained.discard(name)
         self._fleet = None

@@ -1,4 +1,4 @@
-"""Reads the pool's token and packs it for a worker. The text goes nowhere else: no log, no environment."""
+"""Reads the pool's token and packs it for a worker. It goes nowhere else, not even to a log."""
 
 import base64
 import binascii
@@ -17,11 +17,11 @@ LARGEST = 16 * 1024
 
 
 class TokenError(PlanctonError):
-    """A token that can't be used, in one line that names the file and the remedy, and never the token."""
+    """A token that can't be used: one line with the file and the remedy, never the token."""
 
 
 def read_token(path: str, now: float) -> bytes:
-    """The token in a file that only its owner can read. ``now`` is Unix time: an expired one is refused."""
+    """The token in a file that only its owner can read, unless it has expired ``now`` (Unix time)."""
     try:
         token = _read(path).strip()
     except Unsuitable as error:
@@ -47,14 +47,14 @@ def _read(path: str) -> bytes:
 
 
 def expiry(token: bytes) -> float | None:
-    """When a token ends to be good (Unix time); None: never, or it does not say."""
+    """When a token expires (Unix time); None: never, or it does not say."""
     claims = _claims(token) or {}
     expires = claims.get("exp")
     return float(expires) if isinstance(expires, int | float) and abs(expires) < 1e15 else None
 
 
 def _claims(token: bytes) -> dict[str, object] | None:
-    """The middle one of a JSON Web Token's three parts (RFC 7519); None when this is none."""
+    """The middle part of a JSON Web Token (RFC 7519); None when this is not one."""
     parts = token.strip().split(b".")
     if len(token) > LARGEST or len(parts) != 3:
         return None
@@ -66,7 +66,7 @@ def _claims(token: bytes) -> dict[str, object] | None:
 
 
 def pack(token: bytes, user: str) -> bytes:
-    """A tar for a worker's volume: the token and a working directory, for nobody but ``user`` (UID[:GID])."""
+    """A tar for a worker's volume: token and working directory, both of ``user`` (UID[:GID])."""
     uid, _, gid = user.partition(":")
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:

@@ -1,4 +1,4 @@
-"""Reads the workers one by one, every few seconds: CPU, memory, what the shim uses, which jobs run."""
+"""Reads each worker's figures every few seconds: CPU, memory, its shim's CPU, its jobs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,8 +17,8 @@ Counters = dict[str, float | None]
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """One worker's own figures, read every few seconds: CPUs, bytes, CPUs of its shim, the starts of its
-    running jobs, and the CPU seconds used since the oldest began."""
+    """One worker's figures: CPUs, bytes, CPUs of its shim, when its running jobs started, and the
+    CPU seconds used since the oldest did."""
 
     cpu: float | None = None
     memory: float | None = None
@@ -28,7 +28,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class WorkerUsage:
-    """Keeps the files of the workers in a slice open, and their counters of the last time."""
+    """Keeps the files of a slice's workers open, and remembers their last counters."""
 
     def __init__(self, workers_slice: Slice, proc: Path) -> None:
         self._slice, self._proc = workers_slice, proc
@@ -40,10 +40,10 @@ class WorkerUsage:
         self._old: tuple[Counters, Counters] = {}, {}
         self.by_name: dict[str, Usage] = {}
         self.shims = 0.0
-        """CPUs that the shims use which are in no service of the engine's."""
+        """CPUs used by shims that belong to none of the engine's services."""
 
     def read(self, now: float, boottime: float, fleet: Fleet, entries: Iterable[Entry]) -> None:
-        """``fleet`` is only compared: another one means that the workers may be others."""
+        """Read all. ``entries`` are looked at when ``fleet`` is not that of the last call."""
         if fleet is not self._fleet:
             self._fleet = fleet
             self._watch([entry for entry in entries if entry.group])
@@ -59,15 +59,13 @@ class WorkerUsage:
         self.shims = sum(shim.values())
 
     def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
-        """What each worker had used when its oldest running job was first seen."""
-        used = self._old[0]
-        self._began = {
-            name: self._began[name]
-            if self._began.get(name, (None,))[0] == starts[0]
-            else (starts[0], used.get(name) or 0.0)
-            for name, starts in jobs.items()
-            if starts
-        }
+        """Remember each worker's oldest running job, and the CPU used before that was first seen."""
+        before, self._began = self._began, {}
+        for name, starts in jobs.items():
+            if starts:
+                known = before.get(name)
+                new = starts[0], self._old[0].get(name) or 0.0
+                self._began[name] = known if known and known[0] == starts[0] else new
 
     def _job_cpu(self, name: str) -> float:
         began, used = self._began.get(name), self._old[0].get(name)
@@ -80,7 +78,7 @@ class WorkerUsage:
         )
         self._cpu.watch({e.worker.name: workers_slice.tree / e.group / "cpu.stat" for e in entries})
         self._memory.watch({e.worker.name: memory / e.group / "memory.stat" for e in entries})
-        # Those in a service are in the service's own figure, which each tick reads.
+        # Those in a service are part of the service's own figure, which each tick reads.
         alone = [
             e for e in entries if e.shim > 1 and service_stat(self._proc, e.shim, workers_slice.tree) is None
         ]
@@ -92,7 +90,7 @@ class WorkerUsage:
 
 
 def _rates(before: Counters, now: Counters, seconds: float) -> dict[str, float]:
-    """CPUs, for those that were there before and have not gone backwards."""
+    """CPUs, for counters that were there before and have not gone backwards."""
     rates = dict[str, float]()
     for name, value in now.items():
         earlier = before.get(name)

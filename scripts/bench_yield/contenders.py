@@ -1,5 +1,5 @@
-"""Ways to lend every CPU of a host, for scripts/bench-yield. All of them are there at once, and sleep (frozen
-or stopped) but for one, so that measurements can take turns.
+"""Ways to lend every CPU of a host, for scripts/bench-yield. All of them are there at once, and
+sleep (frozen or stopped) but for one, so that measurements can take turns.
 """
 
 import contextlib
@@ -18,8 +18,8 @@ from plancton.host.slice import PROC, Layout, group_of
 
 
 class Contender:
-    """Some busy processes that can be put to sleep. ``used`` is their CPU time in seconds; ``loads``: those
-    that it is measured beside."""
+    """Some busy processes that can be put to sleep. ``used`` is their CPU time in seconds;
+    ``loads``: those that it is measured beside."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ docker: {{slice: {workers_slice}, tier: {tier}}}
                 process.send_signal(signal.SIGCONT)
 
         name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if cap == "room" else "")
-        # Limits come a second or two after the owner; they matter where the class alone falls short.
+        # Limits come a second or two after the owner; they matter where the class falls short.
         loads = ("half", "bursty", "compiling on") if cap == "room" else LOADS
         contender = Contender(name, lambda: _group_used([group]), sleep, loads)
         try:
@@ -150,7 +150,8 @@ def idle_class() -> None:
 
 @contextlib.contextmanager
 def cgroup(layout: Layout, name: str) -> Iterator[Path]:
-    """A cgroup of its own with a weight like any other, such as a user's session or a service has."""
+    """A cgroup of its own with a weight like any other, such as a user's session or a service
+    has."""
     root = layout.v1.get("cpu", layout.v2)
     assert root
     path = root / name

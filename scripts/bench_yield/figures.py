@@ -18,8 +18,8 @@ FULL_SPEED, WINDOW = 0.95, 0.5
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """One load beside one contender. ``donated`` and ``idle`` are CPU seconds meanwhile, ``recovery`` how
-    many seconds the contender took before to use the CPUs again."""
+    """One load beside one contender. ``donated`` and ``idle`` are CPU seconds meanwhile,
+    ``recovery`` how many seconds the contender took before to use the CPUs again."""
 
     round: int
     contender: str
@@ -45,12 +45,14 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """By order statistics (the sign test's interval): nothing is assumed of how values are distributed."""
+    """By order statistics (the sign test's interval): nothing is assumed of how values are
+    distributed."""
     found = sorted(value for value in values if not math.isnan(value))
     if not found:
         return None
     count, below, chance = len(found), 0, 0.5 ** len(found)
-    # The interval may leave out as many at each end as are outside with a chance of 2.5 % at the most.
+    # The interval may leave out as many at each end as are outside with a chance of 2.5 % at the
+    # most.
     while below < (count - 1) // 2 and chance <= 0.025:
         below += 1
         chance += math.comb(count, below) * 0.5**count
@@ -140,7 +142,8 @@ Column = tuple[str, str, Figure, Callable[[float], str]]
 
 
 def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
-    """One line for each contender that was measured: medians over the rounds, with their intervals."""
+    """One line for each contender that was measured: medians over the rounds, with their
+    intervals."""
     yield f"**{title}**"
     yield ""
     yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"

@@ -1,5 +1,6 @@
-"""The owner's loads for scripts/bench-yield. As a program: for each line that comes in, do the load of that
-name and answer with one line, its `Result` as JSON. It is a process of its own, in the owner's cgroup.
+"""The owner's loads for scripts/bench-yield. As a program: for each line that comes in, do the load
+of that name and answer with one line, its `Result` as JSON. It is a process of its own, in the
+owner's cgroup.
 """
 
 import multiprocessing
@@ -37,9 +38,9 @@ OPTIONS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-pipe", "-c"]
 class Result(msgspec.Struct, frozen=True):
     """What the owner got; times in seconds.
 
-    ``cpu`` is of all threads together, of ``wall`` that they wanted; ``work`` in the load's own unit;
-    ``waited`` on run queues (None where nobody counts it); ``late``: of each wake-up; ``cpu_series``: CPU
-    time had by the end of each hundredth of a second.
+    ``cpu`` is of all threads together, of ``wall`` that they wanted; ``work`` in the load's own
+    unit; ``waited`` on run queues (None where nobody counts it); ``late``: of each wake-up;
+    ``cpu_series``: CPU time had by the end of each hundredth of a second.
     """
 
     cpu: float
@@ -69,7 +70,8 @@ def bursty() -> Result:
 
 
 def interactive() -> Result:
-    """Milliseconds of work now and then, as on a keystroke, and a sleeper who counts how late they wake."""
+    """Milliseconds of work now and then, as on a keystroke, and a sleeper who counts how late they
+    wake."""
     bursts, ended = list[Load](), threading.Event()
 
     def type_on() -> None:
@@ -91,7 +93,8 @@ def compile_on() -> Result:
 
 
 def compile_c(seconds: float = COMPILE) -> Result:
-    """The project's own C, over and over, a compiler on each CPU: short processes that read and write."""
+    """The project's own C, over and over, a compiler on each CPU: short processes that read and
+    write."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(CPUS) as pool:
         before, begin = _children(), time.monotonic()
 

@@ -1,7 +1,8 @@
-"""Rules by which others yield, by simulation: what a timer means for an owner, second by second. Pure.
+"""Rules by which others yield, by simulation: what a timer means for an owner, second by second.
+Pure.
 
-How much the owner keeps while nothing is suspended is measured (scripts/bench-yield); when it is, is what
-BOINC and HTCondor publish.
+How much the owner keeps while nothing is suspended is measured (scripts/bench-yield); when it is,
+is what BOINC and HTCondor publish.
 """
 
 import math
@@ -24,7 +25,8 @@ QUIET = [0.0] * 20 * MINUTES
 
 
 class Outcome(NamedTuple):
-    """Parts: of the CPU time wanted, and of that left; ``back``: seconds until the first suspension."""
+    """Parts: of the CPU time wanted, and of that left; ``back``: seconds until the first
+    suspension."""
 
     kept: float
     harvest: float
@@ -32,8 +34,8 @@ class Outcome(NamedTuple):
 
 
 def boinc(load: Load) -> Iterator[bool]:
-    """Every 10 s (MEMORY_USAGE_PERIOD) others' CPU use is compared with 25 % (suspend_cpu_usage); once
-    suspended, for 20 s at the least (client/cs_prefs.cpp, check_suspend_processing)."""
+    """Every 10 s (MEMORY_USAGE_PERIOD) others' CPU use is compared with 25 % (suspend_cpu_usage);
+    once suspended, for 20 s at the least (client/cs_prefs.cpp, check_suspend_processing)."""
     running, until = True, 0
     for second in range(len(load)):
         if second % 10 == 5 and second >= 5:  # a load begins somewhere between two looks
@@ -46,9 +48,9 @@ def boinc(load: Load) -> Iterator[bool]:
 
 
 def htcondor_desktop(load: Load) -> Iterator[bool]:
-    """POLICY:Desktop with nobody at the keyboard. SUSPEND: a load average of others of 0.5 for over 120 s;
-    CONTINUE: 0.3 at the most, after 10 s (condor_config_val use policy:desktop); looked at every 5 s
-    (POLLING_INTERVAL). The load average is the kernel's, of one minute."""
+    """POLICY:Desktop with nobody at the keyboard. SUSPEND: a load average of others of 0.5 for over
+    120 s; CONTINUE: 0.3 at the most, after 10 s (condor_config_val use policy:desktop); looked at
+    every 5 s (POLLING_INTERVAL). The load average is the kernel's, of one minute."""
     average, busy, running, changed = 0.0, 0, True, 0
     for second, wanted in enumerate(load):
         average += (wanted * CPUS - average) * (1 - math.exp(-1 / 60))
@@ -62,7 +64,8 @@ def htcondor_desktop(load: Load) -> Iterator[bool]:
 
 
 def simulate(rule: Rule, load: Load, beside: float) -> Outcome:
-    """``beside``: the part of their CPU time that an owner of every CPU keeps while nothing is suspended."""
+    """``beside``: the part of their CPU time that an owner of every CPU keeps while nothing is
+    suspended."""
     runs = list(rule([*load, *QUIET]))
     kept = sum(wanted * (beside if run else 1.0) for wanted, run in zip(load, runs, strict=False))
     left = [1.0 - wanted for wanted in (*load, *QUIET)]

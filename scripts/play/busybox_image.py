@@ -1,4 +1,5 @@
-"""A worker image with nothing but Debian's static busybox, made through the Engine API: needs no registry."""
+"""A worker image with nothing but Debian's static busybox, made through the Engine API: needs no
+registry."""
 
 import io
 import tarfile

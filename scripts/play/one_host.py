@@ -1,4 +1,5 @@
-"""The play of scripts/quickstart: runs Plancton on a tiny local image and an owner's load against it.
+"""The play of scripts/quickstart: runs Plancton on a tiny local image and an owner's load against
+it.
 
     cd scripts && ../.venv/bin/python -m play.one_host [SOCKET]
 
@@ -20,7 +21,8 @@ IMAGE, TAG, SLICE = "plancton-quickstart", "1", "plancton_quickstart"
 SOCKET = sys.argv[1] if len(sys.argv) > 1 else "/var/run/docker.sock"
 LOAD_SECONDS, QUIET_SECONDS, ALONE_SECONDS = 20.0, 8.0, 6.0
 GRACE = 10
-# When told to leave it works for a moment, as a pilot that hands its job back does, and ends cleanly.
+# When told to leave it works for a moment, as a pilot that hands its job back does, and ends
+# cleanly.
 WORKER = f"trap 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 0' TERM; {BUSY}"
 CONFIG = f"""\
 image: {{name: "{IMAGE}:{TAG}", refresh: 0s}}

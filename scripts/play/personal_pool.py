@@ -1,8 +1,9 @@
-"""An HTCondor pool of one's own: central manager and schedd in one container, and a user who submits jobs.
+"""An HTCondor pool of one's own: central manager and schedd in one container, and a user who
+submits jobs.
 
-It is made from the worker image, which has all of HTCondor's programs, and needs no registry, no address
-of the host's and no firewall rule: it listens on the gateway of a bridge network made for it, which
-containers in other networks of the same host reach without any NAT.
+It is made from the worker image, which has all of HTCondor's programs, and needs no registry, no
+address of the host's and no firewall rule: it listens on the gateway of a bridge network made for
+it, which containers in other networks of the same host reach without any NAT.
 """
 
 import fcntl
@@ -41,7 +42,8 @@ CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """Of commands in the container: none of the host's own _CONDOR_ settings."""
 
-# Written in the container's own layer, so that all is there again after it was killed and started anew.
+# Written in the container's own layer, so that all is there again after it was killed and started
+# anew.
 ENTRY = f"""\
 set -e
 grep -q ^{USER}: /etc/passwd || echo {USER}:x:{UID}:{UID}::{HOME}:/bin/sh >>/etc/passwd
@@ -114,8 +116,8 @@ class PoolError(Exception):
 
 
 class Pool:
-    """A pool on the Engine at this socket. ``lease`` is how many seconds a job without word from its worker
-    is taken to be alive."""
+    """A pool on the Engine at this socket. ``lease`` is how many seconds a job without word from
+    its worker is taken to be alive."""
 
     def __init__(self, engine: Path | str, image: str, lease: int = LEASE) -> None:
         self.docker, self.image, self.lease = Docker(engine), image, lease
@@ -196,7 +198,8 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
 """
 
     def end(self, signal_name: str = "SIGQUIT") -> None:
-        """End its daemons, quickly but in order, or by another signal; what they had on disk is kept."""
+        """End its daemons, quickly but in order, or by another signal; what they had on disk is
+        kept."""
         self.docker.signal(self.name, signal_name)
         until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 60)
 
@@ -232,7 +235,8 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         authz: Iterable[str] = ("ADVERTISE_MASTER", "ADVERTISE_STARTD"),
         domain: str = DOMAIN,
     ) -> bytes:
-        """A token that admits to the pool, for so many seconds; with another ``domain`` to another pool."""
+        """A token that admits to the pool, for so many seconds; with another ``domain`` to another
+        pool."""
         words = [word for name in authz for word in ("-authz", name)]
         words += [] if lifetime is None else ["-lifetime", str(lifetime)]
         command = ("env", f"_CONDOR_TRUST_DOMAIN={domain}", "condor_token_create", "-identity", identity)

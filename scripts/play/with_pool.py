@@ -1,9 +1,10 @@
-"""The play of scripts/quickstart --pool: a personal HTCondor pool, jobs of a user, and an owner's load.
+"""The play of scripts/quickstart --pool: a personal HTCondor pool, jobs of a user, and an owner's
+load.
 
     cd scripts && ../.venv/bin/python -m play.with_pool [SOCKET]
 
-Needs root, a Docker Engine that answers with its command line, mmdebstrap, and Plancton installed in the
-interpreter that runs this.
+Needs root, a Docker Engine that answers with its command line, mmdebstrap, and Plancton installed
+in the interpreter that runs this.
 """
 
 import os
@@ -130,7 +131,8 @@ class PoolPlay(Stage):
         )
 
     def give(self) -> Work:
-        """Three acts: workers and jobs, the owner's load, the rest of the jobs. What Plancton counted."""
+        """Three acts: workers and jobs, the owner's load, the rest of the jobs. What Plancton
+        counted."""
         cpus = os.cpu_count() or 1
         self.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
         with owner_load(cpus) as load:

@@ -1,5 +1,5 @@
-"""A host that lends its CPU over a history: the real policy, simulated workers, and the jobs of a pool
-that always has more. Pure.
+"""A host that lends its CPU over a history: the real policy, simulated workers, and the jobs of a
+pool that always has more. Pure.
 
 Within a step all rates are constant, so jobs begin and end to the second whatever the step is; only
 decisions wait for its end.
@@ -12,8 +12,8 @@ from plancton.policy.simulator import START_TIME, Simulator
 from plancton.policy.traces import History
 
 FIRST_JOB = 14.0
-"""From a worker's first process to its first job (seconds): 4 until the pool sees the slot, 10 until it has
-found a job for it."""
+"""From a worker's first process to its first job (seconds): 4 until the pool sees the slot, 10
+until it has found a job for it."""
 REQUEUE_TIME = 11.0
 """From an eviction until that job runs elsewhere."""
 
@@ -21,9 +21,9 @@ REQUEUE_TIME = 11.0
 class Totals(msgspec.Struct):
     """What became of the CPU that owners left (CPU seconds), and what it took.
 
-    ``done`` went into the ``jobs`` that ended, ``lost`` into those evicted (``kills``), ``open`` into those
-    that still ran at the end. ``job_time`` is how long workers had a job (seconds), ``starved`` how long
-    they had one and got less CPU than makes a worker worthwhile.
+    ``done`` went into the ``jobs`` that ended, ``lost`` into those evicted (``kills``), ``open``
+    into those that still ran at the end. ``job_time`` is how long workers had a job (seconds),
+    ``starved`` how long they had one and got less CPU than makes a worker worthwhile.
     """
 
     seconds: float = 0.0
@@ -44,7 +44,8 @@ class Totals(msgspec.Struct):
 
 
 class Pilot:
-    """A worker's other half: from which second on it has a job, and what that job has used so far."""
+    """A worker's other half: from which second on it has a job, and what that job has used so
+    far."""
 
     __slots__ = ("job_from", "used")
 
@@ -77,8 +78,8 @@ class Lending:
     # ------------------------------------------------------------ workers
 
     def _work(self, left: float) -> None:
-        """A step of all workers with the CPUs that the owner left. Those with full shares get alike, and
-        the others what these do not use: 1 or 2 % more than nothing, in truth."""
+        """A step of all workers with the CPUs that the owner left. Those with full shares get
+        alike, and the others what these do not use: 1 or 2 % more than nothing, in truth."""
         self.totals.left += left * self.step
         workers = self.simulator.workers.values()
         full = [w for w in workers if w.shares > LEAST_SHARES]
@@ -112,8 +113,8 @@ class Lending:
             self.totals.starved += seconds
 
     def _end_jobs(self, pilot: Pilot, used: float, finishing: bool) -> float:
-        """What is left of a step's use when the job has had its own, and so have short ones after it; when
-        its worker was asked to finish there are none."""
+        """What is left of a step's use when the job has had its own, and so have short ones after
+        it; when its worker was asked to finish there are none."""
         while pilot.used + used >= self.job:
             need = self.job - pilot.used
             self.totals.donated += need

@@ -1,7 +1,7 @@
 """What `plancton doctor` finds in /proc, /sys, systemctl, Docker and our own files.
 
-It writes nothing and sends Docker only GET. What can't be read is None, or the text of the error; findings.py
-says what that means.
+It writes nothing and sends Docker only GET. What can't be read is None, or the text of the error;
+findings.py says what that means.
 """
 
 import os
@@ -51,7 +51,8 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Cgroups(msgspec.Struct, frozen=True):
-    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows its CPU knobs."""
+    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows its CPU
+    knobs."""
 
     layout: Layout = Layout(None)
     controllers: frozenset[str] = frozenset()
@@ -66,7 +67,8 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Names of Plancton's containers: of this instance, of others (by instance), of Plancton 0.6."""
+    """Names of Plancton's containers: of this instance, of others (by instance), of Plancton
+    0.6."""
 
     own: tuple[str, ...] = ()
     others: dict[str, tuple[str, ...]] = {}
@@ -82,7 +84,8 @@ class Disks(msgspec.Struct, frozen=True):
 
 
 class Supervisors(msgspec.Struct, frozen=True):
-    """``pid`` is that of the one that uses our paths, with its status; ``others`` may be anybody's."""
+    """``pid`` is that of the one that uses our paths, with its status; ``others`` may be
+    anybody's."""
 
     pid: int | None = None
     status: Status | None = None
@@ -160,8 +163,8 @@ def _config(paths: Paths, file: Path | None) -> tuple[Config, str]:
 
 
 def read_expiry(config: Config, now: float, pid: int | None = None, proc: Path = PROC) -> float | str | None:
-    """When the pool's token expires, or why it can't be used by us or by the supervisor with this ``pid``;
-    None: never, or none is needed."""
+    """When the pool's token expires, or why it can't be used by us or by the supervisor with this
+    ``pid``; None: never, or none is needed."""
     if config.htcondor is None:
         return None
     path = config.htcondor.token_file
@@ -284,7 +287,8 @@ def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
 
 
 def _donates(words: list[str]) -> bool:
-    """Whether these are the words by which `plancton run` starts a supervisor, unless it is a dry run."""
+    """Whether these are the words by which `plancton run` starts a supervisor, unless it is a dry
+    run."""
     return words[2:4] == ["-m", "plancton.daemon"] and '"dry_run":true' not in "".join(words[4:5])
 
 

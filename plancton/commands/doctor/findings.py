@@ -1,7 +1,7 @@
 """What `plancton doctor` says of the facts: what is ok, could be better, or is broken. Pure.
 
-Broken is what keeps Plancton from donating here, or the owner from being protected; what merely costs
-something could be better.
+Broken is what keeps Plancton from donating here, or the owner from being protected; what merely
+costs something could be better.
 """
 
 import re
@@ -49,7 +49,8 @@ EXIT_CODES = {Level.OK: 0, Level.BETTER: 1, Level.BROKEN: 4}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line. ``remedy`` is empty where all is well, and where the text is an error that contains it."""
+    """One line. ``remedy`` is empty where all is well, and where the text is an error that contains
+    it."""
 
     subject: str
     level: Level
@@ -78,7 +79,8 @@ def broken(subject: str, text: str, remedy: str = "") -> Finding:
 
 
 def _printable(text: str) -> str:
-    """Some of it comes from Docker and from files: no escape sequences, and nothing that is not text."""
+    """Some of it comes from Docker and from files: no escape sequences, and nothing that is not
+    text."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
 
 

@@ -1,8 +1,8 @@
 """The selftest's own two workers: shells that keep their CPUs busy, for a minute at most.
 
-A new host may have no image yet and no way to a registry, and a worker's own image need not have a shell.
-But every host has /bin/sh: so these workers have an image of empty directories (a few hundred bytes, made
-and removed each time) with the host's own /usr mounted in it, read-only.
+A new host may have no image yet and no way to a registry, and a worker's own image need not have a
+shell. But every host has /bin/sh: so these workers have an image of empty directories (a few
+hundred bytes, made and removed each time) with the host's own /usr mounted in it, read-only.
 """
 
 import contextlib
@@ -41,7 +41,8 @@ class BusyWorkerError(PlanctonError):
 def start(
     docker: Docker, instance: str, workers_slice: Slice, cpus: int, root: Path = Path("/")
 ) -> list[str]:
-    """Start them, to fill this many CPUs; the containers' ids. Their programs are those below ``root``."""
+    """Start them, to fill this many CPUs; the containers' ids. Their programs are those below
+    ``root``."""
     _remove_image(docker)  # left by a selftest that could not reach Docker at its end
     docker.import_image(_image(root), REPOSITORY, TAG)
     body = _body(instance, workers_slice.parent, cpus, root)

@@ -10,10 +10,11 @@ from plancton.model import Tier
 from plancton.units import human_bytes
 
 ENOUGH = 0.90
-"""The part of their CPU time that an owner must keep. Idle class keeps 99 %; the rest is for noisy hosts."""
+"""The part of their CPU time that an owner must keep. Idle class keeps 99 %; the rest is for noisy
+hosts."""
 FULL_SPEED, WINDOW = 0.95, 0.005
-"""The CPU is back when for that many seconds the load gets this part of what it gets alone. An idle slice
-still gets a turn of about 4 ms now and then: a longer window would often include one."""
+"""The CPU is back when for that many seconds the load gets this part of what it gets alone. An idle
+slice still gets a turn of about 4 ms now and then: a longer window would often include one."""
 LEAST_DONATED, MOST_IDLE = 0.10, 0.50
 """Of all CPUs: workers that used less while so many were idle had nothing to give back."""
 
@@ -34,8 +35,9 @@ class Load(msgspec.Struct, frozen=True):
 
 
 class Round(msgspec.Struct, frozen=True):
-    """A load, then a sleeper on a host that is idle apart from the workers: by how many seconds it woke
-    ``late`` each time. Meanwhile workers used ``donated`` CPUs, and ``idle`` CPUs were free."""
+    """A load, then a sleeper on a host that is idle apart from the workers: by how many seconds it
+    woke ``late`` each time. Meanwhile workers used ``donated`` CPUs, and ``idle`` CPUs were
+    free."""
 
     load: Load
     late: tuple[float, ...]
@@ -58,10 +60,11 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Medians over the pairs. What is kept is a part of what the owner has alone; times are in seconds.
+    """Medians over the pairs. What is kept is a part of what the owner has alone; times are in
+    seconds.
 
-    ``cpu_time_kept`` leaves out what was lost without waiting: a hypervisor took that, not the workers.
-    ``cpu_back_within`` is None when the load never reached its full speed.
+    ``cpu_time_kept`` leaves out what was lost without waiting: a hypervisor took that, not the
+    workers. ``cpu_back_within`` is None when the load never reached its full speed.
     """
 
     throughput_kept: float
@@ -74,7 +77,8 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that `plancton selftest` says. ``figures`` is None where there was no point in measuring."""
+    """All that `plancton selftest` says. ``figures`` is None where there was no point in
+    measuring."""
 
     yields: bool
     verdict: str

@@ -1,4 +1,5 @@
-"""The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they wake.
+"""The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they
+wake.
 
 Only this module imports the C module `_owner_load`, whose calls release Python's lock.
 """
@@ -27,7 +28,8 @@ class _Spun(msgspec.Struct, frozen=True):
 
 
 def spin(threads: int, step: float, steps: int, proc: Path = PROC) -> Load:
-    """Keep this many threads busy for so many steps of ``step`` seconds; all start at the same moment."""
+    """Keep this many threads busy for so many steps of ``step`` seconds; all start at the same
+    moment."""
     start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
     with ThreadPoolExecutor(threads) as pool:
         spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads)))
@@ -57,7 +59,8 @@ def _spin(start: int, step: int, steps: int, proc: Path) -> _Spun:
 
 
 def _waited(proc: Path) -> int | None:
-    """This thread's time on run queues so far, in nanoseconds (proc_pid_schedstat(5), second field)."""
+    """This thread's time on run queues so far, in nanoseconds (proc_pid_schedstat(5), second
+    field)."""
     try:
         return int((proc / f"self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
     except (OSError, IndexError):

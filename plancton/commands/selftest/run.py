@@ -1,9 +1,10 @@
-"""Measures whether this host's owner gets the CPU at once: a load alone, and with every CPU donated.
+"""Measures whether this host's owner gets the CPU at once: a load alone, and with every CPU
+donated.
 
-The two take turns, several times, because hosts are noisy. For the load alone the whole slice is frozen,
-real workers included, for little more than a second at a time. With donation there are the real workers,
-and two of our own that keep every CPU busy. These have another instance's label, so the supervisor doesn't
-take them for its workers.
+The two take turns, several times, because hosts are noisy. For the load alone the whole slice is
+frozen, real workers included, for little more than a second at a time. With donation there are the
+real workers, and two of our own that keep every CPU busy. These have another instance's label, so
+the supervisor doesn't take them for its workers.
 """
 
 import contextlib
@@ -40,7 +41,8 @@ WAKE_STEP, WAKE_UPS = 0.005, 120
 SETTLE = 0.2
 """Seconds until all thawed or started workers use the CPUs."""
 FREEZING = 1.0
-"""Seconds that the kernel has to freeze; what still isn't frozen then waits for a disk and uses no CPU."""
+"""Seconds that the kernel has to freeze; what still isn't frozen then waits for a disk and uses no
+CPU."""
 LIMIT = 60.0
 """Seconds that the selftest may take: twice the usual."""
 SILENCE = 15.0
@@ -125,7 +127,8 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
 
 @contextlib.contextmanager
 def _only_one(tree: Path) -> Iterator[None]:
-    """Two selftests at once would disturb each other's measurements, and freeze each other's workers."""
+    """Two selftests at once would disturb each other's measurements, and freeze each other's
+    workers."""
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
