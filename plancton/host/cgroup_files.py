@@ -19,8 +19,7 @@ PERIOD = 100_000
 """Microseconds: the kernel's default period of a CPU quota."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = 1 << 60
-"""From here on a v1 memory limit means none (the kernel's own "unlimited" depends on its page
-size)."""
+"""From here on a v1 memory limit means none (the kernel's value depends on its page size)."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -34,14 +33,12 @@ class Bounds(msgspec.Struct, frozen=True):
 
     @property
     def quota(self) -> int | None:
-        """Microseconds of CPU per PERIOD; the kernel takes no less than 1000
-        (kernel/sched/core.c)."""
+        """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
 
 
 class Knob(NamedTuple):
-    """A file of the slice, what it must hold, and the same for systemd, which would overwrite
-    it."""
+    """A file of the slice, what it must hold, and the same for systemd, lest it undo that."""
 
     file: Path
     wanted: str

@@ -29,7 +29,6 @@ def find_engine(proc: Path, tree: Path | None) -> list[Path]:
 
 
 def service_stat(proc: Path, pid: int, tree: Path | None) -> Path | None:
-    """`cpu.stat` of the systemd service that a process belongs to; None when it is in no
-    service."""
+    """`cpu.stat` of the systemd service that a process belongs to; None if it is in none."""
     group = group_of(proc, pid)
     return tree / group / "cpu.stat" if tree and group and group.endswith(".service") else None

@@ -139,8 +139,7 @@ _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
 
 class Sampler:
     """Reads host, slice and engine in one call. ``slice_v2`` is the slice's directory in the v2
-    tree, which need not exist yet, ``slice_memory_stat`` its memory.stat where that is elsewhere
-    (v1's controller)."""
+    tree (it need not exist yet), ``slice_memory_stat`` its memory.stat if elsewhere (v1)."""
 
     def __init__(
         self,
@@ -175,8 +174,7 @@ class Sampler:
 
     def watch_engine(self, paths: Sequence[Path]) -> None:
         """These cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` are the engine from now on.
-        The same set changes nothing, except that processes that had vanished are looked for
-        again."""
+        The same set changes nothing, except that vanished processes are looked for again."""
         files, engine = self._files, frozenset(paths)
         if engine == self._engine:
             back = [i for i in self._hopeless.intersection(self._engine_slots) if files.open(i)]
@@ -277,8 +275,7 @@ class Group(Generic[K]):
         self._slots = {key: slot[path] for key, path in paths.items()}
 
     def read(self) -> dict[K, float | None]:
-        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None for what is not
-        there."""
+        """For each key CPU seconds (cpu.stat) or bytes (memory.stat); None: not there."""
         files = self._files
         if files.read():
             for i in files.failed():
@@ -291,8 +288,7 @@ class Group(Generic[K]):
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process: when it started (CLOCK_BOOTTIME seconds), CPU seconds it has used, and its
-    parent."""
+    """When a process started (CLOCK_BOOTTIME seconds), CPU seconds it has used, and its parent."""
 
     started: float
     cpu: float

@@ -43,8 +43,7 @@ def _line(path: Path, number: int, line: bytes) -> Header | Tick:
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """One tick of a replay; ``recorded`` is what was decided then, None where workers are
-    simulated."""
+    """One tick; ``recorded`` is what was decided then, None where workers are simulated."""
 
     seen: Observation
     decision: Decision

@@ -141,7 +141,7 @@ class Roster:
         return True
 
     def explain(self, name: str, reason: str, idle: bool = False, unseen: bool = False) -> str:
-        """Say how a worker ended, in one sentence. An ``unseen`` end does not count as a failure."""
+        """Say how a worker ended, in one sentence. An ``unseen`` end is no failure."""
         entry = self._entries[name]
         self._unexplained.discard(name)
         told = entry.worker.told is not None

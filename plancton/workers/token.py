@@ -21,7 +21,7 @@ class TokenError(PlanctonError):
 
 
 def read_token(path: str, now: float) -> bytes:
-    """The token in a file that only its owner can read, unless it has expired ``now`` (Unix time)."""
+    """The token in a file that only its owner can read; refused if expired ``now`` (Unix time)."""
     try:
         token = _read(path).strip()
     except Unsuitable as error:

@@ -59,7 +59,7 @@ class WorkerUsage:
         self.shims = sum(shim.values())
 
     def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
-        """Remember each worker's oldest running job, and the CPU used before that was first seen."""
+        """Remember each worker's oldest running job, and the CPU used before it was seen."""
         before, self._began = self._began, {}
         for name, starts in jobs.items():
             if starts:

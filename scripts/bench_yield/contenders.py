@@ -150,8 +150,7 @@ def idle_class() -> None:
 
 @contextlib.contextmanager
 def cgroup(layout: Layout, name: str) -> Iterator[Path]:
-    """A cgroup of its own with a weight like any other, such as a user's session or a service
-    has."""
+    """A cgroup with a weight like any other, such as a user's session or a service has."""
     root = layout.v1.get("cpu", layout.v2)
     assert root
     path = root / name

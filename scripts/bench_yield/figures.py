@@ -45,8 +45,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """By order statistics (the sign test's interval): nothing is assumed of how values are
-    distributed."""
+    """By order statistics (the sign test's interval), whatever the distribution."""
     found = sorted(value for value in values if not math.isnan(value))
     if not found:
         return None
@@ -142,8 +141,7 @@ Column = tuple[str, str, Figure, Callable[[float], str]]
 
 
 def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
-    """One line for each contender that was measured: medians over the rounds, with their
-    intervals."""
+    """One line for each contender measured: medians over the rounds, with their intervals."""
     yield f"**{title}**"
     yield ""
     yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"

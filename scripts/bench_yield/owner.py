@@ -70,8 +70,7 @@ def bursty() -> Result:
 
 
 def interactive() -> Result:
-    """Milliseconds of work now and then, as on a keystroke, and a sleeper who counts how late they
-    wake."""
+    """A few ms of work now and then, as on a keystroke, and a sleeper that measures its delays."""
     bursts, ended = list[Load](), threading.Event()
 
     def type_on() -> None:
@@ -93,8 +92,7 @@ def compile_on() -> Result:
 
 
 def compile_c(seconds: float = COMPILE) -> Result:
-    """The project's own C, over and over, a compiler on each CPU: short processes that read and
-    write."""
+    """Compile the project's own C again and again, on each CPU: short processes that do I/O."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(CPUS) as pool:
         before, begin = _children(), time.monotonic()
 

@@ -25,8 +25,7 @@ QUIET = [0.0] * 20 * MINUTES
 
 
 class Outcome(NamedTuple):
-    """Parts: of the CPU time wanted, and of that left; ``back``: seconds until the first
-    suspension."""
+    """Parts of the CPU time wanted and of that left; seconds until the first suspension."""
 
     kept: float
     harvest: float
@@ -64,8 +63,7 @@ def htcondor_desktop(load: Load) -> Iterator[bool]:
 
 
 def simulate(rule: Rule, load: Load, beside: float) -> Outcome:
-    """``beside``: the part of their CPU time that an owner of every CPU keeps while nothing is
-    suspended."""
+    """``beside``: the part of its CPU time that a busy owner keeps while nothing is suspended."""
     runs = list(rule([*load, *QUIET]))
     kept = sum(wanted * (beside if run else 1.0) for wanted, run in zip(load, runs, strict=False))
     left = [1.0 - wanted for wanted in (*load, *QUIET)]

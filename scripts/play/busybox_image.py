@@ -1,5 +1,4 @@
-"""A worker image with nothing but Debian's static busybox, made through the Engine API: needs no
-registry."""
+"""A worker image of Debian's static busybox alone, made through the Engine API, no registry."""
 
 import io
 import tarfile

@@ -198,8 +198,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
 """
 
     def end(self, signal_name: str = "SIGQUIT") -> None:
-        """End its daemons, quickly but in order, or by another signal; what they had on disk is
-        kept."""
+        """End its daemons, quickly but in order, or by another signal; their disk is kept."""
         self.docker.signal(self.name, signal_name)
         until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 60)
 
@@ -235,8 +234,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         authz: Iterable[str] = ("ADVERTISE_MASTER", "ADVERTISE_STARTD"),
         domain: str = DOMAIN,
     ) -> bytes:
-        """A token that admits to the pool, for so many seconds; with another ``domain`` to another
-        pool."""
+        """A token for the pool, valid that long; with another ``domain`` for another pool."""
         words = [word for name in authz for word in ("-authz", name)]
         words += [] if lifetime is None else ["-lifetime", str(lifetime)]
         command = ("env", f"_CONDOR_TRUST_DOMAIN={domain}", "condor_token_create", "-identity", identity)

@@ -1,5 +1,4 @@
-"""What the plays of scripts/quickstart share: Plancton in the background, an owner's load,
-figures."""
+"""What the plays of scripts/quickstart share: Plancton, an owner's load, figures."""
 
 import contextlib
 import os

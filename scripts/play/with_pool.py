@@ -131,8 +131,7 @@ class PoolPlay(Stage):
         )
 
     def give(self) -> Work:
-        """Three acts: workers and jobs, the owner's load, the rest of the jobs. What Plancton
-        counted."""
+        """Three acts: jobs begin, the owner's load, the rest of the jobs. What Plancton counted."""
         cpus = os.cpu_count() or 1
         self.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
         with owner_load(cpus) as load:

@@ -44,8 +44,7 @@ class Totals(msgspec.Struct):
 
 
 class Pilot:
-    """A worker's other half: from which second on it has a job, and what that job has used so
-    far."""
+    """From which second on a worker has a job, and what that job has used so far."""
 
     __slots__ = ("job_from", "used")
 

@@ -51,8 +51,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Cgroups(msgspec.Struct, frozen=True):
-    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows its CPU
-    knobs."""
+    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows it."""
 
     layout: Layout = Layout(None)
     controllers: frozenset[str] = frozenset()
@@ -67,8 +66,7 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Names of Plancton's containers: of this instance, of others (by instance), of Plancton
-    0.6."""
+    """Names of our containers: of this instance, of others (by instance), of Plancton 0.6."""
 
     own: tuple[str, ...] = ()
     others: dict[str, tuple[str, ...]] = {}
@@ -84,8 +82,7 @@ class Disks(msgspec.Struct, frozen=True):
 
 
 class Supervisors(msgspec.Struct, frozen=True):
-    """``pid`` is that of the one that uses our paths, with its status; ``others`` may be
-    anybody's."""
+    """``pid`` and ``status`` are of the one that uses our paths; ``others`` are anybody's."""
 
     pid: int | None = None
     status: Status | None = None
@@ -287,8 +284,7 @@ def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
 
 
 def _donates(words: list[str]) -> bool:
-    """Whether these are the words by which `plancton run` starts a supervisor, unless it is a dry
-    run."""
+    """Whether `plancton run` starts a supervisor by these words; a dry run does not count."""
     return words[2:4] == ["-m", "plancton.daemon"] and '"dry_run":true' not in "".join(words[4:5])
 
 

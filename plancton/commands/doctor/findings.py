@@ -49,8 +49,7 @@ EXIT_CODES = {Level.OK: 0, Level.BETTER: 1, Level.BROKEN: 4}
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One line. ``remedy`` is empty where all is well, and where the text is an error that contains
-    it."""
+    """One line. ``remedy`` is empty where all is well, or where the text, an error's, has it."""
 
     subject: str
     level: Level
@@ -79,8 +78,7 @@ def broken(subject: str, text: str, remedy: str = "") -> Finding:
 
 
 def _printable(text: str) -> str:
-    """Some of it comes from Docker and from files: no escape sequences, and nothing that is not
-    text."""
+    """Parts come from Docker and from files: no escape sequences, nothing that is not text."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
 
 

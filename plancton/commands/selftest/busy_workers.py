@@ -41,8 +41,7 @@ class BusyWorkerError(PlanctonError):
 def start(
     docker: Docker, instance: str, workers_slice: Slice, cpus: int, root: Path = Path("/")
 ) -> list[str]:
-    """Start them, to fill this many CPUs; the containers' ids. Their programs are those below
-    ``root``."""
+    """Fill this many CPUs, with programs below ``root``; the containers' ids."""
     _remove_image(docker)  # left by a selftest that could not reach Docker at its end
     docker.import_image(_image(root), REPOSITORY, TAG)
     body = _body(instance, workers_slice.parent, cpus, root)

@@ -10,8 +10,7 @@ from plancton.model import Tier
 from plancton.units import human_bytes
 
 ENOUGH = 0.90
-"""The part of their CPU time that an owner must keep. Idle class keeps 99 %; the rest is for noisy
-hosts."""
+"""The part of its CPU time that an owner must keep. The idle class keeps 99 %; hosts are noisy."""
 FULL_SPEED, WINDOW = 0.95, 0.005
 """The CPU is back when for that many seconds the load gets this part of what it gets alone. An idle
 slice still gets a turn of about 4 ms now and then: a longer window would often include one."""
@@ -36,8 +35,7 @@ class Load(msgspec.Struct, frozen=True):
 
 class Round(msgspec.Struct, frozen=True):
     """A load, then a sleeper on a host that is idle apart from the workers: by how many seconds it
-    woke ``late`` each time. Meanwhile workers used ``donated`` CPUs, and ``idle`` CPUs were
-    free."""
+    woke ``late`` each time. Meanwhile workers used ``donated`` CPUs; ``idle`` were free."""
 
     load: Load
     late: tuple[float, ...]
@@ -77,8 +75,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that `plancton selftest` says. ``figures`` is None where there was no point in
-    measuring."""
+    """All that `plancton selftest` says. ``figures`` is None where measuring had no point."""
 
     yields: bool
     verdict: str

@@ -28,8 +28,7 @@ class _Spun(msgspec.Struct, frozen=True):
 
 
 def spin(threads: int, step: float, steps: int, proc: Path = PROC) -> Load:
-    """Keep this many threads busy for so many steps of ``step`` seconds; all start at the same
-    moment."""
+    """Keep this many threads busy for so many steps (seconds); all start at the same moment."""
     start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
     with ThreadPoolExecutor(threads) as pool:
         spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads)))
@@ -59,8 +58,7 @@ def _spin(start: int, step: int, steps: int, proc: Path) -> _Spun:
 
 
 def _waited(proc: Path) -> int | None:
-    """This thread's time on run queues so far, in nanoseconds (proc_pid_schedstat(5), second
-    field)."""
+    """This thread's nanoseconds on run queues so far (proc_pid_schedstat(5), second field)."""
     try:
         return int((proc / f"self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
     except (OSError, IndexError):

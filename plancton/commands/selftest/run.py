@@ -41,8 +41,7 @@ WAKE_STEP, WAKE_UPS = 0.005, 120
 SETTLE = 0.2
 """Seconds until all thawed or started workers use the CPUs."""
 FREEZING = 1.0
-"""Seconds that the kernel has to freeze; what still isn't frozen then waits for a disk and uses no
-CPU."""
+"""Seconds that the kernel has to freeze; what then still isn't frozen waits for a disk."""
 LIMIT = 60.0
 """Seconds that the selftest may take: twice the usual."""
 SILENCE = 15.0
@@ -127,8 +126,7 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
 
 @contextlib.contextmanager
 def _only_one(tree: Path) -> Iterator[None]:
-    """Two selftests at once would disturb each other's measurements, and freeze each other's
-    workers."""
+    """Two selftests at once would disturb each other, and freeze each other's workers."""
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
