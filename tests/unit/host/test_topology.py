@@ -1,4 +1,4 @@
-"""Which cores are the owner's alone: whole ones, the first ones, never all of them."""
+"""Which cores are the owner's alone: whole ones, from the first on, never all of them."""
 
 from pathlib import Path
 
@@ -42,13 +42,13 @@ SINGLE = ((0,), (1,), (2,))
     ],
 )
 def test_without_reserve(cores: tuple[Core, ...], reserve: float, left: str) -> None:
-    """As many whole cores are kept as the reserve has room for, and the last one never."""
+    """As many whole cores are kept as the reserve covers, but never the last one."""
     assert without_reserve(cores, reserve) == left
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.floats(0, 300))
 def test_whole_cores(threads: list[int], reserve: float) -> None:
-    """Whatever the host: no core is shared, no more is kept than was reserved, and something is left."""
+    """On any host, no core is shared, no more is kept than reserved, and something is left."""
     first = [sum(threads[:place]) for place in range(len(threads))]
     cores = {tuple(range(cpu, cpu + count)) for cpu, count in zip(first, threads, strict=True)}
     everything = set(range(sum(threads)))
@@ -60,12 +60,12 @@ def test_whole_cores(threads: list[int], reserve: float) -> None:
 
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_lists(cpus: set[int]) -> None:
-    """A list in the kernel's form is read as what was written."""
+    """A list in the kernel's format survives writing and reading."""
     assert parse_cpus(f"{format_cpus(cpus)}\n") == tuple(sorted(cpus))
 
 
 def test_read_cores(tmp_path: Path) -> None:
-    """Cores are found by their threads; a CPU that is offline has no siblings."""
+    """Cores are found by their threads; an offline CPU has no siblings."""
     offline: Tree = {"cpu9": {"topology": {}}, "cpufreq": {}}
     sys = tree(tmp_path, devices={"system": {"cpu": {**cores("0,2", "1,3", "4"), **offline}}})
     assert read_cores(sys) == {(0, 2), (1, 3), (4,)}

@@ -1,5 +1,5 @@
-"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB, who
-have not fitted for two minutes, in parts, before they leave."""
+"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB,
+and a grace_kill of two minutes."""
 
 import math
 import sys
@@ -34,7 +34,7 @@ from plancton.policy.decide import arbitrate, decide, lifetime
 
 
 def test_first_start_after_ten_seconds() -> None:
-    """Someone is watching: the first workers come ten seconds after the first known figures."""
+    """Someone is watching: the first workers start ten seconds after the first known figures."""
     time, actions = Ticks().until(Start)
     assert 10 <= time <= 12, time
     assert len(actions) == 4, actions
@@ -62,7 +62,7 @@ def test_start_needs_a_margin() -> None:
 
 
 def test_start_needs_room_now() -> None:
-    """Room that was there for most of the minute and is gone is not enough."""
+    """Room that was there for most of the minute but is gone now is not enough."""
     ticks = Ticks()
     ticks.run(100, draining=True)
     ticks.run(11, draining=True, owner=4.0)
@@ -70,7 +70,7 @@ def test_start_needs_room_now() -> None:
 
 
 def test_start_asks_for_all_of_the_memory() -> None:
-    """Memory can't be taken back gently: 2 GB must be free beside what is promised to the others."""
+    """Memory can't be taken back gently: 2 GB must be free beyond what is promised to the others."""
     tight = 2 * GB * 4 - 1
     assert not of(Start, Ticks(there=workers(3), memory_available=tight).run(200))
     assert of(Start, Ticks(there=workers(3), memory_available=tight + 1).run(200))
@@ -85,13 +85,13 @@ def test_spawn_per_tick(most: int, first: int) -> None:
 
 @pytest.mark.parametrize("phase", list(Phase)[:5])
 def test_all_that_exist_count_for_starting(phase: Phase) -> None:
-    """Those on their way out still use CPU and memory: no new one beside them."""
+    """Workers that are leaving still use CPU and memory, so no new one starts in their place yet."""
     there = [*workers(3), worker("last", 1, phase=phase, told=1e9, deadline=1e9)]
     assert not of(Start, Ticks(there=there).run(200))
 
 
 def test_max_workers() -> None:
-    """Never more than max_workers, those leaving included; 0 is a limit like any other."""
+    """Never more than max_workers, leaving ones included; 0 is a limit like any other."""
     assert len(Ticks(max_workers=2).until(Start)[1]) == 2
     assert not Ticks(max_workers=0).run(200)
     ticks = Ticks(there=workers(2), max_workers=2)
@@ -101,14 +101,14 @@ def test_max_workers() -> None:
 
 
 def test_max_workers_counts_those_leaving() -> None:
-    """One that leaves has its place until it is gone: of three one is left beside two."""
+    """A leaving worker keeps its place until it is gone."""
     leaving = worker("l", 5, phase=Phase.LEAVING, told=0.0, deadline=1e9)
     _, actions = Ticks(there=[*workers(1), leaving], capacity=8.0, max_workers=3).until(Start)
     assert len(of(Start, [(0.0, a) for a in actions])) == 1, actions
 
 
 def test_max_workers_lowered() -> None:
-    """When the expression gives less, the youngest leave after two thirds of grace_kill."""
+    """If the expression gives less, the youngest leave after two thirds of grace_kill."""
     ticks = Ticks(there=workers(4), max_workers=4)
     assert not ticks.run(200)
     since = ticks.now
@@ -130,7 +130,7 @@ def test_max_workers_lowered() -> None:
     ],
 )
 def test_held(what: dict[str, Any], reason: HeldReason, word: str) -> None:
-    """Room alone is not enough, and the decision says what holds it."""
+    """Room alone is not enough, and the decision says what holds starts."""
     ticks = Ticks(Settings(reserve_disk=5 * GB), **what)
     assert not ticks.run(200)
     decision = ticks.tick()
@@ -138,7 +138,7 @@ def test_held(what: dict[str, Any], reason: HeldReason, word: str) -> None:
 
 
 def test_nothing_holds() -> None:
-    """Nothing is said to hold it when disk is known to suffice or unknown."""
+    """Starts are not held if the disk is known to suffice, or unknown."""
     assert Ticks(Settings(reserve_disk=5 * GB), disk_free=6 * GB).tick().held is None
     assert Ticks(Settings(reserve_disk=5 * GB)).tick().held is None
 
@@ -147,7 +147,7 @@ def test_nothing_holds() -> None:
 
 
 def test_retires_after_two_thirds_of_grace_kill() -> None:
-    """What has not fitted for 80 of 120 seconds leaves, the youngest first, with the reason in a sentence."""
+    """Workers that have not fitted for 80 of 120 seconds leave, youngest first, with the reason."""
     ticks = Ticks(there=workers(4))
     assert not ticks.run(200)
     since = ticks.now
@@ -163,7 +163,7 @@ def test_retires_after_two_thirds_of_grace_kill() -> None:
 
 @pytest.mark.parametrize(("busy", "leaves"), [(30, False), (36, True)])
 def test_two_thirds_need_not_be_in_one_piece(busy: int, leaves: bool) -> None:
-    """Load in 36 of 60 seconds (and 7 more by the average) is too much for the youngest, in 30 it is not."""
+    """Load in 36 of 60 seconds (and 7 more by averaging) is too much for the youngest, 30 are not."""
     ticks = Ticks(there=workers(4))
     ticks.run(200)
     actions = list[tuple[float, Action]]()
@@ -174,7 +174,7 @@ def test_two_thirds_need_not_be_in_one_piece(busy: int, leaves: bool) -> None:
 
 
 def test_one_busy_tick_is_no_news() -> None:
-    """Room is averaged over ten seconds: a peak of one leaves all four fitting."""
+    """Room is averaged over ten seconds: after a peak of one second, all four still fit."""
     ticks = Ticks(there=workers(4))
     ticks.run(60)
     assert ticks.tick(owner=4.0).fit == 4
@@ -185,7 +185,7 @@ def test_one_busy_tick_is_no_news() -> None:
 
 @pytest.mark.parametrize("grace", [3, 9, 30, 120])
 def test_short_grace_is_kept(grace: int) -> None:
-    """The average is never so long that an owner who stays for grace_kill still shares with a worker."""
+    """The average is short enough that an owner who stays for grace_kill shares with no worker."""
     ticks = Ticks(Settings(grace_kill=float(grace)), there=workers(1))
     ticks.run(200)
     since = ticks.now
@@ -193,7 +193,7 @@ def test_short_grace_is_kept(grace: int) -> None:
 
 
 def test_nothing_leaves_on_an_uncovered_window() -> None:
-    """Right after the start nobody knows how long a worker has not fitted."""
+    """Right after the start, it is unknown how long a worker has not fitted."""
     ticks = Ticks(there=workers(4), owner=4.0)
     time, _ = ticks.until(Leave)
     assert time >= 119, time
@@ -201,7 +201,7 @@ def test_nothing_leaves_on_an_uncovered_window() -> None:
 
 @pytest.mark.parametrize("how", ["suspend", "stopped", "unknown"])
 def test_gap(how: str) -> None:
-    """After a suspend, a stopped supervisor or unknown figures the windows start over."""
+    """After a suspend, a stopped supervisor or unknown figures, the windows start over."""
     ticks = Ticks(there=workers(4))
     ticks.run(200)
     ticks.run(70, owner=4.0)
@@ -217,7 +217,7 @@ def test_gap(how: str) -> None:
 
 
 def test_a_short_gap_is_none() -> None:
-    """A tick four seconds late is only a long tick."""
+    """A tick that is four seconds late is just a long tick."""
     ticks = Ticks(there=workers(4))
     ticks.run(200)
     ticks.run(70, owner=4.0)
@@ -227,7 +227,7 @@ def test_a_short_gap_is_none() -> None:
 
 
 def test_unknown_figures_decide_nothing() -> None:
-    """Without the owner's load nothing starts, leaves or changes its shares, for however long."""
+    """While the owner's load is unknown, nothing starts, leaves or changes its shares."""
     for there in ([], workers(4, shares=2), workers(4)):
         assert not Ticks(there=there, owner=None).run(300)
     ticks = Ticks(there=workers(4))
@@ -239,7 +239,7 @@ def test_unknown_figures_decide_nothing() -> None:
 
 
 def test_unknown_memory_and_interval() -> None:
-    """Memory that the kernel doesn't tell of holds nobody back; a tick without length adds nothing."""
+    """Unknown memory prevents nothing; a tick of no length adds nothing."""
     assert len(Ticks(memory_available=None).until(Start)[1]) == 4
     ticks = Ticks()
     assert not ticks.run(50, interval=None)
@@ -247,7 +247,7 @@ def test_unknown_memory_and_interval() -> None:
 
 
 def test_busy_workers_wait() -> None:
-    """A worker with an action under way is told nothing until that is done."""
+    """A worker with an action under way gets no other until that is done."""
     ticks = Ticks(there=[*workers(3), worker("w3", 5, busy=True)])
     ticks.run(200)
     gone = [a.name for _, a in of(Leave, ticks.run(100, owner=4.0))]
@@ -255,7 +255,7 @@ def test_busy_workers_wait() -> None:
 
 
 def test_those_finishing_are_retired_too() -> None:
-    """One that finishes uses CPU still, so it has its place in line; one that leaves has not."""
+    """A finishing worker still uses CPU, so it keeps its place in line; a leaving one does not."""
     there = [worker("a", 30, phase=Phase.LEAVING, told=1.0, deadline=1e9), worker("b", 20),
              worker("c", 10, phase=Phase.FINISHING, told=1.0, deadline=1e9)]  # fmt: skip
     ticks = Ticks(there=there)
@@ -280,13 +280,13 @@ def line(*there: Worker) -> list[str]:
 
 
 def test_line_without_jobs() -> None:
-    """Plain workers stand in line by their age, as they always did; those starting come last."""
+    """Plain workers are in line by age; starting ones come last."""
     starting = msgspec.structs.replace(worker("s"), phase=Phase.STARTING, started=None)
     assert line(worker("c", 10), starting, worker("a", 30), worker("b", 20)) == ["a", "b", "c", "s"]
 
 
 def test_line_with_jobs() -> None:
-    """The one with the most to lose is first: the oldest job, then the oldest without one."""
+    """The worker with the most to lose is first: the oldest job, then the oldest without one."""
     starting = msgspec.structs.replace(pilot("s", 0), phase=Phase.STARTING, started=None)
     there = [pilot("idle-old", 9_000), starting, pilot("young-job", 5_000, 10), pilot("idle-young", 50),
              pilot("old-job", 100, 90), pilot("two-jobs", 8_000, 40, 5), worker("plain", 7_000)]  # fmt: skip
@@ -295,20 +295,20 @@ def test_line_with_jobs() -> None:
 
 
 def test_line_has_those_who_use_cpu() -> None:
-    """One that finishes keeps its place by its job; one that leaves has none."""
+    """A finishing worker keeps its place by its job; a leaving one has none."""
     finishing = pilot("f", 50, 40, phase=Phase.FINISHING, told=1.0, deadline=1e9)
     leaving = pilot("l", 50, 45, phase=Phase.LEAVING, told=1.0, deadline=1e9)
     assert line(pilot("j", 50, 30), leaving, finishing) == ["f", "j"]
 
 
 def test_workers_stay_oldest_first() -> None:
-    """The list that people see does not jump about with the jobs."""
+    """The list that users see does not reorder with the jobs."""
     fleet = Fleet.of([pilot("b", 20, 10), pilot("a", 30), pilot("c", 10, 5)])
     assert [w.name for w in fleet.workers] == ["a", "b", "c"]
 
 
 def test_those_without_a_job_leave_first() -> None:
-    """For want of CPU the youngest without a job goes first, then the one whose job is the youngest."""
+    """When CPU is short, the youngest without a job goes first, then the one with the youngest job."""
     there = [pilot("old-idle", 9_000), pilot("young-idle", 100), pilot("old-job", 500, 400),
              pilot("young-job", 8_000, 50)]  # fmt: skip
     order = []
@@ -324,7 +324,7 @@ def test_those_without_a_job_leave_first() -> None:
 
 
 def test_memory_takes_those_without_a_job_first() -> None:
-    """Whoever has the least to lose leaves for the owner's memory, too."""
+    """When memory is short, too, the worker with the least to lose leaves."""
     ticks = Ticks(Settings(reserve_memory=4 * GB), memory_available=3 * GB)
     ticks.there = [pilot("job", 50, 40), pilot("idle", 9_000)]
     assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["idle"]
@@ -333,7 +333,7 @@ def test_memory_takes_those_without_a_job_first() -> None:
 
 
 def test_shares_go_to_those_with_a_job() -> None:
-    """What CPU is scarce finishes jobs: one that gets a job gets the shares of one that has none."""
+    """Scarce CPU finishes jobs: a worker that gets a job takes over the shares of one without."""
     ticks = Ticks(there=[pilot("idle", 9_000), pilot("job", 50, 40, shares=2)], owner=3.2)
     ticks.run(1)
     shares = {a.name: a.shares for a in ticks.tick().actions if isinstance(a, SetShares)}
@@ -344,7 +344,7 @@ def test_shares_go_to_those_with_a_job() -> None:
 
 
 def test_shares() -> None:
-    """A worker that fits has full shares by its CPUs, the others have the least."""
+    """A worker that fits has full shares for its CPUs, the others have the least."""
     there = [worker("a", 30, cpus=1.0), worker("b", 20, cpus=2.0, shares=2), worker("c", 10, cpus=2.0)]
     ticks = Ticks(there=there, owner=1.8)
     ticks.run(1)
@@ -354,13 +354,13 @@ def test_shares() -> None:
 
 @pytest.mark.parametrize(("last", "seconds"), [(None, 2), (0.0, 10), (30.0, 40)])
 def test_shares_seldom(last: float | None, seconds: int) -> None:
-    """An update costs the engine 23 ms: each worker at most once in ten seconds."""
+    """An update costs the engine 23 ms, so each worker gets at most one in ten seconds."""
     ticks = Ticks(there=workers(1, shares_time=last))
     assert ticks.until(SetShares, owner=4.0)[0] == seconds
 
 
 def test_shares_settled() -> None:
-    """Nothing is set that is so already, nor on one that is starting, busy or told to go."""
+    """Shares are not set if they are right, or if the worker is starting, busy or told to go."""
     settled = [*workers(2), worker("x", 5, shares=2)]
     assert not Ticks(there=settled, owner=2.2).run(60)
     others = [worker("s", 9, phase=Phase.STARTING), worker("b", 8, busy=True),
@@ -383,7 +383,7 @@ def test_no_share_for_who_leaves_now() -> None:
 
 
 def test_memory_at_once() -> None:
-    """The reserve undercut, the youngest has three seconds, at the very first tick."""
+    """Below the reserve, the youngest has three seconds, from the very first tick."""
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=workers(4), memory_available=3 * GB)
     decision = ticks.tick(owner=None)
     assert [(a.name, a.timeout) for a in decision.actions if isinstance(a, Leave)] == [("w3", 3.0)], decision
@@ -394,7 +394,7 @@ def test_memory_at_once() -> None:
 
 
 def test_memory_one_at_a_time() -> None:
-    """While one is on its way out nobody else has to go; then the next one."""
+    """While one is leaving, no other has to go; then comes the next."""
     leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=3.0)
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
     assert not of(Leave, ticks.run(2))
@@ -405,7 +405,7 @@ def test_memory_one_at_a_time() -> None:
 
 
 def test_memory_does_not_wait_for_who_leaves_slowly() -> None:
-    """One that leaves for want of CPU has 20 s: too long for an owner who needs memory."""
+    """A worker that leaves for CPU has 20 s: too long for an owner who needs memory."""
     leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=20.0)
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
     assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["w2"]
@@ -423,7 +423,7 @@ def test_lifetime_is_spread() -> None:
 
 
 def test_lifetime_is_asked_for_gently() -> None:
-    """Past its lifetime a worker is asked to finish, once its own time has come."""
+    """Each worker is asked to finish after its own lifetime."""
     ticks = Ticks(Settings(lifetime=1_000.0, finish_timeout=77.0), there=[worker("w", 800.0)])
     time, actions = ticks.until(Finish)
     assert time == math.ceil(lifetime(ticks.there[0], ticks.settings)) - 800, time
@@ -432,7 +432,7 @@ def test_lifetime_is_asked_for_gently() -> None:
 
 @pytest.mark.parametrize("what", ["image", "digest"])
 def test_outdated_one_at_a_time(what: str) -> None:
-    """Workers of an old image or configuration finish, the oldest first, and one after the other."""
+    """Workers of an old image or configuration finish, oldest first, one after the other."""
     ticks = Ticks(there=workers(3), draining=True)
     assert not ticks.run(100)
     ticks.same[what] = "newer"
@@ -448,12 +448,12 @@ def test_outdated_one_at_a_time(what: str) -> None:
 
 
 def test_unknown_image_outdates_nobody() -> None:
-    """Without an image or a digest there is nothing to compare with."""
+    """Without an image or a digest, no worker is outdated."""
     assert not Ticks(there=workers(2), image="", digest="").run(100)
 
 
 def test_finish_all() -> None:
-    """A drain that lets jobs end asks all at once, those starting when they run."""
+    """A drain that lets jobs end asks all at once, starting ones as soon as they run."""
     starting = worker("s", 1, phase=Phase.STARTING)
     names = [
         a.name for _, a in Ticks(there=[*workers(2), starting], finish=True).run(1) if isinstance(a, Finish)
@@ -477,7 +477,7 @@ def test_finish_leave_kill() -> None:
 
 
 def test_stopping() -> None:
-    """All leave, those finishing and starting included; those leaving are not told twice."""
+    """All leave, even finishing and starting ones; leaving ones are not told twice."""
     there = [*workers(1), worker("s", 3, phase=Phase.STARTING), worker("b", 2, busy=True),
              worker("f", 4, phase=Phase.FINISHING, told=0.0, deadline=1e9),
              worker("l", 5, phase=Phase.LEAVING, told=0.0, deadline=1e9)]  # fmt: skip
@@ -490,7 +490,7 @@ def test_stopping() -> None:
 
 
 def test_stopping_still_kills() -> None:
-    """A stop has deadlines too, and is no reason to start later than before."""
+    """A stop has deadlines, too."""
     ticks = Ticks(there=[worker("l", phase=Phase.LEAVING, told=0.0, deadline=5.0)], stopping=True)
     assert ticks.until(Kill)[0] == 5.0
     ticks = Ticks(there=[worker("y", 5.0)], stopping=True)
@@ -499,7 +499,7 @@ def test_stopping_still_kills() -> None:
 
 
 def test_draining_keeps_workers() -> None:
-    """Draining only holds starts: who is there stays, and still makes way."""
+    """Draining only holds starts: running workers stay, and still yield."""
     ticks = Ticks(there=workers(2), draining=True)
     assert not ticks.run(300)
     ticks.until(Leave, owner=4.0)
@@ -507,7 +507,7 @@ def test_draining_keeps_workers() -> None:
 
 @pytest.mark.parametrize(("there", "word"), [(workers(2), "2 workers, 4 fit, the owner uses 0.0 of 4 CPUs")])
 def test_sentence(there: list[Worker], word: str) -> None:
-    """When nothing is done the sentence says how things are."""
+    """If nothing is done, the sentence says how things are."""
     ticks = Ticks(there=there, draining=True)
     ticks.run(3)
     assert ticks.tick().sentence == word + "; draining: nothing new is started"
@@ -517,7 +517,7 @@ def test_sentence(there: list[Worker], word: str) -> None:
 
 
 def calls(ticks: Ticks, ready: Observation) -> int:
-    """How many functions one decision calls, C's and Python's."""
+    """The number of functions that one decision calls, in C and Python."""
     count = 0
 
     def profile(frame: FrameType, event: str, arg: object) -> None:
@@ -554,7 +554,7 @@ def quiet(count: int) -> Iterator[tuple[str, Ticks]]:
 
 
 def test_quiet_ticks_cost_the_same_with_many_workers() -> None:
-    """With 256 workers a tick without news calls about as many functions as with one."""
+    """With 256 workers, a quiet tick calls about as many functions as with one."""
     costs = dict[str, list[int]]()
     for count in (1, 256):
         for name, ticks in quiet(count):
@@ -572,7 +572,7 @@ def test_quiet_ticks_cost_the_same_with_many_workers() -> None:
 
 
 def test_the_disks_reserve() -> None:
-    """Below the disk's reserve workers leave one at a time, the youngest first, half a minute apart."""
+    """Below the disk's reserve, workers leave one at a time, youngest first, half a minute apart."""
     ticks = Ticks(Settings(reserve_disk=10 * GB), workers(3))
     left = of(Leave, ticks.run(70, disk_free=9 * GB))
     assert [(round(time), a.name) for time, a in left] == [(1, "w2"), (31, "w2"), (61, "w2")], left
@@ -592,7 +592,7 @@ def test_a_flood() -> None:
 
 
 def test_shares_or_quotas() -> None:
-    """Where workers must be limited one by one, that takes the place of shares; else nobody is limited."""
+    """If workers must be limited one by one, quotas replace shares; otherwise no worker is limited."""
     scarce = {"owner": 3.5, "idle": 0.3, "donated": 0.2}
     limited = {type(a) for _, a in Ticks(Settings(uses_quota=True), workers(2)).run(20, **scarce)}
     free = {type(a) for _, a in Ticks(Settings(), workers(2)).run(20, **scarce)}
@@ -606,7 +606,7 @@ def test_limits_are_lifted() -> None:
 
 
 def test_no_limit_for_who_can_take_none() -> None:
-    """Who has an action under way, or no container yet, is not limited now."""
+    """A worker with an action under way, or without a container, is not limited now."""
     there = [worker("busy", busy=True), worker("starting", phase=Phase.STARTING)]
     ticks = Ticks(Settings(uses_quota=True), there)
     assert not of(SetQuota, ticks.run(5, owner=4.0, idle=0.0))
@@ -627,8 +627,8 @@ ACTIONS = st.one_of(
 
 @given(wanted=st.lists(ACTIONS, max_size=20), busy=st.sets(NAMES))
 def test_one_outstanding_action_per_worker(wanted: list[Action], busy: set[str]) -> None:
-    """Whatever the rules want: one action per worker, the first, and none beside one that is under way
-    unless it kills. All starts stay, and the order is the rules'."""
+    """Whatever the rules yield: the first action per worker, and none while one is under way, unless
+    it is a kill. All starts stay, and the order is that of the rules."""
     fleet = Fleet.of([worker(name, busy=name in busy) for name in "abc"])
     kept = arbitrate(wanted, fleet)
     named = [a for a in kept if not isinstance(a, Start)]
@@ -644,7 +644,7 @@ def test_one_outstanding_action_per_worker(wanted: list[Action], busy: set[str])
 
 @given(wanted=st.lists(ACTIONS, max_size=20))
 def test_a_worker_has_one_action_in_every_decision(wanted: list[Action]) -> None:
-    """Deciding again what was decided changes nothing."""
+    """No decision has two actions for a worker."""
     fleet = Fleet.of([worker(name) for name in "abc"])
     once = arbitrate(wanted, fleet)
     assert arbitrate(once, fleet) == once

@@ -27,7 +27,7 @@ def fit(there: list[Worker], cpus: float, memory: float = 1e15, settings: Settin
     [(-1, 0), (0.0, 0), (0.49, 0), (0.5, 1), (1.49, 1), (1.5, 2), (3.5, 4), (9.0, 4)],
 )
 def test_fit_with_equal_workers(room: float, expected: int) -> None:
-    """Half a CPU is worth a worker, as long as the older ones have theirs."""
+    """Half a CPU is enough for a worker, provided that the older ones have theirs."""
     assert fit(workers(4), room) == expected
 
 
@@ -47,13 +47,13 @@ def test_a_small_young_worker_does_not_overtake() -> None:
 
 @pytest.mark.parametrize(("worthwhile", "expected"), [(0.1, 3), (0.5, 2), (1.0, 2)])
 def test_worthwhile(worthwhile: float, expected: int) -> None:
-    """2.2 CPUs are worth a third worker to who clings, and not to who is strict."""
+    """2.2 CPUs are worth a third worker if worthwhile is low, but not if it is high."""
     assert fit(workers(4), 2.2, settings=Settings(worthwhile=worthwhile)) == expected
 
 
 @pytest.mark.parametrize(("memory", "expected"), [(0.5, 0), (1.0, 1), (2.9, 1), (3.0, 2), (100.0, 4)])
 def test_fit_by_memory(memory: float, expected: int) -> None:
-    """Memory is counted as CPUs are: 1 GB of the first, then 3 GB for two of 2 GB each."""
+    """Memory counts like CPUs: 1 GB for the first, then 3 GB for two of 2 GB each."""
     seen = Observation(0.0, 0.0, 8.0, owner=0.0, memory_total=100 * GB, fleet=Fleet.of(workers(4)),
                        memory_available=int(memory * GB))  # fmt: skip
     room = room_now(seen, Settings())
@@ -71,7 +71,7 @@ def test_room_is_what_the_owner_leaves() -> None:
 
 
 def test_fit_counts_places_for_new_workers() -> None:
-    """`fit` says what the room is worth: those that are there, and those for whom it is enough to start."""
+    """`fit` is what the room is worth: the workers there, and those for which it is enough to start."""
     ticks = Ticks(there=workers(1), owner=1.2, draining=True)
     ticks.run(5)
     assert ticks.tick().fit == 3, "2.8 CPUs: one is there, two more would be started"

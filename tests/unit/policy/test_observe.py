@@ -1,4 +1,4 @@
-"""Rates of two samples, and what stays unknown."""
+"""Rates from two samples, and what stays unknown."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def seen(before: dict[str, Any] | None = None, shims: float = 0.0, **after: Any)
 
 
 def test_rates() -> None:
-    """CPUs are seconds by second; the owner's are all but the workers' and the engine's."""
+    """CPUs are seconds per second; the owner's are all except the workers' and the engine's."""
     got = seen()
     assert got.interval == 2.0 and got.time == 102.0 and got.boottime == 1_102.0, got
     assert (got.donated, got.engine, got.stolen, got.idle) == (1.5, 0.25, 0.5, 0.5), got
@@ -38,7 +38,7 @@ def test_rates() -> None:
 
 
 def test_pressure_is_without_the_workers() -> None:
-    """Stalls of our own workers are not the owner's problem."""
+    """Stalls of our own workers do not count as pressure."""
     got = seen()
     assert (got.cpu_pressure, got.memory_pressure) == (0.25, 0.125), got
     assert seen(slice_cpu_pressure=99.0).cpu_pressure == 0.0
@@ -50,37 +50,37 @@ def test_pressure_is_without_the_workers() -> None:
 
 @pytest.mark.parametrize("field", ["busy", "slice"])
 def test_backwards_counters_are_unknown(field: str) -> None:
-    """A counter that went back says nothing about the owner."""
+    """If a counter went backwards, the owner's load is unknown."""
     back: dict[str, Any] = {field: 1.0}
     assert seen(**back).owner is None
 
 
 @pytest.mark.parametrize(("field", "rate"), [("idle", "idle"), ("stolen", "stolen"), ("engine", "engine")])
 def test_other_backwards_counters(field: str, rate: str) -> None:
-    """Those that the owner's load does not hang on are unknown by themselves."""
+    """Other backwards counters make only their own rate unknown."""
     back: dict[str, Any] = {field: 1.0}
     got = seen(**back)
     assert getattr(got, rate) is None and got.owner is not None, got
 
 
 def test_no_slice() -> None:
-    """Without a slice nothing is donated: all is the owner's but the engine's."""
+    """Without a slice nothing is donated: everything but the engine's load is the owner's."""
     got = seen({"slice": None}, slice=None)
     assert got.donated == 0.0 and got.owner == 3.0 - 0.25, got
 
 
 def test_slice_gone() -> None:
-    """A slice that has gone with its last worker uses nothing."""
+    """A slice that is gone uses nothing."""
     assert seen(slice=None).donated == 0.0
 
 
 def test_new_slice() -> None:
-    """What a slice that is new has used, it has used since then."""
+    """A new slice has used its CPU time since the last sample."""
     assert seen({"slice": None}, slice=4.0).donated == 2.0
 
 
 def test_slice_made_anew() -> None:
-    """A slice that counts from 0 again gives one tick without figures, not a wrong one."""
+    """A slice that counts from 0 again gives one tick without figures, not wrong ones."""
     got = seen(slice=0.5)
     assert got.donated is None and got.owner is None, got
     assert observe(msgspec.structs.replace(AFTER, slice=0.5), msgspec.structs.replace(
@@ -88,19 +88,19 @@ def test_slice_made_anew() -> None:
 
 
 def test_slice_unseen_until_now() -> None:
-    """More than all CPUs could do was not used in this interval: unknown."""
+    """A rate above what all CPUs can do is unknown."""
     got = seen({"slice": None}, slice=5_000.0)
     assert got.donated is None and got.owner is None, got
 
 
 def test_engine_epoch() -> None:
-    """Another set of engine processes can't be compared: the engine's part is unknown for a tick."""
+    """Different sets of engine processes can't be compared: the engine's part is unknown for a tick."""
     got = seen(engine_epoch=8)
     assert got.engine is None and got.owner == 1.5, got
 
 
 def test_shims() -> None:
-    """The shims, read now and then, are the engine's too."""
+    """The shims, read now and then, belong to the engine, too."""
     got = seen(shims=0.5)
     assert got.engine == 0.75 and got.owner == 0.75, got
     assert seen(shims=0.5, engine=None).engine == 0.5
@@ -108,20 +108,20 @@ def test_shims() -> None:
 
 
 def test_owner_is_never_negative() -> None:
-    """Counters are not read at the very same moment: rounding must not make the owner's load negative."""
+    """Counters are not read at exactly the same moment: the owner's load never becomes negative."""
     assert seen(slice=306.0, shims=1.0).owner == 0.0
 
 
 @pytest.mark.parametrize("seconds", [100.0, 99.0])
 def test_no_interval(seconds: float) -> None:
-    """Two samples of one moment, or in the wrong order, have no rates; the state is seen nevertheless."""
+    """Two samples of one moment, or in the wrong order, give no rates; other figures are still there."""
     got = seen(monotonic=seconds)
     assert got.interval is None and got.owner is None and got.idle is None, got
     assert got.memory_available == 8 and got.time == seconds, got
 
 
 def test_first_sample() -> None:
-    """Of one sample alone there are no rates."""
+    """One sample alone gives no rates."""
     got = observe(None, BEFORE)
     rates = (got.interval, got.owner, got.donated, got.engine, got.stolen, got.idle, got.cpu_pressure)
     assert rates == (None,) * 7, got

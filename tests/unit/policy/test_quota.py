@@ -1,4 +1,4 @@
-"""Tier quota: the limit on a small model of a host without priorities, and how it is divided."""
+"""Tier quota: the limit in a small model of a host without priorities, and how it is divided."""
 
 import itertools
 
@@ -13,7 +13,7 @@ CPUS = 2.0
 
 
 class Host:
-    """Two CPUs on which the owner gets half at least, and all that the workers are not allowed to use."""
+    """Two CPUs on which the owner gets at least half, and all that the workers may not use."""
 
     def __init__(self, **settings: float) -> None:
         self.settings, self.wants = Settings(uses_quota=True, **settings), 0.0  # type: ignore[arg-type]
@@ -22,7 +22,7 @@ class Host:
         self.owner = 0.0
 
     def tick(self) -> float:
-        """One second; the limit that was decided takes effect at its end."""
+        """One second; the decided limit takes effect at its end."""
         self.owner = min(self.wants, max(CPUS - self.allowed, CPUS / 2))
         donated = min(self.allowed, CPUS - self.owner)
         seen = Observation(0.0, 0.0, CPUS, 1.0, self.owner, donated, idle=CPUS - self.owner - donated)
@@ -36,7 +36,7 @@ class Host:
 
 
 def test_an_owner_who_comes() -> None:
-    """An owner who wants every CPU has 95 % of them after two decisions: the first one sees an idle rest."""
+    """An owner who wants every CPU has 95 % after two decisions; the first still sees idle CPU."""
     host = Host()
     host.run(20)
     host.wants = CPUS
@@ -45,7 +45,7 @@ def test_an_owner_who_comes() -> None:
 
 
 def test_an_owner_who_goes() -> None:
-    """When he goes, the workers have nine tenths of all after ten seconds, in equal steps."""
+    """When the owner goes, the workers have nine tenths of all after ten seconds, in equal steps."""
     host = Host()
     host.wants = CPUS
     host.run(20)
@@ -58,7 +58,7 @@ def test_an_owner_who_goes() -> None:
 
 @given(wants=st.floats(0, 2 * CPUS), before=st.floats(0, 2 * CPUS))
 def test_settles(wants: float, before: float) -> None:
-    """Whatever a steady owner wants, the limit stands still after some seconds, and leaves him that."""
+    """Whatever a steady owner wants, the limit settles after some seconds and leaves that free."""
     host = Host()
     host.wants = before
     host.run(15)
@@ -72,7 +72,7 @@ def test_settles(wants: float, before: float) -> None:
 
 
 def test_the_reserve() -> None:
-    """owner.reserve_cpus stays free besides what he uses."""
+    """owner.reserve_cpus stays free on top of the owner's use."""
     host = Host(reserve_cpus=0.5)
     host.wants = 0.5
     host.run(20)
@@ -98,19 +98,19 @@ def workers(*phases: Phase, **fields: float) -> Fleet:
 
 
 def test_the_first_in_line_come_first() -> None:
-    """1.3 CPUs are one whole worker and a part; the others get the least that Docker takes."""
+    """1.3 CPUs are one whole worker and a part; the others get the least that Docker accepts."""
     fleet = workers(Phase.RUNNING, Phase.RUNNING, Phase.FINISHING)
     assert divide(fleet, 1.3) == {"w0": 1.0, "w1": 0.3, "w2": LEAST}
 
 
 def test_a_way_out() -> None:
-    """Those that leave share what they need to do so, whatever the others have."""
+    """Leaving workers share what they need to leave, whatever the others have."""
     fleet = workers(Phase.RUNNING, Phase.LEAVING, Phase.KILLED, Phase.STARTING)
     assert divide(fleet, 0.0) == {"w0": LEAST, "w1": WAY_OUT / 2, "w2": WAY_OUT / 2}
 
 
 def test_only_what_differs() -> None:
-    """A worker that has what it should have is left alone; without a limit all get theirs back."""
+    """A worker with the right quota is left alone; without a limit all get theirs back."""
     fleet = workers(Phase.RUNNING, Phase.RUNNING)
     assert adjust(fleet, 2.0) == []
     assert [(a.name, a.cpus) for a in adjust(fleet, 1.3)] == [("w1", 0.3)]

@@ -1,4 +1,4 @@
-"""Recordings: reading them, and putting them through the policy again."""
+"""Recordings: reading them, and running them through the policy again."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -28,20 +28,20 @@ def written(path: Path, lines: list[Header | Tick]) -> Path:
 
 
 def test_a_recording_comes_back(tmp_path: Path) -> None:
-    """What was written is what is read."""
+    """A recording reads back as it was written."""
     lines = recorded()
     assert list(read_recording(written(tmp_path / "r", lines))) == lines
 
 
 def test_same_limits_same_decisions(tmp_path: Path) -> None:
-    """The policy decides as recorded, also when its ticks come from a file."""
+    """The policy decides as recorded, even if its ticks come from a file."""
     ticks = list(replay(read_recording(written(tmp_path / "r", recorded()))))
     assert len(ticks) == 60 and any(t.decision.actions for t in ticks)
     assert not [t for t in ticks if t.differs]
 
 
 def test_header_in_the_middle(tmp_path: Path) -> None:
-    """A supervisor that ran again begins with nothing remembered, maybe with other settings."""
+    """After a header the policy starts with nothing remembered, perhaps with other settings."""
     other = [Header("1.1", Settings(spawn_per_tick=1)), *recorded(40)[1:]]
     ticks = list(replay(iter(recorded(40) + other)))
     first, second = ticks[:40], ticks[40:]
@@ -52,7 +52,7 @@ def test_header_in_the_middle(tmp_path: Path) -> None:
 
 
 def test_differences_are_seen() -> None:
-    """A recording of another policy shows where it decided otherwise."""
+    """A recording of another policy shows where it decided differently."""
     header, *ticks = recorded()
     changed = [
         msgspec.structs.replace(t, decision=msgspec.structs.replace(t.decision, actions=()))
@@ -67,7 +67,7 @@ def test_differences_are_seen() -> None:
     "line", [b"nonsense\n", b"\n", b'{"observation": {}}\n', b'{"version": 1}\n', b"\xff\xfe\n", b'{"observa']
 )
 def test_corrupted_line(tmp_path: Path, line: bytes) -> None:
-    """A line that is none is named, with the file, in one sentence; those before it are read."""
+    """A corrupt line is named with the file in one sentence; the lines before it are read."""
     path = written(tmp_path / "r", recorded(3))
     with path.open("ab") as file:
         file.write(line)
@@ -81,7 +81,7 @@ def test_corrupted_line(tmp_path: Path, line: bytes) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A file that isn't there, or isn't a file, is said to be unreadable and why."""
+    """A missing or irregular file is reported with the reason."""
     with pytest.raises(RecordingError, match="can't be read: No such file"):
         list(read_recording(tmp_path / "none"))
     with pytest.raises(RecordingError, match="can't be read: Is a directory"):
@@ -89,12 +89,12 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_empty_file(tmp_path: Path) -> None:
-    """A recording of nothing is nothing."""
+    """An empty file is an empty recording."""
     assert list(replay(read_recording(written(tmp_path / "r", [])))) == []
 
 
 def test_other_limits_simulate() -> None:
-    """With other settings the recorded owner meets simulated workers; the recorded ones don't count."""
+    """With other settings, the recorded owner meets simulated workers; the recorded ones don't count."""
     lines = recorded(200)
     ticks = list(replay(iter(lines), Settings(worker_cpus=0.5)))
     assert all(t.recorded is None and not t.differs for t in ticks) and len(ticks) == 200
@@ -104,14 +104,14 @@ def test_other_limits_simulate() -> None:
 
 
 def test_simulation_begins_anew_with_a_header() -> None:
-    """After a reboot the clocks start again: nothing is left of the run before."""
+    """After a reboot the clocks start again: nothing of the earlier run is left."""
     ticks = list(replay(iter(recorded(60) + recorded(60)), Settings()))
     assert not ticks[60].seen.fleet.workers
     assert len(ticks[-1].seen.fleet.workers) == 2
 
 
 def test_simulated_workers_come_and_go() -> None:
-    """A worker runs at the tick after its start, and is gone at the one after it was told to go."""
+    """A worker runs one tick after its start, and is gone one tick after it was told to go."""
     lines, host = list[Header | Tick]([Header("1.0", LIMITS)]), Host(2.0, LIMITS)
     for owner in (0.0, 2.0):
         host.owner = owner
@@ -128,7 +128,7 @@ def test_simulated_workers_come_and_go() -> None:
 
 
 def test_simulated_memory() -> None:
-    """Simulated workers take what the recorded ones took each, and the owner has the rest."""
+    """Each simulated worker takes what each recorded one took, and the owner has the rest."""
     host = Host(2.0, LIMITS, memory=10_000_000_000)
     host.run(30)
     assert len(host.workers) == 2

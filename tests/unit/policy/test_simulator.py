@@ -1,4 +1,4 @@
-"""Simulated workers: what is decided is done by the next tick."""
+"""Simulated workers: decisions are carried out by the next tick."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ SETTINGS = Settings(grace_kill=30.0, grace_spawn=15.0, lifetime=100.0, finish_ti
 
 
 def run(simulator: Simulator, begin: int, end: int, owner: float = 0.0) -> None:
-    """A tick a second on a host of two CPUs."""
+    """One tick per second on a host of two CPUs."""
     for second in range(begin, end):
         now, idle = float(second), 2.0 - owner
         seen = Observation(now, now, 2.0, interval=1.0, owner=owner, idle=idle, image="image", digest="d")
@@ -17,7 +17,7 @@ def run(simulator: Simulator, begin: int, end: int, owner: float = 0.0) -> None:
 
 
 def test_a_start() -> None:
-    """A new worker runs, and is what the settings and the tick say."""
+    """A new worker runs, as the settings and the tick say."""
     simulator = Simulator(SETTINGS, "host")
     run(simulator, 0, 20)
     assert list(simulator.workers) == ["host-1", "host-2"]
@@ -50,7 +50,7 @@ def test_who_has_a_job_finishes_it() -> None:
 
 
 def test_a_quota() -> None:
-    """Where CPU is limited worker by worker, the limits arrive."""
+    """In tier quota, the limits reach the workers."""
     simulator = Simulator(Settings(uses_quota=True))
     run(simulator, 0, 30)
     run(simulator, 30, 40, owner=1.0)

@@ -19,7 +19,7 @@ from plancton.model import (
 
 @pytest.mark.parametrize("reason", ["exit code 0", "exit code 1", "out of memory"])
 def test_back_off_doubles(reason: str) -> None:
-    """A worker that ends at once delays the next start by 5 s, then twice as long, up to 30 min."""
+    """A worker that ends at once delays the next start by 5 s, doubling up to 30 min."""
     ticks, delays = Ticks(max_workers=1), list[float]()
     ticks.until(Start)
     ticks.run(100, draining=True)
@@ -31,7 +31,7 @@ def test_back_off_doubles(reason: str) -> None:
 
 
 def test_back_off_says_so() -> None:
-    """The decision says for how long still, and how the worker ended."""
+    """The decision says how long the wait still is, and how the worker ended."""
     ticks = Ticks()
     decision = ticks.tick(ended=ended(reason="exit code 7"))
     assert why(decision) is HeldReason.FAILURES, decision
@@ -39,7 +39,7 @@ def test_back_off_says_so() -> None:
 
 
 def test_a_long_life_is_no_failure() -> None:
-    """A worker that lived for a minute may end: that is how pilots work."""
+    """A worker that lived for a minute may end without being a failure: pilots do that."""
     ticks = Ticks()
     ticks.tick(ended=ended(60.0, "exit code 1"))
     assert ticks.state.delay.failures == 0
@@ -48,7 +48,7 @@ def test_a_long_life_is_no_failure() -> None:
 
 
 def test_failures_of_one_batch_count_once() -> None:
-    """Four workers that started together and ended together are one failure, also seconds apart."""
+    """Four workers that started together and ended together, or seconds apart, are one failure."""
     ticks = Ticks()
     ticks.run(30)
     ticks.tick(ended=(Ended("a", 5.0, "x"), Ended("b", 5.0, "x")))
@@ -57,7 +57,7 @@ def test_failures_of_one_batch_count_once() -> None:
 
 
 def test_one_that_lives_resets_the_back_off() -> None:
-    """A worker that started after the failure and lived for a minute proves that it works again."""
+    """A worker that started after the failure and lived for a minute ends the back-off."""
     ticks = Ticks()
     ticks.run(100, draining=True)
     for _ in range(3):
@@ -78,7 +78,7 @@ def test_one_that_lives_resets_the_back_off() -> None:
 
 
 def test_suspend_does_not_keep_the_back_off() -> None:
-    """Ages go on in suspend; one that started after the failure is still known to have."""
+    """Ages continue during suspend, so it is still known which worker started after the failure."""
     ticks = Ticks()
     ticks.tick(ended=ended(0.1))
     ticks.there = [worker("new", age=-5, at=ticks.now)]
@@ -89,7 +89,7 @@ def test_suspend_does_not_keep_the_back_off() -> None:
 
 
 def flap(ticks: Ticks, count: int) -> float:
-    """A worker that starts, lives for five minutes and has to leave; the time when it left."""
+    """Have a worker start, live for five minutes and leave; the time when it left."""
     ticks.there = [worker(f"flap{count}", age=0, at=ticks.now)]
     ticks.run(200)
     time, _ = ticks.until(Leave, owner=4.0)
@@ -117,7 +117,7 @@ def test_flapping_says_so() -> None:
 
 
 def test_old_workers_do_not_flap() -> None:
-    """One that had ten minutes was worth its start: what comes after it is started as promised."""
+    """A worker that lived for ten minutes was worth its start: the next one starts as usual."""
     ticks = Ticks(there=workers(1))
     ticks.run(200)
     ticks.until(Leave, owner=4.0)
@@ -125,7 +125,7 @@ def test_old_workers_do_not_flap() -> None:
 
 
 def test_several_that_leave_together_are_one_flap() -> None:
-    """Workers of the same start have one reason to leave."""
+    """Workers that started together and leave together are one flap."""
     ticks = Ticks()
     ticks.run(200, draining=True)
     ticks.there = [worker(f"w{n}", age=n, at=ticks.now) for n in range(3)]
@@ -135,7 +135,7 @@ def test_several_that_leave_together_are_one_flap() -> None:
 
 
 def test_a_settled_worker_ends_the_flaps() -> None:
-    """Ten minutes of one that started after the last flap, and grace_spawn is what it was."""
+    """Once a worker started after the last flap has lived for ten minutes, grace_spawn is normal again."""
     ticks = Ticks()
     flap(ticks, 1)
     ticks.run(130, draining=True)
@@ -149,7 +149,7 @@ def test_a_settled_worker_ends_the_flaps() -> None:
 
 
 def test_no_work_delays_longer() -> None:
-    """A worker that found no work, however long it waited, delays the next by 1 min, then twice as long."""
+    """A worker that found no work, however long it waited, delays the next by 1 min, doubling."""
     ticks, delays = Ticks(max_workers=1), list[float]()
     ticks.until(Start)
     ticks.run(2_000, draining=True)
@@ -169,14 +169,14 @@ def test_no_work_says_so() -> None:
 
 
 def test_a_job_done_is_no_failure() -> None:
-    """A worker that had work and ends after its patience is no failure."""
+    """A worker that had work and ends when there is no more is not a failure."""
     ticks = Ticks()
     ticks.tick(ended=(Ended("w", 5_000.0, "exit code 0"),))
     assert ticks.state.delay.failures == 0
 
 
 def test_batch_without_work_counts_once() -> None:
-    """Four that started together and found no work are one failure, whenever each gave up."""
+    """Four workers that started together and found no work are one failure, whenever each gave up."""
     ticks = Ticks()
     ticks.run(2_000, draining=True)
     ticks.tick(ended=no_work(1_200.0) + no_work(1_200.0))
@@ -186,7 +186,7 @@ def test_batch_without_work_counts_once() -> None:
 
 
 def test_the_last_failure_counts() -> None:
-    """A worker that ends at once after some that found no work is told as what it is."""
+    """A worker that ends at once, after some that found no work, is reported as that."""
     ticks = Ticks(max_workers=1)
     ticks.run(100, draining=True)
     ticks.tick(ended=no_work(1.0))
@@ -196,7 +196,7 @@ def test_the_last_failure_counts() -> None:
 
 
 def after_a_failure(*there: Worker, **same: Any) -> Ticks:
-    """Ticks with room for four, after a worker that ended at once, when the delay is over."""
+    """Ticks with room for four, when the delay after a worker that ended at once is over."""
     ticks = Ticks(there=list(there), **same)
     ticks.run(100, draining=True)
     ticks.tick(ended=ended(0.1))
@@ -205,7 +205,7 @@ def after_a_failure(*there: Worker, **same: Any) -> Ticks:
 
 
 def test_one_is_tried() -> None:
-    """After a failure one worker starts, whatever the room, and no other beside it."""
+    """After a failure one worker starts, whatever the room, and no other."""
     ticks = after_a_failure()
     assert len(of(Start, ticks.run(1))) == 1
     ticks.there = [msgspec.structs.replace(pilot("t", 0), phase=Phase.STARTING, started=None)]
@@ -215,7 +215,7 @@ def test_one_is_tried() -> None:
 
 
 def test_the_one_that_is_tried_has_ended() -> None:
-    """No other starts before it is known how that one ended, which takes Docker some moments."""
+    """No other starts before it is known how that one ended, which takes Docker a moment."""
     ticks = after_a_failure()
     assert (
         not of(Start, ticks.run(3, unexplained=True))
@@ -227,7 +227,7 @@ def test_the_one_that_is_tried_has_ended() -> None:
 
 
 def test_one_is_tried_beside_others() -> None:
-    """Those from before the failure neither count as the one that is tried nor prove anything."""
+    """Workers from before the failure neither count as the one on trial nor prove anything."""
     ticks = after_a_failure(pilot("a", 5_000, 4_000), pilot("b", 5_000))
     assert len(of(Start, ticks.run(1))) == 1
     ticks.run(200, draining=True)
@@ -235,7 +235,7 @@ def test_one_is_tried_beside_others() -> None:
 
 
 def test_a_plain_worker_is_proven_by_its_age() -> None:
-    """Of a worker whose work can't be known a minute of life is proof enough, as ever."""
+    """For a worker whose jobs are unknown, a minute of life is proof enough."""
     ticks = after_a_failure()
     ticks.there = [worker("t", 0, at=ticks.now)]
     assert not of(Start, ticks.run(59))
@@ -244,7 +244,7 @@ def test_a_plain_worker_is_proven_by_its_age() -> None:
 
 @pytest.mark.parametrize("idle", [False, True])
 def test_a_pilot_is_proven_by_work(idle: bool) -> None:
-    """A pool's worker that waits for work proves nothing; one that got some, now or before, does."""
+    """A pool's worker that waits for work proves nothing; one that has or had a job does."""
     ticks = after_a_failure()
     if idle:
         ticks.tick(ended=no_work(1.0))
@@ -257,7 +257,7 @@ def test_a_pilot_is_proven_by_work(idle: bool) -> None:
 
 
 def test_work_alone_does_not_prove() -> None:
-    """A worker that got work has to live for a minute as well."""
+    """A worker that got a job still has to live for a minute."""
     ticks = after_a_failure()
     ticks.there = [worker("t", 0, at=ticks.now, jobs=(BOOT + ticks.now,), worked=True)]
     assert not of(Start, ticks.run(59))
@@ -265,7 +265,7 @@ def test_work_alone_does_not_prove() -> None:
 
 
 def test_the_one_tried_is_told_to_go() -> None:
-    """One that leaves for want of room proves nothing, and the next one is tried in its place."""
+    """A worker that leaves for lack of room proves nothing, and the next one is tried in its place."""
     ticks = after_a_failure()
     ticks.there = [worker("t", 0, at=ticks.now, jobs=(), phase=Phase.LEAVING, told=0.0, deadline=1e9)]
     assert len(of(Start, ticks.run(1))) == 1

@@ -6,7 +6,7 @@ from plancton.policy.time_window import ENTRIES, Span, TimeWindow
 
 
 def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) -> TimeWindow:
-    """A window that has seen this many steps of one room."""
+    """A window that has seen this many steps of constant room."""
     window = TimeWindow(length)
     for n in range(seconds):
         window = window.add(Span(n * step, (n + 1) * step, room, 0.0, 9.0), length)
@@ -14,7 +14,7 @@ def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) ->
 
 
 def test_empty() -> None:
-    """One that knows nothing is not covered, and nothing held in it."""
+    """An empty window is not covered, and nothing held in it."""
     window = TimeWindow(10.0)
     assert window.known == 0.0 and not window.covered
     assert window.part(lambda s: True) == 0.0
@@ -22,12 +22,12 @@ def test_empty() -> None:
 
 @pytest.mark.parametrize(("seconds", "covered"), [(1, False), (9, False), (10, True), (50, True)])
 def test_covered(seconds: int, covered: bool) -> None:
-    """It is covered once it knows its whole length."""
+    """A window is covered once its whole length is known."""
     assert filled(10.0, seconds).covered is covered
 
 
 def test_covered_with_little_missing() -> None:
-    """Ticks that come a little early still cover it: half a second may be missing."""
+    """Ticks that are a little early still cover it: half a second may be missing."""
     assert filled(10.0, 10, step=0.96).covered
     assert not filled(10.0, 10, step=0.94).covered
 
@@ -42,7 +42,7 @@ def test_covered_with_a_hole(hole: int, covered: bool) -> None:
 
 
 def test_old_spans_are_forgotten() -> None:
-    """What ended before its length began is gone."""
+    """Spans that ended before the window began are gone."""
     window = filled(10.0, 100)
     assert window.known == 10.0 and len(window.spans) == 10
     assert window.spans[0].start == 90.0
@@ -58,13 +58,13 @@ def test_part() -> None:
 
 
 def test_unknown_time_is_not_counted() -> None:
-    """The part is one of what is known: a hole in between is neither for nor against."""
+    """Unknown time in between counts neither for nor against."""
     window = TimeWindow(100.0).add(Span(0, 2, 1.0, 0, 9), 100.0).add(Span(6, 8, 3.0, 0, 9), 100.0)
     assert window.part(lambda s: s.room > 2) == 0.5
 
 
 def test_shorter_and_longer() -> None:
-    """A changed length holds from the next span on: a longer one has to be covered first."""
+    """A changed length applies from the next span on; a longer window has to be covered first."""
     window = filled(10.0, 10).add(Span(10, 11, 1.0, 0, 9), 5.0)
     assert window.length == 5.0 and window.known == 5.0 and window.covered
     assert not window.add(Span(11, 12, 1.0, 0, 9), 8.0).covered
@@ -72,7 +72,7 @@ def test_shorter_and_longer() -> None:
 
 @pytest.mark.parametrize("length", [60.0, 1_800.0, 86_400.0])
 def test_bounded(length: float) -> None:
-    """Long windows are kept more coarsely, not at more cost: never many more entries than ENTRIES."""
+    """Long windows are stored more coarsely: never many more entries than ENTRIES."""
     window, most = TimeWindow(length), 0
     for n in range(min(round(length * 2), 20_000)):
         window = window.add(Span(n, n + 1, float(n % 2), float(n), 9.0), length)
@@ -82,7 +82,7 @@ def test_bounded(length: float) -> None:
 
 
 def test_coarse_spans_are_averages() -> None:
-    """What is merged is averaged by time; of the limits the later one is kept."""
+    """Merged spans are averaged by time; the later limit is kept."""
     window = (
         TimeWindow(2_560.0).add(Span(0, 2, 1.0, 10.0, 5.0), 2_560.0).add(Span(2, 8, 5.0, 50.0, 7.0), 2_560.0)
     )

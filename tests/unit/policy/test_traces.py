@@ -17,8 +17,8 @@ def read(directory: Path, text: str | bytes, cpus: float | None = None) -> Histo
 
 
 def test_a_history(tmp_path: Path) -> None:
-    """Names, remarks and empty lines are skipped; times count from the first; the last line lasts as the
-    one before it."""
+    """Headers, comments and empty lines are skipped; times count from the first; the last line lasts
+    as long as the one before."""
     history = read(tmp_path, "# a desktop\ntime,owner,cpus\n1000,0.5,4\n\n1060, 2.5 , 4\n1090,0,4\n")
     assert history == History("host", 4.0, (0.0, 60.0, 90.0), (0.5, 2.5, 0.0))
     assert history.seconds == 120.0
@@ -39,18 +39,18 @@ def test_a_history(tmp_path: Path) -> None:
     ],
 )
 def test_forms(tmp_path: Path, text: str) -> None:
-    """With and without names, a mark of the byte order, a column for the host's CPUs."""
+    """With and without a header, a byte order mark, and a column for the host's CPUs."""
     history = read(tmp_path, text, cpus=4.0)
     assert (history.cpus, history.starts, history.owner) == (4.0, (0.0, 300.0), (1.0, 2.0))
 
 
 def test_cpus_in_the_file_count(tmp_path: Path) -> None:
-    """What the file says of its host is true, whatever is said for those that say nothing."""
+    """The file's own CPU count wins over --cpus."""
     assert read(tmp_path, "0,1,2\n60,1,2\n", cpus=64.0).cpus == 2.0
 
 
 def test_a_little_too_much_is_noise(tmp_path: Path) -> None:
-    """Counters are not read at one moment: a host may seem to be used a little more than it can be."""
+    """Counters are not read at one moment, so use may slightly exceed the host's CPUs."""
     assert read(tmp_path, "0,4.05,4\n60,1,4\n").owner == (4.0, 1.0)
 
 
@@ -93,13 +93,13 @@ def test_what_is_no_history(tmp_path: Path, text: str | bytes, words: str) -> No
 
 @pytest.mark.parametrize("cpus", [0.0, -1.0, float("nan"), float("inf"), 5000.0])
 def test_no_host_has_that(tmp_path: Path, cpus: float) -> None:
-    """What is given for the host's CPUs is checked as what is in the file."""
+    """CPUs given by option are checked like those in the file."""
     with pytest.raises(HistoryError, match=r"a host can't have .* CPUs"):
         read(tmp_path, "0,0\n60,0\n", cpus)
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A file that isn't there, or is none, is named with the reason."""
+    """A missing or irregular file is named with the reason."""
     with pytest.raises(HistoryError, match=r"none\.csv: can't be read: No such file"):
         read_history(tmp_path / "none.csv")
     with pytest.raises(HistoryError, match="can't be read: Is a directory"):
@@ -107,7 +107,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    """The suffix tells a history from a recording."""
+    """The suffix distinguishes a history from a recording."""
     assert is_history(Path("a.csv")) and is_history(Path("a.CSV"))
     assert not is_history(Path("a.jsonl")) and not is_history(Path("csv"))
 
@@ -124,13 +124,13 @@ def test_names() -> None:
     ],
 )
 def test_means(step: float, expected: list[float]) -> None:
-    """The use in each whole step, averaged where the owner's use changes within it."""
+    """The use in each whole step, averaged if the owner's use changes within it."""
     history = History("host", 4.0, (0.0, 60.0, 90.0), (1.0, 3.0, 0.0))
     assert list(history.means(step)) == pytest.approx(expected)
 
 
 def test_observations() -> None:
-    """One a second, with what the policy needs to start workers."""
+    """One observation per second, with what the policy needs to start workers."""
     ticks = list(
         simulate(observations(History("host", 2.0, (0.0, 200.0), (0.0, 2.0))), Settings(grace_kill=120.0))
     )

@@ -1,4 +1,4 @@
-"""What the policy's tests are made of: workers of 1 CPU and 2 GB, and ticks on a host of 4 CPUs."""
+"""Shared by the policy's tests: workers of 1 CPU and 2 GB, and ticks on a host of 4 CPUs."""
 
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ def workers(count: int, **fields: Any) -> list[Worker]:
 
 
 class Ticks:
-    """Ticks one after the other, with what stays the same from one to the next."""
+    """Successive ticks, and what stays the same from one to the next."""
 
     def __init__(
         self, settings: Settings | None = None, there: list[Worker] | None = None, **same: Any
@@ -62,11 +62,11 @@ class Ticks:
         return Observation(self.now, BOOT + self.now + self.suspended, **fields)
 
     def run(self, seconds: int, **now: Any) -> list[tuple[float, Action]]:
-        """All actions of this many seconds, with their times."""
+        """All actions within this many seconds, with their times."""
         return [(self.now, a) for _ in range(seconds) for a in self.tick(**now).actions]
 
     def until(self, kind: type[Action], most: int = 4_000, **now: Any) -> tuple[float, list[Action]]:
-        """The time of the first action of this kind, and all of its tick."""
+        """The time of the first action of this kind, and all actions of its tick."""
         for _ in range(most):
             decision = self.tick(**now)
             if any(isinstance(a, kind) for a in decision.actions):
@@ -75,12 +75,12 @@ class Ticks:
 
 
 def of(kind: type[A], actions: list[tuple[float, Action]]) -> list[tuple[float, A]]:
-    """Those of one kind, with their times."""
+    """The actions of one kind, with their times."""
     return [(time, a) for time, a in actions if isinstance(a, kind)]
 
 
 def pilot(name: str, age: float, *jobs: float, **fields: Any) -> Worker:
-    """A pool's worker that is this old, and its jobs."""
+    """A pool's worker that is this old, with these jobs."""
     began = tuple(BOOT - job for job in jobs)
     return worker(name, age, jobs=began, **({"worked": bool(jobs)} | fields))
 
@@ -94,10 +94,10 @@ def no_work(age: float = 1_200.0) -> tuple[Ended, ...]:
 
 
 def why(decision: Decision) -> HeldReason | None:
-    """What kind of reason keeps workers from being started."""
+    """The kind of reason that holds starts."""
     return decision.held.reason if decision.held else None
 
 
 def says(decision: Decision, *words: str) -> bool:
-    """Whether the reason is told with all these words."""
+    """Whether the reason contains all these words."""
     return decision.held is not None and all(word in decision.held.sentence for word in words)
