@@ -95,7 +95,7 @@ class HTCondor(Section, frozen=True):
     attributes: Annotated[
         dict[str, bool | int | float | str],
         Meta(description="NAME: value that the slot advertises, besides PlanctonHost"),
-    ] = default({})
+    ] = {}
     config_dir: Annotated[
         str | None, Meta(description="a directory of HTCondor's configuration files, mounted read-only")
     ] = None
@@ -185,26 +185,24 @@ class Worker(Section, frozen=True):
     memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
     swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
     user: Annotated[str, Meta(description="uid:gid inside")] = "65534:65534"
-    environment: Annotated[dict[str, str | int | float], Meta(description="NAME: value")] = default({})
+    environment: Annotated[dict[str, str | int | float], Meta(description="NAME: value")] = {}
     mounts: Annotated[
         list[str],
         Meta(description="/host/path:/container/path, read-only without :rw; also rslave, shared, z, Z …"),
-    ] = default([])
+    ] = []
     devices: Annotated[
         list[str], Meta(description="/dev/name, /dev/name:/dev/other or /dev/name:/dev/other:r")
-    ] = default([])
-    capabilities: Annotated[list[str], Meta(description="all are dropped except these")] = default([])
-    security_options: Annotated[list[str], Meta(description="added to no-new-privileges")] = default([])
+    ] = []
+    capabilities: Annotated[list[str], Meta(description="all are dropped except these")] = []
+    security_options: Annotated[list[str], Meta(description="added to no-new-privileges")] = []
     privileged: Annotated[bool, Meta(description="true: no protection from what runs inside")] = False
     read_only_root: Annotated[
         bool, Meta(description="true: it can write to its tmpfs, volumes and :rw mounts only")
     ] = False
-    tmpfs: Annotated[list[str], Meta(description="/container/path or /container/path:size=64m,mode=1777")] = (
-        default([])
-    )
-    volumes: Annotated[list[str], Meta(description="/container/path: on disk, removed with the worker")] = (
-        default([])
-    )
+    tmpfs: Annotated[
+        list[str], Meta(description="/container/path or /container/path:size=64m,mode=1777")
+    ] = []
+    volumes: Annotated[list[str], Meta(description="/container/path: on disk, removed with the worker")] = []
     lifetime: Annotated[
         Duration, Meta(description="after this time it is asked to finish, and a new one takes its place")
     ] = default(Duration(43_200))
@@ -315,7 +313,7 @@ class Repository(Section, frozen=True):
     signers: Annotated[
         list[str],
         Meta(description="ssh-ed25519 AAAA… name: a commit must be signed by one of these keys"),
-    ] = default([])
+    ] = []
 
     def __post_init__(self) -> None:
         require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
