@@ -25,7 +25,7 @@ SOON = 3 * 86_400.0
 """A token that ends before that is worth a word."""
 
 
-class Survey(msgspec.Struct, frozen=True):
+class HostCheck(msgspec.Struct, frozen=True):
     """One sentence, how many workers would fit, and what the user should know before running this here."""
 
     sentence: str
@@ -33,7 +33,7 @@ class Survey(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def check_host(config: Config) -> Survey:
+def check_host(config: Config) -> HostCheck:
     """Look at the host for a second; raises the Docker error when the Engine can't be used."""
     layout = read_layout()
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
@@ -61,7 +61,7 @@ def check_host(config: Config) -> Survey:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    return Survey(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
+    return HostCheck(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
 
 
 def _has_image(docker: Docker, name: str) -> bool:

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
 from plancton import __version__
 from plancton.docker.images import short
 from plancton.host.slice import Slice
@@ -81,20 +79,30 @@ class StatusFile:
 
     def _status(self, seen: Observation, decision: Decision, usage: dict[str, Usage], facts: Facts) -> Status:
         workers_slice, (image, image_id) = facts.slice, facts.image
-        status = Status(
+        return Status(
             version=__version__,
             pid=os.getpid(),
             instance=self._instance,
             time=round(time.time(), 3),
             mode=_mode(seen),
-            sentence="",
-            decision="",
+            sentence=headline(seen, decision.fit),
+            decision=decision.sentence,
             tier=workers_slice.tier if workers_slice else "none",
             tier_reason=workers_slice.tier_reason if workers_slice else "waiting for Docker",
             slice=workers_slice.path if workers_slice else "",
-            memory_ceiling=workers_slice.ceiling() if workers_slice else None,
             capacity=seen.capacity,
             fit=decision.fit,
+            max_workers=seen.max_workers,
+            owner=_rounded(seen.owner),
+            donated=_rounded(seen.donated),
+            engine=_rounded(seen.engine),
+            stolen=_rounded(seen.stolen),
+            idle=_rounded(seen.idle),
+            room=_rounded(decision.room),
+            memory_total=seen.memory_total,
+            memory_available=seen.memory_available,
+            memory_donated=seen.slice_anon,
+            memory_ceiling=workers_slice.ceiling() if workers_slice else None,
             image=image,
             image_id=short(image_id),
             docker=facts.docker,
@@ -103,7 +111,6 @@ class StatusFile:
             events=tuple(self._events),
             work=facts.work,
         )
-        return with_rates(status, seen, decision)
 
     def _worker_statuses(
         self, seen: Observation, decision: Decision, usage: dict[str, Usage]
@@ -164,27 +171,6 @@ def _worker_status(
         cgroup=groups.get(worker.name, ""),
         jobs=None if worker.jobs is None else len(worker.jobs),
         job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
-    )
-
-
-def with_rates(status: Status, seen: Observation, decision: Decision) -> Status:
-    """The status with the figures of one tick."""
-    return msgspec.structs.replace(
-        status,
-        sentence=headline(seen, decision.fit),
-        decision=decision.sentence,
-        capacity=seen.capacity,
-        fit=decision.fit,
-        max_workers=seen.max_workers,
-        owner=_rounded(seen.owner),
-        donated=_rounded(seen.donated),
-        engine=_rounded(seen.engine),
-        stolen=_rounded(seen.stolen),
-        idle=_rounded(seen.idle),
-        room=_rounded(decision.room),
-        memory_total=seen.memory_total,
-        memory_available=seen.memory_available,
-        memory_donated=seen.slice_anon,
     )
 
 

@@ -1,9 +1,14 @@
-"""status.json, made from what the loop knows."""
+"""status.json made of what the loop knows."""
+
+import os
+from pathlib import Path
 
 import pytest
 
-from plancton.daemon.status_file import headline, with_rates, worker_statuses
-from plancton.model import Decision, Fleet, Observation, Phase, Status, Worker
+from plancton.daemon.status_file import Facts, StatusFile, headline, worker_statuses
+from plancton.model import Decision, Fleet, Observation, Phase, Work, Worker
+from plancton.rundir import RunDir, read_status
+from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
 
 RUNNING = Worker("a", "0123456789abcdef", Phase.RUNNING, cpus=2.0, memory=7, started=100.0)
@@ -21,17 +26,17 @@ FLEET = Fleet.of([STARTING, RUNNING])
     ],
 )
 def test_headline(donated: float | None, owner: float | None, expected: str) -> None:
-    """One sentence, in which unknown figures are called unknown."""
+    """One sentence, and what is unknown is said to be."""
     assert headline(Observation(0.0, 0.0, 4.0, donated=donated, owner=owner, fleet=FLEET), 3) == expected
 
 
 def test_headline_counts_those_that_run() -> None:
-    """A starting worker does not count as running."""
+    """One that is starting does not run yet."""
     assert "0 workers running" in headline(Observation(0.0, 0.0, 4.0, fleet=Fleet.of([STARTING])), 1)
 
 
 def test_workers() -> None:
-    """Oldest first, with what is known of each; ids are shortened as by Docker."""
+    """Oldest first, with what is known of each; ids are cut as Docker's are."""
     usage = {"a": Usage(cpu=1.23456, memory=5)}
     first, second = worker_statuses(FLEET, 1, 160.04, {"a": "/slice/a"}, usage)
     assert (first.name, first.id, first.age, first.fits) == ("a", "0123456789ab", 60.0, True), first
@@ -42,19 +47,22 @@ def test_workers() -> None:
 
 
 def test_share_is_at_most_all() -> None:
-    """A worker that got a little more than its CPUs over an uneven interval has a share of 1."""
+    """A worker that got a little more than its CPUs over an uneven interval has all of them."""
     (status,) = worker_statuses(Fleet.of([RUNNING]), 1, 0.0, {}, {"a": Usage(cpu=2.2)})
     assert status.share == 1.0 and status.age == 0.0, status
 
 
-def test_rates() -> None:
-    """The tick's figures, rounded; unknown ones stay unknown."""
-    status = Status("1", 2, "i", 3.0, "donating", "", "", "kernel", "", "/s", 0.0, 0)
+def test_figures(tmp_path: Path) -> None:
+    """A tick's figures are in status.json, rounded; what is unknown stays so."""
+    run_dir = RunDir(tmp_path)
     seen = Observation(0.0, 0.0, 4.0, owner=1.23456, idle=None, memory_total=9, slice_anon=4, fleet=FLEET)
-    got = with_rates(status, seen, Decision(3, "said", room=2.76544))
+    facts = Facts(None, ("image", "sha256:1"), "answers", (), Work(0.0))
+    StatusFile(run_dir, "i", Roster()).publish(seen, Decision(3, "said", room=2.76544), {}, facts, 1.0)
+    got = read_status(tmp_path)
+    assert got is not None
     assert (got.owner, got.idle, got.room, got.fit, got.capacity) == (1.235, None, 2.765, 3, 4.0), got
     assert (got.decision, got.memory_total, got.memory_donated) == ("said", 9, 4), got
-    assert got.pid == 2 and got.tier == "kernel", got
+    assert (got.pid, got.instance, got.tier) == (os.getpid(), "i", "none"), got
 
 
 @pytest.mark.parametrize(
@@ -62,7 +70,7 @@ def test_rates() -> None:
     [(None, None, None), ((), 0, None), ((130.0,), 1, 30.0), ((110.0, 150.0), 2, 50.0), ((200.0,), 1, 0.0)],
 )
 def test_jobs(jobs: tuple[float, ...] | None, count: int | None, age: float | None) -> None:
-    """How many jobs, and how long the oldest has run; unknown, none and some are distinct."""
+    """How many jobs, and for how long the oldest has run; unknown, none and some are three things."""
     worker = Worker("a", phase=Phase.RUNNING, started=100.0, jobs=jobs)
     (status,) = worker_statuses(Fleet.of([worker]), 1, 160.0, {}, {})
     assert (status.jobs, status.job_age) == (count, age), status
