@@ -1,4 +1,4 @@
-"""status.json made of what the loop knows."""
+"""status.json, made from what the loop knows."""
 
 import os
 from pathlib import Path
@@ -26,17 +26,17 @@ FLEET = Fleet.of([STARTING, RUNNING])
     ],
 )
 def test_headline(donated: float | None, owner: float | None, expected: str) -> None:
-    """One sentence, and what is unknown is said to be."""
+    """One sentence, in which unknown figures are called unknown."""
     assert headline(Observation(0.0, 0.0, 4.0, donated=donated, owner=owner, fleet=FLEET), 3) == expected
 
 
 def test_headline_counts_those_that_run() -> None:
-    """One that is starting does not run yet."""
+    """A starting worker does not count as running."""
     assert "0 workers running" in headline(Observation(0.0, 0.0, 4.0, fleet=Fleet.of([STARTING])), 1)
 
 
 def test_workers() -> None:
-    """Oldest first, with what is known of each; ids are cut as Docker's are."""
+    """Oldest first, with what is known of each; ids are shortened as by Docker."""
     usage = {"a": Usage(cpu=1.23456, memory=5)}
     first, second = worker_statuses(FLEET, 1, 160.04, {"a": "/slice/a"}, usage)
     assert (first.name, first.id, first.age, first.fits) == ("a", "0123456789ab", 60.0, True), first
@@ -47,7 +47,7 @@ def test_workers() -> None:
 
 
 def test_share_is_at_most_all() -> None:
-    """A worker that got a little more than its CPUs over an uneven interval has all of them."""
+    """A worker that got a little more than its CPUs over an uneven interval has a share of 1."""
     (status,) = worker_statuses(Fleet.of([RUNNING]), 1, 0.0, {}, {"a": Usage(cpu=2.2)})
     assert status.share == 1.0 and status.age == 0.0, status
 
@@ -70,7 +70,7 @@ def test_figures(tmp_path: Path) -> None:
     [(None, None, None), ((), 0, None), ((130.0,), 1, 30.0), ((110.0, 150.0), 2, 50.0), ((200.0,), 1, 0.0)],
 )
 def test_jobs(jobs: tuple[float, ...] | None, count: int | None, age: float | None) -> None:
-    """How many jobs, and for how long the oldest has run; unknown, none and some are three things."""
+    """How many jobs, and how long the oldest has run; unknown, none and some are distinct."""
     worker = Worker("a", phase=Phase.RUNNING, started=100.0, jobs=jobs)
     (status,) = worker_statuses(Fleet.of([worker]), 1, 160.0, {}, {})
     assert (status.jobs, status.job_age) == (count, age), status

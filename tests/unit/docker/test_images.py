@@ -67,14 +67,14 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
 
 
 def test_no_image_wanted(kept: Callable[..., Kept]) -> None:
-    """Without a name nothing is asked, and the problem says what to set."""
+    """Without a name, Docker is not asked, and the problem says what to set."""
     it = kept({})
     it.keeper.want(None, 60.0)
     assert it.step(0.0).problem == "no image is configured: set image.name" and it.asked() == []
 
 
 def test_image_is_here(kept: Callable[..., Kept]) -> None:
-    """An image that is there is used as it is, and looked after for the first time within minutes."""
+    """An image that is here is used at once, and first refreshed within minutes."""
     it = kept({LOOK: image(), PULL: PULLED})
     it.keeper.want("busybox", 43_200.0)
     keeper = it.step(0.0)
@@ -88,7 +88,7 @@ def test_image_is_here(kept: Callable[..., Kept]) -> None:
 
 
 def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
-    """A pull that brings another image makes it the one for new workers."""
+    """A pull that brings another image makes it the image for new workers."""
     versions = iter([image(1), image(2)])
     it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
     it.keeper.want("busybox", 100.0)
@@ -97,7 +97,7 @@ def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
 
 
 def test_never_refreshed(kept: Callable[..., Kept]) -> None:
-    """refresh 0s: an image that is there is left alone forever."""
+    """refresh 0s: an image that is here is never refreshed."""
     it = kept({LOOK: image(), PULL: PULLED})
     it.keeper.want("busybox", 0.0)
     it.step(0.0)
@@ -107,7 +107,7 @@ def test_never_refreshed(kept: Callable[..., Kept]) -> None:
 
 
 def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
-    """An image that isn't there is pulled at once."""
+    """A missing image is pulled at once."""
     answers = iter([NONE, image()])
     it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
     it.keeper.want("busybox", 100.0)
@@ -116,7 +116,7 @@ def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
 
 
 def test_policy_missing(kept: Callable[..., Kept]) -> None:
-    """`missing`: what is not here is pulled, and again when somebody removed it; what is here is not."""
+    """`missing`: an image is pulled if it is not here, and again if somebody removed it."""
     answers = iter([NONE, image(), image(), NONE, NONE])
     it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
     it.keeper.want("busybox", 100.0, "missing")
@@ -127,7 +127,7 @@ def test_policy_missing(kept: Callable[..., Kept]) -> None:
 
 
 def test_policy_never(kept: Callable[..., Kept]) -> None:
-    """`never`: nothing is pulled, the problem says so, and what is loaded by hand is found."""
+    """`never`: nothing is pulled, the problem says so, and an image loaded by hand is found."""
     answers = iter([NONE, image()])
     it = kept({LOOK: lambda _: next(answers), PULL: PULLED})
     it.keeper.want("busybox", 100.0, "never")
@@ -154,7 +154,7 @@ def test_settings_that_change(kept: Callable[..., Kept], tmp_path: Path) -> None
 
 
 def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
-    """Only an image that was not here before counts as brought by a pull: another may be somebody's."""
+    """An image counts as brought by a pull only if it was not here before."""
     versions = iter([image(1), image(2), image(3)])
     here = json.dumps([{"Id": f"sha256:{2:064}", "Created": 1_754_697_600}]).encode()  # a number in a list
     it = kept({LOOK: lambda _: next(versions), PULL: PULLED, LIST: reply(here)})
@@ -179,7 +179,7 @@ def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
     ids=["refused", "disk", "cut", "cut in a line", "garbage"],
 )
 def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: str) -> None:
-    """A pull that is refused, cut or garbage is a problem with its reason, retried less and less often."""
+    """A pull that is refused, cut or garbled is a problem with its reason, retried less and less often."""
     it = kept({LOOK: NONE, PULL: steps})
     it.keeper.want("busybox", 43_200.0)
     now, waits = 0.0, list[float]()
@@ -198,8 +198,8 @@ def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: st
 
 
 def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
-    """When a refresh fails, the image that is there stays in use, the problem says so, and it is tried
-    again as soon as one that is missing would be."""
+    """When a refresh fails, the image that is here stays in use, the problem says so, and it is
+    retried as soon as a missing one would be."""
     it = kept({LOOK: image(), PULL: REFUSED})
     it.keeper.want("busybox", 43_200.0)
     it.step(0.0)
@@ -209,7 +209,7 @@ def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
 
 
 def test_lost(kept: Callable[..., Kept]) -> None:
-    """When Docker says at a start that the image isn't there, it is looked for at once."""
+    """When Docker says at a start that the image is missing, it is looked up at once."""
     it = kept({LOOK: image(), PULL: PULLED})
     it.keeper.want("busybox", 43_200.0)
     it.step(0.0)
@@ -220,7 +220,7 @@ def test_lost(kept: Callable[..., Kept]) -> None:
 
 
 def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
-    """A look that fails for another reason is no reason to pull."""
+    """A lookup that fails for another reason does not cause a pull."""
     it = kept({LOOK: reply(b'{"message":"x"}', "500 Internal Server Error"), PULL: PULLED})
     it.keeper.want("busybox", 100.0)
     keeper = it.step(0.0)
@@ -228,7 +228,7 @@ def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
 
 
 def test_dry_run(kept: Callable[..., Kept]) -> None:
-    """A dry run pulls nothing, and says that it doesn't."""
+    """A dry run pulls nothing, and says so."""
     it = kept({LOOK: NONE, PULL: PULLED}, may_pull=False)
     it.keeper.want("busybox", 100.0)
     assert it.step(0.0).problem == "image busybox is not here (a dry run does not pull it)"
@@ -236,7 +236,7 @@ def test_dry_run(kept: Callable[..., Kept]) -> None:
 
 
 def test_another_image_meanwhile(kept: Callable[..., Kept]) -> None:
-    """The answer for an image that is no longer wanted is not taken for the one that is."""
+    """An answer about an image that is no longer wanted is ignored."""
     it = kept({LOOK: image(1), "GET /images/alpine/json": image(2)})
     it.keeper.want("busybox", 100.0)
     it.keeper.step(0.0)
@@ -247,7 +247,7 @@ def test_another_image_meanwhile(kept: Callable[..., Kept]) -> None:
 
 
 def test_pull_that_hangs(kept: Callable[..., Kept]) -> None:
-    """While a pull hangs, the lane is free and the loop's steps ask for nothing more."""
+    """While a pull hangs, the request queue is free and the loop asks for nothing more."""
     it = kept({LOOK: NONE, PULL: [HANG], "GET /info": reply(b"{}")})
     it.keeper.want("busybox", 100.0)
     it.keeper.step(0.0)
@@ -268,7 +268,7 @@ LOCAL = f"GET /images/{WORKER}/json"
 
 
 def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
-    """An image of this host's own is never pulled: what makes it is said, and it is searched for again."""
+    """A local image is never pulled: the command that builds it is named, and it is looked up again."""
     it = kept({LOCAL: NONE, PULL: PULLED})
     it.keeper.want(WORKER, 43_200.0)
     now = 0.0
@@ -281,7 +281,7 @@ def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
 
 
 def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
-    """An image that is loaded meanwhile is found at the next look, and a newer one at a refresh."""
+    """An image loaded meanwhile is found at the next lookup, and a newer one at a refresh."""
     versions = iter([NONE, image(1), image(1), image(2)])
     it = kept({LOCAL: lambda _: next(versions), PULL: PULLED})
     it.keeper.want(WORKER, 100.0)
@@ -298,7 +298,7 @@ def keeper_due(it: Kept) -> float:
 
 
 def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
-    """One that somebody removes is missing from the next look on, and nothing is started from it."""
+    """A removed image is missing from the next lookup on, and nothing is started from it."""
     versions = iter([image(1), NONE, image(3)])
     it = kept({LOCAL: lambda _: next(versions)})
     it.keeper.want(WORKER, 100.0)
@@ -309,7 +309,7 @@ def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
 
 
 def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:
-    """When Docker says at a start that the image isn't there, it is looked for at once, not pulled."""
+    """When Docker says at a start that the image is missing, it is looked up at once, not pulled."""
     it = kept({LOCAL: image(1), PULL: PULLED})
     it.keeper.want(WORKER, 0.0)
     it.step(0.0)
@@ -318,19 +318,19 @@ def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:
 
 
 def test_local_image_in_a_dry_run(kept: Callable[..., Kept]) -> None:
-    """A dry run says of a missing one what a real run says."""
+    """A dry run says the same about a missing image as a real run."""
     it = kept({LOCAL: NONE}, may_pull=False)
     it.keeper.want(WORKER, 100.0)
     assert "build --load" in it.step(0.0).problem
 
 
 def test_short() -> None:
-    """Ids are shown as Docker shows them."""
+    """Ids are shortened as by Docker."""
     assert short("sha256:0123456789abcdef") == "0123456789ab" == short("0123456789abcdef")
 
 
 def test_another_auth_file_during_a_pull(kept: Callable[..., Kept]) -> None:
-    """Credentials that are set while a pull with other ones is under way are tried at once when it fails."""
+    """Credentials set during a pull with other ones are tried at once when it fails."""
     it = kept({LOOK: image(), PULL: REFUSED})
     it.keeper.want("busybox", 43_200.0, auth_file="/nonexistent/a")
     it.step(0.0)

@@ -1,4 +1,4 @@
-"""Old versions of the image: removed when they are ours, and nothing is made of them."""
+"""Old versions of the image are removed if they are ours and no container uses them."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Kept:
         self.images = OldImages(self.file, self.request_queue, self.said.append)
 
     def step(self, now: float, current: str = NEW, used: frozenset[str] = frozenset()) -> list[str]:
-        """What Docker was asked in this step."""
+        """Make a step; what Docker was asked."""
         self.server.requests.clear()
         self.images.step(now, current, used)
         if self.images._busy:
@@ -60,7 +60,7 @@ def kept(tmp_path: Path, script: Script) -> Iterator[Kept]:
 
 
 def test_a_newer_one_came(kept: Kept) -> None:
-    """The one before is removed, without force, and that is said once."""
+    """The previous one is removed, without force, and that is reported once."""
     kept.images.brought(OLD)
     assert kept.step(0.0, OLD) == [], "it is the one in use"
     kept.images.brought(NEW)
@@ -70,7 +70,7 @@ def test_a_newer_one_came(kept: Kept) -> None:
 
 
 def test_in_use(kept: Kept, script: Script) -> None:
-    """While a container is made of it, it stays, and is tried again now and then."""
+    """While a container uses it, it stays, and removal is retried now and then."""
     script[REMOVE] = IN_USE
     kept.images.brought(OLD)
     assert kept.step(0.0) == [LOOK, REMOVE] and kept.said == []
@@ -89,14 +89,14 @@ def test_not_ours_any_more(kept: Kept, script: Script) -> None:
 
 
 def test_strangers(kept: Kept) -> None:
-    """What no pull of ours brought is never looked at, nor anything while no image is known."""
+    """Images that no pull of ours brought are ignored, and so is everything while no image is known."""
     assert kept.step(0.0) == []
     kept.images.brought(OLD)
     assert kept.step(0.0, "") == []
 
 
 def test_is_remembered(kept: Kept, tmp_path: Path) -> None:
-    """A restart forgets nothing; a damaged file is no reason not to run."""
+    """A restart forgets nothing; a damaged file does not prevent running."""
     kept.images.brought(OLD)
     again = OldImages(kept.file, kept.request_queue, kept.said.append)
     again.step(0.0, NEW)
@@ -107,7 +107,7 @@ def test_is_remembered(kept: Kept, tmp_path: Path) -> None:
 
 
 def test_workers_use_it(kept: Kept) -> None:
-    """While a worker of ours is made of it Docker is not asked at all; then it goes at once."""
+    """While one of our workers uses it, Docker is not asked; afterwards it is removed at once."""
     kept.images.brought(OLD)
     for now in range(1000):
         assert kept.step(float(now), used=frozenset({OLD})) == []

@@ -1,4 +1,4 @@
-"""The threads that talk to Docker: answers come back as calls of the loop, and a hang stays in the thread."""
+"""The threads that talk to Docker: answers come back as calls, and a hang stays in the thread."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def submit(request_queue: RequestQueue, answers: Answers) -> None:
 
 
 def test_answers_come_as_calls(made: Callable[[Script], Made]) -> None:
-    """An answer is a call in the inbox; nothing happens before the loop makes it; the order is kept."""
+    """An answer is a call in the inbox; nothing happens until the loop makes it; the order is kept."""
     _, request_queue, inbox = made({"GET /info": reply(b'{"CgroupDriver": "cgroupfs"}')})
     answers: Answers = []
     order: list[int] = []
@@ -72,7 +72,7 @@ def test_answers_come_as_calls(made: Callable[[Script], Made]) -> None:
 def test_errors_come_as_calls(
     made: Callable[[Script], Made], steps: list[bytes | str], kind: type[DockerError]
 ) -> None:
-    """A call that fails gives its error, and the lane goes on."""
+    """A call that fails delivers its error, and the queue continues."""
     _, request_queue, inbox = made({"GET /info": steps})
     answers: Answers = []
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_errors_come_as_calls(
 
 
 def test_hang(made: Callable[[Script], Made]) -> None:
-    """While a call hangs, submitting is instant and how long it hangs is known; then it is over."""
+    """While a call hangs, submitting is instant, and it is known how long the call has hung."""
     server, request_queue, inbox = made({"GET /info": [HANG]})
     answers: Answers = []
     assert request_queue.busy_for(time.monotonic()) == 0.0
@@ -97,7 +97,7 @@ def test_hang(made: Callable[[Script], Made]) -> None:
 
 
 def test_bug_reaches_the_loop(made: Callable[[Script], Made]) -> None:
-    """What is no Docker error is a bug: the loop dies of it, with its traceback."""
+    """Any other exception is a bug: it ends the loop, with its traceback."""
     _, request_queue, inbox = made({})
 
     def buggy(docker: object) -> None:
@@ -132,7 +132,7 @@ def test_events(made: Callable[[Script], Made]) -> None:
 
 
 def test_closed_follower(made: Callable[[Script], Made]) -> None:
-    """A follower that is closed while it waits ends, and tells nobody."""
+    """A follower that is closed while it waits ends silently."""
     server, _, inbox = made({"GET /events": [*chunked(EVENT)[:2], HANG]})
     follower, _, ends = follow(server, inbox)
     inbox.get(timeout=DEADLINE)()

@@ -1,4 +1,4 @@
-"""Which engines can serve, by what real ones answered to GET /info."""
+"""Which engines are supported, by real answers to GET /info."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def served(tmp_path: Path, info: dict[str, Any]) -> ScriptedDocker:
 
 @pytest.mark.parametrize("info", [ROOTFUL, WITH_SYSTEMD])
 def test_docker_that_root_runs(tmp_path: Path, info: dict[str, Any]) -> None:
-    """It serves, with either cgroup driver."""
+    """It is supported, with either cgroup driver."""
     with served(tmp_path, info) as server, Docker(server.path) as docker:
         assert require(docker).cgroup_driver == info["CgroupDriver"]
 
@@ -61,7 +61,7 @@ def test_docker_that_root_runs(tmp_path: Path, info: dict[str, Any]) -> None:
     ],
 )
 def test_others(tmp_path: Path, info: dict[str, Any], words: str) -> None:
-    """Others are refused in one line that names the socket, the reason and the remedy."""
+    """Others are refused in one line with the socket, the reason and the remedy."""
     with (
         served(tmp_path, info) as server,
         Docker(server.path) as docker,

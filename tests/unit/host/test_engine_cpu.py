@@ -1,4 +1,4 @@
-"""Finding the engine: as services, and as processes elsewhere."""
+"""Finding the engine: as services, or else as processes."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def process(comm: str, group: str) -> Tree:
 
 
 def test_services(tmp_path: Path) -> None:
-    """dockerd and containerd as systemd's services are read by their cgroups, once each."""
+    """dockerd and containerd as systemd services are read through their cgroups, once each."""
     proc = tree(
         tmp_path,
         {
@@ -47,13 +47,13 @@ def test_plain_processes(tmp_path: Path) -> None:
 
 
 def test_processes_that_vanish(tmp_path: Path) -> None:
-    """A process that ends while it is looked at is not one, or is read by itself."""
+    """A process that ends while it is looked at is left out, or read by itself."""
     proc = tree(tmp_path, {"10": {}, "11": {"comm": "dockerd\n"}})
     assert find_engine(proc, Path("/c")) == [proc / "11/stat"]
 
 
 def test_service_of_a_shim(tmp_path: Path) -> None:
-    """A shim inside the engine's service is covered by it, one elsewhere is not."""
+    """A shim inside the engine's service is covered by it; one elsewhere is not."""
     proc = tree(
         tmp_path, {"10": process("shim", "/system.slice/docker.service"), "11": process("shim", "/a")}
     )
@@ -63,7 +63,7 @@ def test_service_of_a_shim(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["comm", "cgroup"])
 def test_names_that_are_no_text(tmp_path: Path, file: str) -> None:
-    """The kernel cuts a name after 15 bytes, be that inside a letter: no process ends the loop."""
+    """The kernel cuts a name after 15 bytes, even inside a character: that does not end the loop."""
     proc = tree(tmp_path, {"10": process("dockerd", "/a"), "11": process("dockerd", "/b")})
     (proc / "11" / file).write_bytes("0::/проверка"[:-1].encode() + b"\xd0\n")
     assert proc / "10/stat" in find_engine(proc, Path("/c"))

@@ -1,4 +1,4 @@
-"""The sampler on fixture trees, on real cgroups where they can be made, and on this host."""
+"""The sampler on fixture trees, on real cgroups if they can be made, and on this host."""
 
 import ctypes
 import gc
@@ -49,8 +49,8 @@ SMALLEST = 16
 
 
 def allocated() -> int:
-    """Bytes in use: of C's allocator, and at least of Python's. What was freed does not count, so other
-    tests' memory, which a leak would fill first, does not hide it."""
+    """Bytes in use by C's allocator and Python's. Freed memory does not count, so that memory freed by
+    other tests, which a leak would fill first, does not hide it."""
     gc.collect()
     of_c = MALLINFO2()
     return int(of_c.uordblks + of_c.hblkhd) + SMALLEST * sys.getallocatedblocks()
@@ -76,7 +76,7 @@ def test_host_and_slice(tmp_path: Path) -> None:
 
 
 def test_host_alone(tmp_path: Path) -> None:
-    """Without a slice configured its figures are unknown, the host's are not."""
+    """Without a slice, its figures are unknown, but the host's are known."""
     proc, _ = make(tmp_path, with_slice=False)
     got = Sampler(proc).sample()
     assert got.cpus == 2 and got.cpu_pressure == 2.5, got
@@ -86,7 +86,7 @@ def test_host_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cpus", [1, 256, 1000, 20_000])
 def test_many_cpus(tmp_path: Path, cpus: int) -> None:
-    """CPUs are counted where /proc/stat is larger than the first buffer."""
+    """CPUs are counted even if /proc/stat is larger than the first buffer."""
     proc, _ = make(tmp_path)
     (proc / "stat").write_text(trees.stat((10**12, 2, 3, 4, 5, 6, 7, 8), cpus))
     got = Sampler(proc).sample()
@@ -95,7 +95,7 @@ def test_many_cpus(tmp_path: Path, cpus: int) -> None:
 
 
 def test_huge_interrupt_line(tmp_path: Path) -> None:
-    """A megabyte of interrupts behind the cpu lines changes nothing."""
+    """A megabyte of interrupts after the cpu lines changes nothing."""
     proc, _ = make(tmp_path)
     (proc / "stat").write_text(trees.stat(cpus=2, intr="0 " * 500_000))
     got = Sampler(proc).sample()
@@ -103,7 +103,7 @@ def test_huge_interrupt_line(tmp_path: Path) -> None:
 
 
 def test_counters_that_go_backwards(tmp_path: Path) -> None:
-    """Counters are passed on as they are: what to make of them is not the sampler's business."""
+    """Counters are passed on as they are: the sampler does not interpret them."""
     proc, slice_v2 = make(tmp_path)
     with_less = Sampler(proc, slice_v2)
     before = with_less.sample()
@@ -116,7 +116,7 @@ def test_counters_that_go_backwards(tmp_path: Path) -> None:
 
 
 def test_a_cpu_comes_and_goes(tmp_path: Path) -> None:
-    """The count of CPUs is that of this moment."""
+    """The count of CPUs is the current one."""
     proc, _ = make(tmp_path)
     host = Sampler(proc)
     seen = []
@@ -127,7 +127,7 @@ def test_a_cpu_comes_and_goes(tmp_path: Path) -> None:
 
 
 def test_no_memavailable(tmp_path: Path) -> None:
-    """A kernel that does not say what memory is available leaves it unknown."""
+    """If the kernel does not tell the available memory, it is unknown."""
     proc, _ = make(tmp_path)
     (proc / "meminfo").write_text(trees.meminfo(available=None))
     got = Sampler(proc).sample()
@@ -154,7 +154,7 @@ def test_no_memavailable(tmp_path: Path) -> None:
     ],
 )
 def test_strange_text(tmp_path: Path, name: str, text: str) -> None:
-    """Truncated, strange or overflowing figures of the host are an error of one line that names the file."""
+    """Truncated, malformed or overflowing host figures are a one-line error that names the file."""
     proc, _ = make(tmp_path)
     host = Sampler(proc)
     (proc / name).write_text(text)
@@ -168,7 +168,7 @@ def test_strange_text(tmp_path: Path, name: str, text: str) -> None:
 
 @pytest.mark.parametrize("name", ["stat", "meminfo"])
 def test_missing_file(tmp_path: Path, name: str) -> None:
-    """Without /proc/stat or /proc/meminfo there is an error that names it, and no descriptor is lost."""
+    """A missing /proc/stat or /proc/meminfo is an error that names it, and no descriptor leaks."""
     proc, _ = make(tmp_path)
     (proc / name).unlink()
     before = open_files()
@@ -182,7 +182,7 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
 
 
 def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has no PSI it stays unknown, for the slice too, and is not searched for again."""
+    """Without PSI in the kernel, pressure is unknown, for the slice too, and is not looked for again."""
     proc, slice_v2 = make(tmp_path, pressure=False)
     for name in ("cpu.pressure", "memory.pressure"):
         (slice_v2 / name).unlink()
@@ -197,7 +197,7 @@ def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_garbled_pressure(tmp_path: Path) -> None:
-    """A pressure file that can't be understood is unknown only as long as that lasts."""
+    """A garbled pressure file is unknown only while it is garbled."""
     proc, slice_v2 = make(tmp_path)
     host = Sampler(proc, slice_v2)
     (proc / "pressure" / "cpu").write_text("some avg10=0.00 total=99999999999999999999\n")
@@ -214,7 +214,7 @@ def test_garbled_pressure(tmp_path: Path) -> None:
 
 
 def test_slice_appears(tmp_path: Path) -> None:
-    """A slice that is made later has figures in the first sample after that."""
+    """A slice created later has figures in the next sample."""
     proc, slice_v2 = make(tmp_path, with_slice=False)
     host = Sampler(proc, slice_v2)
     assert host.sample().slice is None
@@ -224,7 +224,7 @@ def test_slice_appears(tmp_path: Path) -> None:
 
 
 def test_absent_slice_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While there is no slice, a tick looks for one file of it and opens none."""
+    """While there is no slice, a tick checks for one of its files and opens none."""
     proc, slice_v2 = make(tmp_path, with_slice=False)
     host = Sampler(proc, slice_v2)
     looked: list[object] = []
@@ -236,7 +236,7 @@ def test_absent_slice_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
-    """A removed slice is unknown; one recreated, even between two ticks, is read at once."""
+    """A removed slice is unknown; a recreated one, even between two ticks, is read at once."""
     proc, slice_v2 = make(tmp_path)
     host = Sampler(proc, slice_v2)
     for file in list(slice_v2.iterdir()):
@@ -254,7 +254,7 @@ def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_slice_memory_of_v1(tmp_path: Path) -> None:
-    """On hybrid hosts the slice's memory is v1's total_rss, from a tree of its own."""
+    """On hybrid hosts the slice's memory is v1's total_rss, from a separate tree."""
     trees.tree(tmp_path, proc=trees.proc(), slice=trees.cgroup(anon=None))
     v1 = tmp_path / "memory.stat"
     v1.write_text(trees.memory_stat_v1(48_308_224))
@@ -286,7 +286,7 @@ def engine(tmp_path: Path) -> tuple[Sampler, list[Path]]:
 
 
 def test_engine_is_the_sum(engine: tuple[Sampler, list[Path]]) -> None:
-    """The engine is what cgroups and processes have used together, whatever a process calls itself."""
+    """The engine's use is that of its cgroups and processes together, whatever their names."""
     host, paths = engine
     host.watch_engine(paths)
     got = host.sample()
@@ -294,7 +294,7 @@ def test_engine_is_the_sum(engine: tuple[Sampler, list[Path]]) -> None:
 
 
 def test_engine_epoch_marks_each_change(engine: tuple[Sampler, list[Path]]) -> None:
-    """Another set raises the epoch by one; the same set, in any order, does not."""
+    """A different set raises the epoch by one; the same set in another order does not."""
     host, paths = engine
     seen = [host.sample().engine_epoch]
     for watched in (paths, paths[::-1], paths, paths[:1], []):
@@ -305,7 +305,7 @@ def test_engine_epoch_marks_each_change(engine: tuple[Sampler, list[Path]]) -> N
 
 
 def test_engine_process_vanishes(engine: tuple[Sampler, list[Path]]) -> None:
-    """A process that ends raises the epoch once; its number, if used again, is somebody else's."""
+    """A process that ends raises the epoch once; a reused pid does not count."""
     host, paths = engine
     host.watch_engine(paths)
     trees.vanish(paths[1])
@@ -320,7 +320,7 @@ def test_engine_process_vanishes(engine: tuple[Sampler, list[Path]]) -> None:
 
 
 def test_a_stale_engine_set_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) -> None:
-    """Naming a vanished process again and again does not spoil the figures of the others."""
+    """Naming a vanished process repeatedly does not spoil the figures of the others."""
     host, paths = engine
     host.watch_engine(paths)
     trees.vanish(paths[1])
@@ -332,7 +332,7 @@ def test_a_stale_engine_set_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) 
 
 
 def test_engine_cgroup_vanishes_and_comes_back(engine: tuple[Sampler, list[Path]]) -> None:
-    """A cgroup is found again under its path, and each of the two changes raises the epoch."""
+    """A cgroup is found again by its path, and both changes raise the epoch."""
     host, paths = engine
     host.watch_engine(paths)
     trees.vanish(paths[0])
@@ -344,7 +344,7 @@ def test_engine_cgroup_vanishes_and_comes_back(engine: tuple[Sampler, list[Path]
 
 
 def test_garbled_engine_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) -> None:
-    """A file that stays garbled counts as vanished once, not at each tick."""
+    """A file that stays garbled counts as vanished once, not at every tick."""
     host, paths = engine
     host.watch_engine(paths)
     paths[0].write_text("usage_usec 12")
@@ -353,14 +353,14 @@ def test_garbled_engine_keeps_its_epoch(engine: tuple[Sampler, list[Path]]) -> N
 
 
 def test_engine_without_any_figure(engine: tuple[Sampler, list[Path]]) -> None:
-    """When nothing of the engine can be read it is unknown, not zero."""
+    """If nothing of the engine can be read, its use is unknown, not zero."""
     host, paths = engine
     host.watch_engine([paths[0].with_name("none") / "cpu.stat"])
     assert host.sample().engine is None
 
 
 def test_engine_file_of_no_known_kind(engine: tuple[Sampler, list[Path]]) -> None:
-    """A path that is neither a cpu.stat nor a process's stat is refused, and nothing changes."""
+    """A path other than a cpu.stat or a process's stat is refused, and nothing changes."""
     host, paths = engine
     host.watch_engine(paths)
     with pytest.raises(ValueError, match=r"cpu\.max is not a cpu\.stat"):
@@ -370,7 +370,7 @@ def test_engine_file_of_no_known_kind(engine: tuple[Sampler, list[Path]]) -> Non
 
 
 def test_engine_of_a_real_process() -> None:
-    """A real process that ends leaves the sum; the kernel says so through its open file (ESRCH)."""
+    """A real process that ends leaves the sum: its open file gives ESRCH."""
     host = Sampler()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
         host.watch_engine([Path(f"/proc/{child.pid}/stat")])
@@ -418,7 +418,7 @@ def test_read_process_with_any_name(tmp_path: Path, comm: str) -> None:
 
 
 def test_read_process_truncated(tmp_path: Path) -> None:
-    """A stat cut anywhere before the start time is no process; cut behind it, it is the same process."""
+    """A stat cut before the start time is no process; cut after it, it is the same process."""
     whole = trees.pid_stat(7, "a) b")
     enough = whole.index("107742") + len("107742 ")
     for length in range(len(whole)):
@@ -437,7 +437,7 @@ def test_read_this_process() -> None:
 
 
 def test_group(tmp_path: Path) -> None:
-    """A group reads CPU and memory by key, and a file that is not there is None."""
+    """A group reads CPU and memory by key; a missing file gives None."""
     trees.tree(tmp_path, a=trees.cgroup(1_000_000, 11), b=trees.cgroup(2_000_000, 22))
     a, b = tmp_path / "a", tmp_path / "b"
     group = Group({("a", 0): a / "cpu.stat", ("a", 1): a / "memory.stat", ("b", 0): b / "cpu.stat"})
@@ -449,7 +449,7 @@ def test_group(tmp_path: Path) -> None:
 
 
 def test_group_changes_its_set(tmp_path: Path) -> None:
-    """Files that stay in the set stay open, those that leave it are closed, also under two keys."""
+    """Files that stay in the set stay open, others are closed, even under two keys."""
     trees.tree(tmp_path, a=trees.cgroup(1_000_000), b=trees.cgroup(2_000_000))
     a, b = tmp_path / "a" / "cpu.stat", tmp_path / "b" / "cpu.stat"
     before = open_files()
@@ -469,7 +469,7 @@ def test_group_changes_its_set(tmp_path: Path) -> None:
 
 @pytest.fixture
 def real_cgroup() -> Iterator[Path]:
-    """A v2 cgroup of our own, where this process may make one."""
+    """A v2 cgroup of our own, if this process may make one."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         if fields[fields.index("-") + 1] == "cgroup2":
@@ -533,7 +533,7 @@ def test_this_host() -> None:
 
 
 def test_close_gives_all_descriptors_back(tmp_path: Path) -> None:
-    """Closing closes everything, and sampling after it works as before."""
+    """Closing closes everything, and sampling works again afterwards."""
     proc, slice_v2 = make(tmp_path)
     before = open_files()
     host = Sampler(proc, slice_v2)
@@ -601,7 +601,7 @@ def single_reads(path: Path) -> Callable[[], object]:
     "entry", [samples, large_samples, absent_samples, refused_samples, engines, groups, single_reads]
 )
 def test_no_leak(tmp_path: Path, entry: Callable[[Path], Callable[[], object]]) -> None:
-    """Thousands of calls leave neither a descriptor nor memory behind; failing ones neither."""
+    """Thousands of calls, failing ones included, leak neither descriptors nor memory."""
     make(tmp_path)
     call = entry(tmp_path)
     call()

@@ -36,7 +36,7 @@ def v2(tmp_path: Path) -> Slice:
 
 
 def of_root(workers_slice: Slice) -> Slice:
-    """As root sees it, whoever runs the tests."""
+    """As root, whoever runs the tests."""
     workers_slice.privileged = True
     return workers_slice
 
@@ -61,7 +61,7 @@ def read(path: Path) -> str:
 
 
 def files(directory: Path) -> dict[str, str]:
-    """All that is in a tree, to compare with later."""
+    """The contents of a tree, to compare with later."""
     return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
 
 
@@ -74,7 +74,7 @@ def test_layout_of_v2() -> None:
 
 
 def test_layout_of_hybrid() -> None:
-    """A hybrid host has v1's trees by controller, and the v2 tree wherever it is."""
+    """A hybrid host has v1 trees by controller, and the v2 tree somewhere."""
     seen = find_layout(HYBRID)
     assert seen.v2 == Path("/sys/fs/cgroup/unified")
     assert seen.v1["cpu"] == seen.v1["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
@@ -82,7 +82,7 @@ def test_layout_of_hybrid() -> None:
 
 
 def test_layout_with_odd_names() -> None:
-    """Blanks and backslashes in a mount point are octal in mountinfo; optional fields come and go."""
+    """Spaces and backslashes in a mount point are octal in mountinfo; optional fields may be missing."""
     text = "25 1 0:22 / /my\\040cgroups\\134x\\011y rw - cgroup2 cgroup2 rw\n"
     assert find_layout(text).v2 == Path("/my cgroups\\x\ty")
     several = "25 1 0:22 / /c rw shared:1 master:2 propagate_from:3 - cgroup2 none rw\n"
@@ -90,7 +90,7 @@ def test_layout_with_odd_names() -> None:
 
 
 def test_layout_of_several_mounts() -> None:
-    """Where a tree is mounted more than once, the first mount counts."""
+    """If a tree is mounted more than once, the first mount counts."""
     text = V2 + V2.replace("/sys/fs/cgroup", "/elsewhere") + HYBRID.replace("/cpu,cpuacct rw", "/again rw")
     assert find_layout(text).v2 == Path("/sys/fs/cgroup")
 
@@ -107,7 +107,7 @@ def test_no_layout(tmp_path: Path, text: str) -> None:
 
 
 def test_mount_that_is_no_text(tmp_path: Path) -> None:
-    """Somebody's mount point in another encoding does not keep the cgroups from being found."""
+    """A mount point in another encoding does not prevent finding the cgroups."""
     tree(tmp_path, self={})
     odd = "1 1 0:9 / /mnt/caf\xe9 rw - ext4 /dev/x rw\n".encode("latin-1")
     (tmp_path / "self/mountinfo").write_bytes(odd + V2.encode())
@@ -115,7 +115,7 @@ def test_mount_that_is_no_text(tmp_path: Path) -> None:
 
 
 def test_group_of(tmp_path: Path) -> None:
-    """A process's place is the v2 line of its cgroup file, whatever v1 lines there are."""
+    """A process's cgroup is the v2 line of its cgroup file, whatever the v1 lines."""
     proc = tree(
         tmp_path,
         {
@@ -137,7 +137,7 @@ def test_paths_with_cgroupfs(v2: Slice) -> None:
 
 
 def test_paths_with_systemd(tmp_path: Path) -> None:
-    """With the systemd driver the parent is a unit's name, and the directory has it."""
+    """With the systemd driver, the parent is a unit's name, as is the directory."""
     seen = Slice(Layout(tmp_path), "plancton", "systemd")
     assert (seen.path, seen.parent, seen.unit) == ("plancton.slice", "plancton.slice", "plancton.slice")
     assert seen.directory == tmp_path / "plancton.slice"
@@ -145,7 +145,7 @@ def test_paths_with_systemd(tmp_path: Path) -> None:
 
 
 def test_paths_on_hybrid(hybrid: Slice) -> None:
-    """On a hybrid host the CPU and memory files are in v1's trees."""
+    """On a hybrid host, the CPU and memory files are in v1's trees."""
     assert hybrid.directory.parts[-2:] == ("v2", "plancton")
     assert hybrid.cpu.parts[-2:] == ("cpu", "plancton")
     assert hybrid.memory_stat.parts[-3:] == ("memory", "plancton", "memory.stat")
@@ -155,7 +155,7 @@ def test_paths_on_hybrid(hybrid: Slice) -> None:
 
 
 def test_tier_kernel(v2: Slice, hybrid: Slice) -> None:
-    """Where the kernel has an idle class for cgroups, the slice gets it."""
+    """If the kernel has an idle class for cgroups, the slice gets it."""
     for workers_slice in (v2, hybrid):
         workers_slice.set_up()
         assert (
@@ -166,7 +166,7 @@ def test_tier_kernel(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
-    """Without an idle class the slice gets the least weight, and says what would be better."""
+    """Without an idle class, the slice gets the least weight, and says what would be better."""
     for workers_slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
         (workers_slice.cpu / "cpu.idle").unlink()
         workers_slice.set_up()
@@ -175,7 +175,7 @@ def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_tier_quota(v2: Slice) -> None:
-    """Where the slice can't be written, Docker must limit the workers: the file is named and the remedy."""
+    """If the slice can't be written, Docker limits the workers; the file and the remedy are named."""
     (v2.cpu / "cpu.idle").unlink()
     (v2.cpu / "cpu.idle").mkdir()
     v2.set_up()
@@ -185,7 +185,7 @@ def test_tier_quota(v2: Slice) -> None:
 
 
 def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
-    """docker.tier keeps a slice from yielding more strongly, even when it did so before."""
+    """docker.tier keeps a slice from yielding more strongly, even if it did so before."""
     for workers_slice, weak, normal in ((v2, "1", "100"), (hybrid, "2", "1024")):
         knobs = (
             workers_slice.cpu / "cpu.idle",
@@ -202,7 +202,7 @@ def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_promoted(v2: Slice) -> None:
-    """A slice that could not be written is taken into its tier once it can be."""
+    """A slice that could not be written reaches its tier once it can be."""
     idle = v2.cpu / "cpu.idle"
     idle.unlink()
     idle.mkdir()
@@ -221,7 +221,7 @@ MEMORY, BOTH = str(10_000_000 // 4096 * 4096), str(11_000_000 // 4096 * 4096)
 
 
 def test_bounds(v2: Slice, hybrid: Slice) -> None:
-    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and its disk comes last."""
+    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and puts its disk access last."""
     for name in ("memory.max", "memory.swap.max", "io.weight", "cpuset.cpus"):
         (v2.directory / name).write_text("max")
     for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
@@ -242,7 +242,7 @@ def test_bounds(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_bounds_are_put_back(v2: Slice) -> None:
-    """A bound that somebody took away is restored and named; one that the kernel lacks is left out."""
+    """A removed bound is restored and named; one that the kernel lacks is left out."""
     (v2.directory / "memory.max").write_text("max")
     v2.set_up()
     v2.bound(BOUNDS)
@@ -254,7 +254,7 @@ def test_bounds_are_put_back(v2: Slice) -> None:
 
 
 def test_all_cpus_again(v2: Slice) -> None:
-    """When the owner reserves no core any more the workers may run on each again."""
+    """When no core is reserved any more, the workers may run on all again."""
     cpus = v2.directory / "cpuset.cpus"
     cpus.write_text("\n")
     (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
@@ -268,7 +268,7 @@ def test_all_cpus_again(v2: Slice) -> None:
 
 
 def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
-    """A supervisor that starts lets the workers run on no more CPUs before it knows what is reserved."""
+    """A starting supervisor widens the workers' CPUs only once it knows what is reserved."""
     cpus = v2.directory / "cpuset.cpus"
     cpus.write_text("2-3\n")
     (v2.tree / "cpuset.cpus.effective").write_text("0-3\n")
@@ -277,7 +277,7 @@ def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
 
 
 def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slice has no cpuset.cpus until systemd is told of CPUs: that is done where the kernel has it."""
+    """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has it."""
     asked = list[tuple[str, ...]]()
     monkeypatch.setattr(slices, "_systemctl", lambda *words: asked.append(words))
     directory = {"plancton.slice": group()}
@@ -298,7 +298,7 @@ def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
 
 
 def test_bounds_for_systemd(tmp_path: Path) -> None:
-    """systemd is told of each bound that it knows, or it would overwrite them."""
+    """systemd is told each bound that it knows, or it would overwrite it."""
     made = {knob.file.name: knob.unit for knob in v2_knobs(tmp_path, BOUNDS)}
     assert made == {
         "cpu.max": "CPUQuota=150.00%",
@@ -312,7 +312,7 @@ def test_bounds_for_systemd(tmp_path: Path) -> None:
 
 
 def test_tier_before_set_up(v2: Slice) -> None:
-    """A slice that is not set up promises nothing, and a lift of it does nothing."""
+    """A slice that is not set up promises nothing, and lifting it does nothing."""
     before = files(v2.tree)
     assert v2.tier == "none"
     v2.lift(["plancton/a"], ["plancton/b"])
@@ -320,14 +320,14 @@ def test_tier_before_set_up(v2: Slice) -> None:
 
 
 def test_set_up_makes_it(tmp_path: Path) -> None:
-    """A slice that is not there is made, in each tree."""
+    """A missing slice is created in each tree."""
     root = tree(tmp_path, v2={}, cpu={})
     Slice(Layout(root / "v2", {"cpu": root / "cpu"}), "other", "cgroupfs").set_up()
     assert (root / "v2/other").is_dir() and (root / "cpu/other").is_dir()
 
 
 def test_remove(tmp_path: Path) -> None:
-    """An empty slice is removed, one in use stays."""
+    """An empty slice is removed; one in use stays."""
     root = tree(tmp_path, {"plancton": {}, "used": {"worker": {}}})
     of_root(Slice(Layout(root), "plancton", "cgroupfs")).remove()
     of_root(Slice(Layout(root), "used", "cgroupfs")).remove()
@@ -338,13 +338,13 @@ def test_remove(tmp_path: Path) -> None:
 
 
 def test_nothing_to_repair(v2: Slice) -> None:
-    """A slice as it should be is left alone."""
+    """A correct slice is left alone."""
     v2.set_up()
     assert v2.repair() is None
 
 
 def test_repair(v2: Slice) -> None:
-    """A slice that somebody changed is restored, and one sentence says what was found."""
+    """A changed slice is restored, and one sentence says what was found."""
     v2.set_up()
     (v2.cpu / "cpu.idle").write_text("0\n")
     assert v2.repair() == "the slice had cpu.idle 0 instead of 1: put back to tier kernel"
@@ -352,7 +352,7 @@ def test_repair(v2: Slice) -> None:
 
 
 def test_repair_of_the_weight(v2: Slice, hybrid: Slice) -> None:
-    """In tier weight it is the weight that is looked after."""
+    """In tier weight, the weight is checked."""
     for workers_slice, knob, least in ((v2, "cpu.weight", "1"), (hybrid, "cpu.shares", "2")):
         (workers_slice.cpu / "cpu.idle").unlink()
         workers_slice.set_up()
@@ -364,7 +364,7 @@ def test_repair_of_the_weight(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_repair_of_a_slice_that_is_gone(v2: Slice) -> None:
-    """A slice that somebody removed is recreated."""
+    """A removed slice is recreated."""
     v2.set_up()
     for path in sorted(v2.directory.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -375,7 +375,7 @@ def test_repair_of_a_slice_that_is_gone(v2: Slice) -> None:
 
 
 def test_no_repair_during_a_lift(v2: Slice) -> None:
-    """A lift is no damage."""
+    """A lift is not repaired."""
     v2.set_up()
     v2.lift(["plancton/a"], [])
     assert v2.repair() is None and read(v2.cpu / "cpu.idle") == "0"
@@ -405,7 +405,7 @@ def test_lift(v2: Slice) -> None:
 
 
 def test_the_bound_stays_until_it_yields_again(v2: Slice) -> None:
-    """When the slice can't be made idle again, what it may take from the owner stays bounded."""
+    """If the slice can't be made idle again, it stays bounded."""
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b"])
     knob = v2.directory / "cpu.idle"
@@ -421,7 +421,7 @@ def test_the_bound_stays_until_it_yields_again(v2: Slice) -> None:
 
 
 def test_lift_on_hybrid(hybrid: Slice) -> None:
-    """With v1 knobs the bound is split among the leavers' own quotas, and each gets its own back."""
+    """On v1 the bound is split among the leavers' quotas, and each gets its own back."""
     hybrid.set_up()
     hybrid.lift(["plancton/a", "plancton/b"], [])
     assert (read(hybrid.cpu / "cpu.idle"), read(hybrid.cpu / "cpu.shares")) == ("0", "1024")
@@ -435,7 +435,7 @@ def test_lift_on_hybrid(hybrid: Slice) -> None:
 
 
 def test_second_lift(hybrid: Slice) -> None:
-    """A second lift before the first is dropped still remembers what the quotas were at first."""
+    """A second lift before the first is dropped still remembers the original quotas."""
     hybrid.set_up()
     hybrid.lift(["plancton/a"], ["plancton/b"])
     hybrid.lift(["plancton/a", "plancton/b"], [])
@@ -445,7 +445,7 @@ def test_second_lift(hybrid: Slice) -> None:
 
 
 def test_lift_of_those_who_are_gone(v2: Slice) -> None:
-    """Leavers and others that have gone meanwhile don't keep the rest from leaving."""
+    """Leavers and others that are already gone don't keep the rest from leaving."""
     v2.set_up()
     v2.lift(["plancton/gone", "plancton/a"], ["plancton/gone2", "plancton/b"])
     assert read(v2.directory / "a/cpu.weight") == "100" and read(v2.directory / "b/cgroup.freeze") == "1"
@@ -458,7 +458,7 @@ def test_lift_of_those_who_are_gone(v2: Slice) -> None:
 
 
 def test_lift_in_tier_weight(v2: Slice) -> None:
-    """Without an idle class the weight is lifted, and dropped to the least again."""
+    """Without an idle class, the weight is lifted, and dropped to the least again."""
     (v2.cpu / "cpu.idle").unlink()
     v2.set_up()
     v2.lift(["plancton/a"], [])
@@ -468,7 +468,7 @@ def test_lift_in_tier_weight(v2: Slice) -> None:
 
 
 def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On v1, who may not bound the leavers does not lift the slice."""
+    """On v1, a supervisor that may not bound the leavers does not lift the slice."""
     hybrid.set_up()
     write = write_knob
 
@@ -486,7 +486,7 @@ def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_lift_that_a_crash_left(v2: Slice) -> None:
-    """What an earlier supervisor lifted and froze is undone when the slice is set up."""
+    """An earlier supervisor's lift and freeze are undone when the slice is set up."""
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
     again = Slice(Layout(v2.tree), "plancton", "cgroupfs")
@@ -503,7 +503,7 @@ def test_freeze_that_a_selftest_left(v2: Slice) -> None:
 
 
 def test_drop_without_a_lift(v2: Slice) -> None:
-    """Dropping what is not lifted writes nothing."""
+    """Dropping without a lift writes nothing."""
     v2.set_up()
     (v2.directory / "b/cgroup.freeze").write_text("1")
     before = files(v2.tree)
@@ -534,7 +534,7 @@ def killed(workers_slice: Slice) -> list[str]:
 
 @pytest.mark.parametrize("name", [ID, f"docker-{ID}.scope"])
 def test_kill(killable: Slice, name: str) -> None:
-    """A worker below the slice whose directory holds its id is killed, and nobody else."""
+    """A worker below the slice whose directory contains its id is killed, and no other."""
     assert killable.kill(f"plancton/{name}", ID)
     assert killed(killable) == [f"plancton/{name}"]
 
@@ -557,7 +557,7 @@ def test_kill(killable: Slice, name: str) -> None:
     ],
 )
 def test_no_kill(killable: Slice, group: str, container: str) -> None:
-    """Outside of the slice, through .., for another id or none, nobody is killed."""
+    """Outside the slice, through .., for another id or none, nothing is killed."""
     assert not killable.kill(group, container)
     assert killed(killable) == []
 
@@ -566,8 +566,8 @@ def test_no_kill(killable: Slice, group: str, container: str) -> None:
 
 
 class User:
-    """Who may write only what was handed over. The tests' own user may write all, so the calls that would be
-    refused are stood in for."""
+    """A user who may write only what was handed over. The tests' own user may write everything, so
+    calls that would be refused are faked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.handed = set[str]()
@@ -598,8 +598,8 @@ def user(monkeypatch: pytest.MonkeyPatch) -> User:
 
 
 def test_handing_over(v2: Slice, user: User) -> None:
-    """These files of the slice are handed over, as far as there are any: no directory, no worker's file, and
-    none that processes are moved with."""
+    """These files of the slice are handed over, if they exist: no directory, no worker's file, and
+    none that moves processes."""
     tree(v2.directory, {"memory.max": "max", "cgroup.kill": "", "cgroup.procs": "", "io.weight": "1"})
     v2.hand_over(7)
     names = ("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill")
@@ -607,14 +607,14 @@ def test_handing_over(v2: Slice, user: User) -> None:
 
 
 def test_handing_over_on_hybrid(hybrid: Slice, user: User) -> None:
-    """They are handed over in whatever tree they are."""
+    """They are handed over in whichever tree they are."""
     tree(hybrid.memory, {"memory.limit_in_bytes": "1", "tasks": ""})
     assert hybrid.hand_over(7) == ["cpu.idle", "cpu.shares", "memory.limit_in_bytes", "cgroup.freeze"]
     assert str(hybrid.memory / "memory.limit_in_bytes") in user.handed and len(user.handed) == 4
 
 
 def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
-    """With the slice's own files the user has tier kernel, repairs it and sets its bounds."""
+    """With the slice's files, the user has tier kernel, repairs the slice and sets its bounds."""
     (v2.directory / "memory.max").write_text("max")
     for workers_slice in (v2, hybrid):
         workers_slice.hand_over(7)
@@ -630,8 +630,8 @@ def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
 
 
 def test_not_prepared(v2: Slice, user: User) -> None:
-    """Where nothing was handed over Docker must limit the workers, and what root can do is named; that it
-    was done is noticed."""
+    """If nothing was handed over, Docker must limit the workers, and the remedy for root is named; a
+    later preparation is noticed."""
     user.sees(v2).set_up()
     assert v2.tier == "quota"
     assert v2.tier_reason.endswith(
@@ -644,8 +644,8 @@ def test_not_prepared(v2: Slice, user: User) -> None:
 
 
 def test_made_anew_by_others(v2: Slice, user: User) -> None:
-    """A slice that is root's again is still idle class, but nobody can be lifted in it: that is told once,
-    with the remedy, and so is its end."""
+    """A slice that belongs to root again is still idle class, but can't be lifted: that is reported
+    once, with the remedy, and so is its end."""
     v2.hand_over(7)
     user.sees(v2).set_up()
     user.handed.clear()
@@ -660,7 +660,7 @@ def test_made_anew_by_others(v2: Slice, user: User) -> None:
 
 
 def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
-    """A slice that is gone, or is root's and like any other, leaves tier quota."""
+    """A slice that is gone, or root's and without idle class, means tier quota."""
     v2.hand_over(7)
     user.sees(v2).set_up()
     user.handed.clear()
@@ -670,7 +670,7 @@ def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
 
 
 def test_lift_without_root(v2: Slice, user: User) -> None:
-    """The slice itself bounds the lift; no worker's file is written, and all is restored."""
+    """The slice itself bounds the lift; no worker's file is written, and everything is restored."""
     v2.hand_over(7)
     user.sees(v2).set_up()
     before = files(v2.tree)
@@ -683,7 +683,7 @@ def test_lift_without_root(v2: Slice, user: User) -> None:
 
 
 def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
-    """Without the file that bounds it the slice is not lifted."""
+    """Without the file that bounds it, the slice is not lifted."""
     v2.hand_over(7)
     user.sees(v2).set_up()
     user.handed.remove(str(v2.directory / "cpu.max"))
@@ -696,7 +696,7 @@ def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
 def test_lift_on_hybrid_without_root(
     hybrid: Slice, user: User, monkeypatch: pytest.MonkeyPatch, cpus: int, shares: str
 ) -> None:
-    """v1 takes no quota of the slice below its workers', so its weight is the bound: 20 % of a CPU's."""
+    """v1 refuses a slice's quota below its workers', so the weight is the bound: that of 20 % of a CPU."""
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
     hybrid.hand_over(7)
     user.sees(hybrid).set_up()
@@ -707,7 +707,7 @@ def test_lift_on_hybrid_without_root(
 
 
 def test_kill_without_root(killable: Slice, user: User) -> None:
-    """All workers can be ended through the slice's own file, as long as nobody else is in it."""
+    """All workers can be killed through the slice's file, provided nothing else is in it."""
     killable.hand_over(7)
     user.sees(killable)
     assert not killable.kill_all({"f" * 64}) and killed(killable) == []
@@ -716,7 +716,7 @@ def test_kill_without_root(killable: Slice, user: User) -> None:
 
 
 def test_stays_without_root(tmp_path: Path, user: User) -> None:
-    """What root prepared is not taken away: the next start needs it."""
+    """What root prepared is not removed: the next start needs it."""
     root = tree(tmp_path, {"plancton": {}})
     user.sees(Slice(Layout(root), "plancton", "cgroupfs")).remove()
     assert (root / "plancton").is_dir()
@@ -731,7 +731,7 @@ def test_who_is_privileged(tmp_path: Path) -> None:
 
 
 def test_look_at_a_slice_that_yields(v2: Slice) -> None:
-    """A slice that was set up is seen in its tier; looking writes nothing."""
+    """A slice that was set up is seen in its tier, without writing anything."""
     v2.set_up()
     before = files(v2.tree)
     found = v2.look()
@@ -740,7 +740,7 @@ def test_look_at_a_slice_that_yields(v2: Slice) -> None:
 
 
 def test_look_at_a_lift(v2: Slice) -> None:
-    """What a lift does to a slice is seen: it does not yield, is bounded, and workers are frozen."""
+    """A lift is seen: the slice does not yield, is bounded, and workers are frozen."""
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
     found = v2.look()
@@ -753,7 +753,7 @@ def test_look_at_a_lift(v2: Slice) -> None:
 
 
 def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
-    """The kernel's files say which tier it is, whoever set it up; on hybrid hosts they are v1's."""
+    """The kernel's files tell the tier, whoever set it up; on hybrid hosts they are v1's."""
     for workers_slice, weight, normal, least in (
         (v2, "cpu.weight", "100", "1"),
         (hybrid, "cpu.shares", "1024", "2"),
@@ -771,7 +771,7 @@ def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_look_where_there_is_none(tmp_path: Path) -> None:
-    """A slice that is not there is not made by looking."""
+    """Looking does not create a missing slice."""
     root = tree(tmp_path, v2={}) / "v2"
     assert Slice(Layout(root), "plancton", "cgroupfs").look() == Seen("plancton", False, True)
     assert list(root.iterdir()) == []

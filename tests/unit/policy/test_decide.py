@@ -490,7 +490,7 @@ def test_stopping() -> None:
 
 
 def test_stopping_still_kills() -> None:
-    """A stop has deadlines, too."""
+    """A stop has deadlines, too, and does not count as a flap."""
     ticks = Ticks(there=[worker("l", phase=Phase.LEAVING, told=0.0, deadline=5.0)], stopping=True)
     assert ticks.until(Kill)[0] == 5.0
     ticks = Ticks(there=[worker("y", 5.0)], stopping=True)
@@ -644,7 +644,7 @@ def test_one_outstanding_action_per_worker(wanted: list[Action], busy: set[str])
 
 @given(wanted=st.lists(ACTIONS, max_size=20))
 def test_a_worker_has_one_action_in_every_decision(wanted: list[Action]) -> None:
-    """No decision has two actions for a worker."""
+    """Arbitrating a second time changes nothing."""
     fleet = Fleet.of([worker(name) for name in "abc"])
     once = arbitrate(wanted, fleet)
     assert arbitrate(once, fleet) == once

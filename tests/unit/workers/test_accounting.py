@@ -1,4 +1,4 @@
-"""What was finished and what was lost: counted once, whatever jobs write and however often it is read."""
+"""Finished and lost jobs are counted once, whatever jobs write and however often it is read."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def accounting(path: Path | None = None) -> Accounting:
 
 
 def test_report() -> None:
-    """One line for each job that has ended: those that ended by themselves are done, the evicted are lost."""
+    """One line per ended job: those that ended by themselves are done, evicted ones are lost."""
     seen = parse_report(b"exit 10.5\nevict 3.0\nexit 0.0\nevict 1.5\n")
     assert seen == Report(done=2, evicted=2, cpu_done=10.5, cpu_lost=4.5)
 
@@ -53,19 +53,19 @@ def test_report() -> None:
     ids=lambda line: ascii(line[:20]),
 )
 def test_junk(line: bytes) -> None:
-    """Jobs can write what they like: what is no line of a report changes nothing, and the rest counts."""
+    """Jobs can write anything: lines that are not a report's are ignored, and the rest counts."""
     assert parse_report(b"exit 1.0\n" + line + b"\nevict 2.0\n") == Report(1, 1, cpu_done=1.0, cpu_lost=2.0)
 
 
 def test_withdrawn() -> None:
-    """A job that its user holds or removes is neither done nor lost, but it has ended."""
+    """A job that its user holds or removes has ended, but is neither done nor lost."""
     seen = parse_report(b"hold 5\nremove 5\nexit 1.0\n")
     assert seen == Report(1, 0, withdrawn=2, cpu_done=1.0) and seen.jobs == 3
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
-    """Whatever the bytes, the figures are finite and not negative, and the book can keep them."""
+    """Whatever the bytes, the figures are finite, not negative, and can be saved."""
     it = accounting()
     it.reported("w1", data)
     assert msgspec.json.decode(msgspec.json.encode(it.work), type=Work) == it.work
@@ -77,7 +77,7 @@ def test_any_bytes(data: bytes) -> None:
 
 
 def test_reports_are_cumulative() -> None:
-    """A report read again adds what is new in it, and nothing else."""
+    """A report read again adds only what is new in it."""
     it = accounting()
     for _ in range(3):
         it.reported("w1", b"exit 10\n")
@@ -87,7 +87,7 @@ def test_reports_are_cumulative() -> None:
 
 
 def test_each_worker_has_its_own() -> None:
-    """The same words of two workers are two jobs."""
+    """The same lines from two workers are two jobs."""
     it = accounting()
     for name in ("w1", "w2"):
         it.reported(name, b"exit 10\n")
@@ -95,7 +95,7 @@ def test_each_worker_has_its_own() -> None:
 
 
 def test_line_that_is_read_half_written() -> None:
-    """A number that grows between two readings is one job with the last number."""
+    """A number that grows between two reads is one job with the last number."""
     it = accounting()
     for data in (b"exit 1", b"exit 123", b"exit 123.4\n"):
         it.reported("w1", data)
@@ -104,7 +104,7 @@ def test_line_that_is_read_half_written() -> None:
 
 @pytest.mark.parametrize("meanwhile", [b"", b"exit 1\n", b"\0" * 100])
 def test_report_that_becomes_shorter(meanwhile: bytes) -> None:
-    """A report that could not be read once, or was tampered with, is not counted again afterwards."""
+    """A report that was unreadable once, or was tampered with, is not counted again afterwards."""
     it, whole = accounting(), b"exit 10\nexit 20\nevict 5\n"
     for data in (whole, meanwhile, whole, meanwhile, whole):
         it.reported("w1", data)
@@ -119,7 +119,7 @@ def test_lost() -> None:
 
 
 def test_forgotten() -> None:
-    """A worker that is gone leaves its sums; a new one of that name begins at nothing."""
+    """A worker that is gone leaves its totals; a new one of the same name starts at zero."""
     it = accounting()
     it.reported("w1", b"exit 10\n")
     it.forget("w1")
@@ -130,7 +130,7 @@ def test_forgotten() -> None:
 
 
 def test_donated() -> None:
-    """What the slice used adds up."""
+    """The slice's use adds up."""
     it = accounting()
     for now in range(5):
         it.donated(1.5, float(now))
@@ -141,7 +141,7 @@ def test_donated() -> None:
 
 
 def test_restart(tmp_path: Path) -> None:
-    """The sums outlive Plancton, and what was counted of a worker that still runs is not counted again."""
+    """The totals outlive Plancton, and a running worker's jobs are not counted again."""
     path = tmp_path / "work.json"
     first = accounting(path)
     first.reported("w1", b"exit 10\n")
@@ -165,7 +165,7 @@ def test_restart_without_a_worker(tmp_path: Path) -> None:
 
 
 def test_saved_at_once_and_seldom(tmp_path: Path) -> None:
-    """What jobs did is on disk at once; what was donated every ten minutes, or with the next job."""
+    """Jobs are saved at once; donated CPU every ten minutes, or with the next job."""
     path = tmp_path / "work.json"
     it = accounting(path)
     it.donated(5.0, SAVE_INTERVAL - 1)
@@ -217,13 +217,13 @@ def test_corrupt_file(tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixt
 
 
 def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first run has no file, and that is nothing to talk about."""
+    """The first run has no file, and does not mention it."""
     assert accounting(tmp_path / "work.json").work == Work(SINCE)
     assert not caplog.records, caplog.text
 
 
 def test_unwritable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A book that can't be written is said once, goes on counting, and is written when it can be again."""
+    """If the file can't be written, that is reported once; counting continues, and it is written later."""
     path = tmp_path / "state" / "work.json"
     it = accounting(path)
     with caplog.at_level(logging.WARNING):

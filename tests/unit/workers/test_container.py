@@ -1,4 +1,4 @@
-"""A worker as Docker is told of it: the least privileges that the configuration allows."""
+"""A worker's create request: the least privileges that the configuration allows."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_yields() -> None:
 
 
 def test_labels() -> None:
-    """All that a later supervisor must know of a worker is on its labels."""
+    """A worker's labels have everything that a later supervisor must know about it."""
     assert body(worker("{cpus: 0.5, memory: 1GB}"))["Labels"] == {
         "plancton.instance": "inst",
         "plancton.cpus": "0.5",
@@ -95,12 +95,12 @@ def test_devices(text: str, device: tuple[str, str, str]) -> None:
     ],
 )
 def test_command(text: str, command: list[str] | None) -> None:
-    """Text is for the shell, a list is taken as it is, nothing leaves it to the image."""
+    """Text goes to a shell, a list is used as it is, and nothing leaves it to the image."""
     assert body(worker(text)).get("Cmd") == command
 
 
 def test_environment() -> None:
-    """The environment's numbers become text."""
+    """Numbers in the environment become text."""
     made = body(worker("{environment: {A: 1, B: 0.5, C: x=y}}"))
     assert made["Env"] == ["A=1", "B=0.5", "C=x=y"]
 
@@ -109,7 +109,7 @@ def test_environment() -> None:
     ("cpus", "shares", "quota"), [(0.001, 2, 1_000), (0.5, 512, 50_000), (8, 8192, 800_000)]
 )
 def test_cpus(cpus: float, shares: int, quota: int) -> None:
-    """Shares and quota follow the CPUs, and stay above what the kernel refuses."""
+    """Shares and quota follow the CPUs, and stay above the kernel's minimum."""
     host = body(worker(f"{{cpus: {cpus}}}"))["HostConfig"]
     assert (host["CpuShares"], host["CpuQuota"]) == (shares, quota)
 
@@ -121,12 +121,12 @@ def test_swap() -> None:
 
 
 def test_hostname() -> None:
-    """A worker's host name is its own, so that its pool knows it by the name that people here know."""
+    """A worker's host name is its name, so that its pool knows it by the same name."""
     assert body()["Hostname"] == "w1"
 
 
 def test_writable_places() -> None:
-    """A root that is read-only, with tmpfs, volumes and :rw mounts to write to, is Docker's own."""
+    """A read-only root, with tmpfs, volumes and :rw mounts to write to, is set in Docker."""
     made = body(worker("{read_only_root: true, tmpfs: ['/a', '/b:size=1m,mode=0700'], volumes: [/c, /d]}"))
     host = made["HostConfig"]
     assert host["ReadonlyRootfs"] is True
@@ -135,20 +135,20 @@ def test_writable_places() -> None:
 
 
 def test_root_is_writable_by_default() -> None:
-    """By default a worker has the writable root of its image, and no other place."""
+    """By default a worker can write to its image's root, and nowhere else."""
     made = body()
     host = made["HostConfig"]
     assert (host["ReadonlyRootfs"], host["Tmpfs"], made["Volumes"]) == (False, {}, {})
 
 
 def test_tmpfs_by_hand_wins() -> None:
-    """Of two tmpfs at one place the one that was written last is made."""
+    """Of two tmpfs at one path, the last one counts."""
     host = body(worker("{tmpfs: ['/tmp:size=1m', '/tmp:size=2m']}"))["HostConfig"]
     assert host["Tmpfs"] == {"/tmp": "size=2m"}
 
 
 def test_pool() -> None:
-    """A pool's worker is labelled as one, has its settings, and as few rights as any other."""
+    """A pool's worker is labelled as such, has its settings, and no more rights than any other."""
     config = parse("htcondor: {central_manager: cm, token_file: /etc/plancton/token, config_dir: /c}", "FILE")
     made = body(config)
     host = made["HostConfig"]
@@ -178,7 +178,7 @@ def test_network() -> None:
     ],
 )
 def test_is_ours(instance: str, parent: str, ours: bool) -> None:
-    """Ours has both our label and our slice: an image committed from a worker carries only the label on."""
+    """Ours has both our label and our slice: an image committed from a worker inherits only the label."""
     container = Container(
         "id",
         config=ContainerConfig(labels={containers.INSTANCE: instance}),
@@ -188,6 +188,6 @@ def test_is_ours(instance: str, parent: str, ours: bool) -> None:
 
 
 def test_label_number() -> None:
-    """A label that is no number, or none, gives the default."""
+    """A missing or non-numeric label gives the default."""
     labels = {"a": "1.5", "b": "x", "c": "nan", "d": "inf", "e": "-1"}
     assert [label_number(labels, key, 7.0) for key in "abcdef"] == [1.5, 7.0, 7.0, 7.0, 7.0, 7.0]

@@ -1,4 +1,4 @@
-"""Which workers run a job: on a fake /proc and fake cgroups, where processes come and go as a test wants."""
+"""Which workers run a job, on a fake /proc and fake cgroups whose processes a test controls."""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Watched:
         self.pids: dict[str, list[int]] = {}
 
     def worker(self, *names: str) -> None:
-        """These workers are there from now on."""
+        """Add these workers."""
         for name in names:
             tree(self.groups / name, {"cgroup.procs": ""})
             self.pids[name] = []
@@ -35,7 +35,7 @@ class Watched:
         self._write(worker)
 
     def become(self, pid: int, *command: str, started: float = BOOT - 60) -> None:
-        """What a process is now: an execve gives it another name and command line."""
+        """Change a process, as execve does: another name and command line."""
         name = os.path.basename(command[0])[:15] if command else "kernel"
         text = "".join(f"{word}\0" for word in command)
         stat = pid_stat(pid, name, started=round(started * USER_HZ))
@@ -73,7 +73,7 @@ def idle(it: Watched, *workers: str) -> None:
 
 
 def test_a_job_comes_and_goes(it: Watched) -> None:
-    """A starter that appears is a job since its start; when it ends there is none."""
+    """A starter counts as a job from its start to its end."""
     idle(it, "w1")
     assert it.jobs() == ()
     it.process("w1", 20, "condor_starter", "-f", "-local-name", "slot1", started=BOOT + 7)
@@ -84,7 +84,7 @@ def test_a_job_comes_and_goes(it: Watched) -> None:
 
 
 def test_several_jobs(it: Watched) -> None:
-    """A worker of several slots has several jobs, the oldest first; each worker has its own."""
+    """A worker of several slots has several jobs, oldest first; each worker has its own."""
     idle(it, "w1", "w2")
     it.process("w1", 20, "condor_starter", started=BOOT - 10)
     it.process("w1", 21, "/usr/libexec/condor/condor_starter", started=BOOT - 30)
@@ -108,14 +108,14 @@ def test_several_jobs(it: Watched) -> None:
     ids=str,
 )
 def test_no_job(it: Watched, command: tuple[str, ...]) -> None:
-    """One that is only asked for its properties is no job, nor is what only looks like a starter."""
+    """A starter that is only asked for its properties is no job, nor is a lookalike."""
     idle(it, "w1")
     it.process("w1", 20, *command)
     assert it.jobs() == ()
 
 
 def test_a_young_process_is_looked_at_again(it: Watched) -> None:
-    """Between fork and execve a starter is still a startd: nothing is final in its first second."""
+    """Between fork and execve a starter is still a startd, so it is checked again in its first second."""
     idle(it, "w1")
     it.process("w1", 20, "condor_startd", started=BOOT)
     assert it.jobs(at=BOOT + 0.1) == ()
@@ -124,14 +124,14 @@ def test_a_young_process_is_looked_at_again(it: Watched) -> None:
 
 
 def test_a_clock_that_is_behind(it: Watched) -> None:
-    """A process that seems to start in the future is young."""
+    """A process that seems to start in the future counts as young."""
     idle(it, "w1")
     it.process("w1", 20, "condor_starter", started=BOOT + 100)
     assert it.jobs() == () and it.jobs(at=BOOT + 102) == (BOOT + 100,)
 
 
 def test_processes_are_looked_at_once(it: Watched) -> None:
-    """What a process is, is not asked again; without a change nothing is asked at all."""
+    """A process is examined once; without a change, nothing is examined."""
     idle(it, "w1")
     it.process("w1", 20, "condor_starter")
     assert it.jobs() == (BOOT - 60,)
@@ -141,7 +141,7 @@ def test_processes_are_looked_at_once(it: Watched) -> None:
 
 
 def test_thousands_of_processes(it: Watched) -> None:
-    """A job of thousands of processes is gone through in parts; its starter, being older, comes first."""
+    """A job's thousands of processes are examined in parts; its starter, being older, comes first."""
     idle(it, "w1")
     it.process("w1", 5_000, "condor_starter")
     count = 4_000
@@ -158,7 +158,7 @@ def test_thousands_of_processes(it: Watched) -> None:
 
 
 def test_list_that_is_cut(it: Watched) -> None:
-    """Of a list that is longer than can be read the part that was read counts."""
+    """Of a list too long to read, the part that was read counts."""
     idle(it, "w1")
     it.process("w1", 20, "condor_starter")
     it.pids["w1"] += range(1_000_000, 1_020_000)
@@ -167,7 +167,7 @@ def test_list_that_is_cut(it: Watched) -> None:
 
 
 def test_process_that_is_gone_by_then(it: Watched) -> None:
-    """A process that ends between the list and the look is no job; nor is one that ends during the look."""
+    """A process that ends before or while it is examined is no job."""
     idle(it, "w1")
     it.pids["w1"].append(20)
     it.process("w1", 21)
@@ -178,7 +178,7 @@ def test_process_that_is_gone_by_then(it: Watched) -> None:
 
 
 def test_worker_that_has_ended(it: Watched) -> None:
-    """Of a worker without any process what it ran last stays known: whoever counts what is lost asks."""
+    """A worker without processes keeps its last known jobs, for counting what is lost."""
     idle(it, "w1")
     it.process("w1", 20, "condor_starter")
     assert it.jobs() == (BOOT - 60,)
@@ -196,7 +196,7 @@ def test_cgroup_that_is_gone(it: Watched) -> None:
 
 
 def test_name_that_is_watched_again(it: Watched) -> None:
-    """A name that was not there at first is found once its cgroup is."""
+    """A missing cgroup is found once it exists."""
     it.watch.watch({"w1": it.groups / "w1"})
     assert it.watch.read(BOOT) == {}
     idle(it, "w1")
@@ -204,7 +204,7 @@ def test_name_that_is_watched_again(it: Watched) -> None:
 
 
 def test_no_files_leak(it: Watched) -> None:
-    """Workers that go, and the end, close what was open; a look leaves nothing open."""
+    """Files are closed when workers go and at the end; reading leaves none open."""
     before = len(os.listdir("/proc/self/fd"))
     names = [f"w{n}" for n in range(50)]
     idle(it, *names)

@@ -1,4 +1,4 @@
-"""The roster: workers as requests and Docker's messages tell of them."""
+"""The roster: workers as known from requests and Docker's messages."""
 
 import pytest
 
@@ -27,27 +27,27 @@ LABELS = {
 
 
 def test_adopted_from_labels() -> None:
-    """What a worker was made with is on its labels, so a changed configuration needs no special case."""
+    """A worker's labels say what it was created with, so a changed configuration needs no special case."""
     seen = adopted(container(labels=LABELS))
     assert seen == Worker("w1", cpus=1.5, memory=9_000_000, shares=512, image="sha256:i", digest="d")
 
 
 @pytest.mark.parametrize("number", ["", "many", "nan", "inf", "-inf", "-1", "1e999", "0x10", "١" * 400])
 def test_adopted_from_nonsense(number: str) -> None:
-    """Labels that somebody set by hand to nonsense give a worker with sane figures."""
+    """Nonsensical labels give a worker with sane figures."""
     seen = adopted(container(labels={containers.CPUS: number, containers.MEMORY: number}))
     assert 0.01 <= seen.cpus <= 4096, f"cpus {seen.cpus} from {number!r}"
     assert 0 <= seen.memory < 2**63, f"memory {seen.memory} from {number!r}"
 
 
 def test_adopted_without_labels() -> None:
-    """Without labels the container's own limits count, and one CPU."""
+    """Without labels, the container's own limits and one CPU count."""
     seen = adopted(container())
     assert (seen.cpus, seen.memory, seen.image, seen.digest) == (1.0, 7_000_000, "", "")
 
 
 def test_a_life() -> None:
-    """Requested, arrived, told, ended, removed: each step is seen in the fleet."""
+    """Requested, arrived, told, ended, removed: each step shows in the fleet."""
     roster = Roster()
     roster.request(Worker("w1"), 100.0)
     assert [w.phase for w in roster.fleet.workers] == [Phase.STARTING] and "w1" in roster
@@ -68,7 +68,7 @@ def test_a_life() -> None:
 
 
 def test_ended_without_being_told() -> None:
-    """An end that nobody asked for is told once, with its age and reason."""
+    """An unrequested end is reported once, with its age and reason."""
     roster = Roster()
     roster.arrived(container(), started=100.0, group="g", shim=0)
     assert roster.ended("w1", boottime=103.0)
@@ -82,7 +82,7 @@ def test_ended_without_being_told() -> None:
 
 
 def test_end_before_arrival() -> None:
-    """When Docker's message of the end comes before the answer of the start, it stays ended."""
+    """If Docker's event of the end comes before the answer to the start, the worker stays ended."""
     roster = Roster()
     roster.request(Worker("w1"), 100.0)
     assert roster.ended("w1", boottime=103.0)
@@ -92,7 +92,7 @@ def test_end_before_arrival() -> None:
 
 
 def test_told_before_arrival() -> None:
-    """A worker retired while it is made arrives as one that is leaving."""
+    """A worker retired while it is being created arrives as leaving."""
     roster = Roster()
     roster.request(Worker("w1"), 100.0)
     roster.tell("w1", Phase.LEAVING, 1.0, 20.0)
@@ -100,7 +100,7 @@ def test_told_before_arrival() -> None:
 
 
 def test_start_that_failed() -> None:
-    """A start that came to nothing is an end as old as the wait; of one told to go it is no news."""
+    """A failed start is an end as old as the wait; if told to go, it is not reported."""
     roster = Roster()
     for name in ("w1", "w2"):
         roster.request(Worker(name), 100.0)
@@ -113,7 +113,7 @@ def test_start_that_failed() -> None:
 
 
 def test_clock_that_jumps() -> None:
-    """A start time after the end is an age of nothing, not a negative one."""
+    """A start time after the end gives age zero, not a negative one."""
     roster = Roster()
     roster.arrived(container(), started=200.0, group="g", shim=0)
     roster.ended("w1", boottime=100.0)
@@ -122,7 +122,7 @@ def test_clock_that_jumps() -> None:
 
 
 def test_end_without_an_explanation() -> None:
-    """Nobody waits for one that is removed before anybody could say how it ended."""
+    """A worker removed before its end was explained is not waited for."""
     roster = Roster()
     roster.arrived(container(), started=100.0, group="g", shim=0)
     roster.ended("w1", boottime=103.0)
@@ -132,7 +132,7 @@ def test_end_without_an_explanation() -> None:
 
 
 def test_unknown_names() -> None:
-    """Messages about containers that nobody knows change nothing."""
+    """Messages about unknown containers change nothing."""
     roster = Roster()
     assert not roster.ended("x", 1.0)
     assert not roster.note_jobs("x", (1.0,), 1.0)
@@ -153,7 +153,7 @@ def test_fleet_is_made_once() -> None:
 
 
 def test_changed_while_walked() -> None:
-    """Entries may go while somebody walks through them."""
+    """Entries may go during iteration."""
     roster = Roster()
     for n in range(3):
         roster.request(Worker(f"w{n}"), 100.0)
@@ -166,20 +166,20 @@ def test_changed_while_walked() -> None:
 
 
 def pilot(roster: Roster, name: str = "w1") -> None:
-    """A pool's worker that runs."""
+    """A running pool worker."""
     labels = {containers.POOL: containers.HTCONDOR}
     roster.arrived(container(name, labels), started=100.0, group="g", shim=0)
 
 
 def test_adopted_pilot() -> None:
-    """The label says whether a worker reports jobs; of another pool's, or of none, nothing is known."""
+    """The label says whether a worker reports jobs; without it, they are unknown."""
     assert adopted(container(labels={containers.POOL: containers.HTCONDOR})).jobs == ()
     assert adopted(container(labels={containers.POOL: "boinc"})).jobs is None
     assert adopted(container()).jobs is None
 
 
 def test_jobs_are_noted() -> None:
-    """What a worker runs is seen in the fleet; one that ended is told, and that it worked stays known."""
+    """A worker's jobs show in the fleet; the end of one is reported, and that it worked stays known."""
     roster = Roster()
     pilot(roster)
     assert not roster.note_jobs("w1", (), 0.0) and not roster.fleet.workers[0].worked
@@ -195,7 +195,7 @@ def test_jobs_are_noted() -> None:
 
 
 def test_same_jobs_change_nothing() -> None:
-    """A look that finds the same jobs leaves the fleet as it was: a quiet tick costs nothing."""
+    """Unchanged jobs leave the fleet as it was: a quiet tick costs nothing."""
     roster = Roster()
     pilot(roster)
     roster.note_jobs("w1", (150.0,), 1.0)
@@ -205,14 +205,14 @@ def test_same_jobs_change_nothing() -> None:
 
 
 def test_plain_workers_have_no_jobs() -> None:
-    """Of a worker without a pool no jobs are noted, whatever its processes are called."""
+    """A worker without a pool has no jobs, whatever its processes are called."""
     roster = Roster()
     roster.arrived(container(), started=100.0, group="g", shim=0)
     assert not roster.note_jobs("w1", (150.0,), 7.0) and roster.fleet.workers[0].jobs is None
 
 
 def test_ended_keeps_its_jobs() -> None:
-    """What a worker ran when it ended stays known, so that what is lost can be counted."""
+    """A worker's jobs stay known after its end, so that lost ones can be counted."""
     roster = Roster()
     pilot(roster)
     roster.note_jobs("w1", (150.0,), 7.0)
@@ -222,7 +222,7 @@ def test_ended_keeps_its_jobs() -> None:
 
 
 def test_age_is_that_of_the_end() -> None:
-    """However late it is known how a worker ended, its age is that of its end."""
+    """A worker's age is that at its end, however late its end is explained."""
     roster = Roster()
     pilot(roster)
     roster.ended("w1", 130.0)
@@ -233,7 +233,7 @@ def test_age_is_that_of_the_end() -> None:
 
 
 def test_idle_that_was_told() -> None:
-    """One that was told to go is no news, whatever its exit code."""
+    """The end of a worker that was told to go is not reported, whatever its exit code."""
     roster = Roster()
     pilot(roster)
     roster.tell("w1", Phase.LEAVING, 1.0, 20.0)
@@ -243,7 +243,7 @@ def test_idle_that_was_told() -> None:
 
 
 def test_end_that_nobody_saw() -> None:
-    """One that ended while Docker was away is no failure: its end may have been Docker's own."""
+    """A worker that ended while Docker was away is not a failure: Docker may have caused it."""
     roster = Roster()
     roster.request(Worker("w1"), 1.0)
     assert roster.ended("w1", 10.0)

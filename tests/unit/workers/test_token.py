@@ -1,4 +1,4 @@
-"""The pool's token: read from a file that is private, packed for one user, and never repeated to anyone."""
+"""The pool's token: read from a private file, packed for one user, and never shown."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ def written(path: Path, data: bytes, mode: int = 0o600) -> str:
 
 
 def refusal(path: str) -> str:
-    """The line with which a token is refused; nothing of a token is in it."""
+    """The line with which a token is refused; it shows nothing of the token."""
     with pytest.raises(TokenError) as caught:
         read_token(path, NOW)
     said = str(caught.value)
@@ -45,7 +45,7 @@ def refusal(path: str) -> str:
 @pytest.mark.parametrize("around", [b"%b", b"%b\n", b"  %b \r\n\n"])
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_token(tmp_path: Path, around: bytes, mode: int) -> None:
-    """A token is read from a private file, and has one line end whatever white space was around it."""
+    """A token is read from a private file, and ends in one newline, whatever white space was around it."""
     assert read_token(written(tmp_path / "t", around % token(), mode), NOW) == token() + b"\n"
 
 
@@ -57,14 +57,14 @@ def test_others_can_read_it(tmp_path: Path, mode: int) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """A missing file, and one below a file, are said with what the system says."""
+    """A missing file, or one below a file, is reported with the system's reason."""
     written(tmp_path / "t", token())
     assert "No such file or directory; the user that runs Plancton must" in refusal(str(tmp_path / "none"))
     assert "Not a directory" in refusal(str(tmp_path / "t" / "below"))
 
 
 def test_not_allowed(tmp_path: Path) -> None:
-    """Who may not read the file is told who must be able to."""
+    """If the file can't be read, the message says which user must be able to."""
     path = written(tmp_path / "t", token())
     tmp_path.chmod(0o755)
     for parent in tmp_path.parents[:2]:
@@ -84,7 +84,7 @@ def test_not_allowed(tmp_path: Path) -> None:
 
 
 def test_no_regular_file(tmp_path: Path) -> None:
-    """A directory, a device and a pipe without a writer are refused at once: nobody waits for them."""
+    """A directory, a device and a pipe without a writer are refused at once, without waiting."""
     os.mkfifo(tmp_path / "pipe", 0o600)
     signal.alarm(20)
     try:
@@ -121,26 +121,26 @@ TOO_LONG = {"too long": token('{"sub": "' + "x" * LARGEST + '"}'), "megabytes": 
 
 @pytest.mark.parametrize("data", NO_TOKENS.values(), ids=NO_TOKENS.keys())
 def test_no_token(tmp_path: Path, data: bytes) -> None:
-    """What is no JSON Web Token is refused without being shown."""
+    """Anything but a JSON Web Token is refused without being shown."""
     path = written(tmp_path / "t", data)
     assert refusal(path) == f"token file {path}: holds no token as condor_token_create prints it"
 
 
 @pytest.mark.parametrize("data", TOO_LONG.values(), ids=TOO_LONG.keys())
 def test_too_long(tmp_path: Path, data: bytes) -> None:
-    """What is longer than any token is refused as such: its beginning is not taken for the whole."""
+    """A file longer than any token is refused as such: its beginning is not taken for the whole."""
     path = written(tmp_path / "t", data)
     assert refusal(path) == f"token file {path}: is longer than 16 KiB"
 
 
 def test_long_token(tmp_path: Path) -> None:
-    """A token of many claims, up to 16 kB, is one still."""
+    """A token with many claims, up to 16 kB, is accepted."""
     long = token(json.dumps({"sub": "x" * 8_000}))
     assert read_token(written(tmp_path / "t", long), NOW) == long + b"\n"
 
 
 def test_expired(tmp_path: Path) -> None:
-    """A token is refused from the second on at which it ends, with how long ago that was."""
+    """A token is refused from the second it expires, with how long ago that was."""
     path = written(tmp_path / "t", token(f'{{"exp": {int(NOW) - 3600}}}'))
     assert refusal(path) == (
         f"token file {path}: expired 1h 00m ago; ask the pool's administrator for a new one"
@@ -149,7 +149,7 @@ def test_expired(tmp_path: Path) -> None:
 
 
 def test_not_expired(tmp_path: Path) -> None:
-    """A token that ends later is good until then, and its end is known."""
+    """A token that expires later is valid until then, and its expiry is known."""
     data = token(f'{{"exp": {int(NOW) + 60}}}')
     assert read_token(written(tmp_path / "t", data), NOW) == data + b"\n"
     assert expiry(data) == int(NOW) + 60
@@ -157,7 +157,7 @@ def test_not_expired(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["null", '"tomorrow"', "NaN", "1e999", "-1e999", "9" * 400, "-" + "9" * 400])
 def test_no_end(tmp_path: Path, end: str) -> None:
-    """A token that does not say when it ends, or says nonsense, is used: HTCondor has the last word."""
+    """A token without a valid expiry is used: HTCondor decides."""
     assert expiry(token("{}")) is None
     data = token(f'{{"exp": {end}}}')
     assert expiry(data) is None

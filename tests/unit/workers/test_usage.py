@@ -32,7 +32,7 @@ class Host:
         self.fleet = Fleet()
 
     def starters(self, name: str, *pids: int) -> None:
-        """These processes run jobs; the job of process N began N seconds after the beginning."""
+        """These processes run jobs; the job of process N began N seconds after the start."""
         for pid in pids:
             stat = pid_stat(pid, "condor_starter", started=round((BOOT + pid) * USER_HZ))
             files = {"stat": stat, "comm": "condor_starter\n", "cmdline": "condor_starter\0-f\0"}
@@ -41,7 +41,7 @@ class Host:
         (self.v2 / "plancton" / name / "cgroup.procs").write_text(text)
 
     def used(self, name: str, seconds: float) -> None:
-        """All the CPU that it has used so far."""
+        """The CPU that it has used so far."""
         (self.v2 / "plancton" / name / "cpu.stat").write_text(cpu_stat(round(seconds * 1e6)))
 
     def read(self, name: str) -> tuple[tuple[float, ...] | None, float]:
@@ -69,7 +69,7 @@ def test_jobs_of_a_pool_only(host: Host) -> None:
 
 
 def test_cpu_of_the_job(host: Host) -> None:
-    """What would be lost is what was used since the oldest running job was first seen, not all there was."""
+    """What would be lost is what was used since the oldest running job was first seen."""
     host.worker("w1", ())
     host.used("w1", 100.0)
     assert host.read("w1") == ((), 0.0)
@@ -89,7 +89,7 @@ def test_cpu_of_the_job(host: Host) -> None:
 
 
 def test_counters_that_go_back(host: Host) -> None:
-    """Whatever the counters do, what a job used is not negative, and unknown is nothing."""
+    """Whatever the counters do, a job's use is not negative; unknown counts as zero."""
     host.worker("w1", ())
     host.starters("w1", 1)
     host.used("w1", 100.0)
@@ -101,7 +101,7 @@ def test_counters_that_go_back(host: Host) -> None:
 
 
 def test_worker_without_a_cgroup(host: Host) -> None:
-    """A worker that is gone before it was looked at has no figures, and nobody stumbles."""
+    """A worker that is gone before it was read has no figures, and causes no error."""
     host.worker("w1", ())
     host.entries["gone"] = Entry(Worker("gone", jobs=()), group="plancton/gone")
     assert host.read("w1") == ((), 0.0)
@@ -109,7 +109,7 @@ def test_worker_without_a_cgroup(host: Host) -> None:
 
 
 def test_no_files_leak(host: Host) -> None:
-    """Each look and the end close what they opened, with 256 workers as well."""
+    """Reading and closing leave no file open, even with 256 workers."""
     before = len(os.listdir("/proc/self/fd"))
     for n in range(256):
         host.worker(f"w{n}", ())
