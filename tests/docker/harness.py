@@ -24,6 +24,7 @@ from helpers.addresses import claim_addresses
 from helpers.dictated_host import CPUS, DictatedHost
 from helpers.wait import PATIENCE, wait_for
 
+from plancton.host.cgroup_files import PERIOD
 from plancton.host.slice import Slice, group_of, read_layout
 from plancton.model import Phase, Status
 from plancton.rundir import Paths, read_status, running
@@ -41,6 +42,8 @@ BUSY = "trap 'exit 0' TERM; while :; do :; done"
 STUBBORN = "trap '' TERM; while :; do :; done"
 LEAVE_CPU = 0.1
 """Seconds of CPU that a leaver needs: what HTCondor's daemons take to end in order."""
+HELD = "trap 'while [ ! -e /test/go ]; do :; done; exit 0' TERM; while :; do sleep 1 & wait; done"
+"""A worker that uses all CPU that it gets when it is told to leave, and leaves when the test lets it go."""
 IDLE = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 
 
@@ -324,6 +327,7 @@ class Plancton:
             "PLANCTON_RUN_DIR": str(self.paths.run),
             "PLANCTON_STATE_DIR": str(self.paths.state),
         }
+        self._go = directory / "held"
         self.strangers: set[str] = set()
         """Names, with Docker's slash, of containers that have our label but are not ours."""
         self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
@@ -343,6 +347,18 @@ class Plancton:
             pool={"max_workers": count},
             yielding={"worthwhile": 0.1, "grace_kill": "1h"},
         )
+
+    def hold(self, count: int = 2) -> None:
+        """Workers that leave when `let_go` says so. Next to an owner who leaves 0.2 CPUs one of them fits."""
+        self._go.mkdir()
+        self.configure(
+            worker={"command": HELD, "mounts": [f"{self._go}:/test"], "leave_timeout": "10m"},
+            pool={"max_workers": count},
+            yielding={"worthwhile": 0.1, "grace_kill": "6s"},
+        )
+
+    def let_go(self) -> None:
+        (self._go / "go").touch()
 
     # ------------------------------------------------------------ running it
 
@@ -476,6 +492,16 @@ class Plancton:
         assert found
         return found
 
+    def quotas_in_docker(self) -> list[float]:
+        """CPUs that Docker gives each of them, most first."""
+        found = [self.engine.inspect(each)["HostConfig"] for each in self.ids()]
+        return sorted((each["CpuQuota"] / each["CpuPeriod"] for each in found), reverse=True)
+
+    def wait_for_trap(self, container: str, number: int = signal.SIGTERM) -> None:
+        """Wait until a worker's shell catches or ignores this signal: as the first it does."""
+        group = self.slice.tree / self.group(container)
+        wait_for("its trap is set", lambda: _handles(group, number))
+
     # ------------------------------------------------------------ the kernel's files
 
     @property
@@ -491,6 +517,18 @@ class Plancton:
     def quota(self, group: str) -> str:
         name = "cpu.cfs_quota_us" if self.slice.v1 else "cpu.max"
         return (self.slice.cpu.parent / group / name).read_text().strip()
+
+    def way_out(self, group: str) -> float:
+        """CPUs that a leaver in this cgroup may use while the slice is lifted; 0 when it is not."""
+        if self.yields:
+            return 0.0
+        quota, *period = self.quota(group if self.slice.v1 else self.slice.path).split()
+        return 0.0 if quota in ("-1", "max") else int(quota) / int((period or [str(PERIOD)])[0])
+
+    def throttled(self, group: str) -> int:
+        """How often the kernel has made those who leave wait because of that bound."""
+        file = self.slice.cpu.parent / (group if self.slice.v1 else self.slice.path) / "cpu.stat"
+        return int(dict(line.split() for line in file.read_text().splitlines())["nr_throttled"])
 
     def frozen(self) -> list[str]:
         return [p.parent.name for p in self.slice.directory.glob("*/cgroup.freeze") if "1" in p.read_text()]
@@ -577,6 +615,18 @@ class WithoutRoot(Plancton):
         found = {path for root in self.directories() for path in (root, *root.rglob("*"))}
         mine = {path for path in found if path.stat().st_uid == self.account.pw_uid}
         return {f"{path.parent.name}/{path.name}" for path in mine}
+
+
+def _handles(group: Path, number: int) -> bool:
+    """Whether a shell in this cgroup does (proc_pid_status(5), SigCgt and SigIgn)."""
+    for pid in (group / "cgroup.procs").read_text().split():
+        with suppress(OSError):  # it has ended meanwhile
+            text = Path(f"/proc/{pid}/status").read_text()
+            fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+            handled = int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)
+            if fields["Name"].strip() in ("sh", "busybox") and handled & 1 << number - 1:
+                return True
+    return False
 
 
 def _plain(status: Status) -> object:
