@@ -1,4 +1,4 @@
-"""Other programs, which must succeed."""
+"""Running other programs, which must succeed."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def call(*command: str | Path, **environ: str) -> str:
-    """Run it; its output, and a failure that shows all of it."""
+    """Run it and return its output; a failure shows all of it."""
     done = subprocess.run(
         command,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Real git repositories for tests: a bare one that hosts follow, and who pushes to it."""
+"""Real git repositories for tests: a bare one that hosts follow, and a work tree that pushes to it."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ class Repository:
             path.write_text(text)
 
     def key(self, name: str) -> Path:
-        """A new signing key; its public part is beside it."""
+        """A new signing key, with its public part next to it."""
         path = self.home / name
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)], check=True
@@ -80,7 +80,7 @@ class Repository:
 
 
 def tree(directory: Path) -> dict[str, str]:
-    """All files of a directory with what is in them, and links with where they lead; git's own left out."""
+    """All files of a directory with their contents, and links with their targets, without git's own."""
     found = dict[str, str]()
     for path in sorted(directory.rglob("*")):
         name = str(path.relative_to(directory))

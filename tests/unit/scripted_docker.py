@@ -21,12 +21,12 @@ Script = dict[str, Iterable[Step] | Callable[[bytes], Iterable[Step]]]
 
 
 def reply(body: bytes, status: str = "200 OK", headers: str = "") -> list[Step]:
-    """Make a whole answer of known length."""
+    """A complete answer of known length."""
     return [f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body]
 
 
 def chunked(*pieces: bytes, end: bool = True) -> list[Step]:
-    """Make a streamed answer, each piece an HTTP chunk sent by itself; without an end it is cut there."""
+    """A streamed answer, each piece sent as an HTTP chunk; without an end it is cut there."""
     head: list[Step] = [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
     body = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces]
     return [*head, *body, b"0\r\n\r\n" if end else CUT]
@@ -71,7 +71,7 @@ class ScriptedDocker:
         return sum(connection.fileno() >= 0 for connection in self._open)
 
     def hang_up(self) -> None:
-        """Cut every connection, as a restarted dockerd does."""
+        """Cut every connection, as a restarting dockerd does."""
         for connection in self._open:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The house: which way imports go, and what each process has to carry."""
+"""The architecture: which way imports go, and what each process has to load."""
 
 import ast
 import graphlib
@@ -36,7 +36,7 @@ MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path i
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """What is imported anywhere in a source, with full names: `a.b` and `a.b.c` of `from a.b import c`."""
+    """Everything that a source imports, with full names: `a.b` and `a.b.c` for `from a.b import c`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -47,7 +47,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def own(tree: ast.AST) -> set[str]:
-    """Those that are modules of ours, without the package's name."""
+    """Our own modules among them, without the package's name."""
     return {name for name in (full.removeprefix("plancton.") for full in imports(tree)) if name in MODULES}
 
 
@@ -61,7 +61,7 @@ def rank(module: str) -> int:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_go_one_way(module: str) -> None:
-    """A module imports what is below it in the house, or in its own package."""
+    """A module imports only from below it, or from its own package."""
     up = [name for name in own(MODULES[module]) if part(name) != part(module) and rank(name) >= rank(module)]
     if rank(module) == 0:
         up = [name for name in up if rank(name) > 0]
@@ -69,7 +69,7 @@ def test_imports_go_one_way(module: str) -> None:
 
 
 def test_no_circle() -> None:
-    """Each module can be understood after those it imports."""
+    """Imports have no circle."""
     try:
         graphlib.TopologicalSorter({name: own(tree) - {name} for name, tree in MODULES.items()}).prepare()
     except graphlib.CycleError as error:
@@ -77,7 +77,7 @@ def test_no_circle() -> None:
 
 
 def test_everything_has_a_room() -> None:
-    """Each module and package stands in exactly one rank."""
+    """Each module and package has exactly one rank."""
     places = [name for parts in RANKS for name in parts]
     assert sorted(places) == sorted({part(module) for module in MODULES} | {"__init__"})
     assert not any(a & b for a, b in pairwise(RANKS))
@@ -90,7 +90,7 @@ READS = {"policy.replay", "policy.traces"}
 
 @pytest.mark.parametrize("module", sorted(set(PURE) - READS))
 def test_deciding_is_pure(module: str) -> None:
-    """No clock, file, socket, chance or log, and nothing that could open one."""
+    """The policy uses no clock, file, socket, chance or log, nor anything that could open one."""
     allowed = {
         "bisect", "collections", "dataclasses", "enum", "functools", "itertools", "math", "msgspec",
         "plancton", "typing", "zlib",
@@ -132,7 +132,7 @@ def test_who_uses_a_library(library: str, users: set[str]) -> None:
 
 
 def loaded_by(module: str) -> set[str]:
-    """All modules that a fresh process has after importing this one."""
+    """All modules that a fresh process has loaded after importing this one."""
     code = f"import json, sys, {module}; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=True
@@ -141,7 +141,7 @@ def loaded_by(module: str) -> set[str]:
 
 
 def test_the_process_that_stays_is_lean() -> None:
-    """The supervisor carries neither the command line nor the screen."""
+    """The supervisor loads neither the command line nor the screen."""
     loaded = loaded_by("plancton.daemon.__main__")
     libraries = {part(name) for name in loaded}
     assert not libraries & {"typer", "rich", "click", "subprocess", "asyncio", "prometheus_client"}, libraries
@@ -150,7 +150,7 @@ def test_the_process_that_stays_is_lean() -> None:
 
 
 def test_the_command_line_starts_lean() -> None:
-    """What every command loads is only what parsing and `status` need."""
+    """Every command loads only what parsing and `status` need."""
     loaded = loaded_by("plancton.cli.app")
     libraries = {part(name) for name in loaded}
     assert not libraries & {"yaml", "requests", "rich", "urllib3", "pydantic", "ssl"}, libraries
@@ -203,7 +203,7 @@ def test_folders() -> None:
 
 
 def test_unit_tests_mirror_the_house() -> None:
-    """Each unit test of a module lies where its module does."""
+    """Each unit test's directory corresponds to one in plancton/."""
     here = Path(__file__).parent
     rooms = {path.relative_to(here).parent for path in here.rglob("test_*.py")} - {Path()}
     missing = [room for room in sorted(rooms) if not (PACKAGE / room).is_dir()]

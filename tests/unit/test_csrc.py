@@ -1,4 +1,4 @@
-"""The C by itself: scripts/check-c builds it with the sanitizers and feeds it mutated texts."""
+"""The C on its own: scripts/check-c builds it with sanitizers and feeds it mutated texts."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The pages make a site, and their links lead somewhere."""
+"""The pages build into a site, and their links work."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 
 def test_mkdocs(tmp_path: Path) -> None:
-    """The pages make a site: each is in its menu, and every link and anchor between them leads somewhere."""
+    """The pages build into a site: each is in the menu, and every link and anchor between them works."""
     site: list[str | Path] = ["--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path]
     call(sys.executable, "-m", "mkdocs", "build", "--strict", *site)
     assert (tmp_path / "index.html").exists()
@@ -21,7 +21,7 @@ def test_mkdocs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
-    """Links lead to files and headings that are there; those of docs/ stay in it: a site has no more."""
+    """Links lead to existing files and headings; those in docs/ stay there, as a site has nothing else."""
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -31,6 +31,6 @@ def test_links(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """As hosting sites and mkdocs make them of headings."""
+    """Anchors as hosting sites and mkdocs make them from headings."""
     headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,4 +1,4 @@
-"""examples/: those that no tool here can run are read as their tools read them."""
+"""examples/: those that can't be run here are read as their tools read them."""
 
 import re
 import shlex
@@ -20,18 +20,18 @@ PRESEED = EXAMPLES / "preseed/plancton.cfg"
 
 
 def takes(arguments: str) -> None:
-    """scripts/install knows these options; --help ends it after them."""
+    """Assert that scripts/install knows these options; --help ends it after parsing."""
     call("sh", ROOT / "scripts/install", *shlex.split(arguments), "--help")
 
 
 def in_configuration(text: str) -> None:
-    """This is a configuration of a pool, with its token where the example puts it."""
+    """Assert that this configures a pool, with its token where the example puts it."""
     config = parse(text, "the example's")
     assert config.htcondor and str(config.htcondor.token_file) == "/etc/plancton/token"
 
 
 def test_cloud_init() -> None:
-    """It is cloud-config; its file is a configuration, its token nobody else's, its commands are sound."""
+    """It is cloud-config; its file is a configuration, its token private, its commands valid."""
     text = CLOUD_INIT.read_text()
     assert text.startswith("#cloud-config\n")
     data = yaml.safe_load(text)
@@ -46,7 +46,7 @@ def test_cloud_init() -> None:
 
 
 def test_kickstart() -> None:
-    """Kickstart's own validator takes it, its script is sound, what it writes is a configuration."""
+    """Kickstart's own validator accepts it, its script is valid, and it writes a configuration."""
     call(Path(sys.executable).with_name("ksvalidator"), "--version", "F40", KICKSTART)
     text = KICKSTART.read_text()
     script = re.search(r"^%post.*?\n(.*)^%end", text, re.MULTILINE | re.DOTALL)
@@ -59,7 +59,7 @@ def test_kickstart() -> None:
 
 
 def test_preseed() -> None:
-    """debconf takes it, and its commands are sound."""
+    """debconf accepts it, and its commands are valid."""
     call("debconf-set-selections", "--checkonly", PRESEED)
     commands = PRESEED.read_text().partition("late_command string")[2].replace("\\\n", "")
     subprocess.run(["sh", "-n"], input=commands, text=True, check=True)
@@ -68,7 +68,7 @@ def test_preseed() -> None:
 
 @pytest.mark.parametrize("name", ["make", "up"])
 def test_tarball_scripts(name: str) -> None:
-    """They are sound; tests/docker runs them."""
+    """shellcheck accepts them; tests/docker runs them."""
     call("shellcheck", EXAMPLES / "tarball" / name)
 
 

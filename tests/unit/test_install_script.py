@@ -33,7 +33,7 @@ SHARE = Path(__file__).resolve().parents[2] / "plancton/share"
     ],
 )
 def test_refused(arguments: list[str], words: str) -> None:
-    """Bad options are named before anything is looked at or made."""
+    """Bad options are refused before anything is examined or made."""
     done = subprocess.run(["sh", SCRIPT, *arguments], capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, ""), done
     (line,) = done.stderr.splitlines()
@@ -41,7 +41,7 @@ def test_refused(arguments: list[str], words: str) -> None:
 
 
 def test_shell() -> None:
-    """The scripts are POSIX sh without a fault that shellcheck knows."""
+    """shellcheck finds no fault in the scripts, which are POSIX sh."""
     for script, but in (
         (SCRIPT, []),
         (SHARE / "plancton.start", []),

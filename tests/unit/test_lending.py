@@ -1,4 +1,4 @@
-"""A host that lends over a history: what is donated is accounted for, whatever the owner does."""
+"""A host that donates over a history: all CPU is accounted for, whatever the owner does."""
 
 import functools
 from pathlib import Path
@@ -25,14 +25,14 @@ def lend(
     step: float = 60.0,
     row: float = DAY,
 ) -> Totals:
-    """What a host of 4 CPUs gives beside an owner who uses this for a row (a day) each."""
+    """What a host of 4 CPUs donates next to an owner who uses this much in each row (a day)."""
     used = owner if isinstance(owner, list) else [owner, owner]
     history = History("host", 4.0, tuple(row * n for n in range(len(used))), tuple(used))
     return Lending(history, settings, job, step).run()
 
 
 def test_an_idle_host() -> None:
-    """Four workers start once they may, get a job when the pool has seen them, and end one an hour."""
+    """Four workers start as soon as allowed, get a job once the pool has seen them, and end one an hour."""
     totals = lend(0.0, Settings(lifetime=10 * DAY))
     begin = 120.0 + START_TIME + FIRST_JOB
     assert (totals.starts, totals.kills, totals.lost, totals.starved) == (4, 0, 0.0, 0.0)
@@ -43,14 +43,14 @@ def test_an_idle_host() -> None:
 
 
 def test_a_lifetime_costs_no_job() -> None:
-    """Who has lived long enough ends its job, and another takes its place."""
+    """A worker past its lifetime ends its job, and another takes its place."""
     totals = lend(0.0, Settings(lifetime=6 * HOUR, finish_timeout=DAY))
     assert totals.kills == 0 and totals.lost == 0.0
     assert 4 * 6 <= totals.starts <= 4 * 9, "48 hours of 5.4 to 6.6, an hour for the last job, and 2 min"
 
 
 def test_no_patience_costs_a_job() -> None:
-    """Who must finish sooner than its job leaves with it."""
+    """A worker that must finish before its job does leaves with it."""
     totals = lend(0.0, Settings(lifetime=6 * HOUR, finish_timeout=600.0), job=100 * HOUR)
     assert totals.jobs == 0 and totals.kills == totals.starts - 4, totals
     assert totals.lost > 0.8 * totals.donated
@@ -58,19 +58,19 @@ def test_no_patience_costs_a_job() -> None:
 
 @pytest.mark.parametrize("owner", [0.5, 1.2, 2.0, 3.3])
 def test_a_steady_owner_kills_nobody(owner: float) -> None:
-    """What is started beside a steady owner has room to stay."""
+    """Workers started next to a steady owner have room to stay."""
     totals = lend(owner)
     assert totals.starts > 0 and totals.kills == 0 and totals.lost == 0.0 and totals.starved == 0.0
 
 
 def test_an_owner_of_all() -> None:
-    """Where nothing is left nothing is started."""
+    """If the owner leaves nothing, nothing is started."""
     totals = lend(4.0)
     assert totals == Totals(seconds=2 * DAY)
 
 
 def test_an_eviction_costs_what_the_job_had() -> None:
-    """The owner comes after an hour: jobs of two hours are lost, and were starved until they left."""
+    """The owner comes after an hour: jobs of two hours starve until they are evicted and lost."""
     totals = lend([0.0, 4.0], job=2 * HOUR, row=HOUR)
     assert (totals.kills, totals.jobs, totals.open) == (4, 0, 0.0)
     assert totals.lost == totals.donated == pytest.approx(4 * (HOUR - 135.0))
@@ -78,13 +78,13 @@ def test_an_eviction_costs_what_the_job_had() -> None:
 
 
 def test_short_jobs_end_within_a_step() -> None:
-    """Jobs of ten seconds end six to a minute."""
+    """Jobs of ten seconds end at six per minute."""
     totals = lend(0.0, job=10.0)
     assert totals.jobs == pytest.approx(totals.donated / 10.0, abs=4)
 
 
 def test_a_share_is_what_a_worker_gets() -> None:
-    """Beside an owner of 3.4 a worker of 1 CPU gets 0.6, and its jobs take longer."""
+    """Next to an owner of 3.4 CPUs, a worker of 1 CPU gets 0.6, and its jobs take longer."""
     totals = lend(3.4, Settings(worthwhile=0.4))
     assert totals.donated == pytest.approx(0.6 * totals.job_time)
     assert totals.starved == 0.0
@@ -102,7 +102,7 @@ def test_a_share_is_what_a_worker_gets() -> None:
 def test_all_is_accounted_for(
     owner: list[float], row: float, step: float, job: float, worthwhile: float, cpus: float
 ) -> None:
-    """No more is donated than was left, and each second of it is in a job that ended, was lost or runs on."""
+    """No more is donated than is left, and every second is in a job that ended, was lost or still runs."""
     settings = Settings(worthwhile=worthwhile, worker_cpus=cpus, grace_kill=30.0, grace_spawn=20.0)
     totals = lend(owner, settings, job, step, row)
     assert totals.donated <= totals.left * (1 + 1e-9)
@@ -129,16 +129,16 @@ def assert_agree(one: Totals, other: Totals, parts: float, kills: float) -> None
     ("name", "parts"), [("steady", 0.01), ("night", 0.01), ("office", 0.06), ("bursty", 0.06)]
 )
 def test_minutes_agree_with_seconds(name: str, parts: float) -> None:
-    """A step a minute comes to what one a second does, the closer the longer the owner's loads last."""
+    """Steps of a minute agree with steps of a second, the better the longer the owner's loads last."""
     assert_agree(synthetic(name, 60.0), synthetic(name, 1.0), parts, 0.1)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(HISTORIES.glob("*.csv"))])
 def test_five_seconds_agree_with_one(name: str) -> None:
-    """For loads of seconds there are finer steps."""
+    """Steps of five seconds agree with steps of one."""
     assert_agree(synthetic(name, 5.0), synthetic(name, 1.0), 0.03, 0.1)
 
 
 def test_a_minute_hides_what_is_shorter() -> None:
-    """The limit of coarse steps: ninety seconds of load each hour cost all workers, but not in minutes."""
+    """The limit of coarse steps: they miss that ninety seconds of load each hour cost all workers."""
     assert synthetic("cron", 60.0).kills < 0.7 * synthetic("cron", 1.0).kills

@@ -1,4 +1,4 @@
-"""What the data says of itself."""
+"""What the data model says about itself."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from plancton.model import Action, Finish, HeldReason, SetShares, action_name
 
 @pytest.mark.parametrize("reason", HeldReason)
 def test_what_nobody_asked_for_is_a_problem(reason: HeldReason) -> None:
-    """Only what keeps workers away against everybody's wish is told where problems are."""
+    """Only an unwanted reason for holding starts is a problem."""
     unasked = {HeldReason.DISK, HeldReason.FAILURES, HeldReason.TRIAL, HeldReason.FLAPS}
     assert reason.is_problem == (reason in unasked)
 
@@ -16,5 +16,5 @@ def test_what_nobody_asked_for_is_a_problem(reason: HeldReason) -> None:
     ("action", "name"), [(Finish("w", "r", 1.0), "finish"), (SetShares("w", 2, "r"), "set shares")]
 )
 def test_actions_have_names(action: Action, name: str) -> None:
-    """An action's kind is told in lower-case words."""
+    """An action's name is in lower-case words."""
     assert action_name(action) == name

@@ -1,4 +1,4 @@
-"""What `python -m build` makes of a checkout, as somebody gets it who has neither compiler nor checkout."""
+"""What `python -m build` makes of a checkout, and that it works without compiler and checkout."""
 
 import shutil
 import sys
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Built(msgspec.Struct, frozen=True):
-    """The two archives, and what was said while they were made."""
+    """The two archives, and the build's output."""
 
     sdist: Path
     wheel: Path
@@ -29,7 +29,7 @@ def tool(name: str) -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Made of a copy: a build leaves files in the folder that it builds."""
+    """Build from a copy, as a build leaves files in its folder."""
     directory = tmp_path_factory.mktemp("package")
     source, out = directory / "source", directory / "dist"
     shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "*.so", "_*.c"))
@@ -39,14 +39,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_one_wheel_of_the_sdist(built: Built) -> None:
-    """One sdist, and of it one wheel for every Python from 3.11 on, both with the version of the package."""
+    """One sdist, and from it one wheel for every Python from 3.11 on, both with the package's version."""
     assert "Building wheel from sdist" in built.log
     assert built.sdist.name == f"plancton-{plancton.__version__}.tar.gz"
     assert built.wheel.name.startswith(f"plancton-{plancton.__version__}-cp311-abi3-linux_")
 
 
 def test_all_files_are_in_the_wheel(built: Built) -> None:
-    """Every file of the package is in the wheel, the C as stable-ABI modules, and nothing else is."""
+    """The wheel has every file of the package, the C as stable-ABI modules, and nothing else."""
     wanted = {
         str(path.relative_to(ROOT))
         for path in (ROOT / "plancton").rglob("*")
@@ -62,7 +62,7 @@ def test_all_files_are_in_the_wheel(built: Built) -> None:
 
 
 def test_sdist_has_the_sources(built: Built) -> None:
-    """The sdist has what the wheel is made of, the C and the licence included."""
+    """The sdist has everything that the wheel is built from, the C and the licence included."""
     with tarfile.open(built.sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").iterdir() if path.is_file()}
@@ -71,25 +71,25 @@ def test_sdist_has_the_sources(built: Built) -> None:
 
 
 def test_abi3audit(built: Built) -> None:
-    """The C modules use nothing but the stable ABI of Python 3.11, so they load in every later one."""
+    """The C modules use only the stable ABI of Python 3.11, so every later version can load them."""
     call(tool("abi3audit"), "--strict", "--assume-minimum-abi3", "3.11", built.wheel)
 
 
 def test_auditwheel(built: Built) -> None:
-    """The wheel needs no library but the C library, so it runs on any distribution of this age and newer."""
+    """The wheel needs only the C library, so it runs on any distribution of this age or newer."""
     said = " ".join(call(tool("auditwheel"), "show", built.wheel).split())
     assert 'consistent with the following platform tag: "manylinux_2_' in said, said
     assert "libc.so.6" in said and said.count(".so.") == 1, said
 
 
 def test_twine(built: Built) -> None:
-    """An index would take both, and can show the description."""
+    """An index would accept both, and can show the description."""
     said = call(tool("twine"), "check", "--strict", built.sdist, built.wheel)
     assert said.count("PASSED") == 2, said
 
 
 def test_a_host_without_a_compiler_needs_none(built: Built, tmp_path: Path) -> None:
-    """The wheel and all that it needs are installed where no program is in PATH, and the C works."""
+    """The wheel and its dependencies install with no program in PATH, and the C works."""
     call(sys.executable, "-m", "venv", tmp_path / "venv")
     scripts, nothing = tmp_path / "venv/bin", {"PATH": "/nonexistent", "CC": "/nonexistent"}
     call(scripts / "pip", "install", "--quiet", "--only-binary", ":all:", built.wheel, **nothing)

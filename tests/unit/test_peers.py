@@ -1,4 +1,4 @@
-"""scripts/bench_yield/peers.py: others' rules, second by second."""
+"""scripts/bench_yield/peers.py: other projects' rules, second by second."""
 
 import math
 
@@ -9,7 +9,7 @@ ALWAYS, BURSTS = LOADS.values()
 
 
 def test_boinc() -> None:
-    """A steady load is seen at the next look, five seconds later on average; processes come back in 20 s."""
+    """A steady load is noticed at the next check, five seconds later on average; work resumes in 20 s."""
     found = simulate(boinc, ALWAYS, 0.5)
     assert found.back == 5.0
     assert found.kept == pytest.approx((5 * 0.5 + 595) / 600)
@@ -20,13 +20,13 @@ def test_boinc() -> None:
 
 
 def test_boinc_and_bursts() -> None:
-    """A load that is a quarter on average is now above the threshold, now below."""
+    """A load of a quarter on average is above the threshold at times, and below at others."""
     found = simulate(boinc, BURSTS, 0.5)
     assert 0.5 < found.kept < 1.0 and found.harvest < 1.0
 
 
 def test_htcondor() -> None:
-    """Suspended when the load average has been 0.5 for two minutes: 0.5 of 2 takes 17 s by itself."""
+    """It suspends when the load average has been 0.5 for two minutes; reaching 0.5 of 2 takes 17 s."""
     found = simulate(htcondor_desktop, ALWAYS, 0.5)
     assert found.back == 140.0
     assert found.kept == pytest.approx((140 * 0.5 + 460) / 600)
@@ -40,7 +40,7 @@ def test_htcondor_and_bursts() -> None:
 
 
 def test_table() -> None:
-    """A line for each rule and load."""
+    """The table has a line for each rule and load."""
     lines = list(table(0.4))
     assert sum(line.startswith("| BOINC") for line in lines) == 2
     assert "| HTCondor's POLICY:Desktop | every CPU for ten minutes | 86 % | 140 s | 90 % |" in lines

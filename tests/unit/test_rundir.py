@@ -73,7 +73,7 @@ def mode(path: Path) -> int:
 
 
 def test_places_of_root() -> None:
-    """Root's files are where the system's are."""
+    """Root's files are in the system's directories."""
     assert default_paths({}, uid=0) == Paths(
         Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/var/lib/plancton")
     )
@@ -109,7 +109,7 @@ def test_places_of_root() -> None:
     ],
 )
 def test_places_of_a_user(environ: dict[str, str], config: str, run: str, state: str) -> None:
-    """A user's files are where the XDG Base Directory Specification has them; two can be moved."""
+    """A user's files follow the XDG Base Directory Specification; two directories can be moved."""
     assert default_paths(environ, uid=1000) == Paths(Path(config), Path(run), Path(state))
 
 
@@ -118,7 +118,7 @@ def test_places_of_a_user(environ: dict[str, str], config: str, run: str, state:
 
 @pytest.mark.usefixtures("umask")
 def test_publish(run_dir: RunDir) -> None:
-    """status.json is whole, readable by all, and nothing else is left beside it."""
+    """status.json is complete, readable by all, and leaves no other file."""
     run_dir.publish(status(text="one"))
     run_dir.publish(status(text="two"))
     seen = read_status(run_dir.path)
@@ -131,7 +131,7 @@ def test_publish(run_dir: RunDir) -> None:
 
 
 def test_readers_never_see_a_part(run_dir: RunDir) -> None:
-    """While status.json is replaced over and over, each reader sees a whole one."""
+    """While status.json is replaced repeatedly, every reader sees a complete one."""
     run_dir.publish(status())
     over = threading.Event()
 
@@ -150,7 +150,7 @@ def test_readers_never_see_a_part(run_dir: RunDir) -> None:
 
 
 def test_publish_that_fails(run_dir: RunDir) -> None:
-    """A status that can't be written raises OSError, keeps the old one and leaves no part."""
+    """A failed write of the status raises OSError, keeps the old one and leaves no part."""
     run_dir.publish(status(text="old"))
     os.mkdir(run_dir.path / ".status.json.part")
     with pytest.raises(OSError, match="directory"):
@@ -175,13 +175,13 @@ def test_publish_that_fails(run_dir: RunDir) -> None:
     ids=["empty", "binary", "latin", "other", "list", "deep", "type", "cut", "tier"],
 )
 def test_garbage_as_status(tmp_path: Path, data: bytes) -> None:
-    """A status.json that is none, or of another version, is as good as none."""
+    """A malformed status.json, or one of another version, counts as none."""
     (tmp_path / "status.json").write_bytes(data)
     assert read_status(tmp_path) is None
 
 
 def test_status_of_a_newer_version(tmp_path: Path) -> None:
-    """Fields that a newer Plancton adds do not keep an older `plancton status` from reading it."""
+    """An older `plancton status` can read a status with a newer Plancton's fields."""
     newer = {**msgspec.to_builtins(status()), "something": "new"}
     (tmp_path / "status.json").write_text(json.dumps(newer))
     assert read_status(tmp_path) == status()
@@ -192,13 +192,13 @@ def test_status_of_a_newer_version(tmp_path: Path) -> None:
 
 @pytest.fixture
 def roots(tmp_path: Path) -> Paths:
-    """Places of root's, of which none is there."""
+    """Root's paths, none of which exists."""
     return Paths(tmp_path / "etc/config.yaml", tmp_path / "run/plancton", tmp_path / "lib/plancton")
 
 
 def test_places_that_were_handed_over(roots: Paths) -> None:
-    """A user who has root's places uses them, so that everybody finds the status there; a configuration of
-    the user's own comes first."""
+    """A user who was given root's directories uses them, so that everybody finds the status there; the
+    user's own configuration comes first."""
     environ, uid = {"HOME": str(roots.config.parents[1] / "home")}, os.getuid() or 1000
     own = default_paths(environ, uid, roots)
     assert str(own.run).startswith(environ["HOME"]) and str(own.config).startswith(environ["HOME"])
@@ -214,8 +214,8 @@ def test_places_that_were_handed_over(roots: Paths) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over what is root's")
 def test_handing_over(roots: Paths, tmp_path: Path) -> None:
-    """The user has both directories, readable for all, and what root's supervisor left in them; a link
-    leads nowhere else."""
+    """The user owns both directories, readable by all, with what root's supervisor left in them; links
+    are not followed."""
     roots.state.mkdir(parents=True)
     (roots.state / "instance").write_text("abc")
     (tmp_path / "other").write_text("")
@@ -228,7 +228,7 @@ def test_handing_over(roots: Paths, tmp_path: Path) -> None:
 
 
 def test_handing_over_a_file(roots: Paths) -> None:
-    """What is no directory is named."""
+    """A file in place of a directory is named."""
     roots.run.parent.mkdir()
     roots.run.write_text("")
     with pytest.raises(RunDirError, match=r"/run/plancton: can't be handed over: File exists$"):
@@ -256,7 +256,7 @@ def test_run_directory_that_is_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) -> None:
-    """A directory that this user may not write is named in one line at the start, not at each tick."""
+    """A directory that this user may not write is named in one line at the start, not at every tick."""
     directory = tmp_path / "other"
     directory.mkdir(mode=0o755)
     let_others_in(tmp_path)
@@ -276,7 +276,7 @@ def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) ->
 
 
 def test_requests_are_consumed(run_dir: RunDir) -> None:
-    """A request is read once and gone; its content comes along; there is none without one."""
+    """A request is read once, with its content, and then gone."""
     assert run_dir.take_request("stop") is None
     request(run_dir.path, "stop", "keep-workers")
     assert run_dir.take_request("stop") == "keep-workers"
@@ -286,7 +286,7 @@ def test_requests_are_consumed(run_dir: RunDir) -> None:
 
 
 def test_old_requests_are_cleared(run_dir: RunDir) -> None:
-    """What was asked of an earlier supervisor is not asked of this one; the drain state holds on."""
+    """Requests to an earlier supervisor are dropped; the drain state stays."""
     for name in (*rundir.REQUESTS, "drain"):
         request(run_dir.path, name, "finish")
     run_dir.begin()
@@ -295,7 +295,7 @@ def test_old_requests_are_cleared(run_dir: RunDir) -> None:
 
 
 def test_drain_is_a_state(run_dir: RunDir) -> None:
-    """The drain state stays until it is withdrawn, whoever wrote whatever into it."""
+    """The drain state stays until it is withdrawn, whatever it contains."""
     assert run_dir.drain() is None
     (run_dir.path / "drain").write_bytes(b"\xff\x00")
     assert run_dir.drain() is not None
@@ -306,7 +306,7 @@ def test_drain_is_a_state(run_dir: RunDir) -> None:
 
 
 def test_binary_request(run_dir: RunDir) -> None:
-    """A request with binary content is one; a directory of that name is none: neither stops the loop."""
+    """A request with binary content counts; a directory of that name does not. Neither stops the loop."""
     (run_dir.path / "stop").write_bytes(b"\xff\x00")
     (run_dir.path / "finish").mkdir()
     assert run_dir.take_request("stop") is not None
@@ -314,7 +314,7 @@ def test_binary_request(run_dir: RunDir) -> None:
 
 
 def test_request_without_a_directory(tmp_path: Path) -> None:
-    """A request that can't be left says as whom to run."""
+    """If a request can't be written, the message says as which user to run."""
     with pytest.raises(RunDirError, match=r"none/stop: No such file .*; run this as the user that runs"):
         request(tmp_path / "none", "stop")
 
@@ -343,7 +343,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_second_supervisor(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """A second one on the same socket and instance is told the first one's pid; others are let in."""
+    """A second one on the same socket and instance is told the first one's pid; others may run."""
     with pytest.raises(AlreadyRunning, match=rf"already runs here \(pid {holder.pid}\); see"):
         take_lock(tmp_path, "/s", "i")
     for socket, instance in (("/other", "i"), ("/s", "other")):
@@ -361,7 +361,7 @@ def test_lock_by_another_name(tmp_path: Path, holder: subprocess.Popen[str]) -> 
 
 
 def test_lock_of_the_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """A killed supervisor's lock is free at once, and its status is not taken for one that runs."""
+    """A killed supervisor's lock is free at once, and its status does not count as running."""
     RunDir(tmp_path).publish(status(holder.pid))
     paths = Paths(tmp_path / "c", tmp_path, tmp_path)
     assert running(paths) is not None, "it is not seen while it runs"
@@ -372,7 +372,7 @@ def test_lock_of_the_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None
 
 
 def test_places_of_the_dead(tmp_path: Path) -> None:
-    """The lock of a supervisor that is gone says where to look for its workers."""
+    """The lock of a supervisor that has ended says where to look for its workers."""
     descriptor = take_lock(tmp_path, "/s", "i", "donors")
     assert last_places(tmp_path) == []
     os.close(descriptor)
@@ -380,7 +380,7 @@ def test_places_of_the_dead(tmp_path: Path) -> None:
 
 
 def test_reused_pid(tmp_path: Path) -> None:
-    """A lock that nobody holds is stale, even when its pid lives again as something else."""
+    """A lock that nobody holds is stale, even if its pid has been reused."""
     (tmp_path / "0.lock").write_text(f"{os.getpid()}\n")
     (tmp_path / "1.lock").write_text("garbage")
     RunDir(tmp_path).publish(status(os.getpid()))
@@ -389,7 +389,7 @@ def test_reused_pid(tmp_path: Path) -> None:
 
 
 def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
-    """`plancton status` holds the lock for an instant to try it: one that starts then waits it out."""
+    """`plancton status` holds the lock for an instant; a supervisor that starts then waits for that."""
     os.close(take_lock(tmp_path, "/s", "i"))
     (lock,) = tmp_path.glob("*.lock")
     with lock.open("rb") as file:
@@ -405,7 +405,7 @@ def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("umask")
 def test_instance_is_stable(tmp_path: Path) -> None:
-    """The id is made once, random, and found again; looking for it writes nothing."""
+    """The id is created once, at random, and found again; peeking writes nothing."""
     state = tmp_path / "state"
     assert peek_instance(state) == "none" and not state.exists()
     made = instance_id(state)
@@ -416,7 +416,7 @@ def test_instance_is_stable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"two\nlines", b"../x", b"x" * 100])
 def test_instance_that_is_none(tmp_path: Path, data: bytes) -> None:
-    """What is no id is named: a new one made in silence would forget the workers there are."""
+    """A malformed id is refused: silently making a new one would forget the existing workers."""
     (tmp_path / "instance").write_bytes(data)
     with pytest.raises(RunDirError, match=r"/instance: does not hold an instance id: restore it, or delete"):
         instance_id(tmp_path)

@@ -1,4 +1,4 @@
-"""What the package brings for shells and `man`: up to date, and read by the programs that it is for."""
+"""The package's completions and man page: up to date, and accepted by the programs that read them."""
 
 import os
 import re
@@ -15,7 +15,7 @@ PATH = f"{BIN}:{os.environ['PATH']}"
 
 
 def test_generated_files_are_up_to_date() -> None:
-    """What scripts/docs makes of the schema and of the command line is what stands there."""
+    """The generated files are what scripts/docs makes of the schema and the command line."""
     call(sys.executable, ROOT / "scripts" / "docs", "--check")
 
 
@@ -23,7 +23,7 @@ def test_generated_files_are_up_to_date() -> None:
 
 
 def test_man_page() -> None:
-    """groff and mandoc read it without a complaint, and it has all commands."""
+    """groff and mandoc accept it without a complaint, and it has all commands."""
     assert call("groff", "-ww", "-z", "-k", "-man", "-T", "utf8", MAN) == ""
     assert call("mandoc", "-T", "lint", "-W", "error", MAN) == ""
     shown = call("man", "-l", MAN, MANWIDTH="80", MANPAGER="cat", LC_ALL="C.UTF-8")

@@ -1,4 +1,4 @@
-"""scripts/simulate as people meet it: a folder in, a table out."""
+"""scripts/simulate as users see it: a folder in, a table out."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_table() -> None:
-    """A line for each of the settings, about all hosts; how fast it went is not part of it."""
+    """A line for each of the settings, over all hosts; timing is not part of it."""
     done = simulate(HISTORIES, "--settings", "default", "grace_kill=20m,worthwhile=0.25", "lifetime=2h")
     assert done.returncode == 0, done.stderr
     heading, rule, *rows = (cells(line) for line in done.stdout.splitlines())
@@ -35,7 +35,7 @@ def test_the_table() -> None:
 
 
 def test_each_and_processes() -> None:
-    """A line for each host, the same however many processes work."""
+    """A line for each host, the same with any number of processes."""
     given = (HISTORIES, "--each", "--settings", "default", "--processes")
     alone, two = simulate(*given, "1"), simulate(*given, "2")
     assert alone.stdout == two.stdout
@@ -44,7 +44,7 @@ def test_each_and_processes() -> None:
 
 
 def test_a_host_that_gives_nothing(tmp_path: Path) -> None:
-    """What nothing can be said of is a dash; --cpus says what the file does not."""
+    """Undefined figures are a dash; --cpus supplies what the file lacks."""
     (tmp_path / "a|b.csv").write_text("0,4\n600,4\n")
     (tmp_path / "README").write_text("not a history")
     done = simulate(tmp_path, "--cpus", "4", "--settings", "default", "--each", "--processes", "1000000")
@@ -77,7 +77,7 @@ def test_bad_input(arguments: list[str | Path], words: str) -> None:
 
 
 def test_a_bad_history_is_told_before_the_work(tmp_path: Path) -> None:
-    """All files are read first."""
+    """All files are read before the simulation starts."""
     (tmp_path / "a.csv").write_text("0,1,4\n60,1,4\n")
     (tmp_path / "b.csv").write_text("0,1,4\n60,x,4\n")
     done = simulate(tmp_path)
@@ -87,14 +87,14 @@ def test_a_bad_history_is_told_before_the_work(tmp_path: Path) -> None:
 
 
 def test_the_histories_are_made(tmp_path: Path) -> None:
-    """What is there is what scripts/histories/make writes."""
+    """The files are what scripts/histories/make writes."""
     subprocess.run([sys.executable, HISTORIES / "make", tmp_path], check=True, timeout=60)
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert made == {path.name: path.read_text() for path in HISTORIES.glob("*.csv")}
 
 
 def test_settings_to_compare(tmp_path: Path) -> None:
-    """Without a choice: the default first, and nothing twice."""
+    """By default: the default settings first, and nothing twice."""
     (tmp_path / "busy.csv").write_text("0,4,4\n600,4,4\n")
     names = [cells(line)[0] for line in simulate(tmp_path).stdout.splitlines()[2:]]
     assert names[0] == "default" and len(names) == len(set(names)) > 14

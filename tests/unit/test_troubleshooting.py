@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md beside the source of what `plancton doctor` says."""
+"""docs/troubleshooting.md compared with the source of `plancton doctor`."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
 
 def findings() -> dict[str, set[str]]:
-    """By the doctor's subjects, what it says of them that is not ok: each message's longest fixed part."""
+    """For each subject of doctor, its messages that are not ok: each one's longest fixed part."""
     found: dict[str, set[str]] = {}
     for function in ast.parse(Path(doctor.__file__).read_text()).body:
         if isinstance(function, ast.FunctionDef):
@@ -28,7 +28,7 @@ def calls(function: ast.FunctionDef) -> list[ast.Call]:
 
 
 def assigned(function: ast.FunctionDef, *names: str) -> list[tuple[str, int, ast.expr]]:
-    """What is assigned to these names, on which line."""
+    """What is assigned to these names, and on which line."""
     found: list[tuple[str, int, ast.expr]] = []
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
@@ -43,7 +43,7 @@ def assigned(function: ast.FunctionDef, *names: str) -> list[tuple[str, int, ast
 
 
 def latest(names: list[tuple[str, int, ast.expr]], argument: ast.expr) -> ast.expr:
-    """What a name stands for there; anything else stands for itself."""
+    """The value of a name there; anything else stands for itself."""
     before = [each for each in names if each[0] == ast.unparse(argument) and each[1] < argument.lineno]
     return max(before, key=lambda each: each[1])[2] if before else argument
 

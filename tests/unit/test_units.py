@@ -1,4 +1,4 @@
-"""Durations, sizes and portions: what is written is what is meant, and what is meant can be written."""
+"""Durations, sizes and portions, read and written."""
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +27,7 @@ from plancton.units import Duration, Portion, Size, human_bytes, human_seconds, 
     ],
 )
 def test_durations(text: object, seconds: float) -> None:
-    """People's ways to write a duration mean these seconds."""
+    """Durations as people write them mean these seconds."""
     assert Duration.parse(text) == seconds
 
 
@@ -47,7 +47,7 @@ def test_durations(text: object, seconds: float) -> None:
     ],
 )
 def test_sizes(text: object, size: int) -> None:
-    """People's ways to write a size mean these bytes, without a rounding error."""
+    """Sizes as people write them mean these bytes, without a rounding error."""
     assert Size.parse(text) == size
 
 
@@ -60,7 +60,7 @@ NONSENSE: list[object] = [
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda v: type(v).__name__)
 @pytest.mark.parametrize("kind", [Duration, Size, Portion])
 def test_nonsense(kind: type[Duration | Size | Portion], value: object) -> None:
-    """What is no duration, size or percentage is refused in one short line."""
+    """Anything but a duration, size or percentage is refused in one short line."""
     with pytest.raises(ValueError, match=r"is not a|is out of range") as caught:
         kind.parse(value)
     assert len(str(caught.value)) < 160 and "\n" not in str(caught.value), f"seen: {caught.value}"
@@ -109,7 +109,7 @@ def test_portion_round_trip(value: object) -> None:
 
 
 def test_portion_of_something() -> None:
-    """A percentage is of what is there, a size is itself; they compare by what they mean."""
+    """A percentage is relative, a size absolute; they compare by their meaning."""
     assert Portion.parse("10%").of(1_000) == 100
     assert Portion.parse("2GB").of(1_000) == 2_000_000_000
     assert Portion.parse("2GB") == Portion.parse("2000MB") != Portion.parse("2%")
@@ -133,7 +133,7 @@ def test_portion_of_something() -> None:
     ],
 )
 def test_human_bytes(size: float | None, text: str) -> None:
-    """Bytes for people's eyes, short and never wider than eight columns."""
+    """Bytes for display, short and never wider than eight columns."""
     assert human_bytes(size) == text
 
 
@@ -141,7 +141,7 @@ def test_human_bytes(size: float | None, text: str) -> None:
     ("seconds", "text"), [(None, "–"), (45.9, "45s"), (61, "1m 01s"), (11_520, "3h 12m"), (90_000, "1d 1h")]
 )
 def test_human_seconds(seconds: float | None, text: str) -> None:
-    """Seconds for people's eyes."""
+    """Seconds for display."""
     assert human_seconds(seconds) == text
 
 
@@ -149,5 +149,5 @@ def test_human_seconds(seconds: float | None, text: str) -> None:
     "value", [["x"] * 10**6, {"a": 1}, 10**5000, "x" * 10**6, "a\nb", None], ids=lambda v: type(v).__name__
 )
 def test_shown(value: object) -> None:
-    """Whatever somebody wrote is short and on one line in a message."""
+    """Whatever somebody wrote is shortened to one line in a message."""
     assert len(shown(value)) <= 64 and "\n" not in shown(value), f"seen: {shown(value)[:80]}"

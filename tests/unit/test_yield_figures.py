@@ -1,4 +1,4 @@
-"""scripts/bench_yield/figures.py: what scripts/bench-yield makes of its measurements."""
+"""scripts/bench_yield/figures.py: tables from the measurements of scripts/bench-yield."""
 
 import math
 
@@ -26,7 +26,7 @@ def measurement(contender: str = "x", number: int = 1, load: str = "steady", **f
 
 
 def test_one_pair() -> None:
-    """Parts are of what the owner has alone, whatever time each load took."""
+    """Shares are relative to the owner alone, however long each load took."""
     alone, beside = measurement(ALONE), measurement(cpu=3.0, wall=12.0, work=25.0, waited=9.0)
     assert cpu_kept(alone, beside) == 0.5
     assert work_kept(alone, beside) == 0.25
@@ -44,7 +44,7 @@ def test_later() -> None:
 
 @pytest.mark.parametrize(("slow", "expected"), [(0, 0.0), (100, 0.97), (400, math.inf)])
 def test_back(slow: int, expected: float) -> None:
-    """CPU is back from the first half second on that goes at 95 % of solo speed."""
+    """CPU is back with the first half second at 95 % of solo speed."""
     full = [0.02 * (i + 1) for i in range(400)]
     alone = measurement(ALONE, cpu=8.0, cpu_series=full)
     beside = measurement(
@@ -64,14 +64,14 @@ def test_spread() -> None:
 
 
 def test_pairs() -> None:
-    """A measurement is paired with the one alone of its own round and load."""
+    """A measurement is paired with the load alone in the same round."""
     alone = [measurement(ALONE, n, load) for n in (1, 2) for load in ("steady", "half")]
     beside = [measurement("x", n) for n in (2, 3)]
     assert pairs([*alone, *beside], "x", "steady") == [(alone[2], beside[0])]
 
 
 def test_tables() -> None:
-    """Each contender has a line where it was measured, the owner alone first; the rest is a dash."""
+    """Each measured contender has a line, the owner alone first; missing figures are a dash."""
     measured = [measurement("Docker", cpu=2.0), measurement(ALONE), measurement("nice", load="half")]
     lines = list(tables([*measured, measurement(ALONE, load="half", waited=None)]))
     assert "| Docker | 50.0 % (50.0–50.0) | – | – | – | – | – | – |" in lines
@@ -81,7 +81,7 @@ def test_tables() -> None:
 
 
 def test_never() -> None:
-    """An owner whose speed does not come back has no number, nor a unit."""
+    """An owner whose speed does not come back is shown without number and unit."""
     alone = measurement(ALONE, cpu=8.0, cpu_series=[0.02 * (i + 1) for i in range(400)])
     lines = list(tables([alone, measurement(cpu_series=[0.01 * (i + 1) for i in range(400)])]))
     assert any(line.startswith("| x |") and line.endswith("| never |") for line in lines), lines

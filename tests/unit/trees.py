@@ -18,7 +18,7 @@ QUIET = (100, 20, 30, 400, 5, 6, 7, 8)
 
 
 def let_others_in(directory: Path) -> None:
-    """Open it, and pytest's own directories above it, to a user who is not root."""
+    """Open it, and pytest's directories above it, to a user who is not root."""
     for parent in (directory, *directory.parents):
         if parent == Path(tempfile.gettempdir()):
             return
@@ -26,7 +26,7 @@ def let_others_in(directory: Path) -> None:
 
 
 def tree(root: Path, *parts: Tree, **named: Tree) -> Path:
-    """Writes the parts under ``root`` (made when missing) and the named ones into folders of that name."""
+    """Write the parts below ``root`` (created if missing), and the named ones into folders of that name."""
     root.mkdir(parents=True, exist_ok=True)
     for part in (*parts, named):
         for name, content in part.items():
@@ -106,12 +106,12 @@ def pid_stat(pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, start
 
 
 def cores(*siblings: str) -> Tree:
-    """/sys/devices/system/cpu of CPUs that share cores ("0,2", "1,3"), as the kernel lists them."""
+    """/sys/devices/system/cpu with CPUs that share cores ("0,2", "1,3"), as the kernel lists them."""
     each = ((cpu, listed) for listed in siblings for cpu in listed.split(","))
     return {f"cpu{cpu}": {"topology": {"thread_siblings_list": f"{listed}\n"}} for cpu, listed in each}
 
 
 def vanish(path: Path) -> None:
-    """Removes a file; who has it open finds it empty (the kernel would say ENODEV or ESRCH)."""
+    """Remove a file; open descriptors find it empty (the kernel would give ENODEV or ESRCH)."""
     path.write_text("")
     path.unlink()

@@ -237,7 +237,7 @@ def test_mounts_that_docker_would_refuse(options: str) -> None:
 
 
 def test_places() -> None:
-    """0.6's own places, a user's, and those that options name."""
+    """0.6's own paths, a user's, and those given as options."""
     assert places([], Path("/root")).log == Path("/var/log/plancton")
     own = places([("--user", ""), ("--rundir", "/x")], Path("/home/me"))
     home = Path("/home/me/.plancton")
@@ -245,7 +245,7 @@ def test_places() -> None:
 
 
 def test_make(tmp_path: Path) -> None:
-    """A user's directory is their own; the pid file is a link to Plancton's, in place of an ended 0.6's."""
+    """A user's directory is their own; the pid file, replacing an ended 0.6's, links to Plancton's."""
     where = places([("--user", "")], tmp_path)
     make(where)
     assert (tmp_path / ".plancton").stat().st_mode & 0o777 == 0o700
@@ -257,7 +257,7 @@ def test_make(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_is_plancton_s(tmp_path: Path) -> None:
-    """Where both are the same file, by whatever name, it stays what the supervisor made of it."""
+    """If both are the same file, by whatever name, it stays as the supervisor wrote it."""
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to("run")
     pid = tmp_path / "run" / "plancton.pid"
@@ -268,7 +268,7 @@ def test_a_pid_file_that_is_plancton_s(tmp_path: Path) -> None:
 
 
 def test_a_pid_file_that_is_something_else(tmp_path: Path) -> None:
-    """No other file gives way to a pid file, and none of a Plancton 0.6 that runs."""
+    """No other file is replaced by a pid file, nor is that of a running Plancton 0.6."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     with pytest.raises(SystemExit, match="is not a pid file"):
@@ -303,7 +303,7 @@ def test_verbs(verb: str) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["restart"], ["start", "now"], ["--no-such", "start"]])
 def test_what_planctonctl_does_not_know(arguments: list[str]) -> None:
-    """Exit code 1, as 0.6 had it, and how to call it."""
+    """Exit code 1, as in 0.6, and the usage."""
     called = [str(PROGRAMS / "planctonctl"), *arguments]
     done = subprocess.run(called, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "planctonctl" in done.stderr and "Traceback" not in done.stderr, done
@@ -311,6 +311,6 @@ def test_what_planctonctl_does_not_know(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("word", ["help", "--help"])
 def test_planctonctl_helps(word: str) -> None:
-    """It says how it is called to who asks, by 0.6's word or by everybody's."""
+    """It prints its usage for 0.6's `help` and for --help."""
     done = subprocess.run([str(PROGRAMS / "planctonctl"), word], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr.startswith("usage: planctonctl [--user]"), done

@@ -18,7 +18,7 @@ def put(path: Path, text: str) -> None:
 
 
 def test_permission_given_and_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of allow.yaml alone is noticed: it counts at once, and what it no longer permits is said."""
+    """A change of allow.yaml alone counts at once, and what it no longer permits is reported."""
     monkeypatch.setattr(permission, "ROOT", os.getuid())
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".git/plancton").write_text("{}")
