@@ -102,7 +102,7 @@ class World:
         self.config = Config()
         self.book_file = root / "work.json"
         self.restart()
-        self.script.setdefault(INSPECT, lambda _: self._inspected())
+        self.script.setdefault(INSPECT, lambda _: self.inspected())
 
     def restart(self) -> None:
         """Another supervisor, which knows what is on disk."""
@@ -143,7 +143,7 @@ class World:
     def _image_lost(self) -> None:
         self.lost += 1
 
-    def _inspected(self, **state: Any) -> list[Step]:
+    def inspected(self, **state: Any) -> list[Step]:
         """The container under the name with which it was created."""
         query = next(r for r in self.server.requests if "/create?" in r).partition("name=")[2]
         body = {"Id": ID, "Name": f"/{query}", "State": {"Running": True, "Pid": 42, **state}}
@@ -276,7 +276,7 @@ def test_retired_while_starting(world: Callable[..., World]) -> None:
 def test_end_before_the_answer(world: Callable[..., World]) -> None:
     """A worker whose end arrives before the answer to its start is removed, and counts as one end."""
     it = world()
-    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=1)
+    it.script[INSPECT] = lambda _: it.inspected(Running=False, Pid=0, ExitCode=1)
     it.act(Start("room"))
     (name,) = it.phases()
     it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
@@ -293,7 +293,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
 def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
     """A worker that has ended by the time it is inspected is recognised as such, without an event."""
     it = world()
-    it.script[INSPECT] = lambda _: it._inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
+    it.script[INSPECT] = lambda _: it.inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
     it.act(Start("room"))
     it.pump(3)
     assert [ended.reason for ended in it.roster.take_ended()] == ["exit code 3, out of memory"]
@@ -390,9 +390,10 @@ def test_kill_when_docker_hangs(world: Callable[..., World]) -> None:
     """When Docker hangs, a worker that must die dies through the cgroup, and no other."""
     it = world({"GET /info": [HANG]})
     it.adopt()
+    began = time.monotonic()
     it.request_queue.submit(lambda docker: docker.info(), lambda info, error: None)
     assert it.server.reached.wait(DEADLINE)
-    it.act(Kill("w1", "late"), now=time.monotonic() + 2.0)
+    it.act(Kill("w1", "late"), now=began + 2.0)
     assert it.read(f"{ID}/cgroup.kill") == "", "it was not hung for long enough"
     it.act(Kill("w1", "late"), now=time.monotonic() + 10.0)
     assert it.read(f"{ID}/cgroup.kill") == "1" and it.read("other/cgroup.kill") == ""

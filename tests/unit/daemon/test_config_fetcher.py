@@ -19,6 +19,7 @@ from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.docker.request_queue import Inbox
 from plancton.units import Duration
 
+DEADLINE = 60.0
 NEW = "image: {name: registry.example.org/worker:2.0}\n"
 
 
@@ -46,7 +47,7 @@ class Host:
         self.keeper.step(self.now)
         if not self.keeper.busy:
             return False
-        self.inbox.get(timeout=60)()
+        self.inbox.get(timeout=DEADLINE)()
         return True
 
 
@@ -159,7 +160,7 @@ def test_a_bug_is_not_hidden(host: Host, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_close(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing ends the fetch under way."""
     ssh = tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\nexec sleep 60\n")
+    ssh.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\nexec sleep 1000\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
     mark = host.root / ".git/plancton"
@@ -167,8 +168,10 @@ def test_close(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     host.want()
     host.pass_time(0)
     host.keeper.step(host.now + 5)
+    end = time.monotonic() + DEADLINE
     while not (tmp_path / "called").exists():
+        assert time.monotonic() < end, "ssh was not called"
         time.sleep(0.01)
     host.keeper.close()
-    host.inbox.get(timeout=10)()
+    host.inbox.get(timeout=DEADLINE)()
     assert not host.keeper.busy

@@ -103,11 +103,9 @@ def test_docker_that_hangs(run: Callable[..., Run]) -> None:
     it = run({**WORKING, "GET /info": [HANG]})
     it.tick()
     assert it.server and it.server.reached.wait(DEADLINE)
-    began = time.monotonic()
     for _ in range(60):
         it.tick()
-    took = time.monotonic() - began
-    assert took < 10, f"60 ticks took {took:.1f} s; a call hangs for 30"
+    assert it.it.docker.looking, "the ticks waited for the call"
     assert "Docker has not answered for a while" in it.status().problems
     assert it.status().capacity > 0 and it.status().owner is not None, "the host is no longer seen"
 
