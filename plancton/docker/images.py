@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from plancton.docker.auth import AuthError, registry_auth
 from plancton.docker.client import Docker
@@ -21,55 +21,33 @@ log = logging.getLogger(__name__)
 NO_IMAGE = "no image is configured: set image.name"
 LOCAL = "localhost/"
 """An image with such a name is made on this host and never pulled."""
-
 PROGRESS_INTERVAL = 5.0
 
 Policy = Literal["always", "missing", "never"]
 """When an image is pulled: if it is not here and for each refresh; if it is not here; not at all."""
-Pulled = Callable[[Image | None, bool, PlanctonError | None], None]
-"""Takes the image, whether it was not here before, and the error."""
 
 
-class Puller(threading.Thread):
-    """Pulls one image, telling the log how far it is, and ends."""
+class Wish(NamedTuple):
+    """What to keep: an image, refreshed every that many seconds (0: never), with the credentials in a
+    file (None: those of `docker login`)."""
 
-    def __init__(
-        self,
-        socket: str,
-        inbox: Inbox,
-        name: str,
-        auth_file: str | None,
-        done: Pulled,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(name="pull", daemon=True)
-        self._socket, self._inbox, self._image, self._done = socket, inbox, name, done
-        self._auth_file = auth_file
-        self._clock = clock
-        self._said = clock()
+    name: str | None = None
+    refresh: float = 0.0
+    policy: Policy = "always"
+    auth_file: str | None = None
 
-    def run(self) -> None:
-        try:
-            auth = registry_auth(self._image, self._auth_file, os.environ)
-            with Docker(self._socket) as docker:
-                before = docker.image_ids()
-                docker.pull(self._image, self._progress, auth)
-                image = docker.image(self._image)
-        except (DockerError, AuthError) as error:
-            self._inbox.put(partial(self._done, None, False, error))
-        else:
-            self._inbox.put(partial(self._done, image, image.id not in before, None))
 
-    def _progress(self, step: str) -> None:
-        if self._clock() - self._said >= PROGRESS_INTERVAL:
-            self._said = self._clock()
-            log.info("pulling %s: %s", self._image, step)
+class Pulled(NamedTuple):
+    """What a pull brought; ``new``: the image was not here before."""
+
+    image: Image
+    new: bool
 
 
 class ImageKeeper:
     """Keeps the image that new workers are made of: looks it up, pulls it, refreshes it now and then.
 
-    With the one that is there it goes on when a pull fails. Only the loop calls it.
+    When a pull fails it goes on with the one that is there. Only the loop calls it.
     """
 
     FIRST_REFRESH = 300.0
@@ -80,110 +58,122 @@ class ImageKeeper:
         socket: str,
         inbox: Inbox,
         request_queue: RequestQueue,
-        may_pull: bool = True,
-        on_brought: Callable[[str], None] = lambda image: None,
+        may_pull: bool,
+        on_brought: Callable[[str], None],
     ) -> None:
         self._socket, self._inbox, self._request_queue = socket, inbox, request_queue
         self._may_pull, self._on_brought = may_pull, on_brought
-        self.name: str | None = None
-        self.id = ""
-        self.problem = NO_IMAGE
-        self._refresh = 0.0
-        self._policy: Policy = "always"
-        self._auth_file: str | None = None
-        self._busy = False
-        self._due = 0.0
+        self._wish = Wish()
+        self.id, self.problem = "", NO_IMAGE
+        self.due, self.busy = 0.0, False
         self._failures = 0
+
+    @property
+    def name(self) -> str | None:
+        return self._wish.name
 
     def want(
         self, name: str | None, refresh: float, policy: Policy = "always", auth_file: str | None = None
     ) -> None:
-        """Keep this image from now on, refreshed every so many seconds (0: never), with the credentials in
-        this file (None: those of `docker login`)."""
-        settings = (refresh, policy, auth_file)
-        if settings != (self._refresh, self._policy, self._auth_file):
-            self._refresh, self._policy, self._auth_file = settings
-            self._due, self._failures = 0.0, 0  # a password that was mended is tried at once
-        if name != self.name:
-            self.name, self.id, self._due, self._failures = name, "", 0.0, 0
-            self.problem = "" if name else NO_IMAGE
+        """Keep this image from now on (see `Wish`)."""
+        wish = Wish(name, refresh, policy, auth_file)
+        if wish.name != self.name:
+            self.id, self.problem = "", "" if name else NO_IMAGE
+        if wish != self._wish:  # what failed is tried at once: a password may have been corrected
+            self._wish, self.due, self._failures = wish, 0.0, 0
 
     def lost(self) -> None:
         """Docker says that the image isn't there after all."""
-        self.id, self._due = "", 0.0
+        self.id, self.due = "", 0.0
 
     def step(self, now: float) -> None:
         """Look for the image, or pull it, when that is due."""
-        if self.name is None or self._busy or now < self._due:
+        wish = self._wish
+        if wish.name is None or self.busy or now < self.due:
             return
-        self._busy = True
-        pulls = self._policy == "always" and not self.name.startswith(LOCAL)
-        if self.id and self._refresh and pulls:
-            self._pull(self.name, now)
+        self.busy = True
+        if self.id and wish.refresh and wish.policy == "always" and not wish.name.startswith(LOCAL):
+            self._pull(wish, now)
         else:
-            name = self.name
-            self._request_queue.submit(lambda docker: docker.image(name), partial(self._looked, name, now))
+            look = partial(Docker.image, name=wish.name)
+            self._request_queue.submit(look, partial(self._looked, wish, now))
 
-    def _looked(self, name: str, now: float, image: Image | None, error: DockerError | None) -> None:
-        self._busy = False
-        if name != self.name:
+    def _looked(self, wish: Wish, now: float, image: Image | None, error: DockerError | None) -> None:
+        self.busy = False
+        if wish.name is None or wish.name != self.name:
             return
+        self.due = now + self.RETRY
         if image is not None:
-            if image.id != self.id:
-                log.info("image %s is here (%s)", name, short(image.id))
-            self.id, self.problem = image.id, ""
-            self._due = now + min(self._refresh, self.FIRST_REFRESH) if self._refresh else math.inf
-        elif isinstance(error, NotFound) and (name.startswith(LOCAL) or self._policy == "never"):
-            self.id, self.problem = "", not_here(name)
-            self._due = now + self.RETRY
+            self._use(image)
+            self.due = now + min(self._wish.refresh, self.FIRST_REFRESH) if self._wish.refresh else math.inf
         elif isinstance(error, NotFound):
-            self.id, self._busy = "", True
-            self._pull(name, now)
-        else:
-            self._due = now + self.RETRY
+            self.id = ""
+            if wish.name.startswith(LOCAL) or self._wish.policy == "never":
+                self.problem = not_here(wish.name)
+            else:
+                self._pull(self._wish, now)
 
-    def _pull(self, name: str, now: float) -> None:
-        if not self._may_pull:
-            self._busy, self._due = False, math.inf
-            self.problem = "" if self.id else f"image {name} is not here (a dry run does not pull it)"
-            return
-        if not self.id:
-            self.problem = f"pulling image {name}"
-            log.info("pulling image %s", name)
-        done = partial(self._pulled, name, self._auth_file, now)
-        Puller(self._socket, self._inbox, name, self._auth_file, done).start()
-
-    def _pulled(
-        self,
-        name: str,
-        auth_file: str | None,
-        now: float,
-        image: Image | None,
-        brought: bool,
-        error: PlanctonError | None,
-    ) -> None:
-        self._busy = False
-        if image is not None and brought:
-            self._on_brought(image.id)
-        if name != self.name:
-            return
-        if image is None:
-            if auth_file == self._auth_file:  # else another one was set meanwhile, and is tried now
-                self._failed(name, now, error)
-            return
+    def _use(self, image: Image) -> None:
         if image.id != self.id:
-            log.info("image %s is now %s", name, short(image.id))
+            log.info("image %s is %s (%s)", self.name, "now" if self.id else "here", short(image.id))
         self.id, self.problem, self._failures = image.id, "", 0
-        self._due = now + self._refresh if self._refresh else math.inf
 
-    def _failed(self, name: str, now: float, error: PlanctonError | None) -> None:
+    def _pull(self, wish: Wish, now: float) -> None:
+        if not self._may_pull:
+            self.busy, self.due = False, math.inf
+            self.problem = "" if self.id else f"image {wish.name} is not here (a dry run does not pull it)"
+            return
+        self.busy = True
+        if not self.id:
+            self.problem = f"pulling image {wish.name}"
+            log.info("pulling image %s", wish.name)
+        threading.Thread(target=self._pull_now, args=(wish, now), name="pull", daemon=True).start()
+
+    def _pull_now(self, wish: Wish, now: float) -> None:
+        """In a thread of its own: a pull takes long."""
+        try:
+            pulled, error = pull(self._socket, str(wish.name), wish.auth_file), None
+        except (DockerError, AuthError) as failed:
+            pulled, error = None, failed
+        self._inbox.put(partial(self._pulled, wish, now, pulled, error))
+
+    def _pulled(self, wish: Wish, now: float, pulled: Pulled | None, error: PlanctonError | None) -> None:
+        self.busy = False
+        if pulled is not None and pulled.new:
+            self._on_brought(pulled.image.id)
+        if wish.name != self.name:
+            return
+        if pulled is not None:
+            self._use(pulled.image)
+            self.due = now + self._wish.refresh if self._wish.refresh else math.inf
+        elif wish.auth_file == self._wish.auth_file:  # else another one was set meanwhile, and is tried now
+            self._failed(now, error)
+
+    def _failed(self, now: float, error: PlanctonError | None) -> None:
         kept = "; going on with the one that is here" if self.id else ""
-        self.problem = f"image {name} can't be pulled: {error}{kept}"
+        self.problem = f"image {self.name} can't be pulled: {error}{kept}"
         if self._failures == 0:
             log.warning("%s", self.problem)
+        self.due = now + min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures, 10))
         self._failures += 1
-        retry = min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures - 1, 10))
-        self._due = now + retry
+
+
+def pull(socket: str, name: str, auth_file: str | None) -> Pulled:
+    """Pull an image, telling the log how far it is."""
+    said = time.monotonic()
+
+    def tell(step: str) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PROGRESS_INTERVAL:
+            said = time.monotonic()
+            log.info("pulling %s: %s", name, step)
+
+    auth = registry_auth(name, auth_file, os.environ)
+    with Docker(socket) as docker:
+        before = docker.image_ids()
+        docker.pull(name, tell, auth)
+        image = docker.image(name)
+    return Pulled(image, image.id not in before)
 
 
 def not_here(name: str) -> str:

@@ -29,7 +29,7 @@ class OldImages:
         self._file, self._request_queue, self._say = file, request_queue, say
         self._pulled = _load(file)
         self._due = 0.0
-        self._busy = False
+        self.busy = False
 
     def brought(self, image: str) -> None:
         """A pull brought this one, which was not here before."""
@@ -41,13 +41,13 @@ class OldImages:
     def step(self, now: float, current: str, used: frozenset[str] = frozenset()) -> None:
         """Remove those that are neither the current one nor our workers' any more, when that is due."""
         old = [image for image in self._pulled if image != current and image not in used]
-        if self._busy or not current or not old or now < self._due:
+        if self.busy or not current or not old or now < self._due:
             return
-        self._busy, self._due = True, now + INTERVAL
+        self.busy, self._due = True, now + INTERVAL
         self._request_queue.submit(partial(_remove, old), self._removed)
 
     def _removed(self, gone: dict[str, bool] | None, error: DockerError | None) -> None:
-        self._busy = False
+        self.busy = False
         for image, removed in (gone or {}).items():
             self._pulled.remove(image)
             if removed:

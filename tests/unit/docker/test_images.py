@@ -36,7 +36,7 @@ class Kept:
 
     def step(self, now: float) -> ImageKeeper:
         self.keeper.step(now)
-        while self.keeper._busy:
+        while self.keeper.busy:
             self.inbox.get(timeout=DEADLINE)()
         return self.keeper
 
@@ -103,7 +103,7 @@ def test_never_refreshed(kept: Callable[..., Kept]) -> None:
     it.step(0.0)
     it.asked()
     it.step(1e9)
-    assert it.asked() == [] and it.keeper._due == math.inf
+    assert it.asked() == [] and it.keeper.due == math.inf
 
 
 def test_pulled_when_missing(kept: Callable[..., Kept]) -> None:
@@ -189,11 +189,11 @@ def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: st
             keeper.problem
         )
         assert words in keeper.problem, keeper.problem
-        waits.append(keeper._due - now)
+        waits.append(keeper.due - now)
         it.asked()
-        it.step(keeper._due - 0.1)
+        it.step(keeper.due - 0.1)
         assert it.asked() == [], "it was retried too early"
-        now = keeper._due
+        now = keeper.due
     assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800], waits
 
 
@@ -205,7 +205,7 @@ def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
     it.step(0.0)
     keeper = it.step(300.0)
     assert keeper.id and keeper.problem.endswith("; going on with the one that is here"), keeper.problem
-    assert keeper._due == 330.0 and it.step(330.0)._due == 390.0
+    assert keeper.due == 330.0 and it.step(330.0).due == 390.0
 
 
 def test_lost(kept: Callable[..., Kept]) -> None:
@@ -224,7 +224,7 @@ def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
     it = kept({LOOK: reply(b'{"message":"x"}', "500 Internal Server Error"), PULL: PULLED})
     it.keeper.want("busybox", 100.0)
     keeper = it.step(0.0)
-    assert keeper.id == "" and keeper._due == keeper.RETRY and it.asked() == [LOOK]
+    assert keeper.id == "" and keeper.due == keeper.RETRY and it.asked() == [LOOK]
 
 
 def test_dry_run(kept: Callable[..., Kept]) -> None:
@@ -276,8 +276,8 @@ def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
         keeper = it.step(now)
         assert keeper.id == "" and f"image {WORKER} is not on this host" in keeper.problem
         assert "scripts/worker-image/build --load" in keeper.problem
-        assert it.asked() == [LOCAL] and keeper._due == now + keeper.RETRY
-        now = keeper._due
+        assert it.asked() == [LOCAL] and keeper.due == now + keeper.RETRY
+        now = keeper.due
 
 
 def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
@@ -286,15 +286,11 @@ def test_local_image_is_loaded(kept: Callable[..., Kept]) -> None:
     it = kept({LOCAL: lambda _: next(versions), PULL: PULLED})
     it.keeper.want(WORKER, 100.0)
     assert it.step(0.0).id == ""
-    keeper = it.step(keeper_due(it))
+    keeper = it.step(it.keeper.due)
     assert keeper.id.endswith("1") and keeper.problem == ""
-    assert it.step(keeper_due(it)).id.endswith("1")
-    assert it.step(keeper_due(it)).id.endswith("2")
+    assert it.step(it.keeper.due).id.endswith("1")
+    assert it.step(it.keeper.due).id.endswith("2")
     assert it.asked() == [LOCAL] * 4, "it was pulled"
-
-
-def keeper_due(it: Kept) -> float:
-    return it.keeper._due
 
 
 def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
@@ -303,9 +299,9 @@ def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
     it = kept({LOCAL: lambda _: next(versions)})
     it.keeper.want(WORKER, 100.0)
     assert it.step(0.0).id
-    keeper = it.step(keeper_due(it))
+    keeper = it.step(it.keeper.due)
     assert keeper.id == "" and "is not on this host" in keeper.problem
-    assert it.step(keeper_due(it)).id.endswith("3") and it.keeper.problem == ""
+    assert it.step(it.keeper.due).id.endswith("3") and it.keeper.problem == ""
 
 
 def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:

@@ -37,7 +37,7 @@ class Kept:
         """Make a step; what Docker was asked."""
         self.server.requests.clear()
         self.images.step(now, current, used)
-        if self.images._busy:
+        if self.images.busy:
             self.inbox.get(timeout=20)()
         return [request.replace("/v1.41", "") for request in self.server.requests if "_ping" not in request]
 
@@ -103,7 +103,9 @@ def test_is_remembered(kept: Kept, tmp_path: Path) -> None:
     kept.inbox.get(timeout=20)()
     assert len(kept.said) == 1 and json.loads(kept.file.read_text()) == []
     kept.file.write_text("{")
-    assert OldImages(kept.file, kept.request_queue, kept.said.append)._pulled == []
+    damaged = OldImages(kept.file, kept.request_queue, kept.said.append)
+    damaged.step(0.0, NEW)
+    assert not damaged.busy
 
 
 def test_workers_use_it(kept: Kept) -> None:
