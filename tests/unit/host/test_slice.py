@@ -278,13 +278,16 @@ def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
 
 def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has it."""
-    asked = list[tuple[str, ...]]()
-    monkeypatch.setattr(slices, "_systemctl", lambda *words: asked.append(words))
+    asked = tmp_path / "asked"
+    program = tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     directory = {"plancton.slice": group()}
     for number, has in enumerate(("cpuset cpu memory", "cpu memory")):
         root = tree(tmp_path / str(number), {"cgroup.controllers": f"{has}\n"}, directory)
         of_root(Slice(Layout(root), "plancton", "systemd")).bound(Bounds(cpuset="2-3"))
-    assert [words[-1] for words in asked] == ["AllowedCPUs=2-3"]
+    assert [line.split()[-1] for line in asked.read_text().splitlines()] == ["AllowedCPUs=2-3"]
 
 
 def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
