@@ -1,4 +1,5 @@
-"""What `plancton check` says of this host: how many workers would fit now, and what stands in the way."""
+"""What `plancton check` says of this host: how many workers would fit now, and what prevents
+more."""
 
 import os
 import time
@@ -22,11 +23,11 @@ from plancton.workers.token import expiry, read_token
 
 SECONDS = 1.0
 SOON = 3 * 86_400.0
-"""A token that ends before that is worth a word."""
+"""A token that expires sooner than this is mentioned."""
 
 
 class HostCheck(msgspec.Struct, frozen=True):
-    """One sentence, how many workers would fit, and what the user should know before running this here."""
+    """One sentence, how many workers would fit, and what to know before running Plancton here."""
 
     sentence: str
     fit: int
@@ -34,7 +35,7 @@ class HostCheck(msgspec.Struct, frozen=True):
 
 
 def check_host(config: Config) -> HostCheck:
-    """Look at the host for a second; raises the Docker error when the Engine can't be used."""
+    """Watch the host for a second; raises the Docker error if the Engine can't be used."""
     layout = read_layout()
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:

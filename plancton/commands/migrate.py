@@ -1,4 +1,4 @@
-"""From Plancton 0.6 to this one: its configuration in today's form, and an end to its workers."""
+"""From Plancton 0.6 to this one: translate its configuration, and end its workers."""
 
 import contextlib
 import textwrap
@@ -20,7 +20,7 @@ class MigrateError(PlanctonError):
 
 
 class Migrated(NamedTuple):
-    """A file, comments included, and the same as data: its sections, and what is not as it was."""
+    """The new file with comments, the same as data, and notes on what has changed."""
 
     text: str
     sections: dict[str, dict[str, Any]]
@@ -28,11 +28,11 @@ class Migrated(NamedTuple):
 
 
 def translate_file(old: Path) -> Migrated:
-    """What `plancton run` makes of a file of 0.6's, as a file of its own."""
-    load_config(old)  # what can't be used here is said by the one who knows
+    """What `plancton run` makes of a file of 0.6, as a file."""
+    load_config(old)  # says what can't be used
     data = written(old)
     if not is_legacy(data):
-        raise MigrateError(f"{old}: is not of Plancton 0.6: nothing has to be done")
+        raise MigrateError(f"{old}: is not of Plancton 0.6, so there is nothing to migrate")
     sections, notes = translate(data)
     comments = [f"From Plancton 0.6's {old}.", *(f"- {note}" for note in notes)]
     wrapped = [line for comment in comments for line in textwrap.wrap(comment, 108, subsequent_indent="  ")]
@@ -41,7 +41,7 @@ def translate_file(old: Path) -> Migrated:
 
 
 def end_old_workers(socket: str) -> list[str]:
-    """Remove the containers that 0.6 left: named as workers, with no label of ours. Their names."""
+    """Remove the workers that 0.6 left behind; their names."""
     with Docker(socket) as docker:
         old = [each for each in docker.containers_named(PREFIX) if is_old(each)]
         for each in old:
@@ -51,5 +51,5 @@ def end_old_workers(socket: str) -> list[str]:
 
 
 def is_old(container: Summary) -> bool:
-    """Whether it is a worker of 0.6's, which set no label and went by the name alone."""
+    """Whether it is a worker of 0.6, which set no label and knew its workers by name."""
     return INSTANCE not in container.labels and any(name.startswith(PREFIX) for name in container.names)

@@ -1,7 +1,8 @@
-"""What root does once for a supervisor without root: makes the slice, and hands over what that one writes.
+"""What root does for a supervisor without root: make the slice, and hand over what that one writes.
 
-It holds until the slice is made anew (at the next boot at the latest), and may be done at any time, also
-while the supervisor runs: that one notices. At boot it may come before Docker, so it does without.
+It lasts until the slice is made again, at the latest at the next boot. It may be done at any time,
+even while the supervisor runs, which notices. At boot it may come before Docker, so it does
+without.
 """
 
 import json
@@ -22,15 +23,15 @@ from plancton.rundir import default_paths, hand_over
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SYSTEMD = Path("/run/systemd/system")
-"""There where systemd is the init system, see sd_booted(3)."""
+"""Exists where systemd is the init system, see sd_booted(3)."""
 
 
 class PrepareError(PlanctonError):
-    """This can't be handed over, in one line."""
+    """Why nothing can be handed over, in one line."""
 
 
 def prepare_host(user: str, config_file: Path | None) -> str:
-    """Make the slice as a supervisor of root's would, and hand it over; one sentence about it."""
+    """Make the slice as root's supervisor would, and hand it over; one sentence about it."""
     if os.geteuid() != 0:
         raise PrepareError(f"only root can hand over what is root's: sudo plancton prepare --user {user}")
     entry = _find(user)
@@ -63,7 +64,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
 
 
 def _driver(socket: str, layout: Layout) -> tuple[str, str]:
-    """Docker's cgroup driver, and what is to be said of it where Docker can't be asked."""
+    """Docker's cgroup driver, and a remark where Docker could not be asked."""
     try:
         with Docker(socket, timeout=5.0) as docker:
             return docker.info().cgroup_driver, ""
@@ -74,11 +75,12 @@ def _driver(socket: str, layout: Layout) -> tuple[str, str]:
     except OSError:
         settings = ""
     driver = usual_driver(settings, unified=not layout.v1, systemd=SYSTEMD.is_dir())
-    return driver, f"; Docker does not answer: this is for its cgroup driver {driver}"
+    return driver, f"; Docker does not answer: this assumes its cgroup driver is {driver}"
 
 
 def usual_driver(settings: str, unified: bool, systemd: bool) -> str:
-    """What a Docker with these settings (daemon.json) will choose (UsingSystemd in moby's daemon_unix.go)."""
+    """What Docker chooses by these settings, of daemon.json (UsingSystemd in moby's
+    daemon_unix.go)."""
     try:
         options = dict(str(option).split("=", 1) for option in json.loads(settings)["exec-opts"])
     except (ValueError, KeyError, TypeError):

@@ -103,7 +103,7 @@ def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "DAEMON_JSON", host.root / "none.json")
     monkeypatch.setattr(module, "SYSTEMD", host.root / "none")
     without = prepare_host("daemon", host.config)
-    assert without == f"{said}; Docker does not answer: this is for its cgroup driver cgroupfs"
+    assert without == f"{said}; Docker does not answer: this assumes its cgroup driver is cgroupfs"
     assert {"cpu.idle", "run", "state"} <= set(host.chowned)
 
 
