@@ -1,5 +1,5 @@
-"""An HTCondor pool of one's own: central manager and schedd in one container, and a user who
-submits jobs.
+"""A personal HTCondor pool: central manager and schedd in one container, and a user who submits
+jobs.
 
 It is made from the worker image, which has all of HTCondor's programs, and needs no registry, no
 address of the host's and no firewall rule: it listens on the gateway of a bridge network made for
@@ -34,16 +34,13 @@ USER, UID = "alice", 1000
 """Who submits jobs."""
 HOME = f"/home/{USER}"
 LOG = f"{HOME}/jobs.log"
-LEASE = 2400
-"""HTCondor's default JobLeaseDuration (seconds)."""
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """HTCondor's daemons run as root, drop to `condor`, and become the user to look after his jobs."""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """Of commands in the container: none of the host's own _CONDOR_ settings."""
 
-# Written in the container's own layer, so that all is there again after it was killed and started
-# anew.
+# Written in the container's own layer, so that all of it survives a kill and a restart.
 ENTRY = f"""\
 set -e
 grep -q ^{USER}: /etc/passwd || echo {USER}:x:{UID}:{UID}::{HOME}:/bin/sh >>/etc/passwd
@@ -82,7 +79,6 @@ class Queue(NamedTuple):
 class Event(NamedTuple):
     """One entry of the jobs' log; ``job`` is CLUSTER.PROCESS, ``time`` Unix time."""
 
-    number: int
     job: str
     time: float
     kind: str
@@ -116,11 +112,10 @@ class PoolError(Exception):
 
 
 class Pool:
-    """A pool on the Engine at this socket. ``lease`` is how many seconds a job without word from
-    its worker is taken to be alive."""
+    """A pool on the Engine at this socket."""
 
-    def __init__(self, engine: Path | str, image: str, lease: int = LEASE) -> None:
-        self.docker, self.image, self.lease = Docker(engine), image, lease
+    def __init__(self, engine: Path | str, image: str) -> None:
+        self.docker, self.image = Docker(engine), image
         self.name = f"plancton-pool-{secrets.token_hex(3)}"
         self._bridge = f"pp{self.name[-6:]}"
         self.address = ""
@@ -193,20 +188,19 @@ EXECUTE = /run/condor/spool
 NEGOTIATOR_INTERVAL = 5
 NEGOTIATOR_CYCLE_DELAY = 2
 SCHEDD_INTERVAL = 5
-JOB_DEFAULT_LEASE_DURATION = {self.lease}
 DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
 """
 
-    def end(self, signal_name: str = "SIGQUIT") -> None:
-        """End its daemons, quickly but in order, or by another signal; their disk is kept."""
-        self.docker.signal(self.name, signal_name)
-        until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 60)
+    def end(self) -> None:
+        """End its daemons, quickly but in order; what they had on disk is kept."""
+        self.docker.signal(self.name, "SIGQUIT")
+        until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 120)
 
     def restart(self) -> None:
         """Start it, again or for the first time; returns when jobs can be submitted."""
         self.docker.start(self.name)
         self._pid = self.docker.inspect(self.name).state.pid
-        until("the pool is up", self._is_up, 60)
+        until("the pool is up", self._is_up, 120)
 
     def _is_up(self) -> bool:
         self.check()
@@ -249,7 +243,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
     # ------------------------------------------------------------ its user
 
     def submit(self, script: str, arguments: str = "", count: int = 1, **commands: object) -> int:
-        """Submit so many jobs that run a shell script as an ordinary user; their cluster.
+        """Submit ``count`` jobs that run a shell script as an ordinary user; their cluster.
 
         ``commands`` are more lines of the submit description; `$(Process)` is the job's number.
         """
@@ -281,10 +275,6 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         done = {event.job for event in self.events() if event.kind == "terminated"}
         return Queue(found.count(1), found.count(2), len(done), found.count(5))
 
-    def cancel(self, cluster: int) -> None:
-        """Take its jobs from the queue, running or not."""
-        self.run("condor_rm", str(cluster), user=True)
-
     def events(self) -> list[Event]:
         """The jobs' log so far."""
         return parse_log(self._file(LOG))
@@ -292,10 +282,6 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
     def output(self, cluster: int, process: int = 0) -> str:
         """What a job wrote."""
         return self._file(f"{HOME}/out.{cluster}.{process}")
-
-    def daemon_log(self, name: str) -> str:
-        """The log of one of HTCondor's daemons ("SchedLog")."""
-        return self._file(f"/run/condor/log/{name}")
 
     def describe(self) -> str:
         """Queue, slots and events, for somebody who wonders."""
@@ -326,7 +312,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
             env={**ENVIRONMENT, "HOME": home},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -354,7 +340,7 @@ def parse_log(text: str) -> list[Event]:
             kind = KINDS.get(int(number), "other")
             said = " ".join([words, *rest.split()])
             when = datetime.fromisoformat(date).timestamp()
-            found.append(Event(int(number), f"{int(cluster)}.{int(process)}", when, kind, said))
+            found.append(Event(f"{int(cluster)}.{int(process)}", when, kind, said))
     return found
 
 

@@ -1,31 +1,13 @@
-"""Fixtures: a dockerd of the tests' own, and a real supervisor on it whose host the test dictates."""
+"""Fixtures: a real supervisor on the tests' dockerd, whose host the test dictates."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.harness import BUSYBOX, Engine, Load, Plancton, WithoutRoot
+from docker.harness import Engine, Load, Plancton, WithoutRoot
 from helpers.dictated_host import DictatedHost
-from helpers.own_cgroups import own_cgroups
-
-
-@pytest.fixture(scope="session")
-def private_engine() -> Iterator[Engine]:
-    """The session's dockerd, with the image that workers are made of."""
-    if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
-        pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
-    with own_cgroups():
-        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at most.
-        engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
-        try:
-            engine.start()
-            engine.import_image()
-            yield engine
-        finally:
-            engine.close()
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """A supervisor with a busy worker. One for all tests, which leave it as they found it: where all is
     emulated a container takes long to start."""
     supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
-    # The owner's load is no reason to retire a worker, nor to start one anew while it is frozen.
+    # The owner's load is no reason to retire a worker, nor to start another one while it is frozen.
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})
     supervisor.configure(owner={"reserve_memory": "10%"})
     supervisor.configure(worker={"command": WORKER, "memory": f"{WORKER_MEMORY}MiB", "user": "0"})

@@ -56,7 +56,7 @@ def test_is_put_back(without_root: WithoutRoot, change: str) -> None:
     wait_until_put_back(plancton, position)
 
 
-def test_made_anew(without_root: WithoutRoot) -> None:
+def test_slice_is_remade(without_root: WithoutRoot) -> None:
     """A slice that systemd recreated yields as it was prepared to; that its files are root's is told with the
     remedy, and that they were handed over again is noticed."""
     plancton = without_root

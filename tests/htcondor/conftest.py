@@ -4,11 +4,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from docker.conftest import engine, owner, private_engine
+from docker.conftest import engine, host, owner
 from docker.harness import Engine, Plancton
+from helpers.dictated_host import DictatedHost
 from htcondor.harness import Pool, build_image, join
 
-__all__ = ["engine", "owner", "private_engine"]
+__all__ = ["engine", "host", "owner"]
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +26,11 @@ def pool(engine: Engine, worker_image: str) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def plancton(engine: Engine, pool: Pool, worker_image: str, tmp_path: Path) -> Iterator[Plancton]:
+def plancton(
+    engine: Engine, host: DictatedHost, pool: Pool, worker_image: str, tmp_path: Path
+) -> Iterator[Plancton]:
     """A supervisor that is configured for the pool but not started."""
-    supervisor = Plancton(tmp_path, engine)
+    supervisor = Plancton(tmp_path, engine, host)
     try:
         join(supervisor, pool, worker_image)
         yield supervisor

@@ -3,7 +3,6 @@
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,8 @@ __all__ = ["Event", "Pool", "Slot"]
 BUILD = Path(__file__).parents[2] / "scripts" / "worker-image" / "build"
 HOST = "host.test"
 """What the tests' supervisors call their host."""
+HELD = f'until [ -e {VOLUME}/go ]; do sleep 0.2; done; echo "job $1, user $(id -u)"'
+"""A job that lasts until the test releases it."""
 
 
 def build_image(engine: Engine) -> str:
@@ -65,32 +66,47 @@ def calm(plancton: Plancton, count: int = 1) -> None:
     )
 
 
-def when(plancton: Plancton, *words: str) -> float:
-    """The Unix time of the first log line that contains all these words."""
-    line = plancton.lines(*words)[0]
-    date, _, milliseconds = " ".join(line.split()[:2]).partition(",")
-    return time.mktime(time.strptime(date, "%Y-%m-%d %H:%M:%S")) + int(milliseconds) / 1000
+def started(plancton: Plancton) -> list[str]:
+    """Names of the workers that the supervisor has started, in order."""
+    return [line.rpartition(" ")[2] for line in plancton.lines(" starting plancton-worker-")]
 
 
-def slot_appears(pool: Pool, worker: str, timeout: float) -> float:
-    """Wait until a worker's slot is in the collector: the Unix time."""
-    wait_for(
-        f"{worker} is in the collector",
-        lambda: any(slot.worker == worker for slot in pool.slots()),
-        timeout,
-        every=0.1,
-    )
-    return time.time()
+def first_workers(plancton: Plancton, count: int) -> list[str]:
+    """Wait until this many workers are started: their names."""
+    wait_for(f"{count} workers are started", lambda: len(started(plancton)) >= count)
+    return started(plancton)
 
 
-def wait_for_done(pool: Pool, count: int, timeout: float) -> None:
+def slot_appears(pool: Pool, worker: str) -> None:
+    """Wait until a worker's slot is in the collector."""
+    wait_for(f"{worker} is in the pool", lambda: any(slot.worker == worker for slot in pool.slots()))
+
+
+def running(pool: Pool, count: int) -> dict[str, str]:
+    """Wait until this many jobs run: the worker that each slot's job is on."""
+
+    def jobs() -> dict[str, str]:
+        found = {slot.name: slot.worker for slot in pool.slots() if slot.activity == "Busy"}
+        return found if len(found) == count else {}
+
+    return wait_for(f"{count} jobs run", jobs, every=0.3)
+
+
+def release(engine: Engine, worker: str) -> None:
+    """Let the held jobs on this worker end."""
+    pid = engine.inspect(worker)["State"]["Pid"]
+    Path(f"/proc/{pid}/root{VOLUME}/go").touch()
+
+
+def wait_for_done(pool: Pool, count: int) -> None:
     """Wait until this many jobs have ended by themselves."""
-    wait_for(f"{count} jobs are done", lambda: pool.queue().completed >= count, timeout, every=0.3)
+    wait_for(f"{count} jobs are done", lambda: pool.queue().completed >= count, every=0.3)
 
 
-def wait_for_executing(pool: Pool, count: int, timeout: float = 60) -> None:
-    """Wait until this many jobs have begun."""
-    wait_for(f"{count} jobs execute", lambda: len(events(pool, "executing")) >= count, timeout, every=0.2)
+def wait_for_event(pool: Pool, kind: str, count: int = 1) -> Event:
+    """Wait until there are this many events of a kind: the last of them."""
+    wait_for(f"{count} × {kind}", lambda: len(events(pool, kind)) >= count, every=0.2)
+    return events(pool, kind)[count - 1]
 
 
 def events(pool: Pool, kind: str) -> list[Event]:
@@ -138,7 +154,7 @@ def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token
         try:
             docker.put_archive(container, VOLUME, pack(token, config.worker.user))
             docker.start(container)
-            wait_for("the worker ends", lambda: not docker.inspect(container).state.running, 60, every=0.2)
+            wait_for("the worker ends", lambda: not docker.inspect(container).state.running, every=0.2)
             return docker.inspect(container).state.exit_code, docker.logs(container, 20)
         finally:
             docker.remove(container, force=True)

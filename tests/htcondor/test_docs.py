@@ -12,6 +12,8 @@ from htcondor.harness import Pool
 from play.personal_pool import DOMAIN
 
 ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.docker, pytest.mark.light]
+
 PAGE = (ROOT / "docs" / "htcondor.md").read_text()
 PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)
 
@@ -42,7 +44,7 @@ class Reader:
     def on_the_host(self, line: str) -> str:
         if line == "plancton run &":
             self.plancton.start()
-            self.plancton.full(1, 60)
+            self.plancton.full(1)
             return ""
         line = line.replace("chown plancton", "chown root")  # here root runs it
         line = line.replace("plancton check", f"plancton check {self.plancton.config}")
@@ -54,7 +56,7 @@ class Reader:
             text=True,
             cwd=ROOT,
             env={**self.plancton.environment, "PATH": f"{scripts}:/usr/sbin:/usr/bin:/sbin:/bin"},
-            timeout=300,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, f"{line}: exit code {done.returncode}: {done.stderr}{done.stdout}"
@@ -81,7 +83,7 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     said = dict[str, str]()
     for prompt, line in PROMPT.findall(PAGE):
         if line.startswith("condor_status"):
-            wait_for("the worker is in the pool", pool.slots, 30)
+            wait_for("the worker is in the pool", pool.slots)
         if prompt == "submit$":
             pool.submit("#!/bin/sh\n")
         reader.printed = said[line] = reader.type(prompt, line)
@@ -94,7 +96,6 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert leases.split()[1] == "2400", leases
 
 
-@pytest.mark.light
 @pytest.mark.parametrize(
     ("setting", "default"), [("NEGOTIATOR_INTERVAL", "60"), ("JOB_DEFAULT_LEASE_DURATION", "2400")]
 )

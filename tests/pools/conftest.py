@@ -10,20 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from docker.conftest import engine, owner, plancton, private_engine
-from docker.harness import Engine, wait_until_idle
+from docker.conftest import engine, host, plancton
+from docker.harness import Engine
 from pools.page import image_of, packages
 
-__all__ = ["engine", "owner", "plancton", "private_engine"]
+__all__ = ["engine", "host", "plancton"]
 
 BUILD = Path(__file__).parents[2] / "scripts" / "worker-image" / "build"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plancton"
-
-
-@pytest.fixture
-def idle_host() -> None:
-    """Room for a worker on each CPU."""
-    wait_until_idle(0.7, 120)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plancton" / "hosts"
 SOURCES = ("build", "kernel", "configure", "init", "agent")
 
-MACHINE: tuple[str, ...] = ("-accel", "tcg,thread=multi", "-m", "2048", "-smp", "2")
+MACHINE: tuple[str, ...] = ("-accel", "tcg,thread=multi", "-m", "1280", "-smp", "2")
 MACHINE += ("-cpu", "Nehalem,-cx16,+rdrand")  # QEMU 7.2 gets cmpxchg16b wrong: kernel 6.12 faults with it
 MACHINE += ("-display", "none", "-no-reboot", "-nodefaults", "-nic", "none")
 KERNEL = "console=ttyS0 quiet psi=1 apparmor=0 panic=-1 mitigations=off nokaslr no5lvl systemd.show_status=0"
@@ -88,7 +88,7 @@ def _build(suite: str, made: Path) -> None:
         build = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             code = build.wait(BUILD_SECONDS)
-        finally:  # with all that it has started, should we be told to stop
+        finally:  # with all that it has started, also when we are told to stop
             with suppress(ProcessLookupError):
                 os.killpg(build.pid, signal.SIGKILL)
             build.wait()
