@@ -1,4 +1,4 @@
-"""The data that goes from sample to act: frozen values, no behaviour that touches the world.
+"""The data that flows from sample to act: frozen values, no behaviour that touches the world.
 
 Units everywhere: seconds, bytes, CPUs (1.0 is one CPU kept busy for the whole interval).
 ``None`` means "unknown": the kernel did not say, or there is no earlier sample to compare with.
@@ -71,10 +71,10 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``name`` identifies it from request to removal; ``id`` is the container's, empty until created.
     ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
-    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one at
-    which patience ends. ``busy`` means that an action on it is under way: no other is given until
+    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one
+    by which it has to be gone. ``busy`` means that an action on it is under way: no other is given until
     that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs began, oldest
-    first (None: its pool does not let us know); ``worked`` says whether it ever had one. ``quota`` are
+    first (None: its pool does not tell); ``worked`` says whether it ever had one. ``quota`` are
     the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that its output keeps the
     engine busy.
     """
@@ -112,9 +112,9 @@ def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, str]:
 
 
 class Fleet(msgspec.Struct, frozen=True, dict=True):
-    """All workers that exist, oldest first, with the sums that the policy asks for each tick.
+    """All workers that exist, oldest first, with the sums that the policy needs each tick.
 
-    The sums are made once per change of the fleet, so a quiet tick costs the same with 1 and with
+    The sums are computed once per change of the fleet, so a quiet tick costs the same with 1 and with
     256 workers.
     """
 
@@ -150,19 +150,19 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def proven(self) -> tuple[float, ...]:
-        """As starts, of those that got work, as far as can be known."""
+        """The same for those that had a job, as far as known."""
         return tuple(
             w.started for w in self.running if w.started is not None and (w.jobs is None or w.worked)
         )
 
     @cached_property
     def kinds(self) -> frozenset[tuple[str, str]]:
-        """The images and digests of the running ones: one pair, as long as nothing was changed."""
+        """The images and digests of the running ones: one pair unless something was changed."""
         return frozenset((w.image, w.digest) for w in self.running)
 
     @cached_property
     def images(self) -> frozenset[str]:
-        """What all of them are made of, those that go included."""
+        """The images of all workers, leaving ones included."""
         return frozenset(w.image for w in self.workers)
 
     @cached_property
@@ -172,7 +172,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def limited(self) -> bool:
-        """Whether Docker lets any have less CPU than it was made for."""
+        """Whether Docker limits any worker to less CPU than it was created with."""
         return any(w.quota is not None for w in self.workers)
 
     @cached_property
@@ -187,7 +187,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def next_deadline(self) -> float:
-        """When patience with one that was told to go ends; infinite when none was."""
+        """The earliest deadline of those told to go; infinite if there is none."""
         return min((w.deadline for w in self.workers if w.deadline is not None), default=math.inf)
 
     @cached_property
@@ -210,7 +210,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def present_cpus(self) -> float:
-        """What all that exist may use, those leaving included."""
+        """What all existing workers may use, leaving ones included."""
         return sum(w.cpus for w in self.workers)
 
     @cached_property
@@ -237,7 +237,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
     ``stolen`` and ``idle`` are CPUs over ``interval`` seconds; ``*_pressure`` is the part (0 to 1)
     of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
-    the fit. ``image`` is the id of the image that new workers get, empty when there is none.
+    the fit. ``image`` is the id of the image that new workers get, empty if there is none.
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a worker ended
     without being told to, and how will be among ``ended`` of a later tick.
@@ -350,7 +350,7 @@ Action = Start | Finish | Leave | Kill | SetShares | SetQuota
 
 
 def action_name(action: Action) -> str:
-    """What kind it is, in words: ``start``, ``set shares``."""
+    """Its kind in words: ``start``, ``set shares``."""
     return "".join(f" {c.lower()}" if c.isupper() else c for c in type(action).__name__).lstrip()
 
 
@@ -369,7 +369,7 @@ class HeldReason(StrEnum):
 
     @property
     def is_problem(self) -> bool:
-        """Whether somebody should know of it, because nobody asked for it."""
+        """Whether it is shown as a problem, because nobody asked for it."""
         return self in (self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
 
 
@@ -404,9 +404,9 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The line of a recording that says what the ticks after it were decided with.
+    """The line of a recording with the settings that decided the ticks after it.
 
-    ``continued``: by the supervisor that wrote the ticks before, with other settings.
+    ``continued``: the same supervisor wrote the ticks before, with other settings.
     """
 
     version: str
@@ -415,7 +415,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker for the eyes of people. ``cgroup`` is below the v2 mount, for who samples by himself.
+    """One worker as shown to users. ``cgroup`` is below the v2 mount, for those who sample it themselves.
 
     ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0 to 1).
     ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run (seconds).
@@ -437,9 +437,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What was finished and what was thrown away on this host ``since`` then (Unix time).
+    """What was finished and lost on this host ``since`` a Unix time.
 
-    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not let finish. ``cpu_*`` are CPU seconds:
+    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not allowed to finish. ``cpu_*`` are CPU seconds:
     all that the slice used, what the finished jobs used, and what the evicted ones had used.
     """
 
