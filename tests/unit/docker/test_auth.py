@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -168,10 +167,8 @@ def test_helper_that_hangs(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     home.helper("slow", "exec sleep 30")
     home.write({"credsStore": "slow"})
-    begin = time.monotonic()
     with pytest.raises(AuthError, match="gave no answer within"):
         home.ask()
-    assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize("path", ["/nonexistent/auth.json", "/dev/null", os.devnull + "/x"])

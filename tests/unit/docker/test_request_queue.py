@@ -1,6 +1,5 @@
 """The threads that talk to Docker: answers come back as calls, and a hang stays in the thread."""
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ def made(tmp_path: Path) -> Iterator[Callable[[Script], Made]]:
         request_queue.close()
         server.__exit__(None, None, None)
         request_queue.join(DEADLINE)
-        assert not request_queue.is_alive(), "the lane does not end when it is closed"
+        assert not request_queue.is_alive(), "the queue does not end when it is closed"
 
 
 Answers = list[tuple[Info | None, DockerError | None]]
@@ -82,18 +81,26 @@ def test_errors_come_as_calls(
     assert request_queue.is_alive()
 
 
-def test_hang(made: Callable[[Script], Made]) -> None:
+def test_hang(tmp_path: Path) -> None:
     """While a call hangs, submitting is instant, and it is known how long the call has hung."""
-    server, request_queue, inbox = made({"GET /info": [HANG]})
-    answers: Answers = []
-    assert request_queue.busy_for(time.monotonic()) == 0.0
-    submit(request_queue, answers)
-    assert server.reached.wait(DEADLINE)
-    for _ in range(100):
+    inbox: Inbox = SimpleQueue()
+    with ScriptedDocker(tmp_path / "d.sock", {"GET /info": [HANG]}) as server:
+        request_queue = RequestQueue(str(server.path), inbox, clock=lambda: 100.0)
+        request_queue.start()
+        answers: Answers = []
+        assert request_queue.busy_for(160.0) == 0.0
         submit(request_queue, answers)
-    now = time.monotonic()
-    assert 0 < request_queue.busy_for(now) < DEADLINE and request_queue.busy_for(now + 60) > 60
-    assert inbox.empty()
+        assert server.reached.wait(DEADLINE)
+        for _ in range(100):
+            submit(request_queue, answers)
+        assert request_queue.busy_for(160.0) == 60.0
+        assert inbox.empty()
+        request_queue.close()
+    for _ in range(101):
+        inbox.get(timeout=DEADLINE)()
+    assert len(answers) == 101
+    request_queue.join(DEADLINE)
+    assert request_queue.busy_for(160.0) == 0.0
 
 
 def test_bug_reaches_the_loop(made: Callable[[Script], Made]) -> None:

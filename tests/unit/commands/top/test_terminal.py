@@ -25,7 +25,7 @@ import pytest
 from plancton.commands.top.keys import RESTORE
 
 ROOT = Path(__file__).resolve().parents[4]
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 TOP = """
 import os, sys, time
