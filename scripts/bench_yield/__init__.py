@@ -1,1 +1,1 @@
-"""What scripts/bench-yield measures, and what it makes of it."""
+"""What scripts/bench-yield measures, and how it reports that."""

@@ -1,6 +1,5 @@
-"""Ways to lend every CPU of a host, for scripts/bench-yield. All of them are there at once, and
-sleep (frozen or stopped) but for one, so that measurements can take turns.
-"""
+"""Ways to donate every CPU of a host, for scripts/bench-yield. All of them are there at once, and all
+but one sleep (frozen or stopped), so that measurements can take turns."""
 
 import contextlib
 import os
@@ -18,8 +17,8 @@ from plancton.host.slice import PROC, Layout, group_of
 
 
 class Contender:
-    """Some busy processes that can be put to sleep. ``used`` is their CPU time in seconds;
-    ``loads``: those that it is measured beside."""
+    """Busy processes that can be put to sleep. ``used`` is their CPU time in seconds; ``loads``: the
+    owner's loads it is measured with."""
 
     def __init__(
         self,
@@ -33,7 +32,7 @@ class Contender:
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """Let it work; in the end it sleeps again."""
+        """Let it work; afterwards it sleeps again."""
         self._sleep(False)
         try:
             yield
@@ -42,7 +41,7 @@ class Contender:
 
 
 def nobody() -> Contender:
-    """The owner is alone."""
+    """The owner alone."""
     return Contender(ALONE, lambda: 0.0, lambda _: None, LOADS)
 
 
@@ -85,7 +84,7 @@ docker: {{slice: {workers_slice}, tier: {tier}}}
 
 @contextlib.contextmanager
 def containers(docker: Docker, layout: Layout, name: str, image: str, **limits: int) -> Iterator[Contender]:
-    """Docker containers, a busy process in each, in Docker's own parent."""
+    """Docker containers, a busy process in each, in Docker's default parent."""
     body = {
         "Image": image,
         "Cmd": ["/bin/sh", "-c", BUSY],
@@ -150,7 +149,7 @@ def idle_class() -> None:
 
 @contextlib.contextmanager
 def cgroup(layout: Layout, name: str) -> Iterator[Path]:
-    """A cgroup with a weight like any other, such as a user's session or a service has."""
+    """A cgroup of normal weight, like a user's session or a service."""
     root = layout.v1.get("cpu", layout.v2)
     assert root
     path = root / name

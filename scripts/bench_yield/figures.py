@@ -1,4 +1,4 @@
-"""What the measurements of scripts/bench-yield say, as tables. Pure."""
+"""The measurements of scripts/bench-yield as tables. Pure."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,14 +12,14 @@ from plancton.commands.selftest.figures import percentile
 ALONE = "owner alone"
 LOADS = ("steady", "half", "bursty", "interactive", "compile", "compiling on", "memory")
 AT_ONCE = tuple(load for load in LOADS if load != "compiling on")
-"""Those that tell of who yields at once, or never."""
+"""The loads that tell whether somebody yields at once, or never."""
 FULL_SPEED, WINDOW = 0.95, 0.5
-"""CPU is back when the owner has this part of what they have alone, over so many seconds."""
+"""CPU is back when the owner has this part of what they have alone, over this many seconds."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """One load beside one contender. ``donated`` and ``idle`` are CPU seconds meanwhile,
-    ``recovery`` how many seconds the contender took before to use the CPUs again."""
+    """One load next to one contender. ``donated`` and ``idle`` are CPU seconds meanwhile, ``recovery``
+    is how many seconds the contender took before to use the CPUs again."""
 
     round: int
     contender: str
@@ -31,13 +31,13 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 Pair = tuple[Measurement, Measurement]
-"""The owner alone, and in the same round beside a contender."""
+"""The owner alone, and in the same round next to a contender."""
 Figure = Callable[[Measurement, Measurement], float]
-"""Of such a pair; NaN where there is none."""
+"""A figure of such a pair; NaN if there is none."""
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """A median, and where it lies with 95 % confidence."""
+    """A median, and its 95 % confidence interval."""
 
     middle: float
     low: float
@@ -45,7 +45,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """By order statistics (the sign test's interval), whatever the distribution."""
+    """From order statistics (the sign test's interval), for any distribution."""
     found = sorted(value for value in values if not math.isnan(value))
     if not found:
         return None
@@ -74,23 +74,23 @@ def work_kept(alone: Measurement, beside: Measurement) -> float:
 
 
 def delay(_: Measurement, beside: Measurement) -> float:
-    """The part of the time that the owner wants a CPU and waits for it."""
+    """The part of the time wanting a CPU that the owner waits for it."""
     waited = beside.result.waited
     return math.nan if waited is None else waited / beside.result.wall
 
 
 def late(percent: float) -> Figure:
-    """Seconds from when a sleeper should run until they do."""
+    """Seconds from when a sleeper should run until it does."""
     return lambda _, beside: percentile(beside.result.late, percent) if beside.result.late else math.nan
 
 
 def later(percent: float) -> Figure:
-    """The same, over what it is alone."""
+    """The same, relative to the owner alone."""
     return lambda alone, beside: late(percent)(alone, beside) / late(percent)(beside, alone)
 
 
 def back(alone: Measurement, beside: Measurement) -> float:
-    """Seconds until the owner has its speed again; infinite when it never has."""
+    """Seconds until the owner's speed is back; infinite if it never is."""
     series = (0.0, *beside.result.cpu_series)
     window = round(WINDOW / STEP)
     wanted = FULL_SPEED * alone.result.cpu * window / len(alone.result.cpu_series or [0])
@@ -101,7 +101,7 @@ def back(alone: Measurement, beside: Measurement) -> float:
 
 
 def harvest(_: Measurement, beside: Measurement) -> float:
-    """The part of what the owner leaves that is used."""
+    """The part of the CPU that the owner leaves that is used."""
     return beside.donated / (beside.donated + beside.idle)
 
 
@@ -137,7 +137,7 @@ def tables(measured: list[Measurement]) -> Iterator[str]:
 
 
 Column = tuple[str, str, Figure, Callable[[float], str]]
-"""Heading, load, figure, and how it is written."""
+"""Heading, load, figure, and its format."""
 
 
 def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
@@ -158,13 +158,13 @@ def table(title: str, measured: list[Measurement], columns: list[Column]) -> Ite
 
 
 def median_kept(measured: list[Measurement], contender: str, load: str) -> float | None:
-    """The part of their CPU time that the owner keeps; None where it was not measured."""
+    """The part of their CPU time that the owner keeps; None if it was not measured."""
     found = spread(cpu_kept(*pair) for pair in pairs(measured, contender, load))
     return None if found is None else found.middle
 
 
 def pairs(measured: list[Measurement], contender: str, load: str) -> list[Pair]:
-    """By round; a contender that the round did not come to has none."""
+    """By round; a contender that the round did not reach has none."""
     alone = {each.round: each for each in measured if (each.contender, each.load) == (ALONE, load)}
     beside = [each for each in measured if (each.contender, each.load) == (contender, load)]
     return [(alone[each.round], each) for each in beside if each.round in alone]

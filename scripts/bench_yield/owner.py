@@ -1,7 +1,6 @@
-"""The owner's loads for scripts/bench-yield. As a program: for each line that comes in, do the load
-of that name and answer with one line, its `Result` as JSON. It is a process of its own, in the
-owner's cgroup.
-"""
+"""The owner's loads for scripts/bench-yield. As a program: for each line of input, run the load of
+that name and answer with one line, its `Result` as JSON. It is a separate process, in the owner's
+cgroup."""
 
 import multiprocessing
 import os
@@ -28,9 +27,9 @@ STEADY, PART, INTERACTIVE, COMPILE, GROWTH = 3.0, 1.5, 2.0, 2.5, 1.5
 NOTICED = 5.0
 BURST, PAUSE = 1.0, 3.0
 KEYSTROKE, WAKE_STEP = 3, 0.002
-"""What a keystroke takes (milliseconds), and how often a sleeper wakes beside it (seconds)."""
+"""How long a keystroke takes (milliseconds), and how often a sleeper wakes meanwhile (seconds)."""
 GROWN = 512 << 20
-"""What each process of the growing ones grows to before it starts anew (bytes)."""
+"""The size to which each growing process grows before it starts again (bytes)."""
 SOURCES = sorted(Path(__file__).parents[2].glob("csrc/[opr]*.c"))
 OPTIONS = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-pipe", "-c"]
 
@@ -70,7 +69,7 @@ def bursty() -> Result:
 
 
 def interactive() -> Result:
-    """A few ms of work now and then, as on a keystroke, and a sleeper that measures its delays."""
+    """A few ms of work now and then, like a keystroke, and a sleeper that measures its delays."""
     bursts, ended = list[Load](), threading.Event()
 
     def type_on() -> None:
@@ -86,13 +85,13 @@ def interactive() -> Result:
 
 
 def compile_on() -> Result:
-    """The same, when it has gone on for so long that a supervisor has noticed."""
+    """The same, after it has lasted long enough for a supervisor to notice."""
     compile_c(NOTICED)
     return compile_c()
 
 
 def compile_c(seconds: float = COMPILE) -> Result:
-    """Compile the project's own C again and again, on each CPU: short processes that do I/O."""
+    """Compile the project's own C repeatedly, on each CPU: short processes that do I/O."""
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(CPUS) as pool:
         before, begin = _children(), time.monotonic()
 
@@ -141,7 +140,7 @@ def _added(loads: list[Load]) -> Result:
 
 
 def _children() -> float:
-    """CPU seconds of all that ended."""
+    """CPU seconds of all processes that ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

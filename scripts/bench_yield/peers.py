@@ -1,9 +1,6 @@
-"""Rules by which others yield, by simulation: what a timer means for an owner, second by second.
-Pure.
-
-How much the owner keeps while nothing is suspended is measured (scripts/bench-yield); when it is,
-is what BOINC and HTCondor publish.
-"""
+"""Other projects' rules for yielding, simulated second by second: what a timer means for an owner.
+Pure. How much the owner keeps while nothing is suspended is measured (scripts/bench-yield); when
+work is suspended follows from what BOINC and HTCondor publish."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +18,7 @@ LOADS: dict[str, Load] = {
     "1 s of every four": [1.0, 0.0, 0.0, 0.0] * 150,
 }
 QUIET = [0.0] * 20 * MINUTES
-"""What follows each load: how much of the idle time is used also tells of a rule."""
+"""Quiet time after each load: how much of it is used also characterises a rule."""
 
 
 class Outcome(NamedTuple):
@@ -63,7 +60,7 @@ def htcondor_desktop(load: Load) -> Iterator[bool]:
 
 
 def simulate(rule: Rule, load: Load, beside: float) -> Outcome:
-    """``beside``: the part of its CPU time that a busy owner keeps while nothing is suspended."""
+    """``beside``: the part of their CPU time that a busy owner keeps while nothing is suspended."""
     runs = list(rule([*load, *QUIET]))
     kept = sum(wanted * (beside if run else 1.0) for wanted, run in zip(load, runs, strict=False))
     left = [1.0 - wanted for wanted in (*load, *QUIET)]

@@ -1,1 +1,1 @@
-"""The plays of scripts/quickstart, and what the benches borrow of them."""
+"""The plays of scripts/quickstart, which the benches share in part."""

@@ -1,4 +1,4 @@
-"""A worker image of Debian's static busybox alone, made through the Engine API, no registry."""
+"""A worker image with just Debian's static busybox, made through the Engine API without a registry."""
 
 import io
 import tarfile
@@ -7,7 +7,7 @@ from plancton.docker.client import Docker
 
 
 def import_busybox(docker: Docker, name: str, tag: str) -> str:
-    """Import it as name:tag; the image's id. Needs /bin/busybox of the package busybox-static."""
+    """Import it as name:tag; the image's id. Needs /bin/busybox from the package busybox-static."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         tar.add("/bin/busybox", "bin/busybox")

@@ -41,7 +41,7 @@ class Play(Stage):
 
 
 def perform(play: Play) -> tuple[list[Row], float, float]:
-    """The three acts; the table's rows, and the owner's CPUs alone and with every CPU donated."""
+    """The three acts; returns the table's rows, and the owner's CPUs alone and with every CPU donated."""
     cpus = os.cpu_count() or 1
     play.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
     with owner_load(cpus) as load:
@@ -86,7 +86,7 @@ def table(play: Play, rows: list[Row], alone: float, shared: float) -> Iterator[
 
 
 def left_behind() -> list[str]:
-    """Containers, networks and cgroups of this play that are still there."""
+    """This play's containers, networks and cgroups that still exist."""
     with Docker(SOCKET) as docker:
         found = [
             name

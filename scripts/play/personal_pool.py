@@ -29,16 +29,16 @@ LABEL = "plancton.personal-pool"
 DOMAIN = "personal.pool"
 """The pool's name in its tokens: TRUST_DOMAIN."""
 WORKER = f"worker@{DOMAIN}"
-"""Who workers are to the pool."""
+"""The workers' identity in the pool."""
 USER, UID = "alice", 1000
-"""Who submits jobs."""
+"""The user who submits jobs."""
 HOME = f"/home/{USER}"
 LOG = f"{HOME}/jobs.log"
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
-"""HTCondor's daemons run as root, drop to `condor`, and become the user to look after his jobs."""
+"""HTCondor's daemons run as root, drop to `condor`, and become the user to handle the user's jobs."""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-"""Of commands in the container: none of the host's own _CONDOR_ settings."""
+"""The environment of commands in the container, without the host's own _CONDOR_ settings."""
 
 # Written in the container's own layer, so that all of it survives a kill and a restart.
 ENTRY = f"""\
@@ -63,7 +63,7 @@ class Slot(NamedTuple):
 
     @property
     def worker(self) -> str:
-        """The container that it is in."""
+        """The container in which the slot is."""
         return self.name.partition("@")[2].partition(".")[0]
 
 
@@ -108,7 +108,7 @@ KINDS = {
 
 
 class PoolError(Exception):
-    """The pool does not do what it was asked for."""
+    """The pool does not do what it was asked to."""
 
 
 class Pool:
@@ -137,7 +137,7 @@ class Pool:
     # ------------------------------------------------------------ its life
 
     def start(self) -> None:
-        """Make and start it; returns when jobs can be submitted."""
+        """Create and start it; returns when jobs can be submitted."""
         options = {"com.docker.network.bridge.name": self._bridge}
         labels = {LABEL: self.name}
         self.docker.create_network(self.name, {"Driver": "bridge", "Labels": labels, "Options": options})
@@ -192,7 +192,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
 """
 
     def end(self) -> None:
-        """End its daemons, quickly but in order; what they had on disk is kept."""
+        """End its daemons, quickly but cleanly; their files on disk are kept."""
         self.docker.signal(self.name, "SIGQUIT")
         until("the pool has ended", lambda: not self.docker.inspect(self.name).state.running, 120)
 
@@ -207,12 +207,12 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         return bool(self._ask("condor_status", "-schedd", "-af", "Name").stdout.strip())
 
     def check(self) -> None:
-        """Raise PoolError with its last words if it does not run."""
+        """Raise PoolError with its last output if it does not run."""
         if not self.docker.inspect(self.name).state.running:
             raise PoolError(f"the pool has ended: {self.docker.logs(self.name)}")
 
     def stop(self) -> None:
-        """Leave nothing of it, whatever state it is in."""
+        """Remove all of it, whatever state it is in."""
         with suppress(NotFound):
             self.docker.remove(self.name, force=True)
         with suppress(NotFound):
@@ -228,7 +228,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         authz: Iterable[str] = ("ADVERTISE_MASTER", "ADVERTISE_STARTD"),
         domain: str = DOMAIN,
     ) -> bytes:
-        """A token for the pool, valid that long; with another ``domain`` for another pool."""
+        """A token for the pool, valid for this long; with another ``domain`` for another pool."""
         words = [word for name in authz for word in ("-authz", name)]
         words += [] if lifetime is None else ["-lifetime", str(lifetime)]
         command = ("env", f"_CONDOR_TRUST_DOMAIN={domain}", "condor_token_create", "-identity", identity)
@@ -269,7 +269,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         return int(said.partition(".")[0])
 
     def queue(self) -> Queue:
-        """What the schedd has, and how many jobs were done (of all that were ever submitted)."""
+        """The schedd's jobs, and how many are done (of all ever submitted)."""
         ads = self._ads("condor_q", "-allusers", "-json", "-attributes", "JobStatus")
         found = [ad.get("JobStatus") for ad in ads]
         done = {event.job for event in self.events() if event.kind == "terminated"}
@@ -284,7 +284,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         return self._file(f"{HOME}/out.{cluster}.{process}")
 
     def describe(self) -> str:
-        """Queue, slots and events, for somebody who wonders."""
+        """Queue, slots and events, for failure messages."""
         try:
             lines = [f"central manager {self.address}", str(self.queue()), *map(str, self.slots())]
         except (PoolError, DockerError) as error:
@@ -295,7 +295,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
     # ------------------------------------------------------------ commands in it
 
     def run(self, *command: str, user: bool = False, data: str = "") -> str:
-        """Run a command in the container, as root or as the user; what it wrote."""
+        """Run a command in the container, as root or as the user; its output."""
         done = self._ask(*command, user=user, data=data)
         if done.returncode:
             raise PoolError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
@@ -320,7 +320,7 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         return list(json.loads(self.run(*command) or "[]"))
 
     def _file(self, path: str) -> str:
-        """A file of the running container's, empty when it is not there."""
+        """A file in the running container; empty if it does not exist."""
         try:
             return Path(f"/proc/{self._pid}/root{path}").read_text(errors="replace")
         except OSError:

@@ -1,4 +1,4 @@
-"""What the plays of scripts/quickstart share: Plancton, an owner's load, figures."""
+"""Shared by the plays of scripts/quickstart: Plancton, an owner's load, figures."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ BUSY = "while :; do :; done"
 
 
 class Row(NamedTuple):
-    """CPUs over a stretch of time."""
+    """CPUs over a period of time."""
 
     name: str
     owner: float
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class Stage:
-    """Where one performance is given: a directory of its own, a clock, and somebody who tells."""
+    """The stage of one performance: a directory of its own, a clock, and a narrator."""
 
     def __init__(self, directory: Path) -> None:
         self.paths = Paths(directory / "config.yaml", directory / "run", directory / "state")
@@ -48,7 +48,7 @@ class Stage:
         sys.exit(1)
 
     def status(self) -> Status:
-        """What Plancton says; what has happened since the last look is printed."""
+        """Plancton's status; prints what has happened since the last call."""
         status = running(self.paths)
         if status is None:
             self.fail("Plancton does not run")
@@ -59,7 +59,7 @@ class Stage:
         return status
 
     def until(self, what: str, seconds: float, holds: Callable[[Status], bool]) -> float:
-        """Look on until this holds; how long it took."""
+        """Watch until this holds; how long it took."""
         begin = time.monotonic()
         while not holds(self.status()):
             if time.monotonic() - begin > seconds:
@@ -68,7 +68,7 @@ class Stage:
         return time.monotonic() - begin
 
     def gather(self, most: int) -> int:
-        """Wait for so many workers; on a computer in use fewer will do. How many there are."""
+        """Wait for this many workers, or fewer on a computer in use. How many there are."""
         patience = time.monotonic() + 30
         self.until(
             "a worker runs",
@@ -121,7 +121,7 @@ def cpu_seconds(load: list[subprocess.Popen[bytes]]) -> float:
 
 
 def load_rate(load: list[subprocess.Popen[bytes]], seconds: float, look: Callable[[], object]) -> float:
-    """CPUs that the load gets over so many seconds."""
+    """CPUs that the load gets over this many seconds."""
     cpu, begin = cpu_seconds(load), time.monotonic()
     while time.monotonic() - begin < seconds:
         look()
@@ -131,7 +131,7 @@ def load_rate(load: list[subprocess.Popen[bytes]], seconds: float, look: Callabl
 
 @contextlib.contextmanager
 def plancton(stage: Stage, config: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Plancton in the background; its workers go with it whatever happens."""
+    """Plancton in the background; its workers end with it whatever happens."""
     environment = {
         **os.environ,
         "PLANCTON_RUN_DIR": str(stage.paths.run),
@@ -163,7 +163,7 @@ def plancton(stage: Stage, config: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def cgroups_left(workers_slice: str) -> list[str]:
-    """What there is of a slice in any cgroup tree."""
+    """A slice's directories in any cgroup tree."""
     layout = read_layout()
     roots = {layout.v2, *layout.v1.values()} - {None}
     return [str(root / workers_slice) for root in roots if root and (root / workers_slice).exists()]

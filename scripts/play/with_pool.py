@@ -55,7 +55,7 @@ docker: {{slice: {slice}, socket: "{socket}"}}
 
 
 class Jobs:
-    """What the pool's log tells of the jobs, as far as it was read."""
+    """What the pool's log says about the jobs, as far as it was read."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -70,7 +70,7 @@ class Jobs:
         """Seconds from a job's eviction until it was executed again."""
 
     def take(self, events: list[Event]) -> Iterator[str]:
-        """Read on; sentences about what is new."""
+        """Read the rest of the log; sentences about what is new."""
         for event in events[self.seen :]:
             sentence = self._one(event)
             if sentence:
@@ -131,7 +131,7 @@ class PoolPlay(Stage):
         )
 
     def give(self) -> Work:
-        """Three acts: jobs begin, the owner's load, the rest of the jobs. What Plancton counted."""
+        """Three acts: jobs begin, the owner's load, the rest of the jobs. Returns Plancton's totals."""
         cpus = os.cpu_count() or 1
         self.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
         with owner_load(cpus) as load:
@@ -194,7 +194,7 @@ def spread(seconds: list[float]) -> str:
 
 
 def left_behind(pool: Pool, token: bytes) -> list[str]:
-    """Containers, networks, volumes and cgroups of this play that are still there."""
+    """This play's containers, networks, volumes and cgroups that still exist."""
     with Docker(SOCKET) as docker:
         found = [
             name
@@ -218,12 +218,12 @@ def is_network(docker: Docker, name: str) -> bool:
 
 
 def holding(token: bytes, files: Iterable[Path]) -> Iterator[Path]:
-    """Those of the files with this pool's token in them."""
+    """The files that contain this pool's token."""
     return (file for file in files if file.read_bytes().strip() == token.strip())
 
 
 def image() -> str:
-    """The worker image, made if need be, and given to Docker; its tag."""
+    """The worker image, built if needed and loaded into Docker; its tag."""
     made = subprocess.run([BUILD, "--load", SOCKET], stdout=subprocess.PIPE, text=True, check=False)
     if made.returncode:
         sys.exit(made.returncode)

@@ -1,1 +1,1 @@
-"""What scripts/simulate is made of."""
+"""The library of scripts/simulate."""

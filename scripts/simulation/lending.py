@@ -19,12 +19,10 @@ REQUEUE_TIME = 11.0
 
 
 class Totals(msgspec.Struct):
-    """What became of the CPU that owners left (CPU seconds), and what it took.
-
-    ``done`` went into the ``jobs`` that ended, ``lost`` into those evicted (``kills``), ``open``
-    into those that still ran at the end. ``job_time`` is how long workers had a job (seconds),
-    ``starved`` how long they had one and got less CPU than makes a worker worthwhile.
-    """
+    """Where the CPU that owners left went (CPU seconds). ``done`` went into the ``jobs`` that ended,
+    ``lost`` into those evicted (``kills``), ``open`` into those that still ran at the end.
+    ``job_time`` is how long workers had a job (seconds), ``starved`` how long they had one but less
+    CPU than makes a worker worthwhile."""
 
     seconds: float = 0.0
     left: float = 0.0
@@ -44,7 +42,7 @@ class Totals(msgspec.Struct):
 
 
 class Pilot:
-    """From which second on a worker has a job, and what that job has used so far."""
+    """The second from which a worker has a job, and what that job has used so far."""
 
     __slots__ = ("job_from", "used")
 
@@ -77,8 +75,8 @@ class Lending:
     # ------------------------------------------------------------ workers
 
     def _work(self, left: float) -> None:
-        """A step of all workers with the CPUs that the owner left. Those with full shares get
-        alike, and the others what these do not use: 1 or 2 % more than nothing, in truth."""
+        """A step of all workers with the CPUs that the owner left. Those with full shares get equal
+        parts, and the others what these do not use (in reality 1 or 2 % more)."""
         self.totals.left += left * self.step
         workers = self.simulator.workers.values()
         full = [w for w in workers if w.shares > LEAST_SHARES]
@@ -112,8 +110,8 @@ class Lending:
             self.totals.starved += seconds
 
     def _end_jobs(self, pilot: Pilot, used: float, finishing: bool) -> float:
-        """What is left of a step's use when the job has had its own, and so have short ones after
-        it; when its worker was asked to finish there are none."""
+        """What is left of a step's use after the job and short ones after it; if its worker was asked
+        to finish, none follow."""
         while pilot.used + used >= self.job:
             need = self.job - pilot.used
             self.totals.donated += need
@@ -135,7 +133,7 @@ class Lending:
             self._follow(fleet)
 
     def _follow(self, before: Fleet) -> None:
-        """Who has been started will find a job, who has left has lost one."""
+        """A started worker will find a job, a leaving one has lost its job."""
         for worker in before.workers:
             if worker.name not in self.simulator.workers:
                 pilot = self.pilots.pop(worker.name)
