@@ -1,8 +1,8 @@
 """YAML read safely, and made into a section; what is wrong is said by file and key, or line and column."""
 
-import datetime
 import difflib
 import re
+from datetime import date
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -104,48 +104,32 @@ def _section(data: Any, kind: type[S], place: str) -> S:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key[:64], known, 1)
     short = key if len(key) <= 64 else f"{key[:63]}…"
-    return f"{short}: unknown key; " + (
-        f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    )
+    near = difflib.get_close_matches(short, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"{short}: unknown key; {hint}"
 
 
 def _value(value: Any, kind: Any, place: str) -> Any:
-    section = section_of(kind)
+    section, parts = section_of(kind), alternatives(kind)
     if section is not None:
         return _section(value, section, place)
-    parse = getattr(alternatives(kind)[0], "parse", None)
+    for part in parts:
+        if get_origin(part) is type(value):  # what is said is of the first item that is wrong
+            for item in value.values() if isinstance(value, dict) else value:
+                _value(item, get_args(part)[-1], place)
+    parse = getattr(parts[0], "parse", None)
     try:
         return parse(value) if parse else msgspec.convert(value, kind)
     except msgspec.ValidationError:
-        raise ValueError(f"{place}: {_mismatch(value, kind)}") from None
+        quotes = " (put it in quotes)" if str in parts and isinstance(value, int | float | date) else ""
+        raise ValueError(f"{place}: must be {takes(kind)}, not {_given(value)}{quotes}") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-
-
-def _mismatch(value: Any, kind: Any) -> str:
-    """What a key takes, and was given; of a list or of lines, by the first that is wrong."""
-    for part in alternatives(kind):
-        if get_origin(part) in (list, dict) and isinstance(value, get_origin(part)):
-            items = value.values() if isinstance(value, dict) else value
-            return next(
-                _mismatch(item, get_args(part)[-1]) for item in items if not _fits(item, get_args(part)[-1])
-            )
-    quotes = str in alternatives(kind) and isinstance(value, int | float | datetime.date)
-    return f"must be {takes(kind)}, not {_given(value)}{' (put it in quotes)' if quotes else ''}"
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
 
 
 def _given(value: Any) -> str:
     """A value as YAML has it."""
     if value is None:
         return "nothing"
-    return str(value).lower() if isinstance(value, bool | datetime.date) else shown(value)
+    return str(value).lower() if isinstance(value, bool | date) else shown(value)
