@@ -103,7 +103,7 @@ def _sane(number: N, value: object) -> N:
 
 
 def _text(value: object) -> str:
-    """A scalar as text; empty for what can't be a duration or size anyway (a list, pages of digits)."""
+    """A scalar as text; empty for what can't be a duration or size: a list, pages of digits."""
     text = str(value).strip() if isinstance(value, str | float) else ""
     return text if len(text) <= _LONGEST else ""
 

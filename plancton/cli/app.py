@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Imports wait until a command needs them: `status` is quick."""
+"""The command line: parse, call, print. Commands import what they need: `status` is quick."""
 
 import os
 import sys
@@ -108,14 +108,14 @@ def run(
 @app.command()
 def check(
     file: Annotated[
-        Path | None, typer.Argument(readable=False, help="The configuration file; by default the usual one.")
+        Path | None, typer.Argument(readable=False, help="The configuration file, if not the default one.")
     ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Validate the configuration, print what is in force, and how many workers would fit here now."""
+    """Validate the configuration, print what is in force, and how many workers fit here now."""
     from plancton.config import show
 
     if schema:
@@ -139,9 +139,7 @@ def check(
 
 @app.command()
 def init(
-    file: Annotated[
-        Path | None, typer.Argument(help="The file to write; by default in the usual place.")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="The file to write, if not the default one.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
     repo: Annotated[
         str | None, typer.Option(metavar="URL", help="Clone the file's directory from this repository.")
@@ -174,7 +172,7 @@ def migrate(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a Plancton 0.6 configuration in today's form, and what differs; or remove 0.6's workers."""
+    """Print a Plancton 0.6 configuration in today's form, or remove the workers that 0.6 left."""
     from plancton.commands.migrate import MigrateError, end_old_workers, translate_file
 
     if (old is None) != end:
@@ -196,7 +194,7 @@ def prepare(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the slice and hand it to a user in the group docker, who then runs Plancton without root."""
+    """Make the slice and hand it to a user in the group docker, to run Plancton without root."""
     from plancton.commands.prepare import prepare_host
 
     _say(prepare_host(user, config), as_json)
@@ -221,7 +219,10 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @app.command()
 def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Measure whether this host gives its CPUs back at once: half a minute, at any time. Exit code 1: no."""
+    """Measure whether this host gives its CPUs back at once. Takes half a minute.
+
+    Exit code 0: it does, 1: it does not.
+    """
     from plancton.commands.selftest.figures import report_lines
     from plancton.commands.selftest.run import run_selftest
 
@@ -265,7 +266,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the donated and the owner's CPU, live. q quits, ? helps."""
+    """Show live what the owner and the workers use. Press q to quit, ? for help."""
     from rich.console import Console
 
     from plancton.commands.top.app import run_top, top_json
@@ -291,11 +292,11 @@ def replay(
     ],
     config: ConfigOption = None,
     cpus: Annotated[
-        float | None, typer.Option(help="How many CPUs a history's host has, if the file does not say.")
+        float | None, typer.Option(help="How many CPUs a history's host has, if its file does not say.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a recording or an owner's history through the policy, as it was or with another configuration."""
+    """Run a recording, or the history of an owner's CPU use, through the policy."""
     from plancton.commands.replay import ReplaySummary, replay_file, replay_lines
     from plancton.policy.replay import RecordingError
     from plancton.policy.traces import is_history
@@ -317,8 +318,8 @@ def replay(
 
 @app.command()
 def drain(
-    wait: Annotated[bool, typer.Option("--wait", help="Return when no worker is left.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Then stop Plancton.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once no worker is left.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop Plancton when no worker is left.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start nothing new, and ask the workers to finish what they are doing."""
@@ -388,7 +389,7 @@ def nodaemon(config: ConfigOption = None) -> None:
 
 
 def main() -> None:
-    """The entry point: one line and exit code 2 for what the user can fix, a traceback for a bug."""
+    """The entry point: exit code 2 and one line for what the user can fix, else a traceback."""
     stdout.guard()
     try:
         app()

@@ -82,9 +82,9 @@ def places(options: Sequence[tuple[str, str]], home: Path) -> Places:
 
 
 def make(where: Places) -> None:
-    """What has to be there before a start. The pid file is a link to Plancton's: gone with the supervisor."""
+    """What a start needs. The pid file is a link to Plancton's: gone with the supervisor."""
     try:
-        for directory in (where.pid.parent, where.log):  # the first one is --user's own, with all the rest
+        for directory in (where.pid.parent, where.log):  # the first is --user's, for all the rest
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _link(where.pid, where.run / "plancton.pid")
     except OSError as error:

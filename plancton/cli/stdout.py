@@ -1,4 +1,4 @@
-"""Standard output that is full or that nobody reads: an end in one line, or in silence, not a traceback."""
+"""Standard output that is full or that nobody reads: end in one line or in silence."""
 
 import io
 import os

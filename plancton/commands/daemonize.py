@@ -10,7 +10,7 @@ from plancton.daemon.log_file import open_log
 from plancton.rundir import Paths, running
 
 PATIENCE = 60.0
-"""Seconds for its first word, which takes less than one; it waits neither for Docker nor for an image."""
+"""Seconds for its first word, which takes less than one: it waits for nothing."""
 
 
 class Detached(NamedTuple):
@@ -23,8 +23,8 @@ class Detached(NamedTuple):
 def start_in_background(command: list[str], paths: Paths, log: Path, patience: float = PATIENCE) -> Detached:
     """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended.
 
-    It leads a session of its own, has no terminal, and appends to ``log``. What `stop` and signals do is
-    the same as in the foreground, and so is its pid (plancton.pid) however often it runs again in place.
+    It leads a session of its own, has no terminal, and appends to ``log``. `stop`, signals and the pid
+    (which stays when it restarts in place) work as in the foreground.
     """
     start, descriptor = 0, open_log(log)
     try:
@@ -55,7 +55,7 @@ def start_in_background(command: list[str], paths: Paths, log: Path, patience: f
 
 
 def _environment(paths: Paths) -> dict[str, str]:
-    """Ours, but its directories are named, since it is elsewhere, and its log is not a terminal's journal."""
+    """Ours, with its directories named, since it is elsewhere, and without our journal."""
     journal = {"JOURNAL_STREAM", "INVOCATION_ID"}
     own = {name: value for name, value in os.environ.items() if name not in journal}
     run, state = str(paths.run.absolute()), str(paths.state.absolute())

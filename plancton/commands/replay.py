@@ -1,4 +1,4 @@
-"""A recording or an owner's history goes through the policy, and what comes of it is told in lines."""
+"""What `plancton replay` does: run a file through the policy, and tell in lines what comes of it."""
 
 import math
 from collections.abc import Iterable, Iterator

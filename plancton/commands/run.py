@@ -1,5 +1,4 @@
-"""What `plancton run` does before the supervisor takes its place: what would keep it from starting is said
-here and now."""
+"""What `plancton run` does before the supervisor takes over: find what would keep it from starting."""
 
 import os
 import sys
@@ -40,7 +39,7 @@ def _require_writable(path: Path) -> None:
 def supervisor_command(
     config: Path | None, dry_run: bool, record: Path | None, verbose: bool, log: Path | None
 ) -> list[str]:
-    """The process that stays: it does not carry the command line, nor (-P) code of the current directory."""
+    """The process that stays: without the command line, nor (-P) code of the current directory."""
     options = {
         "config": str(config.absolute()) if config else None,
         "dry_run": dry_run,

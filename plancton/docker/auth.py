@@ -1,8 +1,8 @@
 """Credentials for registries, from where `docker login` keeps them.
 
-The file is Docker's config.json (docs.docker.com/reference/cli/docker/login, "Credential stores"); helpers
-are programs called docker-credential-NAME (github.com/docker/docker-credential-helpers). What is found goes
-into one header of one request, and nowhere else: no log, no status, no argument.
+The file is Docker's config.json (docs.docker.com/reference/cli/docker/login, "Credential stores");
+helpers are programs called docker-credential-NAME (github.com/docker/docker-credential-helpers).
+What is found goes into one header of one request, and nowhere else: no log, no status, no argument.
 """
 
 import base64
@@ -24,7 +24,7 @@ LARGEST = 1024 * 1024
 TIMEOUT = 20.0
 """Seconds that a helper may take."""
 NOT_FOUND = "credentials not found"
-"""So a helper begins that has none for this registry (docker-credential-helpers, credentials/error.go)."""
+"""What a helper says if it has none for this registry (their credentials/error.go)."""
 IDENTITY = "<token>"
 """The user's name where the secret is an identity token."""
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class AuthError(PlanctonError):
-    """Credentials that can't be used, in one line that names the file or helper and the remedy, no secret."""
+    """Credentials that can't be used: the file or helper and the remedy, but no secret."""
 
 
 class _Entry(Struct, frozen=True):
@@ -76,7 +76,7 @@ def registry_auth(image: str, auth_file: str | None, environ: Mapping[str, str])
 
 
 def registry_of(image: str) -> str:
-    """The registry that an image's name begins with, as Docker reads it (distribution/reference)."""
+    """The registry that an image's name begins with, as in Docker's distribution/reference."""
     first, slash, _ = image.partition("/")
     if not slash or first == _host(HUB_KEY):
         return HUB
@@ -137,7 +137,7 @@ def _decoded(entry: _Entry, registry: str, path: Path) -> dict[str, str]:
 def _ask(helper: str, registry: str, path: Path, environ: Mapping[str, str]) -> dict[str, str] | None:
     """What a helper keeps for the registry; None when that is nothing."""
     if re.fullmatch(r"[\w.-]+", helper, re.ASCII) is None:
-        raise AuthError(f"{path}: names a credential helper that is none: docker-credential-NAME is its form")
+        raise AuthError(f"{path}: names no credential helper: its form is docker-credential-NAME")
     import subprocess  # seldom needed: not worth its memory in a supervisor
 
     program = f"docker-credential-{helper}"
@@ -167,7 +167,7 @@ def _ask(helper: str, registry: str, path: Path, environ: Mapping[str, str]) -> 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Helped()
     if not (found.username and found.secret):
-        raise AuthError(f"{program}, which {path} names, answered with what is no credentials")
+        raise AuthError(f"{program}, which {path} names, did not answer with credentials")
     if found.username == IDENTITY:
         return {"identitytoken": found.secret}
     return {"username": found.username, "password": found.secret}

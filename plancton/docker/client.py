@@ -1,8 +1,7 @@
-"""The Docker Engine: the calls of its API that are needed here, with typed replies.
+"""The calls of the Docker Engine's API (docs.docker.com/reference/api/engine) that are needed here.
 
-https://docs.docker.com/reference/api/engine/ describes them. No version of the API is fixed: each new
-connection first asks what Docker speaks (GET /_ping), so that dockerd may be upgraded meanwhile.
-What can go wrong is in `errors`.
+No version of the API is fixed: each new connection first asks which one Docker speaks, so that
+dockerd may be upgraded meanwhile. What can go wrong is in `errors`.
 """
 
 import re
@@ -35,7 +34,7 @@ T = TypeVar("T")
 PULL_TIMEOUT = 120.0
 """Seconds between two pieces of a pull: registries pause, and a big layer takes long to extract."""
 EVENT_TIMEOUT = 300.0
-"""Seconds without any event after which a stream is taken for dead: the peer may have vanished silently."""
+"""Seconds without any event after which a stream is taken for dead: its peer may have vanished."""
 MAX_LOG = 64 * 1024
 """Bytes read of a log's end, for a message that shows a few lines."""
 FLOOD = 1000
@@ -72,7 +71,7 @@ class Docker:
         self._connection.close()
 
     def ping(self) -> str:
-        """Ask anew which API version Docker speaks ("1.41"): GET /_ping."""
+        """Ask again which API version Docker speaks ("1.41"): GET /_ping."""
         return self._connection.negotiate()
 
     def info(self) -> Info:
@@ -86,7 +85,7 @@ class Docker:
         return self._list_containers("name", part)
 
     def containers(self, label: str) -> list[Summary]:
-        """List those with a label ("key" or "key=value"), stopped ones too: GET /containers/json."""
+        """List those with a label ("key" or "key=value"), stopped ones too."""
         return self._list_containers("label", label)
 
     def _list_containers(self, key: str, value: str) -> list[Summary]:
@@ -98,7 +97,7 @@ class Docker:
         return self._container("inspect", container, "GET", "/json", Container)
 
     def create(self, name: str, body: dict[str, Any]) -> str:
-        """Create a container and return its id; Conflict if the name is taken: POST /containers/create."""
+        """POST /containers/create, and return its id; Conflict if the name is taken."""
         what, query = f"create container {name}", {"name": name}
         return self._call(what, "POST", "/containers/create", Identity, query=query, body=body).id
 
@@ -143,14 +142,15 @@ class Docker:
             return read_most(response, MAX_LOG)
 
     def put_archive(self, container: str, path: str, tar: bytes) -> None:
-        """Unpack a tar below ``path`` of a container, running or not: PUT /containers/{id}/archive."""
+        """Unpack a tar below ``path``, running or not: PUT /containers/{id}/archive."""
         what, url = f"put files into container {container}", f"/containers/{_quote(container)}/archive"
         with self._connection.stream(what, "PUT", url, query={"path": path}, data=tar) as response:
             response.content  # noqa: B018 (only then is the connection kept)
 
     def read_file(self, container: str, path: str, most: int) -> bytes:
-        """The first ``most`` bytes of a file of a container; none if it is something else (a link, a
-        directory): GET /containers/{id}/archive."""
+        """The first ``most`` bytes of a file; of a link or directory, nothing.
+
+        GET /containers/{id}/archive."""
         what, url = f"read {path} of container {container}", f"/containers/{_quote(container)}/archive"
         with self._connection.stream(what, "GET", url, query={"path": path}) as response:
             return first_file(read_most(response, most + TAR_HEADERS))[:most]
@@ -186,7 +186,7 @@ class Docker:
         return status
 
     def _create_image(self, what: str, **more: Any) -> Iterator[PullLine]:
-        """Yield what POST /images/create reports; its HTTP status is 200 even when it fails later."""
+        """What POST /images/create reports; its status is 200 even when it fails later."""
         with self._connection.stream(what, "POST", "/images/create", timeout=PULL_TIMEOUT, **more) as answer:
             for line in documents(answer, PullLine, what):
                 if line.error:
@@ -194,18 +194,18 @@ class Docker:
                 yield line
 
     def remove_image(self, name: str, force: bool = True) -> None:
-        """Remove it unless a container runs from it (without force: is made of it): DELETE /images/{name}."""
+        """DELETE /images/{name}; Conflict if a container runs from it (without force: is made of it)."""
         path, query = f"/images/{_quote_image(name)}", {"force": "1"} if force else {}
         self._call(f"remove image {name}", "DELETE", path, list[Reply], query=query)
 
     # Networks
 
     def network(self, name: str) -> Network:
-        """GET /networks/{id}; NotFound when there is none."""
+        """GET /networks/{id}; NotFound if it does not exist."""
         return self._call(f"find network {name}", "GET", f"/networks/{_quote(name)}", Network)
 
     def create_network(self, name: str, body: dict[str, Any]) -> str:
-        """Create a network and return its id; Conflict if the name is taken: POST /networks/create."""
+        """POST /networks/create, and return its id; Conflict if the name is taken."""
         # CheckDuplicate: before API 1.44 two networks may otherwise get one name.
         whole = {"CheckDuplicate": True, **body, "Name": name}
         return self._call(f"create network {name}", "POST", "/networks/create", Identity, body=whole).id
@@ -249,7 +249,7 @@ class Docker:
 
 
 def parse_reference(name: str) -> tuple[str, str]:
-    """Split an image's name into the image and its tag or digest; the digest counts if both are given.
+    """Split an image's name into the image and its tag or digest; the digest wins over the tag.
 
     >>> parse_reference("registry:5000/some/image")
     ('registry:5000/some/image', 'latest')

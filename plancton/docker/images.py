@@ -1,4 +1,4 @@
-"""The image that new workers are made of: found, pulled in the background, refreshed now and then."""
+"""The image that new workers are made of: found, pulled in the background, and refreshed."""
 
 import logging
 import math
@@ -24,12 +24,11 @@ LOCAL = "localhost/"
 PROGRESS_INTERVAL = 5.0
 
 Policy = Literal["always", "missing", "never"]
-"""When an image is pulled: if it is not here and for each refresh; if it is not here; not at all."""
+"""When it is pulled: if it is not here and at each refresh; if it is not here; never."""
 
 
 class Wish(NamedTuple):
-    """What to keep: an image, refreshed every that many seconds (0: never), with the credentials in a
-    file (None: those of `docker login`)."""
+    """``refresh`` is in seconds (0: never), ``auth_file`` has credentials (None: `docker login`'s)."""
 
     name: str | None = None
     refresh: float = 0.0
@@ -45,7 +44,7 @@ class Pulled(NamedTuple):
 
 
 class ImageKeeper:
-    """Keeps the image that new workers are made of: looks it up, pulls it, refreshes it now and then.
+    """Looks the image up, pulls it, and refreshes it now and then.
 
     When a pull fails it goes on with the one that is there. Only the loop calls it.
     """
@@ -146,7 +145,7 @@ class ImageKeeper:
         if pulled is not None:
             self._use(pulled.image)
             self.due = now + self._wish.refresh if self._wish.refresh else math.inf
-        elif wish.auth_file == self._wish.auth_file:  # else another one was set meanwhile, and is tried now
+        elif wish.auth_file == self._wish.auth_file:  # else another is tried now
             self._failed(now, error)
 
     def _failed(self, now: float, error: PlanctonError | None) -> None:

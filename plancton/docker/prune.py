@@ -1,6 +1,6 @@
-"""Old versions of the image, which pulls of ours brought: removed once nothing is made of them.
+"""Old versions of the image that we pulled: removed once no container is made of them.
 
-Only ids are kept that a pull of ours brought; what somebody has given a name since is theirs.
+Only what a pull of ours brought is remembered; what somebody has given a name since is theirs.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ INTERVAL = 60.0
 
 
 class OldImages:
-    """The ids that pulls of ours brought, in one file (None: nowhere). Only the loop calls it."""
+    """The ids of what we pulled, in one file (None: nowhere). Only the loop calls it."""
 
     def __init__(self, file: Path | None, request_queue: RequestQueue, say: Callable[[str], None]) -> None:
         self._file, self._request_queue, self._say = file, request_queue, say
@@ -39,7 +39,7 @@ class OldImages:
         self._due = 0.0
 
     def step(self, now: float, current: str, used: frozenset[str] = frozenset()) -> None:
-        """Remove those that are neither the current one nor our workers' any more, when that is due."""
+        """When due, remove those that are neither the current one nor our workers'."""
         old = [image for image in self._pulled if image != current and image not in used]
         if self.busy or not current or not old or now < self._due:
             return

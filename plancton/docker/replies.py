@@ -158,7 +158,7 @@ def decode(data: bytes, kind: type[T], what: str) -> T:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Docker and Podman write null for an empty list or map: leave it out, and the default holds."""
+    """Docker and Podman write null for an empty list or map: let the default hold."""
     if isinstance(value, dict):
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):
@@ -179,7 +179,7 @@ def first_file(tar: bytes) -> bytes:
 
 
 def log_text(data: bytes) -> bytes:
-    """Join the frames of a log (stream, 0, 0, 0, size in 4 bytes, big endian); a terminal's log has none."""
+    """Join a log's frames (stream, 0, 0, 0, size in 4 bytes, big endian); a terminal has none."""
     text, at = b"", 0
     while at < len(data):
         if data[at] > 2 or data[at + 1 : at + 4].strip(b"\0"):

@@ -36,7 +36,7 @@ class RequestQueue(threading.Thread):
         self._since: float | None = None
 
     def submit(self, call: Callable[[Docker], T], done: Done[T], urgent: bool = False) -> None:
-        """``urgent``: who must leave must not wait until others have been started."""
+        """``urgent``: a worker that must leave can't wait until others have been started."""
         self._work.put((0 if urgent else 1, next(self._count), partial(self._carry_out, call, done)))
 
     def busy_for(self, now: float) -> float:
@@ -49,7 +49,7 @@ class RequestQueue(threading.Thread):
             self._since = self._clock()
             try:
                 work()
-            except Exception as bug:  # not a Docker error: let the loop die of it, with its traceback
+            except Exception as bug:  # let the loop die of it, with its traceback
                 self._inbox.put(partial(_raise, bug))
             self._since = None
         self._docker.close()

@@ -1,4 +1,4 @@
-"""The connection to Docker: HTTP over its unix socket, timeouts, streams, and errors of our own kind."""
+"""The connection to Docker: HTTP over its unix socket, timeouts, streams, and our own errors."""
 
 import re
 import socket as sockets
@@ -76,7 +76,7 @@ class Connection:
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """Return the answer with its body still to be read (under `faults`); refusals are raised."""
+        """The answer, with its body still to be read (under `faults`); raises refusals."""
         if not (self._version and self._adapter.connected()):
             self.negotiate()
         headers = dict(headers or {})
@@ -101,7 +101,7 @@ class Connection:
         """Like `ask`, and whatever goes wrong while the body is read is one of our errors too."""
         response = self.ask(what, method, path, **more)
         with self.faults(what, more.get("timeout")), response:
-            # http.client takes a head that was cut for a whole one, whose body ends with the connection.
+            # http.client takes a head that was cut for one whose body ends with the connection.
             known_end = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
             if not known_end and response.status_code not in (204, 304):
                 raise self._cut(what)
@@ -123,7 +123,7 @@ class Connection:
                 f"Docker on {self.socket} gave no answer {waited} when asked to {what}:"
                 " see systemctl status docker"
             )
-        # These two are how http.client says "cut"; its other errors mean that the peer doesn't speak HTTP.
+        # So http.client says "cut"; its other errors mean that the peer doesn't speak HTTP.
         cut = (RemoteDisconnected, IncompleteRead)
         if any(isinstance(each, HTTPException) and not isinstance(each, cut) for each in chain):
             return NotDocker(f"{self.socket} does not speak HTTP: {NOT_DOCKER}")
@@ -199,7 +199,7 @@ class EventStream:
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""
         self._closed = True
-        self._connection.shutdown()  # closing what another thread reads would wait for it, perhaps for ever
+        self._connection.shutdown()  # close() would wait for who reads, perhaps forever
         with self._reading:
             self._release()
 
@@ -227,7 +227,7 @@ def documents(response: Response, kind: type[T], what: str) -> Iterator[T]:
 
 
 def read_most(response: Response, most: int) -> bytes:
-    """The beginning of a body, which may be longer or have no end: ``most`` bytes and what came with them."""
+    """The beginning of a body that may have no end: ``most`` bytes, and what came with them."""
     data = b""
     while len(data) < most and (piece := response.raw.read1(most, decode_content=False)):
         data += piece
@@ -244,7 +244,7 @@ def _message(body: bytes) -> str:
 
 
 def _without_environment(message: str, body: dict[str, Any] | None) -> str:
-    """Mask what Docker quotes of the environment that was sent ("invalid environment variable: …")."""
+    """Mask what Docker quotes of the environment ("invalid environment variable: …")."""
     entries = (body or {}).get("Env") or []
     values = [entry.partition("=")[2] for entry in entries]
     # Masking a value of a letter or two would only spoil other words.
@@ -254,7 +254,7 @@ def _without_environment(message: str, body: dict[str, Any] | None) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those it wraps; not __context__: that may be what the caller is handling."""
+    """An error and those it wraps; not __context__: the caller may be handling that one."""
     yield error
     for each in (*error.args, error.__cause__):
         if isinstance(each, BaseException):
@@ -262,7 +262,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 class _Adapter(UnixAdapter):  # type: ignore[misc,unused-ignore]
-    """requests-unixsocket's adapter with one pool, of one connection: its own makes one for every URL."""
+    """With one pool, of one connection; requests-unixsocket's own makes one for every URL."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ class _Pool(UnixHTTPConnectionPool):  # type: ignore[misc,unused-ignore]
 
 
 class _HttpConnection(UnixHTTPConnection):  # type: ignore[misc,unused-ignore]
-    """A connection that says why it fails, and whose socket stays known while an answer is read from it."""
+    """Says why it fails, and its socket stays known while an answer is read from it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)

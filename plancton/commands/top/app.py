@@ -1,7 +1,7 @@
 """`plancton top`: what the host's owner looks at to see that their computer is theirs.
 
-The meter makes figures of two samples, the view makes a frame of them; here is the loop around both,
-with the keys and the screen.
+The meter makes figures of two samples, the view makes a frame of them; here is the loop around
+both, with the keys and the screen.
 """
 
 import contextlib
@@ -153,7 +153,7 @@ def run_top(
 def top_json(
     read_status: Callable[[], Status | None], cgroup_root: Path | None, proc: Path = Path("/proc")
 ) -> bytes:
-    """One JSON object: Unix time, figures over half a second, and the status (null without a supervisor)."""
+    """One JSON object: Unix time, figures, and the status (null without a supervisor)."""
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
         status, figures = _two_samples(read_status, meter)
     return msgspec.json.encode({"time": time.time(), "figures": figures, "status": status})

@@ -46,7 +46,7 @@ class Terminal:
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
-        # A signal becomes a byte in a pipe that select() sees: handlers never interrupt a half-written frame.
+        # A signal becomes a byte in a pipe: no handler interrupts a half-written frame.
         self._wakeup_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         self._handlers = {number: signal.signal(number, _noted) for number in _CAUGHT}
         try:

@@ -37,7 +37,7 @@ class Meter:
         self._used: dict[str, float] = {}
 
     def read(self, status: Status | None) -> Figures:
-        """What was used since the last call; where there is none, what the status says."""
+        """What was used since the last call; at the first call, what the status says."""
         sample = self._sample(self._find_slice(status))
         before, self._before = self._before, sample
         used_before, self._used = self._used, self._read_workers(status)

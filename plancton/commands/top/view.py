@@ -1,4 +1,4 @@
-"""One frame of `plancton top`: figures and a status become lines of text. Pure: the time is a field.
+"""One frame of `plancton top`: figures and a status become lines of text. Pure.
 
 A line is rich Segments, so that only the lines that changed are styled and written: rich's Live
 costs ten times as much.
@@ -71,7 +71,7 @@ Line = list[Segment]
 
 
 class Screen(msgspec.Struct, frozen=True):
-    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts samples ever taken,
+    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples ever,
     so that the sparkline moves by whole columns. ``live``: keys work and the history grows."""
 
     width: int
@@ -91,8 +91,8 @@ class Screen(msgspec.Struct, frozen=True):
 
     @property
     def room(self) -> int:
-        """Columns between the margins, one at each side: nothing is ever written to the last column,
-        where terminals differ in when they wrap."""
+        """Columns between the margins, one at each side: terminals differ in when they wrap after the
+        last column."""
         return max(self.width - 2, 1)
 
     def has(self, lines: int) -> bool:
@@ -108,7 +108,7 @@ def render(screen: Screen) -> list[Line]:
     """One frame: never wider than the width, never longer than the height."""
     blank: list[Line] = [[]] if screen.roomy else []
     lines = [_title(screen)]
-    if not (screen.help and screen.height):  # the help needs the room, and the figures are a key away
+    if not (screen.help and screen.height):  # the help needs the room
         airy: list[Line] = [[]] if screen.has(AIRY_FROM) else []
         lines += [*airy, *_headline(screen), *_notices(screen), *blank, *_host(screen)]
     lines += blank
@@ -180,7 +180,7 @@ def _rule(screen: Screen, title: str, right: str = "") -> Line:
 
 
 def _wrapped(screen: Screen, text: str, most: int, style: Style) -> Iterator[Line]:
-    """At most so many lines, the last one with an ellipsis where something is missing."""
+    """At most ``most`` lines, the last one with an ellipsis if something is missing."""
     lines = wrap(clean(text), screen.room)
     for n, line in enumerate(lines[:most], 1):
         more = " …" if n == most < len(lines) else ""
@@ -393,7 +393,7 @@ def _memory(worker: WorkerStatus, with_limit: bool) -> str:
 
 
 class Layout(NamedTuple):
-    """The columns' widths, that of the bar beside the share (0: none), and whether memory has its limit."""
+    """Widths of the columns and of the share's bar (0: none); whether memory has its limit."""
 
     widths: dict[str, int]
     bar: int
