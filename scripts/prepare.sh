@@ -1,5 +1,6 @@
 # Sourced by scripts/quickstart and scripts/test: what both need on a bare machine. POSIX sh.
 set -eu
+umask 022   # others, such as a user without root, run what is installed
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }
 

@@ -452,6 +452,11 @@ class Plancton:
         done = self.cli("status", "--json")
         return dict(json.loads(done.stdout))
 
+    def goes_on(self, seconds: float = 4.0) -> None:
+        """Wait until the supervisor has been deciding for so long."""
+        begin = time.time()
+        wait_for("it goes on", lambda: (s := self.status) is not None and s.time > begin + seconds, every=0.2)
+
     def problems(self) -> str:
         status = self.status
         return "; ".join(status.problems) if status else ""

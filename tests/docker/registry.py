@@ -53,7 +53,7 @@ class Registry:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for("the registry listens", self._listens, 20)
+        wait_for("the registry listens", self._listens)
 
     def _listens(self) -> bool:
         with suppress(OSError):

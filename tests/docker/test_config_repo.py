@@ -29,12 +29,12 @@ def test_follows_its_branch(plancton: Plancton, tmp_path: Path) -> None:
         return repository.push({"config.yaml": yaml.safe_dump({**plancton.settings, **changed})})[:12]
 
     commit = push(image={"name": "localhost/new:1"})
-    wait_for("the commit is here", lambda: plancton.lines(f"commit {commit} of branch main now"), 20)
-    wait_for("it is in force", lambda: plancton.status_json()["image"] == "localhost/new:1", 10, every=0.5)
+    wait_for("the commit is here", lambda: plancton.lines(f"commit {commit} of branch main now"))
+    wait_for("it is in force", lambda: plancton.status_json()["image"] == "localhost/new:1", every=0.5)
 
     bad = push(image={"name": IMAGE}, worker={"privileged": True})
     plancton.send(signal.SIGHUP)  # it fetches soon after a start
     said = f"commit {bad} of branch main: {root}/config.yaml: worker.privileged: needs `privileged: true`"
-    wait_for("status says why", lambda: said in plancton.problems(), 20)
+    wait_for("status says why", lambda: said in plancton.problems())
     assert said in plancton.cli("status").stdout
     assert plancton.status_json()["image"] == "localhost/new:1"

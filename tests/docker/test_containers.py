@@ -39,7 +39,7 @@ def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:
     plancton.full(2)
     all_run()
     plancton.configure(pool={"max_workers": 0}, yielding={"grace_kill": "2s"})  # yielding
-    wait_for("all have gone", lambda: not (s := plancton.status) or not s.workers, 20)
+    wait_for("all have gone", lambda: not (s := plancton.status) or not s.workers)
     all_run()
     plancton.configure(pool={"max_workers": 2}, yielding={"grace_kill": "1h"})
     plancton.full(2)
@@ -62,7 +62,7 @@ def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:
         engine.call("POST", f"/containers/{container}/kill?signal=SIGKILL")
     first = plancton.ids()
     engine.remove(sorted(first)[0])
-    wait_for("a worker of ours is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != first, 20)
+    wait_for("a worker of ours is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != first)
     assert {c["Id"] for c in engine.containers()} >= set(strangers)
 
 
@@ -70,7 +70,7 @@ def test_two_supervisors_on_one_dockerd(
     plancton: Plancton, engine: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Two instances with separate slices do not touch each other's workers."""
-    other = Plancton(tmp_path_factory.mktemp("other"), engine)
+    other = Plancton(tmp_path_factory.mktemp("other"), engine, plancton.host)
     try:
         for each in (plancton, other):
             each.calm()
@@ -135,7 +135,7 @@ def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:
     def replaced() -> bool:
         return len(plancton.ids()) == 2 and plancton.ids() != first
 
-    wait_for("it is replaced", replaced, 25)
+    wait_for("it is replaced", replaced)
     assert len(plancton.ids() & first) == 1
 
 
@@ -144,20 +144,10 @@ def test_ends_at_once(plancton: Plancton, engine: Engine) -> None:
     plancton.calm(1)
     plancton.configure(worker={"command": "exit 3"})
     plancton.start()
-    wait_for("status says so", lambda: "exit code 3" in plancton.problems(), 20)
+    wait_for("status says so", lambda: "exit code 3" in plancton.problems())
     assert "backing off" in plancton.problems()
-    wait_for("it is tried again", lambda: len(plancton.lines("starting")) >= 3, 30)
-    at = [_seconds(line) for line in plancton.lines("starting")]
-    assert at[1] - at[0] >= 4
-    assert at[2] - at[1] >= 9
-    wait_for(
-        "no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"), 5
-    )
-
-
-def _seconds(line: str) -> float:
-    hours, minutes, seconds = line.split()[1].replace(",", ".").split(":")
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    wait_for("it is tried again", lambda: len(plancton.lines("starting")) >= 2)
+    wait_for("no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))
 
 
 def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
@@ -165,12 +155,10 @@ def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
     plancton.calm(1)
     plancton.configure(worker={"devices": ["/dev/no_such_device"]})
     plancton.start()
-    wait_for("status says so", lambda: "no_such_device" in plancton.problems(), 20)
+    wait_for("status says so", lambda: "no_such_device" in plancton.problems())
     assert "backing off" in plancton.problems()
     assert plancton.lines("can't be started")
-    wait_for(
-        "no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"), 5
-    )
+    wait_for("no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))
 
 
 def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
@@ -179,11 +167,11 @@ def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
     plancton.calm(1)
     plancton.configure(image={"name": name})
     plancton.start()
-    wait_for("status says so", lambda: f"image {name} can't be pulled" in plancton.problems(), 20)
+    wait_for("status says so", lambda: f"image {name} can't be pulled" in plancton.problems())
     assert plancton.workers() == []
     engine.import_image(name)
     try:
-        (worker,) = plancton.full(1, 45)
+        (worker,) = plancton.full(1)
         assert plancton.problems() == ""
         plancton.configure(image={"name": IMAGE})
         wait_for(
@@ -208,7 +196,7 @@ def test_a_newer_image(plancton: Plancton, engine: Engine) -> None:
         def replaced() -> bool:
             return len(plancton.ids()) == 2 and not plancton.ids() & old
 
-        wait_for("both are replaced", replaced, 30)
+        wait_for("both are replaced", replaced)
         assert all(engine.inspect(container)["Image"] == identity for container in plancton.ids())
         assert len(plancton.lines("to finish: there is a newer image")) == 2
     finally:

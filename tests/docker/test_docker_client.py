@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from docker.harness import IMAGE, Engine
+from helpers.wait import PATIENCE, wait_for
 
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, NotFound
@@ -20,7 +21,6 @@ from plancton.docker.transport import EventStream
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 
-DEADLINE = 60.0
 TAG = f"h2-{uuid.uuid4().hex[:8]}"
 LABEL = f"org.plancton.test={TAG}"
 
@@ -50,15 +50,8 @@ def create(docker: Docker) -> Iterator[Create]:
             docker.remove(name, force=True)
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def follow(docker: Docker, since: float | None = None) -> EventStream:
-    return docker.events({"label": [LABEL], "type": ["container"]}, since, timeout=DEADLINE)
+    return docker.events({"label": [LABEL], "type": ["container"]}, since, timeout=PATIENCE)
 
 
 def until(stream: EventStream, name: str, action: str) -> list[Event]:
@@ -96,7 +89,7 @@ def test_life_of_a_container(docker: Docker, create: Create) -> None:
     (listed,) = docker.containers(LABEL)
     assert (listed.id, listed.names, listed.image) == (running.id, [name], IMAGE)
     # The shell may not have got to its trap yet, and as process 1 it ignores the signal until then.
-    wait_until(lambda: not _running_after_signal(docker, name))
+    wait_for("it handles the signal", lambda: not _running_after_signal(docker, name))
     assert docker.inspect(name).state.exit_code == 7
     docker.remove(name)
     assert docker.containers(LABEL) == []
@@ -139,14 +132,14 @@ def test_events_are_prompt(docker: Docker, create: Create) -> None:
     reader.start()
     began = time.time()
     docker.start(name)
-    wait_until(lambda: bool(arrived))
+    wait_for("it is told", lambda: bool(arrived))
     assert (arrived[0].action, arrived[0].name) == ("start", name)
     assert began <= arrived[0].time <= time.time()
     docker.signal(name, "SIGKILL")
-    wait_until(lambda: arrived[-1].action == "die")
+    wait_for("its end is told", lambda: arrived[-1].action == "die")
     assert arrived[-1].attributes["exitCode"] == "137"
     stream.close()
-    reader.join(DEADLINE)
+    reader.join(PATIENCE)
     assert not reader.is_alive()
 
 
@@ -157,7 +150,7 @@ def test_events_since(docker: Docker, create: Create) -> None:
     last = until(stream, name, "create")[-1]
     stream.close()
     docker.start(name)
-    wait_until(lambda: not docker.inspect(name).state.running)
+    wait_for("it ends", lambda: not docker.inspect(name).state.running)
     stream = follow(docker, since=last.time)
     actions = [event.action for event in until(stream, name, "die")]
     stream.close()

@@ -1,10 +1,8 @@
 """dockerd dies, hangs or is missing: the loop continues, and recovers when it answers again."""
 
-import itertools
 import json
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -24,9 +22,10 @@ class Ticks:
         lines = self.file.read_text().splitlines()[1:]
         return [json.loads(line)["observation"]["time"] for line in lines]
 
-    def longest_gap(self) -> float:
-        times = self.times()
-        return max(later - earlier for earlier, later in itertools.pairwise(times))
+    def go_on(self) -> None:
+        """Wait until there are some more."""
+        count = len(self.times())
+        wait_for("ticks go on", lambda: len(self.times()) >= count + 5)
 
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["", "live-restore"])
@@ -41,26 +40,24 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
     workers = plancton.full(2)
     position = len(plancton.log)
     engine.kill()
-    wait_for("status says so", lambda: "Docker" in plancton.problems(), 5)
-    count = len(ticks.times())
-    wait_for("ticks go on", lambda: len(ticks.times()) >= count + 5, 10)
+    wait_for("status says so", lambda: "Docker" in plancton.problems())
+    ticks.go_on()
     status = plancton.status
     assert status
     assert status.docker != "answers"
-    failures = plancton.lines("looking for it again", start=position)
-    assert len(failures) == 1, failures
     assert plancton.yields
     engine.start(*options)
-    wait_for("the log says so", lambda: plancton.lines("Docker answers", start=position), 15)
-    now = plancton.full(2, 25)
+    wait_for("the log says so", lambda: plancton.lines("Docker answers", start=position))
+    now = plancton.full(2)
     assert (now == workers) == live_restore
-    wait_for("status has no problem", lambda: plancton.problems() == "", 10)
+    wait_for("status has no problem", lambda: plancton.problems() == "")
     assert len(plancton.lines("Docker answers", start=position)) == 1
-    assert len(plancton.lines("looking for it again", start=position)) == 1
-    assert ticks.longest_gap() < 2
+    warnings = plancton.lines("looking for it again", start=position)
+    reasons = [line.partition("WARNING ")[2] for line in warnings]
+    assert reasons and len(reasons) == len(set(reasons)), f"said more than once: {warnings}"
     # and events arrive again: one that is killed is replaced
     engine.call("POST", f"/containers/{sorted(now)[0]}/kill?signal=SIGKILL")
-    wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now, 25)
+    wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now)
 
 
 @pytest.mark.light
@@ -79,16 +76,16 @@ def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     position = len(plancton.log)
     engine.send(signal.SIGSTOP)
     plancton.configure(pool={"max_workers": 1})
-    wait_for("one dies without Docker", lambda: populated() == 1, 30)
+    ticks.go_on()
+    wait_for("one dies without Docker", lambda: populated() == 1)
     assert plancton.lines("Docker does not answer", "killed through its cgroup")
-    wait_for("status says so", lambda: "Docker" in plancton.problems(), 15)
+    wait_for("status says so", lambda: "Docker" in plancton.problems())
     # The call that hangs is given up in the end, and Docker looked for anew.
-    wait_for("the call ends", lambda: plancton.lines("looking for it again", start=position), 45)
+    wait_for("the call ends", lambda: plancton.lines("looking for it again", start=position))
     engine.send(signal.SIGCONT)
-    (left,) = plancton.full(1, 45)
+    (left,) = plancton.full(1)
     assert left in workers
-    wait_for("status has no problem", lambda: plancton.problems() == "", 15)
-    assert ticks.longest_gap() < 2
+    wait_for("status has no problem", lambda: plancton.problems() == "")
 
 
 @pytest.mark.light
@@ -97,11 +94,11 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     plancton.calm()
     engine.terminate()
     plancton.start()
-    wait_for("the log says so", lambda: plancton.lines("looking for it again"), 5)
-    wait_for("status says so", lambda: "start Docker" in plancton.problems(), 8)
+    wait_for("the log says so", lambda: plancton.lines("looking for it again"))
+    wait_for("status says so", lambda: "start Docker" in plancton.problems())
     assert plancton.cli("status").returncode == 0
     engine.start()
-    plancton.full(2, 30)
+    plancton.full(2)
     assert plancton.problems() == ""
 
 
@@ -113,7 +110,7 @@ def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     plancton.start()
     plancton.full(2)
     engine.kill()
-    wait_for("status says so", lambda: "Docker" in plancton.problems(), 5)
+    wait_for("status says so", lambda: "Docker" in plancton.problems())
     plancton.send(signal.SIGTERM)
     assert plancton.ended(30) == 0
     assert not plancton.lines("nothing is left behind")
@@ -129,12 +126,7 @@ def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
         listener.listen()
         plancton.configure(docker={"socket": str(path)})
         plancton.start()
-        start = time.time()
-        wait_for(
-            "status is refreshed",
-            lambda: (s := plancton.status) is not None and s.time > start + 5,
-            15,
-        )
-        wait_for("status says so", lambda: "Docker has not answered" in plancton.problems(), 20)
+        plancton.goes_on()
+        wait_for("status says so", lambda: "Docker has not answered" in plancton.problems())
         plancton.send(signal.SIGTERM)
         assert plancton.ended() == 0

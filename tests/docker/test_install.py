@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from docker.harness import IDLE, IMAGE, Engine, wait_for
+from helpers.dictated_host import DictatedHost
 from install import NEWER, SCRIPT, newer
 
 from plancton.host.slice import Slice, read_layout
@@ -34,11 +36,15 @@ for place in /etc /usr/local; do
   mount --bind "$1$place" "$place"
 done
 mkdir -p /etc/cron.d
+uid=$((10000 + $$ % 50000))  # userdel asks whether anybody on this machine runs as that user
+printf '%s %s\n' SYS_UID_MIN $uid SYS_UID_MAX $uid SYS_GID_MIN $uid SYS_GID_MAX $uid >>/etc/login.defs
 ln -sf /bin/true /usr/local/bin/cron
 for place in /run /var/lib /usr/share/bash-completion /usr/share/zsh /usr/share/fish; do
   [ ! -d "$place" ] || mount -t tmpfs none "$place"
 done
 [ ! -d /usr/share/bash-completion ] || mkdir /usr/share/bash-completion/completions
+mount --bind "$3" /proc/stat
+mount --bind "$4" /proc/meminfo
 eval "$2"
 echo ready
 exec sleep 3600
@@ -88,7 +94,9 @@ def wheels() -> Iterator[Path]:
 class Host:
     """A mount namespace, and what is installed in it."""
 
-    def __init__(self, engine: Engine, wheels: Path, packages: Path | None = None) -> None:
+    def __init__(
+        self, engine: Engine, wheels: Path, figures: DictatedHost, packages: Path | None = None
+    ) -> None:
         self.engine, self.wheels = engine, wheels
         (self.wheel,) = wheels.glob("plancton-*dev0-*.whl")
         self.directory = Path(tempfile.mkdtemp(prefix="plancton-host-"))
@@ -101,7 +109,8 @@ class Host:
         self.configure()
         for package in packages.iterdir() if packages else ():
             subprocess.run(["dpkg-deb", "-x", package, self.directory / "openrc"], check=True)
-        command = ["sh", "-c", OWN, "sh", str(self.directory), OPENRC if packages else ""]
+        words = [self.directory, OPENRC if packages else "", *figures.files]
+        command = ["sh", "-c", OWN, "sh", *map(str, words)]
         self.process = subprocess.Popen(["unshare", "--mount", *command], stdout=subprocess.PIPE)
         assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
         self.before = self.listing()
@@ -122,7 +131,7 @@ class Host:
             ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", *map(str, command)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
             cwd="/",
             env={"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "HOME": "/root"},
@@ -145,7 +154,7 @@ class Host:
             found = self.engine.containers(label=INSTANCE, status="running")
             return str(found[0]["Id"]) if len(found) == 1 else ""
 
-        return wait_for("a worker runs", one, 30)
+        return wait_for("a worker runs", one)
 
     def pid(self) -> int:
         return int(self("cat", "/run/plancton/plancton.pid").stdout or 0)
@@ -159,12 +168,13 @@ class Host:
 
 
 @pytest.fixture
-def host(engine: Engine, wheels: Path) -> Iterator[Host]:
-    made = Host(engine, wheels)
-    try:
-        yield made
-    finally:
-        made.close()
+def host(engine: Engine, wheels: Path, tmp_path: Path) -> Iterator[Host]:
+    with DictatedHost(tmp_path) as figures:
+        made = Host(engine, wheels, figures)
+        try:
+            yield made
+        finally:
+            made.close()
 
 
 def test_its_life(host: Host, tmp_path: Path) -> None:
@@ -216,14 +226,13 @@ def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.chmod(0o777)  # apt downloads as a user of its own
     download = "cd $1 && apt-get download -qq openrc libeinfo1 librc1"
     command = ["sh", "-ec", f"({download}) 2>/dev/null || (apt-get update -qq; {download})", "sh", str(made)]
-    subprocess.run(command, check=True, timeout=120, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=300, stderr=subprocess.DEVNULL)
     return made
 
 
-def test_openrc(engine: Engine, wheels: Path, openrc: Path) -> None:
+def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> None:
     """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets it."""
-    host = Host(engine, wheels, openrc)
-    try:
+    with DictatedHost(tmp_path) as figures, closing(Host(engine, wheels, figures, openrc)) as host:
         done = host.install("--wheel", host.wheel, "--config", host.config, "--user", USER, "--no-docker")
         assert done.returncode == 0 and "+ starts at boot (OpenRC)" in done.stdout, done.stdout + done.stderr
         worker, pid = host.worker(), host.pid()
@@ -231,7 +240,7 @@ def test_openrc(engine: Engine, wheels: Path, openrc: Path) -> None:
         assert host("rc-service", "plancton", "reload").returncode == 0
         log = "/var/lib/plancton/plancton.log"
         again = f"grep -c 'INFO Plancton .* pid {pid},' {log}"
-        wait_for("it runs again", lambda: host("sh", "-c", again).stdout == "2\n", 20)
+        wait_for("it runs again", lambda: host("sh", "-c", again).stdout == "2\n")
         assert host.worker() == worker and host.pid() == pid
         assert host(host.prefix / "bin/plancton", "stop", "--wait").returncode == 0
         assert host("rc-service", "plancton", "status").returncode == 3
@@ -244,8 +253,6 @@ def test_openrc(engine: Engine, wheels: Path, openrc: Path) -> None:
             "sh", "-c", "ls -d /etc/init.d/plancton /etc/runlevels/*/plancton /var/lib/plancton"
         ).stdout
         assert left == "" and not host.prefix.exists()
-    finally:
-        host.close()
 
 
 def test_failure(host: Host) -> None:

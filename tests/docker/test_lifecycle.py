@@ -38,11 +38,11 @@ def test_adopts_after_a_crash(plancton: Plancton) -> None:
     assert plancton.yields
     plancton.start()
     assert plancton.full(2) == workers
-    wait_for("the log says so", lambda: len(plancton.lines("adopted")) == 2, 5)
+    wait_for("the log says so", lambda: len(plancton.lines("adopted")) == 2)
     status = plancton.status
     assert status
     assert all(worker.age is not None and worker.age > 1 for worker in status.workers)
-    time.sleep(4)  # longer than grace_spawn: there would be more by now
+    plancton.goes_on()  # longer than grace_spawn: there would be more by now
     assert plancton.ids() == workers
 
 
@@ -59,11 +59,11 @@ def test_undoes_a_lift_that_a_crash_left(plancton: Plancton) -> None:
     assert not plancton.yields
     assert plancton.frozen() == [Path(groups[1]).name]
     plancton.start()
-    wait_for("the slice yields again", lambda: plancton.yields, 5)
+    wait_for("the slice yields again", lambda: plancton.yields)
     plancton.full(2)
     assert plancton.ids() == set(workers)
     assert plancton.frozen() == []
-    wait_for("quotas are as before", lambda: [plancton.quota(group) for group in groups] == quotas, 5)
+    wait_for("quotas are as before", lambda: [plancton.quota(group) for group in groups] == quotas)
 
 
 def test_what_ended_meanwhile(plancton: Plancton, engine: Engine) -> None:
@@ -104,7 +104,7 @@ def test_stop_at_once_after_the_start(plancton: Plancton) -> None:
     """A supervisor that is told to stop while workers are being created leaves none."""
     plancton.calm(6)
     plancton.start()
-    wait_for("the first is asked for", lambda: plancton.lines("starting"), 20, every=0.005)
+    wait_for("the first is asked for", lambda: plancton.lines("starting"), every=0.005)
     plancton.send(signal.SIGTERM)
     assert plancton.ended() == 0
     nothing_is_left(plancton)
@@ -144,16 +144,15 @@ def test_stop_force(plancton: Plancton, how: str) -> None:
     plancton.configure(worker={"command": STUBBORN, "leave_timeout": "60s"})
     plancton.start()
     plancton.full(2)
-    start = time.monotonic()
     if how.startswith("plancton"):
         done = plancton.cli(*how.split()[1:])
         assert (done.returncode, done.stdout) == (0, "Stopped.\n")
     else:
         plancton.send(signal.SIGTERM)
-        wait_for("it stops", lambda: plancton.lines("stopping: all workers leave"), 5)
+        wait_for("it stops", lambda: plancton.lines("stopping: all workers leave"))
         plancton.send(signal.SIGTERM)
     assert plancton.ended() == 0
-    assert time.monotonic() - start < 15
+    assert not plancton.lines("did not leave in time")
     nothing_is_left(plancton)
 
 
@@ -176,9 +175,9 @@ def test_sighup_runs_again_in_place(plancton: Plancton) -> None:
     workers, pid = plancton.full(2), plancton.pid
     for count in (2, 3):
         plancton.send(signal.SIGHUP)
-        wait_for("it runs again", lambda n=count: plancton.log.count("instance ") == n, 20)  # type: ignore[misc]
+        wait_for("it runs again", lambda n=count: plancton.log.count("instance ") == n)  # type: ignore[misc]
         adopted = 2 * (count - 1)  # before that the status is still the one of before
-        wait_for("it adopts them", lambda n=adopted: len(plancton.lines("adopted")) == n, 20)  # type: ignore[misc]
+        wait_for("it adopts them", lambda n=adopted: len(plancton.lines("adopted")) == n)  # type: ignore[misc]
         assert plancton.full(2) == workers
         status = plancton.status
         assert status
@@ -218,7 +217,7 @@ def test_drain_and_resume(plancton: Plancton) -> None:
     assert status.mode == "draining"
     plancton.crash()
     plancton.start()
-    time.sleep(4)  # longer than grace_spawn: there would be some by now
+    plancton.goes_on()  # longer than grace_spawn: there would be some by now
     assert plancton.workers() == []
     assert plancton.cli("resume").stdout == "Donating again.\n"
     plancton.full(2)
@@ -244,7 +243,7 @@ def test_dry_run_touches_nothing(plancton: Plancton, engine: Engine) -> None:
     plancton.calm()
     before = engine.networks()
     plancton.start("--dry-run")
-    wait_for("it says what it would do", lambda: plancton.lines("dry run: would start"), 20)
+    wait_for("it says what it would do", lambda: plancton.lines("dry run: would start"))
     assert engine.containers() == []
     assert engine.networks() == before
     assert plancton.directories() == []
@@ -263,7 +262,7 @@ def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None
     plancton.crash()
     engine.call("POST", f"/containers/{workers[0]}/kill?signal=SIGKILL")
     plancton.start("--dry-run")
-    wait_for("it has looked", lambda: plancton.lines("dry run: would"), 20)
+    wait_for("it has looked", lambda: plancton.lines("dry run: would"))
     engine.call("POST", f"/containers/{workers[1]}/kill?signal=SIGKILL")
     time.sleep(3)  # it would have removed them by now
     left = {c["Id"] for c in engine.containers(label=f"{INSTANCE}={plancton.instance}")}
@@ -284,12 +283,12 @@ def test_a_broken_configuration(plancton: Plancton) -> None:
     workers = plancton.full(2)
     good = plancton.config.read_text()
     plancton.write_config(good.replace("max_workers", "max_wrokers"))
-    wait_for("status says so", lambda: "pool.max_wrokers" in plancton.problems(), 5)
+    wait_for("status says so", lambda: "pool.max_wrokers" in plancton.problems())
     assert "stays in force" in plancton.problems()
-    time.sleep(3)
+    plancton.goes_on()
     assert plancton.ids() == workers
     plancton.write_config(good)
-    wait_for("status has no problem", lambda: plancton.problems() == "", 8)
+    wait_for("status has no problem", lambda: plancton.problems() == "")
     assert plancton.ids() == workers
 
 
@@ -305,7 +304,7 @@ def test_a_changed_worker(plancton: Plancton) -> None:
         ids = plancton.ids()
         return len(ids) == 2 and not ids & old
 
-    wait_for("both are replaced", replaced, 40)
+    wait_for("both are replaced", replaced)
     asked = plancton.lines("to finish: the configuration has changed")
     gone = plancton.lines("is gone", "exit code 0")
     assert len(asked) == len(gone) == 2
@@ -330,18 +329,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk(small_disk: Path, plancton: Plancton) -> None:
     """A full run directory is reported once; the supervisor continues, and recovers when there is space."""
     plancton.calm()
-    plancton.start()
+    recording = plancton.directory / "recording"
+    plancton.start("--record", str(recording))
     workers = plancton.full(2)
     filler = small_disk / "filler"
     with suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    wait_for("the log says so", lambda: plancton.lines("status.json can't be written"), 10)
-    time.sleep(11)  # it is written every five seconds
+    wait_for("the log says so", lambda: plancton.lines("status.json can't be written"))
+    ticks = len(recording.read_bytes().splitlines())
+    wait_for("it goes on", lambda: len(recording.read_bytes().splitlines()) > ticks + 6, every=0.5)
     assert len(plancton.lines("status.json can't be written")) == 1
     assert plancton.ids() == workers
     filler.unlink()
-    wait_for("it recovers", lambda: plancton.lines("can be written again"), 10)
+    wait_for("it recovers", lambda: plancton.lines("can be written again"))
     assert plancton.full(2) == workers
     assert list(small_disk.glob(".*")) == []
 
@@ -354,7 +355,7 @@ def test_record_and_replay(plancton: Plancton) -> None:
     plancton.full(2)
     plancton.configure(pool={"max_workers": 1})
     recorded = len(recording.read_bytes().splitlines())
-    wait_for("it goes on", lambda: len(recording.read_bytes().splitlines()) >= recorded + 3, 10)
+    wait_for("it goes on", lambda: len(recording.read_bytes().splitlines()) >= recorded + 3)
     first = [json.loads(line) for line in recording.read_text().splitlines()]
     assert set(first[0]) == {"version", "settings"}
     times = [tick["observation"]["time"] for tick in first[1:]]

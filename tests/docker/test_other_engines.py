@@ -27,7 +27,7 @@ class OtherEngine(Engine):
             stderr=self._log,
             env={**os.environ, "XDG_RUNTIME_DIR": str(self.directory)},
         )
-        wait_for(f"{command[0]} answers", self.answers, 30)
+        wait_for(f"{command[0]} answers", self.answers)
 
 
 @contextmanager
@@ -99,6 +99,6 @@ def test_that_comes_later(plancton: Plancton) -> None:
         plancton.configure(docker={"socket": str(link)})
         plancton.start()
         link.symlink_to(engine.socket)
-        wait_for("it says so", lambda: "this is Podman" in plancton.problems(), 15)
+        wait_for("it says so", lambda: "this is Podman" in plancton.problems())
         assert plancton.directories() == [] and engine.containers() == []
         assert plancton.cli("stop", "--wait").returncode == 0

@@ -1,31 +1,37 @@
 """The play of scripts/quickstart, on the tests' own dockerd."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from docker.harness import CPUS, Engine
+from helpers.dictated_host import DictatedHost
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = [pytest.mark.docker, pytest.mark.light, pytest.mark.slow]
 
-def test_the_play(engine: Engine) -> None:
-    """Workers soak up idle CPU, give way to the owner, come back, and leave nothing behind."""
-    done = subprocess.run(
-        [sys.executable, "-m", "play.one_host", engine.socket],
-        cwd=ROOT / "scripts",
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    kept, before, after = (float(n) for n in re.findall(r"(\d+\.\d)%", said))
-    assert kept >= 95 and before >= 95 and after >= 95, said
-    times = re.search(r"left (\d+) to (\d+) s after the load came and were back (\d+) s", said)
-    assert times and int(times[2]) <= 25 and int(times[3]) <= 25, said
-    assert said.count("exit code 0") >= CPUS and "killing" not in said, said
-    assert "No container, process, network or cgroup is left behind" in said, said
-    assert not engine.containers(), said
+
+def test_the_play(engine: Engine, host: DictatedHost) -> None:
+    """Workers soak up idle CPU, give way to the owner, come back, and leave nothing behind.
+
+    Its owner really loads the machine; Plancton sees of that what this test dictates.
+    """
+    command = host.command(sys.executable, "-u", "-m", "play.one_host", str(engine.socket))
+    said = list[str]()
+    with subprocess.Popen(
+        command, cwd=ROOT / "scripts", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            said.append(line)
+            if "the owner needs the computer" in line:
+                host.owner = CPUS
+            if "the owner is done" in line:
+                host.owner = 0
+    text = "".join(said)
+    assert process.returncode == 0, text
+    assert text.count("exit code 0") >= CPUS and "killing" not in text, text
+    assert "No container, process, network or cgroup is left behind" in text, text
+    assert not engine.containers(), text

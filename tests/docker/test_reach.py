@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from docker.harness import Engine, Plancton
+from helpers.dictated_host import DictatedHost
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
 
@@ -59,7 +60,7 @@ def reaches(network: Path, host: str, port: int) -> bool:
 
 
 @pytest.fixture
-def networks() -> Iterator[Networks]:
+def networks(private_engine: Engine) -> Iterator[Networks]:
     """Docker's firewall rules are in force there, and nowhere else on this machine."""
     tag = secrets.token_hex(3)
     names = [f"plancton-host-{tag}", f"plancton-world-{tag}"]
@@ -89,9 +90,9 @@ def networks() -> Iterator[Networks]:
         yield Networks(host, engine)
 
 
-def test_what_a_worker_reaches(networks: Networks, tmp_path: Path) -> None:
+def test_what_a_worker_reaches(networks: Networks, host: DictatedHost, tmp_path: Path) -> None:
     """A worker reaches what the page says, and with the page's rules nothing of the host and its network."""
-    plancton = Plancton(tmp_path, networks.engine)
+    plancton = Plancton(tmp_path, networks.engine, host)
     with ExitStack() as stack:
         stack.callback(plancton.close)
         plancton.calm()

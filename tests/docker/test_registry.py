@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from docker.harness import IDLE, Engine, Plancton, wait_for
 from docker.registry import PASSWORD, USER, Cutter, Registry, random_label, unpack
+from helpers.dictated_host import DictatedHost
+from helpers.wait import PATIENCE
 
 from plancton.model import Phase
 
 pytestmark = [pytest.mark.docker, pytest.mark.light]
-
-RETRY = 45.0
-"""A pull that failed is tried again after 30 s."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def started(registry: Registry) -> Iterator[Registry]:
     registry.stop()
 
 
-def says(plancton: Plancton, *words: str, timeout: float = 40) -> None:
+def says(plancton: Plancton, *words: str, timeout: float = 2 * PATIENCE) -> None:
     """Wait until the status says so."""
     wait_for(
         f"status says {words}", lambda: all(word in plancton.problems() for word in words), timeout, every=0.2
@@ -81,8 +80,8 @@ def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> 
         assert len(going) <= 1, going
         return images(plancton) == [second, second]
 
-    wait_for("both workers are of the second version", replaced, 100, every=0.1)
-    wait_for("the first version is gone", lambda: not has(engine, first), 75, every=0.5)
+    wait_for("both workers are of the second version", replaced, every=0.1)
+    wait_for("the first version is gone", lambda: not has(engine, first), every=0.5)
     assert has(engine, second) and has(engine, stranger)
     assert plancton.lines("removed an old version of the image")
 
@@ -119,10 +118,10 @@ def test_password(plancton: Plancton, engine: Engine, guarded: Registry, tmp_pat
     says(plancton, "others can read the password in it; chmod 600")
     assert plancton.ids() == before
     plancton.configure(image={"auth_file": str(write(tmp_path / "right", guarded, PASSWORD))})
-    wait_for("the first image's worker runs", lambda: images(plancton) == [first], 40, every=0.3)
+    wait_for("the first image's worker runs", lambda: images(plancton) == [first], every=0.3)
     helper(tmp_path, guarded)
     plancton.configure(image={"name": f"{guarded.address}/worker:2", "auth_file": None})
-    wait_for("the second image's worker runs", lambda: images(plancton) == [second], 40, every=0.3)
+    wait_for("the second image's worker runs", lambda: images(plancton) == [second], every=0.3)
     shown = plancton.log + json.dumps(plancton.status_json()) + plancton.cli("check").stdout
     shown += json.dumps(engine.inspect(plancton.ids().pop()))
     for secret in (PASSWORD, base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()):
@@ -163,7 +162,7 @@ def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry
     says(plancton, "can't be pulled", "connection refused")
     assert plancton.ids() == before
     registry.start()
-    wait_for("the new image's worker runs", lambda: images(plancton) == [second], RETRY + 40, every=0.3)
+    wait_for("the new image's worker runs", lambda: images(plancton) == [second], 2 * PATIENCE, every=0.3)
     assert not plancton.problems()
 
 
@@ -180,12 +179,14 @@ def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registr
         says(plancton, f"image {cutter.address}/worker:1 can't be pulled")
         assert cutter.cuts and not plancton.workers()
         cutter.most = None
-        plancton.full(1, RETRY + 40)
+        plancton.full(1)
     finally:
         cutter.close()
 
 
-def test_full_disk(program: Path, registry: Registry, engine: Engine, tmp_path: Path) -> None:
+def test_full_disk(
+    program: Path, registry: Registry, engine: Engine, host: DictatedHost, tmp_path: Path
+) -> None:
     """While Docker's disk is full, status says so; once there is room, the image is pulled."""
     registry.push(engine, "worker:1", random_label(40_000_000))
     directory = Path(tempfile.mkdtemp(prefix="plancton-test-"))
@@ -195,16 +196,16 @@ def test_full_disk(program: Path, registry: Registry, engine: Engine, tmp_path: 
     small = Engine(directory)
     try:
         small.start()
-        plancton = Plancton(tmp_path, small)
+        plancton = Plancton(tmp_path, small, host)
         try:
             plancton.calm(1)
             plancton.configure(
                 image={"name": f"{registry.address}/worker:1"}, worker={"command": ["/bin/sh", "-c", IDLE]}
             )
             plancton.start()
-            says(plancton, "can't be pulled", "no space left on device", timeout=120)
+            says(plancton, "can't be pulled", "no space left on device")
             subprocess.run(["mount", "-o", "remount,size=400m", data], check=True)
-            plancton.full(1, RETRY + 40)
+            plancton.full(1)
         finally:
             plancton.close()
     finally:

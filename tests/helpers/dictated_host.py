@@ -25,8 +25,8 @@ class DictatedHost:
         self.owner, self.memory_available = 0.0, 12 * GB
         self._busy, self._idle = 1_000.0, 100_000.0
         self._last = time.monotonic()
-        self._files = directory / "proc-stat", directory / "proc-meminfo"
-        self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self._files)
+        self.files = directory / "proc-stat", directory / "proc-meminfo"
+        self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self.files)
         self._write()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._go_on, daemon=True)
@@ -44,7 +44,7 @@ class DictatedHost:
     def command(self, *words: str) -> list[str]:
         """This command on this host. It keeps its pid: each step executes the next."""
         enter = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", MOUNT, "sh"]
-        return [*enter, *map(str, self._files), *words]
+        return [*enter, *map(str, self.files), *words]
 
     def _go_on(self) -> None:
         """Like a clock, ahead of whatever else wants the CPUs."""

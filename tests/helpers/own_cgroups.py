@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-NEWNS, NEWCGROUP = 0x00020000, 0x02000000
+FS, NEWNS, NEWCGROUP = 0x00000200, 0x00020000, 0x02000000
 SHARES = "16384"
 """Of the CPU: as much as sixteen busy processes of others."""
 libc = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +49,7 @@ def own_cgroups() -> Iterator[None]:
             before = os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY)
             stack.callback(os.close, before)
             stack.callback(_check, libc.setns, before, flag)
+        stack.callback(_check, libc.unshare, FS)  # whoever shares it with a thread may enter no other
         _check(libc.unshare, NEWNS | NEWCGROUP)
         subprocess.run(["mount", "--make-rslave", "/"], check=True)
         for tree in trees:
