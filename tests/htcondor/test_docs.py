@@ -12,7 +12,7 @@ from htcondor.harness import Pool
 from play.personal_pool import DOMAIN
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 PAGE = (ROOT / "docs" / "htcondor.md").read_text()
 PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)

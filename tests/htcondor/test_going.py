@@ -15,7 +15,7 @@ from plancton.docker.client import Docker
 from plancton.workers.container import create_body
 from plancton.workers.token import pack, read_token
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 BURN = """\
 while read -r line </proc/$$/stat; set -- $line; [ $((${14} + ${15})) -lt 200 ]; do :; done

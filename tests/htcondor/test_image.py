@@ -154,6 +154,7 @@ def test_our_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
     assert not left, f"left behind: {left}"
 
 
+@pytest.mark.slow
 def test_debians_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
     """The same packages, installed again under another umask and time zone, give the same bytes."""
     archive, _, _ = build()

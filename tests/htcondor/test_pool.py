@@ -28,7 +28,7 @@ from htcondor.harness import (
     write_token,
 )
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 HELLO = 'echo "job $1, user $(id -u)"'
 NOBODY = "192.0.2.1:9618"

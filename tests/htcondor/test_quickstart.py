@@ -9,7 +9,7 @@ import pytest
 from docker.harness import CPUS, Engine
 from helpers.dictated_host import DictatedHost
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTS = {"the owner needs the computer": CPUS, "the owner is done": 0}
