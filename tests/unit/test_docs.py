@@ -34,3 +34,12 @@ def anchors(page: Path) -> set[str]:
     """Anchors as hosting sites and mkdocs make them from headings."""
     headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_paths_for_developers() -> None:
+    """docs/development.md names files and folders that exist."""
+    page = (DOCS / "development.md").read_text()
+    named = re.findall(r"(?<![\w/.])(?:csrc|docs|plancton|scripts|tests)/[\w./-]*\w", page)
+    assert len(named) > 20, named
+    missing = [path for path in named if path != "tests/unit/P" and not (ROOT / path).exists()]
+    assert not missing, missing
