@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -26,6 +25,7 @@ from plancton.workers.container import INSTANCE
 pytestmark = pytest.mark.docker
 
 ROOT = Path(__file__).resolve().parents[2]
+WHEELHOUSE = ROOT / "tests/host/machine/wheelhouse"
 USER = "donor-test"
 OWN = """
 set -eu
@@ -64,31 +64,14 @@ touch /run/openrc/softlevel /etc/insserv.conf
 Done = subprocess.CompletedProcess[str]
 
 
-@pytest.fixture(scope="module")
-def wheels() -> Iterator[Path]:
-    """Plancton's wheel and what it needs."""
-    directory = Path(tempfile.mkdtemp(prefix="plancton-wheels-"))
-    directory.chmod(0o755)
-    source = directory / "source"
-    for name in ("plancton", "csrc"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    quiet = subprocess.DEVNULL
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", directory, source], check=True, stderr=quiet)
-    (wheel,) = directory.glob("plancton-*.whl")
-    # For the distribution's Python, which is what the script takes.
-    version = subprocess.run(
-        ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    chosen = ["--only-binary", ":all:", "--python-version", version]
-    subprocess.run([*pip, "download", *chosen, "-d", directory, wheel], check=True, stderr=quiet)
-    yield directory
-    shutil.rmtree(directory)
+@pytest.fixture(scope="session")
+def wheels() -> Path:
+    """Plancton's wheel and what it needs, for the distribution's Python, which is what the script takes."""
+    say = "import sys; print('%d.%d' % sys.version_info[:2])"
+    version = subprocess.check_output(["/usr/bin/python3", "-c", say], text=True).strip()
+    # Whoever comes first makes it, the others wait.
+    command = ["flock", str(WHEELHOUSE), str(WHEELHOUSE), version]
+    return Path(subprocess.check_output(command, text=True).strip()) / "wheels"
 
 
 class Host:
