@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.segment import SegmentLines
 
 from plancton.commands.top.keys import QUIT, REDRAW, Gone, Terminal
-from plancton.commands.top.meter import Figures, Meter
+from plancton.commands.top.meter import Meter
 from plancton.commands.top.view import HISTORY, SORTS, Line, Screen, render
 from plancton.errors import PlanctonError
 from plancton.model import Status
@@ -143,27 +143,12 @@ def run_top(
     one line to show.
     """
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
+        top = Top(read_status, meter, drain, console, interval)
         if once or not _is_live(console):
-            _print_once(read_status, meter, console)
+            _print_once(top, console)
             return
         with contextlib.suppress(Gone), Terminal(0, console.file.fileno()) as terminal:
-            Top(read_status, meter, drain, console, interval).run(terminal)
-
-
-def top_json(
-    read_status: Callable[[], Status | None], cgroup_root: Path | None, proc: Path = Path("/proc")
-) -> bytes:
-    """One JSON object: Unix time, figures, and the status (null without a supervisor)."""
-    with contextlib.closing(Meter(proc, cgroup_root)) as meter:
-        status, figures = _two_samples(read_status, meter)
-    return msgspec.json.encode({"time": time.time(), "figures": figures, "status": status})
-
-
-def _two_samples(read_status: Callable[[], Status | None], meter: Meter) -> tuple[Status | None, Figures]:
-    meter.read(read_status())
-    time.sleep(ONCE_INTERVAL)
-    status = read_status()
-    return status, meter.read(status)
+            top.run(terminal)
 
 
 def _is_live(console: Console) -> bool:
@@ -174,19 +159,24 @@ def _is_live(console: Console) -> bool:
     return ttys and console.is_terminal and not console.is_dumb_terminal
 
 
-def _print_once(read_status: Callable[[], Status | None], meter: Meter, console: Console) -> None:
+def _print_once(top: Top, console: Console) -> None:
     """A terminal gets what fits on it, a pipe all workers."""
-    status, figures = _two_samples(read_status, meter)
-    screen = Screen(
-        width=console.width,
-        height=max(console.height - 1, 1) if console.is_terminal else 0,
-        now=time.time(),
-        figures=figures,
-        status=status,
-        live=False,
-        host=socket.gethostname(),
-        ascii=not _utf8(console),
-    )
-    text = "\n".join(styled_lines(console, render(screen))) + "\n"
-    console.file.write(text)
+    top.sample()
+    time.sleep(ONCE_INTERVAL)
+    top.sample()
+    height = max(console.height - 1, 1) if console.is_terminal else 0
+    screen = msgspec.structs.replace(top.screen, width=console.width, height=height, live=False)
+    console.file.write("\n".join(styled_lines(console, render(screen))) + "\n")
     console.file.flush()
+
+
+def top_json(
+    read_status: Callable[[], Status | None], cgroup_root: Path | None, proc: Path = Path("/proc")
+) -> bytes:
+    """One JSON object: Unix time, figures, and the status (null without a supervisor)."""
+    with contextlib.closing(Meter(proc, cgroup_root)) as meter:
+        meter.read(read_status())
+        time.sleep(ONCE_INTERVAL)
+        status = read_status()
+        figures = meter.read(status)
+    return msgspec.json.encode({"time": time.time(), "figures": figures, "status": status})
