@@ -61,7 +61,7 @@ def parse(text: str, name: str) -> Config:
         data = _from_legacy(data, name)
     config = to_section(data, Config, name)
     try:
-        config = _for_htcondor(config, (data or {}).get("worker") or {})
+        config = _for_htcondor(config, set((data or {}).get("worker") or {}))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
     try:
@@ -71,11 +71,11 @@ def parse(text: str, name: str) -> Config:
     return config
 
 
-def _for_htcondor(config: Config, written: dict[str, Any]) -> Config:
-    """With an `htcondor` section the workers and their image are made of it, and of what is ``written``."""
+def _for_htcondor(config: Config, keys: set[str]) -> Config:
+    """With an `htcondor` section, workers are made of it and of these ``keys`` of `worker`."""
     if config.htcondor is None:
         return config
-    by_hand = {key: getattr(config.worker, key) for key in written}
+    by_hand = {key: getattr(config.worker, key) for key in keys}
     settings = worker_settings(config.htcondor, by_hand, os.uname().nodename)
     image = config.image if config.image.name else msgspec.structs.replace(config.image, name=WORKER_IMAGE)
     return msgspec.structs.replace(config, worker=Worker(**settings), image=image)

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -359,7 +359,7 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
     """The types that a key of this type takes, null aside: that is always its default."""
     if get_origin(kind) is Annotated:
         return alternatives(get_args(kind)[0])
-    parts = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     return tuple(part for part in parts if part is not NoneType and not (part is int and float in parts))
 
 

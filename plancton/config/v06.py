@@ -29,7 +29,7 @@ class Translation(NamedTuple):
     notes: Notes
 
 
-class Key(NamedTuple):
+class OldKey(NamedTuple):
     """Where a key of 0.6 goes (`section.key`) and how it is converted; ``note`` is what differs then.
 
     Without ``convert`` it goes nowhere.
@@ -162,47 +162,47 @@ def _security(value: Any, said: Notes) -> list[str]:
     return [re.sub(r"^(apparmor|seccomp|label):", r"\1=", option) for option in _items(value, str)]
 
 
-UNKNOWN = Key(note="is not a key of 0.6, which ignored it, and so it is here")
+UNKNOWN = OldKey(note="is not a key of 0.6, which ignored it, and so it is here")
 KEYS = {
-    "cpus_per_dock": Key("worker.cpus", lambda value, said: _number(value)),
-    "max_dock_mem": Key("worker.memory", lambda value, said: int(_number(value))),
-    "max_dock_swap": Key("worker.swap", lambda value, said: int(_number(value))),
-    "max_ttl": Key(
+    "cpus_per_dock": OldKey("worker.cpus", lambda value, said: _number(value)),
+    "max_dock_mem": OldKey("worker.memory", lambda value, said: int(_number(value))),
+    "max_dock_swap": OldKey("worker.swap", lambda value, said: int(_number(value))),
+    "max_ttl": OldKey(
         "worker.lifetime",
         _seconds(1),
         "0.6 killed a worker then; here it is asked to finish, and has worker.finish_timeout for it",
     ),
-    "docker_cmd": Key("worker.command", _command),
-    "user_group": Key("worker.user", lambda value, said: _require(value, str)),
-    "docker_privileged": Key("worker.privileged", lambda value, said: _require(value, bool)),
-    "binds": Key(
+    "docker_cmd": OldKey("worker.command", _command),
+    "user_group": OldKey("worker.user", lambda value, said: _require(value, str)),
+    "docker_privileged": OldKey("worker.privileged", lambda value, said: _require(value, bool)),
+    "binds": OldKey(
         "worker.mounts",
         lambda value, said: _items(value, str),
         "0.6 mounted read-write while it said read-only; here a mount is read-only unless `:rw` is added."
         " 0.6 relabelled each for SELinux: add `:Z` (for one worker alone) or `:z` (for all) where needed",
     ),
-    "devices": Key(
+    "devices": OldKey(
         "worker.devices", lambda value, said: [_device(item) for item in _items(value, str, dict)]
     ),
-    "capabilities": Key("worker.capabilities", _capabilities),
-    "security_opts": Key(
+    "capabilities": OldKey("worker.capabilities", _capabilities),
+    "security_opts": OldKey(
         "worker.security_options",
         _security,
         "0.6 left them out on a host without AppArmor; here they are always used",
     ),
-    "secopt": Key("worker.security_options", _security),
-    "max_docks": Key("pool.max_workers", lambda value, said: _require(value, int, float, str)),
-    "docks_per_loop": Key(
+    "secopt": OldKey("worker.security_options", _security),
+    "max_docks": OldKey("pool.max_workers", lambda value, said: _require(value, int, float, str)),
+    "docks_per_loop": OldKey(
         "pool.spawn_per_tick",
         lambda value, said: min(max(int(_number(value)), 1), 64),
         "is per second here; it was per main_sleep",
     ),
-    "grace_kill": Key("yield.grace_kill", _seconds(1, 86_400)),
-    "grace_spawn": Key("yield.grace_spawn", _seconds(1, 86_400)),
-    "docker_image": Key("image.name", lambda value, said: _require(value, str)),
-    "image_expiration": Key("image.refresh", _seconds(60)),
-    "main_sleep": Key(note="is not needed: Plancton looks once a second"),
-    "updateconfig": Key(note="is not needed: the file is read again when it changes"),
-    "influxdb_url": Key(note="is not supported: let your monitoring read `plancton status --json`"),
+    "grace_kill": OldKey("yield.grace_kill", _seconds(1, 86_400)),
+    "grace_spawn": OldKey("yield.grace_spawn", _seconds(1, 86_400)),
+    "docker_image": OldKey("image.name", lambda value, said: _require(value, str)),
+    "image_expiration": OldKey("image.refresh", _seconds(60)),
+    "main_sleep": OldKey(note="is not needed: Plancton looks once a second"),
+    "updateconfig": OldKey(note="is not needed: the file is read again when it changes"),
+    "influxdb_url": OldKey(note="is not supported: let your monitoring read `plancton status --json`"),
 }
 """What each key of 0.6 is here."""
