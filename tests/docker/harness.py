@@ -261,37 +261,6 @@ class Load:
             process.wait()
         self._processes = []
 
-    def seconds(self) -> float:
-        """The CPU time that it has had."""
-        total = 0
-        for process in self._processes:
-            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
-
-    def share(self, seconds: float) -> float:
-        """The CPUs that it gets over the next seconds."""
-        before, start = self.seconds(), time.monotonic()
-        time.sleep(seconds)  # what is measured is a time
-        return (self.seconds() - before) / (time.monotonic() - start)
-
-
-def wait_until_idle(part: float, seconds: float) -> None:
-    """Wait until this much of the host's CPU is idle: other work would count as the owner's."""
-
-    def is_idle() -> bool:
-        before = idle_cpus()
-        time.sleep(0.5)
-        return idle_cpus() - before > 0.5 * part * CPUS
-
-    wait_for("the host is idle", is_idle, seconds)
-
-
-def idle_cpus() -> float:
-    """Seconds of CPU that were idle since boot."""
-    fields = Path("/proc/stat").read_text().splitlines()[0].split()
-    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
-
 
 def busybox_loop(seconds: float) -> str:
     """Shell code that uses this many seconds of CPU here."""

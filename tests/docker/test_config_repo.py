@@ -10,7 +10,7 @@ from unit.repositories import Repository
 
 from plancton.config.repository import init
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def test_follows_its_branch(plancton: Plancton, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from docker.harness import IDLE, IMAGE, Engine, Plancton, wait_for
 
 from plancton.workers.container import INSTANCE, PREFIX
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:

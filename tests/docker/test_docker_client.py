@@ -19,7 +19,7 @@ from plancton.docker.errors import Conflict, DockerError, NotFound
 from plancton.docker.replies import Event
 from plancton.docker.transport import EventStream
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 TAG = f"h2-{uuid.uuid4().hex[:8]}"
 LABEL = f"org.plancton.test={TAG}"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from docker.harness import Engine, Plancton
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def findings(plancton: Plancton, subject: str = "") -> list[dict[str, Any]]:

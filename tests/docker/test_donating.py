@@ -13,7 +13,7 @@ from plancton.host.cgroup_files import PERIOD
 from plancton.host.leaver_boost import LIFT_QUOTA
 from plancton.workers.container import INSTANCE
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def exits(engine: Engine, since: float) -> dict[str, tuple[list[str], str]]:

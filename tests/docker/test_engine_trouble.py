@@ -60,7 +60,6 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
     wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now)
 
 
-@pytest.mark.light
 def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     """While dockerd hangs, ticks continue, and a worker that must die does so through cgroup.kill."""
     plancton.calm()
@@ -88,7 +87,6 @@ def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     wait_for("status has no problem", lambda: plancton.problems() == "")
 
 
-@pytest.mark.light
 def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     """A supervisor that starts before dockerd says so, and donates once it is there."""
     plancton.calm()
@@ -102,7 +100,6 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     assert plancton.problems() == ""
 
 
-@pytest.mark.light
 def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     """Told to stop while dockerd is dead, it does not hang and does not claim that nothing is left."""
     plancton.calm()
@@ -117,7 +114,6 @@ def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     assert plancton.yields
 
 
-@pytest.mark.light
 def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
     """A socket that accepts and says nothing does not stop the loop."""
     path = tmp_path / "s"

@@ -14,7 +14,7 @@ from docker.harness import BUSY, STUBBORN, Engine, Plancton, wait_for
 
 from plancton.workers.container import INSTANCE, PREFIX
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def nothing_is_left(plancton: Plancton) -> None:

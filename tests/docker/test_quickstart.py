@@ -10,7 +10,7 @@ from helpers.dictated_host import DictatedHost
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = [pytest.mark.docker, pytest.mark.light, pytest.mark.slow]
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 def test_the_play(engine: Engine, host: DictatedHost) -> None:

@@ -14,7 +14,7 @@ import pytest
 from docker.harness import Engine, Plancton
 from helpers.dictated_host import DictatedHost
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
 ROWS = dict(re.findall(r"^\| (.+?) \| \**(yes|no)\b.* \|$", PAGE, re.MULTILINE))

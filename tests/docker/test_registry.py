@@ -16,7 +16,7 @@ from helpers.wait import PATIENCE
 
 from plancton.model import Phase
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 @pytest.fixture(scope="module")

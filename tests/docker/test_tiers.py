@@ -17,7 +17,7 @@ from plancton.model import Tick
 from plancton.policy.quota import FREE, GROWTH, LEAST
 from plancton.policy.replay import read_recording
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 MEGABYTES = 1024**2
 

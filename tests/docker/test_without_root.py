@@ -13,7 +13,7 @@ from plancton.host.leaver_boost import LIFT_QUOTA
 from plancton.host.slice import HANDED
 from plancton.policy.quota import LEAST
 
-pytestmark = [pytest.mark.docker, pytest.mark.light]
+pytestmark = pytest.mark.docker
 
 
 def is_in_tier(plancton: WithoutRoot, tier: str) -> bool:
