@@ -31,6 +31,7 @@ quietly() {   # quietly COMMAND...: its output is shown only when it fails
 need_venv() {   # need_venv WHAT: a virtual environment in .venv with WHAT installed from this clone
   [ -x .venv/bin/python ] || quietly /usr/bin/python3 -m venv .venv
   say "Installing Plancton into .venv"
+  rm -rf build   # else modules that were deleted since the last build are installed as well
   quietly .venv/bin/pip install --quiet "$1"
   quietly .venv/bin/pip install --quiet --force-reinstall --no-deps .   # the version may be the same, the code is not
 }
