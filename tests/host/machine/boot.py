@@ -34,8 +34,9 @@ KERNEL = "console=ttyS0 quiet psi=1 apparmor=0 panic=-1 mitigations=off nokaslr 
 PROJECT_SIZE = 128 << 20
 
 BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 900, 1800
-PREFERENCE = 5
-"""How nice QEMU is not."""
+CPU, SHARES = Path("/sys/fs/cgroup/cpu"), "32768"
+"""What is slow already must not become ten times slower next to tests with a share of the CPU of their own
+(`own_cgroups.py`)."""
 OLD = 24 * 3600
 """Seconds after which a host that nobody has used goes."""
 
@@ -202,22 +203,12 @@ def _qemu(made: Path, scratch: Path, disk: Path, *more: str) -> Iterator[subproc
     command += ["-serial", f"file:{scratch / 'console'}", "-serial", f"file:{scratch / 'output'}", *more]
     pipe = subprocess.PIPE
     with (scratch / "qemu").open("wb") as log:
-        qemu = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=log, text=True, start_new_session=True
-        )
-    _prefer(qemu.pid)
+        qemu = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True)
     try:
         yield qemu
     finally:
         qemu.kill()
         qemu.wait()
-
-
-def _prefer(pid: int) -> None:
-    """Give it more CPU than other programs get: emulation must not become ten times slower still."""
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, -PREFERENCE)
-        Path(f"/proc/{pid}/autogroup").write_text(f"-{PREFERENCE}")  # where sessions share the CPUs
 
 
 def _output(qemu: subprocess.Popen[str], scratch: Path, seconds: float) -> Iterator[str]:
@@ -236,6 +227,26 @@ def _output(qemu: subprocess.Popen[str], scratch: Path, seconds: float) -> Itera
 def _last_words(scratch: Path) -> str:
     texts = [(scratch / n).read_text(errors="replace") for n in ("console", "qemu") if (scratch / n).exists()]
     return "\n".join(line for text in texts for line in text.splitlines()[-10:])
+
+
+@contextmanager
+def _own_share() -> Iterator[None]:
+    """Have a share of the CPU, this process and all that it starts, where the kernel has such a tree."""
+    group = CPU / f"plancton_host_{os.getpid()}"
+    if not os.access(CPU / "cpu.shares", os.W_OK):
+        yield
+        return
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    (before,) = (path for _, names, path in lines if "cpu" in names.split(","))
+    group.mkdir()
+    (group / "cpu.shares").write_text(SHARES)
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (CPU / before.lstrip("/") / "cgroup.procs").write_text(str(os.getpid()))
+        with suppress(OSError):
+            group.rmdir()
 
 
 def _say(text: str) -> None:
@@ -261,4 +272,6 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # QEMU must not outlive us
-    sys.exit(main(sys.argv[1:]))
+    with _own_share():
+        code = main(sys.argv[1:])
+    sys.exit(code)
