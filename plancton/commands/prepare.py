@@ -54,11 +54,11 @@ def prepare_host(user: str, config_file: Path | None) -> str:
     hand_over(paths, entry.pw_uid)
     clone = clone_of(path) if config.config.refresh else None
     if clone is not None:
-        hand_over_clone(clone, entry.pw_uid)
+        hand_over_clone(clone.root, entry.pw_uid)
     return (
         f"{workers_slice.parent} is in tier {workers_slice.tier}; {entry.pw_name} may write its"
         f" {', '.join(files)}, and has {paths.run} and {paths.state}"
-        + (f" and {clone}" if clone else "")
+        + (f" and {clone.root}" if clone else "")
         + supposed
     )
 

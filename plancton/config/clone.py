@@ -1,7 +1,13 @@
-"""What a configuration directory is when `plancton init --repo` has made it: the clone of a repository.
+"""What a configuration directory is once `plancton init --repo` has made it: the clone of a repository.
 
-A mark below .git says so. Nothing in a repository can put it there, or take it away: git refuses paths below
-.git, and an owner's own git (etckeeper) does not make it.
+    DIR/.git/plancton               the mark: where it comes from
+    DIR/.git/plancton-trees/COMMIT  the files of a commit
+    DIR/.git/plancton-tree          -> plancton-trees/COMMIT: the commit in force
+    DIR/config.yaml                 -> .git/plancton-tree/config.yaml, and likewise for each name at the top
+    DIR/allow.yaml, DIR/token, …    the host's own
+
+So one link says which version of all files is in force. A repository can neither make nor remove the mark:
+git refuses paths below .git, and the git of an owner (etckeeper) does not make one.
 """
 
 import os
@@ -13,7 +19,7 @@ import msgspec
 
 from plancton.errors import PlanctonError
 
-MARK = Path(".git/plancton")
+MARK, TREE, TREES = (Path(".git") / name for name in ("plancton", "plancton-tree", "plancton-trees"))
 CONFIG, ALLOW, TOKEN = "config.yaml", "allow.yaml", "token"
 
 Place = Literal["inside", "missing", "outside"]
@@ -35,32 +41,24 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Clone(msgspec.Struct, frozen=True):
-    """The clone at ``root``, with its files as they are in ``tree``: there, or not yet put there."""
+    """The clone at ``root``, with a commit's files in the directory ``tree``: those in force, or others."""
 
     root: Path
     tree: Path
 
-    def now(self, path: Path) -> Path:
-        """Where the file of this path is now."""
-        inside = self._inside(str(path))
-        return path if inside is None or not os.path.lexists(self.tree / inside) else self.tree / inside
-
     def place(self, path: str) -> Place:
-        """Where a path leads that a configuration names. ``.git`` and the whole directory are outside."""
+        """Where a path leads that a configuration names: to a file of the repository's, to none of its files,
+        or elsewhere. ``.git`` and the whole directory are elsewhere."""
         inside = self._inside(path)
         if inside is None or inside.parts[:1] in ((), (".git",)):
             return "outside"
-        for top in (self.tree, self.root):
-            if os.path.lexists(top / inside):
-                real, real_top = Path(os.path.realpath(top / inside)), Path(os.path.realpath(top))
-                below = real.is_relative_to(real_top) and real != real_top
-                return "inside" if below and real.relative_to(real_top).parts[0] != ".git" else "outside"
-        return "missing"
-
-    def name(self, path: str) -> str:
-        """What git calls the file that a path inside leads to."""
-        top = os.path.realpath(self.tree)
-        return os.path.relpath(os.path.realpath(self.now(Path(path))), top)
+        top = self.tree if os.path.lexists(self.tree / inside.parts[0]) else self.root
+        real, real_top = Path(os.path.realpath(top / inside)), Path(os.path.realpath(top))
+        if real == real_top or not real.is_relative_to(real_top):
+            return "outside"
+        if real.relative_to(real_top).parts[0] == ".git":
+            return "outside"
+        return "inside" if top == self.tree and os.path.lexists(top / inside) else "missing"
 
     def _inside(self, path: str) -> Path | None:
         if ".." in path.split("/"):
@@ -69,12 +67,12 @@ class Clone(msgspec.Struct, frozen=True):
         return found.relative_to(self.root) if found.is_relative_to(self.root) else None
 
 
-def clone_of(file: Path) -> Path | None:
-    """The clone that a file lies in; None when it lies in none."""
+def clone_of(file: Path) -> Clone | None:
+    """The clone that a file lies in, with the files in force; None when it lies in none."""
     for path in (Path(os.path.abspath(file)), Path(os.path.realpath(file))):
         for directory in path.parents:
             if _is_marked(directory):
-                return directory
+                return Clone(directory, Path(os.path.realpath(directory / TREE)))
     return None
 
 

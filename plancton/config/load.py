@@ -9,7 +9,7 @@ import msgspec
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
-from plancton.config.permission import require_permitted
+from plancton.config.repository_limits import require_permitted
 from plancton.config.resolve import max_workers_of
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Worker
@@ -21,9 +21,9 @@ LARGEST = 256 * 1024
 
 def load_config(path: Path, missing_ok: bool = False) -> Config:
     """The configuration in a file; without one, when that is allowed, all defaults."""
-    root = clone_of(path)
-    if root is not None:
-        return load_from(Clone(root, root), path)
+    clone = clone_of(path)
+    if clone is not None:
+        return load_from(clone, path, path)
     try:
         return parse(_read(path, path), str(path))
     except FileNotFoundError:
@@ -32,10 +32,10 @@ def load_config(path: Path, missing_ok: bool = False) -> Config:
         raise ConfigError(f"{path}: no such file; `plancton init {path}` writes one") from None
 
 
-def load_from(clone: Clone, path: Path) -> Config:
-    """The configuration of that path in a repository's clone, as far as this host permits it."""
+def load_from(clone: Clone, path: Path, file: Path) -> Config:
+    """A configuration from a repository that is, or will be, at ``path``, if this host permits it."""
     try:
-        config = parse(_read(clone.now(path), path), str(path))
+        config = parse(_read(file, path), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: the repository has no such file") from None
     require_permitted(config, clone, path)

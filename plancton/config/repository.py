@@ -1,49 +1,46 @@
 """A repository as configuration directory: cloned once, and followed to commits that may be put in force.
 
-Everything is looked at before it is put in place: the commit by git's objects, its files in a directory
-below .git. Files are put in place one by one by renaming, config.yaml after all others: its readers see the
-old configuration with its files or the new one with its own, and never a half.
+git puts the files of a commit into a new directory. When they have been looked at there, one rename of the
+link to that directory (clone.py) puts all of them in force: whoever reads sees the old version or the new
+one, and so does the next start after a crash. Running workers keep the files that they were started with.
 """
 
-import contextlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from plancton.config.clone import ALLOW, CONFIG, MARK, TOKEN, Clone, CloneError, Origin, read_origin
-from plancton.config.git import Git, masked
+from plancton.config.clone import (
+    ALLOW,
+    CONFIG,
+    MARK,
+    TOKEN,
+    TREE,
+    TREES,
+    Clone,
+    CloneError,
+    Origin,
+    read_origin,
+)
+from plancton.config.git import Git, GitError, masked
 from plancton.config.load import load_from
 from plancton.errors import PlanctonError
-from plancton.files import replace_file
 from plancton.units import Size, shown
 
 MOST_FILES, MOST_BYTES = 1_000, 16 * 1024 * 1024
 """Of one commit; a configuration has some files and kilobytes."""
-PENDING = Path(".git/plancton-pending")
-"""Holds the commit that is being put in place, so that what a crash left half done is ended."""
-INDEX = Path(".git/plancton-index")
+KEPT = 7 * 86_400
+"""Seconds for which the files of an older commit stay: workers that mount them may still run."""
 REMOTE = "refs/remotes/origin/"
 _URLS = re.compile(r"(/|file:///|https://|ssh://|[\w.-]+@[\w.-]+:)[^\s\x00-\x1f]+", re.ASCII)
 _REF = re.compile(r"[\w][\w./+-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
-
-
-class Entry(NamedTuple):
-    """A file of a commit."""
-
-    mode: str
-    blob: str
-    size: int
-
-
-Files = dict[str, Entry]
 
 
 # ---------------------------------------------------------------- cloning
@@ -58,22 +55,16 @@ def init(url: str, ref: str | None, directory: Path) -> str:
     directory = Path(os.path.abspath(directory))
     if os.path.lexists(directory / MARK):
         return _is_there(url, ref, directory)
-    made = _make(directory)
     try:
         _require_room(directory)
-        with _scratch(directory) as new:
-            with _about(masked(url)):
-                origin, target = _fetch_first(Git(new), Origin(url, ref, None))
-                commit = _fill(Git(new), origin, target)
-                _require_no_link_out(new)
-                load_from(Clone(directory, new), directory / CONFIG)
-            _mark(new, origin)
-            _move(new, directory)
-    except BaseException as error:
-        _unmake(made)
-        if isinstance(error, OSError):
-            raise CloneError(f"{error.filename or directory}: {error.strerror}") from None
-        raise
+        nearest = next(path for path in (directory, *directory.parents) if path.is_dir())
+        with tempfile.TemporaryDirectory(prefix=".plancton-", dir=nearest) as new:
+            origin, commit = _clone(Git(Path(new)), Origin(url, ref, None), directory)
+            directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            (Path(new) / ".git").rename(directory / ".git")
+        _link(directory, directory / TREE)
+    except OSError as error:
+        raise CloneError(f"{error.filename or directory}: {error.strerror}") from None
     what = f"branch {origin.branch}" if origin.branch else f"pinned at {ref}"
     return f"{directory}: a clone of {masked(url)}, {what}, commit {commit[:12]}"
 
@@ -81,7 +72,7 @@ def init(url: str, ref: str | None, directory: Path) -> str:
 def _check_words(url: str, ref: str | None) -> None:
     if _URLS.fullmatch(url) is None:
         raise CloneError(
-            f"{shown(masked(url))} is no repository's address"
+            f"{shown(masked(url))} is not the address of a repository"
             " (https://…, ssh://…, user@host:path, file:///… or /path)"
         )
     if ref is not None and (_REF.fullmatch(ref) is None or ".." in ref):
@@ -106,102 +97,52 @@ def _named(url: str, ref: str | None) -> str:
     return f"{masked(url)} at {ref or 'its own branch'}"
 
 
-def _make(directory: Path) -> list[Path]:
-    """Make the directory; those that were not there."""
-    missing = [path for path in (directory, *directory.parents) if not os.path.lexists(path)]
-    try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    except OSError as error:
-        _unmake(missing)
-        raise CloneError(f"{directory}: can't be made: {error.strerror}") from None
-    return missing
-
-
-def _unmake(made: list[Path]) -> None:
-    for path in made:
-        with contextlib.suppress(OSError):
-            path.rmdir()
-
-
 def _require_room(directory: Path) -> None:
-    found = sorted(set(os.listdir(directory)) - {ALLOW, TOKEN})
+    found = sorted(set(os.listdir(directory)) - {ALLOW, TOKEN}) if os.path.lexists(directory) else []
     if found:
         raise CloneError(f"{directory}: is not empty ({found[0]}): move what is there away; {ALLOW} may stay")
 
 
-@contextmanager
-def _scratch(directory: Path) -> Iterator[Path]:
-    """A directory beside the files to come, so that these can be renamed; gone at the end."""
-    new = Path(tempfile.mkdtemp(prefix=".plancton-", dir=directory))
-    try:
-        yield new
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def _fetch_first(git: Git, asked: Origin) -> tuple[Origin, str]:
-    """Fetch what was asked for; what it is, and what git calls it here."""
-    branch = asked.ref
-    git.run("init", "-q", "--template=", "-b", "main")
-    listed = git.run("ls-remote", "--symref", "--", asked.url).decode(errors="replace")
-    if asked.ref is None:
-        head = re.search(r"^ref: refs/heads/(\S+)\tHEAD$", listed, re.MULTILINE)
-        if head is None or _REF.fullmatch(head[1]) is None:
-            raise CloneError("the repository does not say which branch is its own: add --ref")
-        branch = head[1]
-    refs = set(re.findall(r"\t(refs/\S+)$", listed, re.MULTILINE))
-    git.run("remote", "add", "origin", asked.url)
-    if f"refs/heads/{branch}" in refs:
-        git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
-        git.run("config", f"branch.{branch}.remote", "origin")
-        git.run("config", f"branch.{branch}.merge", f"refs/heads/{branch}")
-        _fetch(git, asked.url, f"+refs/heads/{branch}:{REMOTE}{branch}")
-        return msgspec.structs.replace(asked, branch=branch), f"{REMOTE}{branch}"
-    if f"refs/tags/{branch}" in refs:
-        _fetch(git, asked.url, f"+refs/tags/{branch}:refs/tags/{branch}")
-        return asked, f"refs/tags/{branch}"
-    if asked.ref and _COMMIT.fullmatch(asked.ref):
-        _fetch(git, asked.url, f"+refs/heads/*:{REMOTE}*", "+refs/tags/*:refs/tags/*")
-        if git.holds("rev-parse", "--verify", "-q", f"{asked.ref}^{{commit}}"):
-            return asked, asked.ref
-    raise CloneError(f"there is no branch, tag or commit {branch}")
-
-
-def _fill(git: Git, origin: Origin, target: str) -> str:
-    """Put the files of the new clone in place; the commit."""
-    commit = git.text("rev-parse", "--verify", f"{target}^{{commit}}")
-    _files(git, commit)
-    if origin.branch:
-        git.run("update-ref", f"refs/heads/{origin.branch}", commit)
-    else:
+def _clone(git: Git, asked: Origin, directory: Path) -> tuple[Origin, str]:
+    """A clone of what was asked for, as it will be in ``directory``; what it is, and its commit."""
+    with _about(masked(asked.url)):
+        branch, commit = _fetch_first(git, asked)
+        tree = _put_out(git, commit)
+        _require_good(Clone(directory, tree))
+    if branch is None:
         git.run("update-ref", "--no-deref", "HEAD", commit)
     git.run("read-tree", commit)
-    git.run("checkout-index", "-a", "-q")
-    return commit
+    git.run("config", "core.worktree", TREE.name)
+    (git.root / TREE).symlink_to(tree.relative_to(git.root / ".git"))
+    origin = Origin(asked.url, asked.ref, branch)
+    (git.root / MARK).write_bytes(msgspec.json.encode(origin))
+    for path in (git.root / MARK, git.root / ".git/config"):
+        path.chmod(0o600 if masked(origin.url) != origin.url else 0o644)
+    return origin, commit
 
 
-def _mark(root: Path, origin: Origin) -> None:
-    secret = masked(origin.url) != origin.url
-    (root / MARK).write_bytes(msgspec.json.encode(origin))
-    for path in (root / MARK, root / ".git/config"):
-        path.chmod(0o600 if secret else 0o644)
-
-
-def _move(new: Path, directory: Path) -> None:
-    """Move what is in one directory into the other: first what says that it is a clone, config.yaml last."""
-    names = sorted(os.listdir(new), key=lambda name: (name == CONFIG, name != ".git", name))
-    for name in names:
-        if os.path.lexists(directory / name):
-            raise CloneError(f"{directory / name}: is in the way of the repository's: move it away")
-    moved = list[str]()
+def _fetch_first(git: Git, asked: Origin) -> tuple[str | None, str]:
+    """The branch, if it is one, and the commit."""
+    # By the protocol from a directory, too, so that git looks at the objects and shares none.
+    words = ("clone", "-q", "--no-checkout", "--no-local", "--template=")
+    at = "HEAD"
     try:
-        for name in names:
-            (new / name).rename(directory / name)
-            moved.append(name)
-    except BaseException:
-        for name in moved:
-            (directory / name).rename(new / name)
-        raise
+        git.run(*words, *(("--branch", asked.ref) if asked.ref else ()), "--", asked.url, ".")
+    except GitError as error:
+        if asked.ref is None or "not found in upstream" not in str(error):
+            raise
+        if _COMMIT.fullmatch(asked.ref) is None:
+            raise CloneError(f"there is no branch, tag or commit {asked.ref}") from None
+        git.run(*words, "--", asked.url, ".")
+        at = asked.ref
+    if not git.holds("rev-parse", "--verify", "-q", f"{at}^{{commit}}"):
+        raise CloneError(f"there is no branch, tag or commit {asked.ref or 'yet'}")
+    branch = None
+    if at == "HEAD" and git.holds("symbolic-ref", "-q", "HEAD"):
+        branch = git.text("symbolic-ref", "--short", "HEAD")
+    if branch is None and asked.ref is None:
+        raise CloneError("the repository does not say which branch is its own: add --ref")
+    return branch, git.text("rev-parse", f"{at}^{{commit}}")
 
 
 # ---------------------------------------------------------------- following
@@ -218,7 +159,7 @@ def refresh(git: Git, signers: list[str]) -> str:
         return ""
     _require_writable(root)
     with _about(str(root)):
-        old = _end_pending(git)
+        old = _settle(git)
     with _about(masked(origin.url)):
         _fetch(git, origin.url, f"+refs/heads/{origin.branch}:{REMOTE}{origin.branch}")
         new = git.text("rev-parse", "--verify", f"{REMOTE}{origin.branch}^{{commit}}")
@@ -228,11 +169,15 @@ def refresh(git: Git, signers: list[str]) -> str:
             if not git.holds("merge-base", "--is-ancestor", old, new):
                 raise CloneError(f"does not follow {old[:12]}, the one here (a forced push?)")
             _require_signed(git, new, signers)
-            _require_nothing_in_the_way(git, old, new)
-            with _put_out(git, new) as tree:
-                _require_no_link_out(tree)
-                load_from(Clone(root, tree), root / CONFIG)
-                _switch(git, old, new, tree)
+            _require_untouched(git)
+            tree = _put_out(git, new)
+            try:
+                _require_good(Clone(root, tree))
+            except BaseException:
+                shutil.rmtree(tree, ignore_errors=True)
+                raise
+            _switch(root, tree)
+            _settle(git)
     return f"the configuration is commit {new[:12]} of branch {origin.branch} now"
 
 
@@ -265,128 +210,124 @@ def _require_signed(git: Git, commit: str, signers: list[str]) -> None:
             raise CloneError("is not signed by one of config.signers")
 
 
-def _require_nothing_in_the_way(git: Git, old: str, new: str) -> None:
-    """What somebody changed or added by hand is not ours to overwrite."""
-    changed = git.run(
-        "status", "--porcelain", "-z", "--untracked-files=no", "--no-renames", "--ignore-submodules"
+def _require_untouched(git: Git) -> None:
+    """What somebody changed or added by hand would no longer be in force."""
+    options = (
+        "--porcelain",
+        "-z",
+        "--untracked-files=all",
+        "--ignored",
+        "--no-renames",
+        "--ignore-submodules",
     )
+    changed = git.run("status", *options).split(b"\0")[0]
     if changed:
-        name = changed.split(b"\0")[0][3:].decode(errors="replace")
-        raise CloneError(f"{git.root / name} was changed on this host: `git checkout` it, or commit it there")
-    before = _files(git, old)
-    for name in _files(git, new):
-        for path in (*map(str, Path(name).parents[:-1]), name):
-            if _is_foreign(git.root, path, before, is_parent=path != name):
-                raise CloneError(f"{git.root / path} is in the way: move it away")
+        raise CloneError(
+            f"{git.root / os.fsdecode(changed[3:])} was changed on this host: undo that, or move it away"
+        )
 
 
-def _is_foreign(root: Path, name: str, before: Files, is_parent: bool) -> bool:
-    """Whether something is there that is not the old commit's, and would have to go."""
-    path = root / name
-    if name in before or not os.path.lexists(path):
-        return False
-    if path.is_symlink() or not path.is_dir():
-        return True
-    held = (Path(top) / file for top, _, files in os.walk(path) for file in files)
-    return not is_parent and any(str(file.relative_to(root)) not in before for file in held)
+# ---------------------------------------------------------------- the files of a commit
 
 
-def _files(git: Git, commit: str) -> Files:
-    """The files of a commit; refuses one that no configuration is."""
-    found = Files()
+def _put_out(git: Git, commit: str) -> Path:
+    """The files of a commit in a directory of their own."""
+    _require_small(git, commit)
+    tree = git.root / TREES / commit
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    index = git.root / ".git/plancton-index"
+    try:
+        git.run(f"--work-tree={tree}", "read-tree", "--reset", "-u", commit, index=index)
+    except BaseException:
+        shutil.rmtree(tree, ignore_errors=True)
+        raise
+    finally:
+        index.unlink(missing_ok=True)
+    return tree
+
+
+def _require_small(git: Git, commit: str) -> None:
+    """Refuses a commit that can't be a configuration before its files are written."""
+    sizes = dict[str, int]()
     for line in git.run("ls-tree", "-r", "-l", "-z", "--full-tree", commit).split(b"\0")[:-1]:
         about, _, name = line.partition(b"\t")
-        mode, kind, blob, size = about.decode().split()
+        _, kind, _, size = about.decode().split()
         if kind == "blob":  # not those of submodules
-            found[os.fsdecode(name)] = Entry(mode, blob, int(size))
-    if ALLOW in found:
+            sizes[os.fsdecode(name)] = int(size)
+    if ALLOW in sizes:
         raise CloneError(f"{ALLOW} is in the repository: it must be the host's own")
-    if CONFIG not in found:
+    if CONFIG not in sizes:
         raise CloneError(f"there is no {CONFIG} in it")
-    if len(found) > MOST_FILES or sum(entry.size for entry in found.values()) > MOST_BYTES:
-        raise CloneError(f"has more than {MOST_FILES} files or {Size(MOST_BYTES)}: it is no configuration")
-    return found
+    if len(sizes) > MOST_FILES or sum(sizes.values()) > MOST_BYTES:
+        raise CloneError(f"has more than {MOST_FILES} files or {Size(MOST_BYTES)}: it is not a configuration")
 
 
-@contextmanager
-def _put_out(git: Git, commit: str) -> Iterator[Path]:
-    """The files of a commit, in a directory on the clone's own file system."""
-    tree, index = git.root / ".git/plancton-tree", git.root / INDEX
-    shutil.rmtree(tree, ignore_errors=True)
-    tree.mkdir()
-    try:
-        git.run("read-tree", commit, index=index)
-        git.run("checkout-index", "-a", "-q", f"--prefix={tree}/", index=index)
-        yield tree
-    finally:
-        shutil.rmtree(tree, ignore_errors=True)
-        index.unlink(missing_ok=True)
+def _require_good(clone: Clone) -> None:
+    """These files may be put in force on this host."""
+    _require_no_link_out(clone.tree)
+    for name in sorted(os.listdir(clone.tree)):
+        if os.path.lexists(clone.root / name) and not _is_link(clone.root / name):
+            raise CloneError(f"{clone.root / name}: is in the way of the repository's: move it away")
+    load_from(clone, clone.root / CONFIG, clone.tree / CONFIG)
 
 
 def _require_no_link_out(tree: Path) -> None:
     """No symbolic link may lead out of the repository, whether the configuration names it or not."""
     top = Path(os.path.realpath(tree))
     for directory, directories, files in os.walk(tree):
-        if Path(directory) == tree and ".git" in directories:
-            directories.remove(".git")
-        for name in (*directories, *files):
-            path = Path(directory) / name
+        for path in (Path(directory) / name for name in (*directories, *files)):
             if not path.is_symlink():
                 continue
             real = Path(os.path.realpath(path))
-            if os.path.isabs(os.readlink(path)) or not real.is_relative_to(top) or _is_git(real, top):
+            if os.path.isabs(os.readlink(path)) or real == top or not real.is_relative_to(top):
+                raise CloneError(f"{path.relative_to(tree)}: is a link out of the repository")
+            if real.relative_to(top).parts[0] == ".git":
                 raise CloneError(f"{path.relative_to(tree)}: is a link out of the repository")
 
 
-def _is_git(path: Path, top: Path) -> bool:
-    return path == top or path.relative_to(top).parts[0] == ".git"
+def _switch(root: Path, tree: Path) -> None:
+    """Put the files of ``tree`` in force: the last step does it, those before lead nowhere yet."""
+    _link(root, tree)
+    os.utime(root / TREE)  # the time when its files were last in force
+    new = root / f"{TREE}.new"
+    new.unlink(missing_ok=True)
+    new.symlink_to(tree.relative_to(new.parent))
+    new.replace(root / TREE)
 
 
-def _switch(git: Git, old: str, new: str, tree: Path) -> None:
-    """Put the files of ``tree`` in place of the old commit's, config.yaml after the others."""
-    root, before, after = git.root, _files(git, old), _files(git, new)
-    replace_file(root / PENDING, new.encode(), 0o644)
-    gone = sorted(set(before) - set(after))
-    for name in gone:
-        if _conflicts(name, after):
-            _remove(root, name)
-    for name in sorted(after, key=lambda name: (name == CONFIG, name)):
-        if before.get(name) != after[name] or not os.path.lexists(root / name):
-            (root / name).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            os.replace(tree / name, root / name)
-    for name in gone:
-        _remove(root, name)
-    os.replace(root / INDEX, root / ".git/index")
-    git.run("update-ref", "HEAD", new)
-    (root / PENDING).unlink()
+def _settle(git: Git) -> str:
+    """Do what comes after a switch, also after one that a crash cut short: git's own records, and the end of
+    what is no longer needed. The commit in force."""
+    root = git.root
+    commit = (root / TREE).readlink().name
+    if git.text("rev-parse", "HEAD") != commit:
+        _link(root, root / TREE)
+        _unlink_dangling(root)
+        for tree in (root / TREES).iterdir():
+            if tree.name != commit and tree.stat().st_mtime < time.time() - KEPT:
+                shutil.rmtree(tree, ignore_errors=True)
+        git.run("read-tree", commit)
+        git.run("update-ref", "HEAD", commit)
+    return commit
 
 
-def _conflicts(name: str, after: Files) -> bool:
-    """Whether this file is where a directory is to come, or below where a file is."""
-    return any(other.startswith(f"{name}/") for other in after) or any(
-        str(p) in after for p in Path(name).parents
-    )
+def _link(root: Path, tree: Path) -> None:
+    """Make the links for what is at the top of these files."""
+    for name in sorted(os.listdir(tree)):
+        if not os.path.lexists(root / name):
+            (root / name).symlink_to(TREE / name)
 
 
-def _remove(root: Path, name: str) -> None:
-    """A file, with the directories that it leaves empty; not what has taken its place already."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        (root / name).unlink()
-    for directory in list(Path(name).parents)[:-1]:
-        with contextlib.suppress(OSError):
-            (root / directory).rmdir()
+def _unlink_dangling(root: Path) -> None:
+    """Remove the links for what is not at the top any more."""
+    for path in root.iterdir():
+        if _is_link(path) and not os.path.lexists(root / TREE / path.name):
+            path.unlink()
 
 
-def _end_pending(git: Git) -> str:
-    """End the switch that a crash or a full disk cut short; the commit that is here now."""
-    old = git.text("rev-parse", "--verify", "HEAD^{commit}")
-    try:
-        new = (git.root / PENDING).read_text().strip()
-    except FileNotFoundError:
-        return old
-    with _put_out(git, new) as tree:
-        _switch(git, old, new, tree)
-    return new
+def _is_link(path: Path) -> bool:
+    return path.is_symlink() and os.readlink(path) == str(TREE / path.name)
 
 
 @contextmanager

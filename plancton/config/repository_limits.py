@@ -1,21 +1,26 @@
-"""What a configuration from a repository may do only where this host permits it. Pure.
+"""What a configuration from a repository may do only where this host permits it.
 
 Who can write to the repository is not root on the hosts that follow it: what makes root of a container,
-or reaches what is the host's, is for the host's own allow.yaml to decide.
+or reaches what is the host's, is for the host's own allow.yaml to decide. A file counts as that only when
+none but root can have written it. `problems` and the rules below it are pure.
 """
 
-import os.path
+import os
 import re
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from plancton.config.clone import Place
-from plancton.config.schema import Section, default, require
+from plancton.config.clone import ALLOW, Clone, CloneError, Place
+from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
+from plancton.config.schema import Config, Section, default, require
+from plancton.files import Unsuitable, read_regular
 from plancton.units import shown
 
-if TYPE_CHECKING:
-    from plancton.config.schema import Config
-
+HOSTS = Path("/etc/plancton/allow.yaml")
+"""The host's, for the clones whose own directory has none."""
+ROOT = 0
+LARGEST = 64 * 1024
 HOST_TOKEN = "/etc/plancton/token"
 """The host's own token for its pool, where the documentation puts it."""
 SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
@@ -28,6 +33,14 @@ class Problem(NamedTuple):
 
     text: str
     permit: str = ""
+
+
+class NotPermitted(ConfigError):
+    """What this host does not let a repository do, a line for each thing."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        super().__init__(lines[0] + more, lines)
 
 
 class Allow(Section, frozen=True):
@@ -52,23 +65,55 @@ class Allow(Section, frozen=True):
                 )
 
 
+def require_permitted(config: Config, clone: Clone, path: Path) -> None:
+    """``path`` is the configuration's file in the clone. Raises ConfigError where it may not be so."""
+    if clone.place(str(path)) == "outside":
+        raise ConfigError(
+            f"{path}: leads out of the repository: a link may only lead to another of its files"
+        )
+    allow, of = _read_allow(clone)
+    found = [
+        f"{path}: {problem.text}" + (f" needs `{problem.permit}` in {of}" if problem.permit else "")
+        for problem in problems(config, allow, clone.place)
+    ]
+    if found:
+        raise NotPermitted(tuple(found))
+
+
+def _read_allow(clone: Clone) -> tuple[Allow, str]:
+    """What this host permits, and the file's name with why it does not count."""
+    own = clone.root / ALLOW
+    path = own if os.path.lexists(own) else HOSTS
+    if os.path.lexists(clone.tree / ALLOW):
+        raise CloneError(f"{own}: comes from the repository: it must be this host's own")
+    try:
+        data, found = read_regular(path, LARGEST, follow=False)
+        if found.st_uid != ROOT or found.st_mode & 0o022:
+            raise OSError(0, "only root may be able to write it (chown root:root, chmod 644)")
+        text = data.decode("utf-8")
+    except FileNotFoundError:
+        return Allow(), f"this host's own {path}"
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        why = f"it {why}" if isinstance(error, Unsuitable) else why
+        return Allow(), f"{path}, which does not count: {why}"
+    return to_section(read_yaml(text, str(path)), Allow, str(path)), f"this host's own {path}"
+
+
+# ---------------------------------------------------------------- the rules
+
+
 def problems(
-    config: "Config",
+    config: Config,
     allow: Allow,
     place: Callable[[str], Place],
     real: Callable[[str], str] = os.path.realpath,
-) -> tuple[Problem, ...]:
+) -> Iterator[Problem]:
     """What the configuration may not do here.
 
     ``place`` says where a path leads: to a file of the repository's, to none in its directory, or elsewhere;
     ``real`` follows symbolic links.
     """
-    return tuple(_problems(config, allow, place, real))
-
-
-def _problems(
-    config: "Config", allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]
-) -> Iterator[Problem]:
     worker, docker = config.worker, config.docker
     if worker.privileged and not allow.privileged:
         yield Problem("worker.privileged:", "privileged: true")

@@ -21,24 +21,6 @@ FIRST = 5.0
 """Seconds after the start: a host that was off for long is soon up to date."""
 
 
-class Refresher(threading.Thread):
-    """Fetches once, puts the new configuration in force if it may, reports the result, and ends."""
-
-    def __init__(
-        self, git: Git, signers: list[str], inbox: Inbox, done: Callable[[str, Exception | None], None]
-    ):
-        super().__init__(name="config", daemon=True)
-        self._git, self._signers, self._inbox, self._done = git, signers, inbox, done
-
-    def run(self) -> None:
-        try:
-            said = refresh(self._git, self._signers)
-        except Exception as error:
-            self._inbox.put(partial(self._done, "", error))
-        else:
-            self._inbox.put(partial(self._done, said, None))
-
-
 class ConfigFetcher:
     """Fetches the configuration's branch at intervals. Only the loop calls it.
 
@@ -78,13 +60,22 @@ class ConfigFetcher:
         self._due = now + FIRST if self._due is None else min(self._due, now + 1.1 * self._interval)
         if now < self._due:
             return
-        root = clone_of(self._path)
-        if root is None:
+        clone = clone_of(self._path)
+        if clone is None:
             self._due = now + self._interval
             self._is_now(f"config.refresh: {self._path} is not from a repository (`plancton init --repo`)")
             return
-        self._git = Git(root)
-        Refresher(self._git, self._signers, self._inbox, self._fetched).start()
+        self._git = Git(clone.root)
+        threading.Thread(target=self._fetch, args=(self._git, self._signers), daemon=True).start()
+
+    def _fetch(self, git: Git, signers: list[str]) -> None:
+        """In a thread: fetch once; the loop hears what came of it."""
+        said, problem = "", None
+        try:
+            said = refresh(git, signers)
+        except Exception as error:
+            problem = error
+        self._inbox.put(partial(self._fetched, said, problem))
 
     def _fetched(self, said: str, error: Exception | None) -> None:
         self._git = None

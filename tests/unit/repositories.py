@@ -2,9 +2,10 @@
 
 import os
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from plancton.config.clone import CONFIG
+from plancton.config.clone import CONFIG, TREE
 
 GOOD = "image: {name: registry.example.org/worker:1.0}\n"
 
@@ -20,7 +21,7 @@ class Repository:
         self._git(directory, "init", "-q", "-b", "main", str(self.work))
         self.first = self.push({CONFIG: text})
 
-    def push(self, files: dict[str, str | None], *options: str) -> str:
+    def push(self, files: Mapping[str, str | None], *options: str) -> str:
         """Commit these files (None: without it; `-> path`: a symbolic link); the commit."""
         for name, text in files.items():
             self._write(self.work / name, text)
@@ -80,11 +81,23 @@ class Repository:
 
 
 def tree(directory: Path) -> dict[str, str]:
-    """All files of a directory with their contents, and links with their targets, without git's own."""
+    """All files of a directory with what is in them, and links with where they lead; git's own left out.
+
+    The links of a clone's own to the repository's files are seen through.
+    """
     found = dict[str, str]()
-    for path in sorted(directory.rglob("*")):
-        name = str(path.relative_to(directory))
-        if name == ".git" or name.startswith(".git/") or (path.is_dir() and not path.is_symlink()):
-            continue
-        found[name] = f"-> {os.readlink(path)}" if path.is_symlink() else path.read_text()
+    for top in set(directory.iterdir()) - {directory / ".git"}:
+        ours = top.is_symlink() and os.readlink(top) == str(TREE / top.name)
+        start = directory / TREE / top.name if ours else top
+        for path in _below(start):
+            name = str(Path(top.name) / path.relative_to(start))
+            found[name] = f"-> {os.readlink(path)}" if path.is_symlink() else path.read_text()
     return found
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.is_symlink() or not path.is_dir():
+        yield path
+    else:
+        for each in path.iterdir():
+            yield from _below(each)

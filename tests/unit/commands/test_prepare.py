@@ -13,7 +13,7 @@ from unit.trees import tree
 
 from plancton.commands import prepare as module
 from plancton.commands.prepare import PrepareError, prepare_host, usual_driver
-from plancton.config import permission
+from plancton.config import repository_limits
 from plancton.host.slice import Layout
 
 USER = pwd.getpwnam("daemon")
@@ -71,7 +71,7 @@ def test_prepare(host: Host) -> None:
 
 def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user also gets a configuration that follows a repository, except allow.yaml."""
-    monkeypatch.setattr(permission, "HOSTS", host.root / "clone/allow.yaml")
+    monkeypatch.setattr(repository_limits, "HOSTS", host.root / "clone/allow.yaml")
     root = host.root / "clone"
     subprocess.run(["git", "init", "-q", root], check=True)
     for name, text in {
@@ -84,7 +84,7 @@ def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -
         (root / name).write_text(text)
     (root / "link").symlink_to("pool.conf")
     os.link(root / "secret", host.root / "secret")
-    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     assert prepare_host("daemon", root / "config.yaml").endswith("/state")
     host.chowned.clear()
     with (root / "config.yaml").open("a") as file:

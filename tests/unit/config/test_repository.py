@@ -1,19 +1,20 @@
 """Cloning and following a repository, with the real git."""
 
+import errno
 import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from unit.repositories import GOOD, Repository, tree
 
 from plancton.config import git as git_module
-from plancton.config import permission
-from plancton.config import repository as module
-from plancton.config.clone import CONFIG, MARK, Origin
+from plancton.config import repository_limits
+from plancton.config.clone import CONFIG, MARK, TREE, TREES, Origin
 from plancton.config.git import Git
 from plancton.config.load import load_config
 from plancton.config.repository import init, refresh
@@ -24,8 +25,8 @@ NEW = "image: {name: registry.example.org/worker:2.0}\n"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    monkeypatch.setattr(permission, "HOSTS", tmp_path / "none/allow.yaml")
-    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     return Repository(tmp_path)
 
 
@@ -40,8 +41,14 @@ def head(root: Path) -> str:
 
 
 def clean(root: Path) -> bool:
-    """Whether git sees the commit's files and none of ours."""
-    return Git(root).run("status", "--porcelain") == b"" and not list((root / ".git").glob("plancton-*"))
+    """Whether git sees the commit's files unchanged, and nothing is left of what was refused or begun."""
+    ours = {path.name for path in (root / ".git").glob("plancton-*")}
+    in_force = os.readlink(root / TREE)
+    return (
+        Git(root).run("status", "--porcelain") == b""
+        and ours == {TREE.name, TREES.name}
+        and in_force == f"{TREES.name}/{head(root)}"
+    )
 
 
 def assert_refused(root: Path, said: str, signers: list[str] | None = None) -> None:
@@ -190,12 +197,12 @@ def test_init_where_something_is(repository: Repository, root: Path) -> None:
 
 
 BAD_WORDS = {
-    ("config", None): "'config' is no repository's address",
-    ("http://example.org/x", None): "is no repository's address",
-    ("ext::sh -c id", None): "is no repository's address",
-    ("git://example.org/x", None): "is no repository's address",
-    ("--upload-pack=id", None): "is no repository's address",
-    ("/none", None): "/none: '/none' does not appear to be a git repository",
+    ("config", None): "'config' is not the address",
+    ("http://example.org/x", None): "is not the address",
+    ("ext::sh -c id", None): "is not the address",
+    ("git://example.org/x", None): "is not the address",
+    ("--upload-pack=id", None): "is not the address",
+    ("/none", None): "/none: repository '/none' does not exist",
     ("https://u:pw@127.0.0.1:9/x", None): "https://127.0.0.1:9/x: unable to access 'https://127.0.0.1:9/x/'",
     ("BARE", "--force"): "'--force' is not the name of a branch, tag or commit",
     ("BARE", "a..b"): "'a..b' is not the name of a branch, tag or commit",
@@ -212,15 +219,6 @@ def test_init_from_nowhere(repository: Repository, root: Path, url: str, ref: st
     assert BAD_WORDS[url, ref] in str(error.value)
     assert "pw" not in str(error.value)
     assert not root.parent.exists()
-
-
-def test_a_password_is_for_its_owner(repository: Repository, root: Path) -> None:
-    """An address with a password is stored in files that only their owner can read."""
-    origin = Origin("https://u:pw@example.org/x", None, "main")
-    init(str(repository.bare), None, root)
-    assert (root / MARK).stat().st_mode & 0o777 == 0o644
-    module._mark(root, origin)
-    assert {(root / path).stat().st_mode & 0o777 for path in (MARK, ".git/config")} == {0o600}
 
 
 def test_without_git(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,71 +267,103 @@ def test_refresh(repository: Repository, root: Path) -> None:
     repository.push({CONFIG: GOOD, "a/old": "1", "a/kept": "1", "b": "1", "c/d": "1"})
     init(str(repository.bare), None, root)
     (root / "allow.yaml").write_text("")
-    (root / "a/mine").write_text("mine")
+    (root / "mine").mkdir()
+    (root / "mine/file").write_text("mine")
     assert refresh(Git(root), []) == ""
     new = {CONFIG: NEW, "a/old": None, "a/kept": "2", "b": None, "b/is/deep": "2", "c/d": None, "c": "2"}
     for gone in ("a/old", "b", "c/d"):
         (repository.work / gone).unlink()
     (repository.work / "c").rmdir()
     commit = repository.push(new)
-    assert refresh(Git(root), []) == f"the configuration is commit {commit[:12]} of branch main now"
+    assert commit[:12] in refresh(Git(root), [])
     assert tree(root) == {
-        CONFIG: NEW, "a/kept": "2", "a/mine": "mine", "allow.yaml": "", "b/is/deep": "2", "c": "2",
+        CONFIG: NEW, "a/kept": "2", "mine/file": "mine", "allow.yaml": "", "b/is/deep": "2", "c": "2",
     }  # fmt: skip
     assert head(root) == commit
-    assert Git(root).run("status", "--porcelain") == b"?? a/mine\n?? allow.yaml\n"
+    assert clean(root)
     assert refresh(Git(root), []) == ""
 
 
-def test_config_comes_last(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When config.yaml is renamed into place, the new files are there, and the old ones still are."""
-    repository.push({CONFIG: GOOD, "old": "", "zz": "1"})
+def seen_by_readers(root: Path) -> dict[str, str]:
+    """The files by their paths, without links that lead nowhere (yet, or any more)."""
+    return {name: (root / name).read_text() for name in (CONFIG, "old", "a", "zz") if (root / name).exists()}
+
+
+OLD_FILES = {CONFIG: GOOD, "old": "", "zz": "1"}
+NEW_FILES = {CONFIG: NEW, "a": "2", "zz": "2"}
+
+
+@pytest.mark.parametrize("call", ["symlink", "utime", "replace", "unlink", "mkdir"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_refresh_cut_short(
+    repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch, call: str, when: str
+) -> None:
+    """Wherever it is cut short, readers see the old files or the new ones, and the next one completes it."""
+    repository.push(OLD_FILES)
     init(str(repository.bare), None, root)
-    repository.push({CONFIG: NEW, "old": None, "a": "2", "zz": "2"})
-    seen = list[dict[str, str]]()
-    replace = os.replace
-
-    def watched(source: Path, target: Path) -> None:
-        if target == root / CONFIG:
-            seen.append(tree(root))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", watched)
-    refresh(Git(root), [])
-    assert seen == [{CONFIG: GOOD, "old": "", "a": "2", "zz": "2"}]
-    assert tree(root) == {CONFIG: NEW, "a": "2", "zz": "2"}
-
-
-def test_a_switch_cut_short(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wherever a switch is interrupted, for example by a full disk, the next refresh completes it."""
-    repository.push({CONFIG: GOOD, "old": "", "zz": "1"})
-    init(str(repository.bare), None, root)
-    commit = repository.push({CONFIG: NEW, "old": None, "a": "2", "zz": "2"})
-    replace = os.replace
+    commit = repository.push({**NEW_FILES, "old": None})
+    really = getattr(os, call)
     left = 0
 
-    def failing(source: Path, target: Path) -> None:
+    class Crash(BaseException):
+        pass
+
+    def crashing(*arguments: Any, **options: Any) -> Any:
         nonlocal left
         left -= 1
+        if left < 0 and when == "before":
+            raise Crash
+        result = really(*arguments, **options)
         if left < 0:
-            raise OSError(28, "No space left on device", str(target))
-        replace(source, target)
+            raise Crash
+        return result
 
-    monkeypatch.setattr(os, "replace", failing)
     cut = 0
-    for steps in range(10):
+    for steps in range(20):
         left = steps
-        try:
-            refresh(Git(root), [])
-        except PlanctonError as error:
-            assert "No space left on device" in str(error)
-            cut += 1
-        else:
-            break
-    assert cut >= 4
-    assert tree(root) == {CONFIG: NEW, "a": "2", "zz": "2"}
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, crashing)
+            try:
+                refresh(Git(root), [])
+                break
+            except Crash:
+                cut += 1
+        assert seen_by_readers(root) in (OLD_FILES, NEW_FILES)
+    assert cut
+    refresh(Git(root), [])
+    assert seen_by_readers(root) == tree(root) == NEW_FILES
     assert head(root) == commit
     assert clean(root)
+
+
+def test_a_full_disk(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk without room leaves the old version in force, and it is said."""
+    repository.push(OLD_FILES)
+    init(str(repository.bare), None, root)
+    repository.push(NEW_FILES)
+
+    def full(source: object, target: object, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "symlink", full)
+        assert_refused(root, "No space left on device")
+    assert clean(root)
+
+
+def test_files_of_running_workers(repository: Repository, root: Path) -> None:
+    """The files of an older commit stay for some days, in which workers may have them mounted."""
+    repository.push(OLD_FILES)
+    init(str(repository.bare), None, root)
+    first = (root / TREE).resolve()
+    repository.push(NEW_FILES)
+    refresh(Git(root), [])
+    assert (first / "zz").read_text() == "1"
+    os.utime(first, (0, 0))
+    repository.push({"zz": "3"})
+    second = (root / TREE).resolve()
+    refresh(Git(root), [])
+    assert not first.exists() and (second / "zz").read_text() == "2"
 
 
 def test_a_forced_push(repository: Repository, root: Path) -> None:
@@ -360,35 +390,44 @@ def test_a_server_that_is_gone(repository: Repository, root: Path) -> None:
 
 def test_changed_by_hand(repository: Repository, root: Path) -> None:
     """Manual changes and additions are never overwritten; they are named."""
-    repository.push({CONFIG: GOOD, "d/x": ""})
+    repository.push({CONFIG: GOOD, "d/x": "", ".gitignore": "*.log"})
     init(str(repository.bare), None, root)
     repository.push({CONFIG: NEW})
     (root / CONFIG).write_text("pool: {max_workers: 1}")
+    assert load_config(root / CONFIG).pool.max_workers == 1
     assert_refused(root, f"{root}/config.yaml was changed on this host")
     (root / CONFIG).write_text(GOOD)
+    (root / "d/x").unlink()
+    assert_refused(root, f"{root}/d/x was changed on this host")
+    (root / "d/x").write_text("")
+    for name in ("mine", "mine.log"):
+        (root / "d" / name).write_text("mine")
+        assert_refused(root, f"{root}/d/{name} was changed on this host")
+        (root / "d" / name).unlink()
     (root / "a").write_text("mine")
-    repository.push({"a": "theirs"})
-    assert_refused(root, f"{root}/a is in the way: move it away")
-    repository.push({"a": None})
     repository.push({"a/b": "theirs"})
-    assert_refused(root, f"{root}/a is in the way: move it away")
+    assert_refused(root, f"{root}/a: is in the way of the repository's: move it away")
     (root / "a").unlink()
-    (root / "d/mine").write_text("mine")
-    (repository.work / "d/x").unlink()
-    (repository.work / "d").rmdir()
-    repository.push({"d": "a file now"})
-    assert_refused(root, f"{root}/d is in the way: move it away")
-    (root / "d/mine").unlink()
     refresh(Git(root), [])
-    assert tree(root) == {CONFIG: NEW, "a/b": "theirs", "d": "a file now"}
+    assert tree(root) == {CONFIG: NEW, ".gitignore": "*.log", "a/b": "theirs", "d/x": ""}
 
 
-def test_tracked_by_hand(repository: Repository, root: Path) -> None:
-    """An allow.yaml that git tracks permits nothing, however it got there."""
+def test_replaced_by_hand(repository: Repository, root: Path) -> None:
+    """A file of the host's own in place of the repository's is what counts, and stays."""
+    init(str(repository.bare), None, root)
+    (root / CONFIG).unlink()
+    (root / CONFIG).write_text("pool: {max_workers: 1}")
+    assert load_config(root / CONFIG).pool.max_workers == 1
+    repository.push({CONFIG: NEW})
+    assert_refused(root, f"{root}/config.yaml: is in the way")
+
+
+def test_an_allow_of_the_repositorys(repository: Repository, root: Path) -> None:
+    """An allow.yaml among the repository's files permits nothing, however it came there."""
     init(str(repository.bare), None, root)
     (root / "allow.yaml").write_text("")
     load_config(root / CONFIG)
-    Git(root).run("add", "allow.yaml")
+    (root / TREE / "allow.yaml").write_text("")
     with pytest.raises(PlanctonError, match=r"allow.yaml: comes from the repository"):
         load_config(root / CONFIG)
 
@@ -466,9 +505,8 @@ def test_no_place_for_files(repository: Repository, root: Path, monkeypatch: pyt
     """Lack of room for temporary files is reported."""
     init(str(repository.bare), None, root)
     monkeypatch.setattr(tempfile, "tempdir", "/none")
-    (root / "allow.yaml").write_text("")
     with pytest.raises(PlanctonError, match=r"git can't be run: .*: No such file or directory"):
-        load_config(root / CONFIG)
+        refresh(Git(root), [])
 
 
 def test_the_largest_file(repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

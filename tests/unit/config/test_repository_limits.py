@@ -1,13 +1,12 @@
 """What a repository may not do on a host: the rules alone, and with files on a real disk."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from plancton.config import permission
-from plancton.config.clone import MARK, Clone, clone_of
+from plancton.config import repository_limits
+from plancton.config.clone import MARK, TREE, Clone, clone_of
 from plancton.config.load import load_config, parse
 from plancton.config.repository_limits import Allow, problems
 from plancton.config.safe_yaml import ConfigError
@@ -18,21 +17,26 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration directory that is a clone, with a file for workers in it."""
-    monkeypatch.setattr(permission, "HOSTS", tmp_path / "none/allow.yaml")
-    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     root = tmp_path / "plancton"
-    subprocess.run(["git", "init", "-q", root], check=True)
+    (root / TREE).mkdir(parents=True)
     (root / MARK).write_text("{}")
     track(root, "pool.d/site.conf")
     return root
 
 
-def track(root: Path, name: str) -> None:
-    """Make git track a file, creating it if needed."""
-    (root / name).parent.mkdir(exist_ok=True)
-    if not os.path.lexists(root / name):
-        (root / name).write_text("")
-    subprocess.run(["git", "-C", root, "add", name], check=True)
+def track(root: Path, name: str, target: str = "") -> None:
+    """A file, or a link, of the repository's."""
+    path = root / TREE / name
+    path.parent.mkdir(exist_ok=True)
+    if target:
+        path.symlink_to(target)
+    else:
+        path.write_text("")
+    top = Path(name).parts[0]
+    if not os.path.lexists(root / top):
+        (root / top).symlink_to(TREE / top)
 
 
 def refused(root: Path, text: str) -> list[str]:
@@ -139,7 +143,7 @@ ESCAPES = {
 def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
     """A path that leaves the clone by a link or `..` is outside, and so are git's own files."""
     for name, target in (("out", "/etc"), ("togit", ".git"), ("toroot", "pool.d/..")):
-        (root / name).symlink_to(target)
+        track(root, name, target)
     (line,) = refused(root, f"worker: {{mounts: ['{mount}']}}")
     assert ESCAPES[mount] in line
 
@@ -174,9 +178,9 @@ def test_what_git_does_not_know(root: Path) -> None:
     assert refused(root, "worker: {mounts: ['ROOT/secret:/x']}") == [
         "worker.mounts: ROOT/secret: the repository has no such file"
     ]
-    track(root, "secret")
-    assert refused(root, "worker: {mounts: ['ROOT/secret:/x']}") == []
-    (root / "to").symlink_to("pool.d")
+    track(root, "known")
+    assert refused(root, "worker: {mounts: ['ROOT/known:/x']}") == []
+    track(root, "to", "pool.d")
     assert refused(root, "worker: {mounts: ['ROOT/to/site.conf:/x', 'ROOT/pool.d/*:/y']}") == [
         "worker.mounts: ROOT/pool.d/*: the repository has no such file"
     ]
@@ -207,7 +211,7 @@ def test_allow_of_others_does_not_count(root: Path, monkeypatch: pytest.MonkeyPa
         load_config(root / "config.yaml")
     allow.chmod(0o644)
     load_config(root / "config.yaml")
-    monkeypatch.setattr(permission, "ROOT", os.getuid() + 1)
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid() + 1)
     with pytest.raises(ConfigError, match=only_root):
         load_config(root / "config.yaml")
 
@@ -229,8 +233,8 @@ def test_allow_that_is_too_long(root: Path) -> None:
     """A long file is refused as a whole: a truncated entry would permit everything above it."""
     (root / "config.yaml").write_text("worker: {mounts: [/data/secret:/x]}")
     line = "mounts:\n- /data/scratch  "
-    text = "#" * (permission.LARGEST - len("\nmounts:\n- /data")) + f"\n{line}"
-    assert text[: permission.LARGEST].endswith("- /data")
+    text = "#" * (repository_limits.LARGEST - len("\nmounts:\n- /data")) + f"\n{line}"
+    assert text[: repository_limits.LARGEST].endswith("- /data")
     (root / "allow.yaml").write_text(text)
     with pytest.raises(ConfigError, match="does not count: it is longer than 64 KiB"):
         load_config(root / "config.yaml")
@@ -254,7 +258,7 @@ def test_the_hosts_allow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone elsewhere without an allow.yaml of its own uses the one in /etc/plancton."""
     other = root.parent / "etc-allow.yaml"
     other.write_text("privileged: true")
-    monkeypatch.setattr(permission, "HOSTS", other)
+    monkeypatch.setattr(repository_limits, "HOSTS", other)
     assert refused(root, "worker: {privileged: true}") == []
     (root / "allow.yaml").write_text("")
     assert len(refused(root, "worker: {privileged: true}")) == 1
@@ -268,38 +272,49 @@ def test_clone_of(root: Path) -> None:
     (root / "config.yaml").write_text("")
     link = root.parent / "link.yaml"
     link.symlink_to(root / "config.yaml")
-    assert clone_of(root / "config.yaml") == clone_of(root / "a/b.yaml") == clone_of(link) == root
+    of_root = Clone(root, root / TREE)
+    assert clone_of(root / "config.yaml") == clone_of(root / "a/b.yaml") == clone_of(link) == of_root
     assert clone_of(root / "../config.yaml") is None
     assert clone_of(root.parent / "config.yaml") is None
 
 
 def test_the_file_itself_stays_inside(root: Path) -> None:
     """config.yaml may be a link to another file of the repository, but to nothing else."""
-    (root / "main.yaml").write_text("")
-    (root / "config.yaml").symlink_to("main.yaml")
+    track(root, "main.yaml")
+    track(root, "config.yaml", "main.yaml")
     load_config(root / "config.yaml")
     outside = root.parent / "outside.yaml"
     outside.write_text("")
-    (root / "config.yaml").unlink()
-    (root / "config.yaml").symlink_to(outside)
+    (root / TREE / "config.yaml").unlink()
+    (root / TREE / "config.yaml").symlink_to(outside)
     with pytest.raises(ConfigError, match="leads out of the repository"):
         load_config(root / "config.yaml")
 
 
+def test_a_link_of_the_hosts(root: Path) -> None:
+    """A link that the host keeps in the directory does not open what it leads to."""
+    (root / "out").symlink_to("/etc")
+    (line,) = refused(root, "htcondor: {central_manager: cm, token_file: ROOT/out/shadow}")
+    assert line.startswith("htcondor.token_file: ")
+    (line,) = refused(root, "worker: {mounts: ['ROOT/out/passwd:/x']}")
+    assert "is outside the repository" in line
+
+
 def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:
-    """Paths are looked up where the new files are before they are in place."""
+    """Paths are looked up where the files are before they are put in force."""
     new = tmp_path / "new"
     new.mkdir()
     (new / "pool.d").symlink_to("/etc")
-    assert Clone(root, root).place(f"{root}/pool.d") == "inside"
+    in_force = clone_of(root / "config.yaml")
+    assert in_force and in_force.place(f"{root}/pool.d") == "inside"
     assert Clone(root, new).place(f"{root}/pool.d") == "outside"
     (new / "data").write_text("")
-    assert Clone(root, root).place(f"{root}/data") == "missing"
+    assert in_force.place(f"{root}/data") == "missing"
     assert Clone(root, new).place(f"{root}/data") == "inside"
 
 
 def test_pure() -> None:
     """The rules do not look at the disk: they are told what a path is."""
     config = parse("worker: {mounts: ['/a:/a']}", "FILE")
-    assert problems(config, Allow(), lambda path: "inside", lambda path: path) == ()
-    assert len(problems(config, Allow(), lambda path: "outside", lambda path: path)) == 1
+    assert not list(problems(config, Allow(), lambda path: "inside", lambda path: path))
+    assert len(list(problems(config, Allow(), lambda path: "outside", lambda path: path))) == 1

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from unit.repositories import GOOD, Repository, tree
 
-from plancton.config.clone import CONFIG
+from plancton.config.clone import CONFIG, MARK
 from plancton.config.git import Git
 from plancton.config.repository import init, refresh
 from plancton.errors import PlanctonError
@@ -102,10 +102,12 @@ def https(tmp_path: Path) -> Iterator[str]:
 
 
 def test_https(tmp_path: Path, https: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """https with a password in the address, which no output shows."""
+    """By https with a password in the address, which no message shows and only its owner can read."""
     repository = Repository(tmp_path)
     monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
-    follow(repository, https.format("u:pass@"), tmp_path / "plancton")
+    root = tmp_path / "plancton"
+    follow(repository, https.format("u:pass@"), root)
+    assert {(root / path).stat().st_mode & 0o777 for path in (MARK, ".git/config")} == {0o600}
     with pytest.raises(PlanctonError, match=r"^https://localhost:\d+/config.git: could not read Username"):
         init(https.format(""), None, tmp_path / "other")
     with pytest.raises(PlanctonError, match="Authentication failed") as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plancton.config import permission
+from plancton.config import repository_limits
 from plancton.config.watch import ConfigFile
 from plancton.errors import PlanctonError
 
@@ -19,7 +19,7 @@ def put(path: Path, text: str) -> None:
 
 def test_permission_given_and_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A change of allow.yaml alone counts at once, and what it no longer permits is reported."""
-    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / ".git/plancton").write_text("{}")
     path, allow = tmp_path / "config.yaml", tmp_path / "allow.yaml"

@@ -10,7 +10,7 @@ from queue import SimpleQueue
 import pytest
 from unit.repositories import GOOD, Repository, tree
 
-from plancton.config import permission
+from plancton.config import repository_limits
 from plancton.config.clone import CONFIG
 from plancton.config.repository import init
 from plancton.config.schema import Repository as Settings
@@ -53,8 +53,8 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr(permission, "HOSTS", tmp_path / "none/allow.yaml")
-    monkeypatch.setattr(permission, "ROOT", os.getuid())
+    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
+    monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
     return Host(tmp_path)
 
@@ -101,7 +101,7 @@ def test_what_is_said(host: Host, caplog: pytest.LogCaptureFixture) -> None:
         assert host.pass_time(600)
     assert host.keeper.problem == (
         f"config.refresh: {host.repository.bare}: commit {bad[:12]} of branch main: {host.root}/config.yaml:"
-        f" worker.privileged: needs `privileged: true` in this host's own {permission.HOSTS}"
+        f" worker.privileged: needs `privileged: true` in this host's own {repository_limits.HOSTS}"
         " (and 1 more) (the running configuration stays in force)"
     )
     assert caplog.messages == [host.keeper.problem]
