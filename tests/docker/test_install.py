@@ -186,7 +186,7 @@ def test_its_life(host: Host, tmp_path: Path) -> None:
 
     assert host(host.prefix / "bin/plancton", "stop", "--wait").returncode == 0
     done = host.donate(wheel)
-    assert "Plancton was stopped, and stays so" in done.stdout and not host.pid(), done
+    assert "Plancton was stopped, and stays stopped" in done.stdout and not host.pid(), done
     assert host(host.prefix / "bin/plancton-start").returncode == 0
     host.worker()
     os.kill(host.pid(), signal.SIGKILL)
@@ -217,7 +217,7 @@ def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> N
     """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets it."""
     with DictatedHost(tmp_path) as figures, closing(Host(engine, wheels, figures, openrc)) as host:
         done = host.install("--wheel", host.wheel, "--config", host.config, "--user", USER, "--no-docker")
-        assert done.returncode == 0 and "+ starts at boot (OpenRC)" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "+ starts at boot" in done.stdout, done.stdout + done.stderr
         worker, pid = host.worker(), host.pid()
         assert host("rc-service", "plancton", "status").returncode == 0
         assert host("rc-service", "plancton", "reload").returncode == 0
@@ -249,7 +249,6 @@ def test_failure(host: Host) -> None:
     assert done.returncode == 2 and "+ user" in done.stdout, done
     assert f"{theirs} is there already and not ours: left as it is" in done.stdout, done
     assert "did you mean 'worker'?" in done.stderr, done.stderr
-    assert "it stopped at making the configuration" in done.stderr, done.stderr
     assert f"--uninstall --prefix {host.prefix}" in done.stderr, done.stderr
     assert host.install("--uninstall").returncode == 0
     assert host.listing() == host.before and not host.prefix.exists()
