@@ -19,7 +19,7 @@ need_packages() {   # Debian packages, installed when they are missing
   command -v apt-get >/dev/null || die "needs these packages, which it can install on Debian only:$missing"
   say "Installing$missing"
   quietly apt-get update -q
-  DEBIAN_FRONTEND=noninteractive quietly apt-get install -yq --no-install-recommends $missing
+  DEBIAN_FRONTEND=noninteractive quietly apt-get -o DPkg::Lock::Timeout=600 install -yq --no-install-recommends $missing
 }
 
 quietly() {   # quietly COMMAND...: its output is shown only when it fails

@@ -21,15 +21,6 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def unpack(directory: Path) -> Path:
-    """Debian's package, unpacked: if installed, it would become a service of this host."""
-    directory.chmod(0o777)  # apt downloads as a user of its own
-    download = "cd $1 && apt-get download -qq docker-registry"
-    command = f"({download}) 2>/dev/null || (apt-get update -qq; {download}); dpkg-deb -x *.deb ."
-    subprocess.run(["sh", "-ec", command, "sh", str(directory)], check=True, timeout=120, cwd=directory)
-    return directory / "usr/bin/docker-registry"
-
-
 class Registry:
     """One registry; it keeps its images while it is stopped."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docker.harness import IDLE, IMAGE, Engine, wait_for
+from helpers.debian import unpack
 from helpers.dictated_host import DictatedHost
 from install import NEWER, SCRIPT, newer
 
@@ -52,9 +53,9 @@ exec sleep 3600
 OPENRC = """
 mkdir -p /run/above /run/work /run/openrc /etc/runlevels/default
 mount -t overlay -o lowerdir=/usr,upperdir=/run/above,workdir=/run/work none /usr
-cp -a "$1"/openrc/sbin/. /usr/sbin
-cp -a "$1"/openrc/lib/. /usr/lib
-cp -a "$1"/openrc/etc/. /etc
+cp -a "$5"/sbin/. /usr/sbin
+cp -a "$5"/lib/. /usr/lib
+cp -a "$5"/etc/. /etc
 for place in daemons exclusive failed inactive options scheduled started starting stopping tmp; do
   mkdir /run/openrc/$place
 done
@@ -78,7 +79,7 @@ class Host:
     """A mount namespace, and what is installed in it."""
 
     def __init__(
-        self, engine: Engine, wheels: Path, figures: DictatedHost, packages: Path | None = None
+        self, engine: Engine, wheels: Path, figures: DictatedHost, openrc: Path | None = None
     ) -> None:
         self.engine, self.wheels = engine, wheels
         (self.wheel,) = wheels.glob("plancton-*dev0-*.whl")
@@ -90,9 +91,7 @@ class Host:
         self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
         self.config = self.directory / "config.yaml"
         self.configure()
-        for package in packages.iterdir() if packages else ():
-            subprocess.run(["dpkg-deb", "-x", package, self.directory / "openrc"], check=True)
-        words = [self.directory, OPENRC if packages else "", *figures.files]
+        words = [self.directory, OPENRC if openrc else "", *figures.files, openrc or ""]
         command = ["sh", "-c", OWN, "sh", *map(str, words)]
         self.process = subprocess.Popen(["unshare", "--mount", *command], stdout=subprocess.PIPE)
         assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
@@ -205,12 +204,7 @@ def test_its_life(host: Host, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's packages of it; where they are installed they are the init system."""
-    made = tmp_path_factory.mktemp("openrc")
-    made.chmod(0o777)  # apt downloads as a user of its own
-    download = "cd $1 && apt-get download -qq openrc libeinfo1 librc1"
-    command = ["sh", "-ec", f"({download}) 2>/dev/null || (apt-get update -qq; {download})", "sh", str(made)]
-    subprocess.run(command, check=True, timeout=300, stderr=subprocess.DEVNULL)
-    return made
+    return unpack(tmp_path_factory.mktemp("openrc"), "openrc", "libeinfo1", "librc1")
 
 
 def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> None:

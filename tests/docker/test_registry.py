@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from docker.harness import IDLE, Engine, Plancton, wait_for
-from docker.registry import PASSWORD, USER, Cutter, Registry, random_label, unpack
+from docker.registry import PASSWORD, USER, Cutter, Registry, random_label
+from helpers.debian import unpack
 from helpers.dictated_host import DictatedHost
 from helpers.wait import PATIENCE
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(tmp_path_factory.mktemp("docker-registry"))
+    return unpack(tmp_path_factory.mktemp("docker-registry"), "docker-registry") / "usr/bin/docker-registry"
 
 
 @pytest.fixture
