@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 FS, NEWNS, NEWCGROUP = 0x00000200, 0x00020000, 0x02000000
-SHARES = "16384"
-"""Of the CPU: as much as sixteen busy processes of others."""
+SHARES = "2048"
+"""Of the CPU: as much as two busy processes of others."""
 libc = ctypes.CDLL(None, use_errno=True)
 
 
