@@ -14,6 +14,7 @@ from plancton.config.clone import clone_of
 from plancton.config.clone import hand_over as hand_over_clone
 from plancton.config.load import load_config
 from plancton.config.resolve import Host, bounds
+from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerUnreachable
 from plancton.errors import PlanctonError
@@ -47,9 +48,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
     workers_slice.set_up()
     if workers_slice.tier == "quota" and config.docker.tier != "quota":
         raise PrepareError(f"{workers_slice.cpu}: can't be made or set up; `plancton doctor` may say why")
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cpus = cpus_for_workers(config.owner.reserve_cpus)
-    workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
+    set_bounds(workers_slice, config)
     files = workers_slice.hand_over(entry.pw_uid)
     hand_over(paths, entry.pw_uid)
     clone = clone_of(path) if config.config.refresh else None
@@ -61,6 +60,13 @@ def prepare_host(user: str, config_file: Path | None) -> str:
         + (f" and {clone.root}" if clone else "")
         + supposed
     )
+
+
+def set_bounds(workers_slice: Slice, config: Config) -> None:
+    """What all workers together may use of this host, by the configuration."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cpus = cpus_for_workers(config.owner.reserve_cpus)
+    workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
 
 
 def _driver(socket: str, layout: Layout) -> tuple[str, str]:

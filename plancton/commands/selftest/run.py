@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 from statistics import mode
 
+from plancton.commands.prepare import set_bounds
 from plancton.commands.selftest import busy_workers, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
 from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
-from plancton.config.resolve import Host, bounds
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
@@ -30,7 +30,6 @@ from plancton.docker.supported import require
 from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
-from plancton.host.topology import cpus_for_workers
 from plancton.model import Tier
 from plancton.rundir import paths_in_use, running
 
@@ -108,9 +107,7 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
         workers_slice.set_up()
         if workers_slice.tier == "quota":
             return None
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        cpus = cpus_for_workers(config.owner.reserve_cpus)
-        workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
+        set_bounds(workers_slice, config)
     knob = workers_slice.directory / "cgroup.freeze"
     try:
         with knob.open("r+") as file:  # it must be writable, too
