@@ -165,7 +165,7 @@ def _mount(
     if where == "missing":  # Docker would make a directory of that name, as root
         yield Problem(f"worker.mounts: {source}: the repository has no such file")
     elif where == "inside":
-        yield Problem(f"worker.mounts: {source}: it can be mounted read-only only")
+        yield Problem(f"worker.mounts: {source}: it can only be mounted read-only")
     else:
         entry = ":".join(filter(None, (source, ",".join(sorted(options)))))
         yield Problem(f"worker.mounts: {source} is outside the repository:", f"mounts: ['{entry}']")

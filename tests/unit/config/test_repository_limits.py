@@ -128,7 +128,7 @@ def test_what_needs_no_permission(root: Path, text: str) -> None:
 
 ESCAPES = {
     "ROOT/missing:/x": "worker.mounts: ROOT/missing: the repository has no such file",
-    "ROOT/pool.d:/x:rw": "worker.mounts: ROOT/pool.d: it can be mounted read-only only",
+    "ROOT/pool.d:/x:rw": "worker.mounts: ROOT/pool.d: it can only be mounted read-only",
     "ROOT/pool.d/../../x:/x": "is outside the repository",
     "ROOT/pool.d/../pool.d/site.conf:/x": "is outside the repository",
     "ROOT/out:/x": "is outside the repository",
