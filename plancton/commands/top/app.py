@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.segment import SegmentLines
+from rich.console import COLOR_SYSTEMS, Console
+from rich.segment import Segment
 
 from plancton.commands.top.keys import QUIT, REDRAW, Gone, Terminal
 from plancton.commands.top.meter import Meter
@@ -116,12 +116,20 @@ class Top:
 
 
 def styled_lines(console: Console, lines: list[Line]) -> list[str]:
-    """Text with colours as the console has them (none with NO_COLOR)."""
-    if not lines:
-        return []
-    with console.capture() as capture:
-        console.print(SegmentLines(lines, new_lines=True), soft_wrap=True, end="")
-    return capture.get().split("\n")[: len(lines)]
+    """Text with colours as the console has them (none with NO_COLOR).
+
+    Not by the console itself: it writes to its file even what it only captures, and a terminal may
+    have vanished.
+    """
+    system = COLOR_SYSTEMS[console.color_system] if console.color_system else None
+
+    def styled(segment: Segment) -> str:
+        if segment.style is None:
+            return segment.text
+        style = segment.style.without_color if console.no_color else segment.style
+        return style.render(segment.text, color_system=system)
+
+    return ["".join(styled(segment) for segment in line) for line in lines]
 
 
 def _utf8(console: Console) -> bool:
