@@ -43,3 +43,12 @@ def test_paths_for_developers() -> None:
     assert len(named) > 20, named
     missing = [path for path in named if path != "tests/unit/P" and not (ROOT / path).exists()]
     assert not missing, missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_prose(page: Path) -> None:
+    """Prose has at most 100 characters a line; tables, commands and what they print may have more."""
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in prose.splitlines() if not line.startswith(("|", "    "))]
+    long = [line for line in lines if len(line) > 100]
+    assert not long, long
