@@ -365,6 +365,7 @@ class HeldReason(StrEnum):
     MAX_WORKERS = "max workers"
     FAILURES = "failures"
     TRIAL = "trial"
+    UNEXPLAINED = "unexplained"
     FLAPS = "flaps"
 
     @property

@@ -2,6 +2,7 @@
 
 - A worker that ends by itself soon after its start is a failure, and so is one that found no work.
   Each failure in a row doubles the wait, and after a failure one worker is tried at a time.
+- Nothing starts between a worker's end and the moment at which it is known how it ended.
 - However many workers were started before the first failure was known, theirs is one failure:
   they tell the same thing once.
 - A worker that had to leave young was started too soon (a flap). From the second one in a row on,
@@ -87,6 +88,8 @@ class StartDelay(msgspec.Struct, frozen=True):
             if seen.unexplained or self._is_one_on_trial(seen.fleet):
                 text = f"one worker is tried before any other starts: {what}"
                 return Held(HeldReason.TRIAL, text)
+        elif seen.unexplained:  # it may turn out to be the first failure
+            return Held(HeldReason.UNEXPLAINED, "how the last worker ended is not known yet")
         if self.flaps and (wait := self.last_flap + self.grace_spawn(settings) - seen.boottime) > 0:
             text = f"backing off for {_about(wait)}: a worker had to leave soon after its start"
             return Held(HeldReason.FLAPS, text)

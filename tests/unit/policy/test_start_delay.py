@@ -290,3 +290,16 @@ def test_all_that_started_before_the_first_failure_are_one() -> None:
     # A worker lives for three ticks, and its end is seen at the next one.
     waits = [round(b - a - 4) for a, b in pairwise(times)]
     assert waits[:4] == [10, 20, 40, 80], (times, waits)
+
+
+def test_no_start_before_it_is_known_how_the_first_one_ended() -> None:
+    """A worker that has ended is not replaced before it is known whether it failed."""
+    ticks = Ticks()
+    ticks.run(100, draining=True)
+    assert not ticks.run(20, unexplained=True)
+    assert why(ticks.tick(unexplained=True)) is HeldReason.UNEXPLAINED
+    assert not of(Start, ticks.run(1, ended=ended(5.0))), "started before the delay was over"
+    other = Ticks()
+    other.run(100, draining=True)
+    other.run(20, unexplained=True)
+    assert of(Start, other.run(1, ended=ended(5_000.0))), "a worker that did its time is replaced at once"
