@@ -101,7 +101,7 @@ def test_without_a_supervisor(plancton: Plancton) -> None:
         text=True,
         env=plancton.environment,
     )
-    wait_for("the workers of the selftest run", lambda: len(busy_workers(plancton.engine)) == COUNT)
+    wait_for("its workers run", lambda: len(plancton.engine.containers(status="running")) == COUNT)
     for name in busy_workers(plancton.engine):
         made = plancton.engine.inspect(name[1:])
         assert made["HostConfig"]["CapDrop"] == ["ALL"]
