@@ -13,8 +13,8 @@ from typing import Literal
 import msgspec
 
 Tier = Literal["kernel", "weight", "quota", "none"]
-"""How strongly this host can yield: the slice is idle class, has the least weight, or can't be written, so
-that the workers' CPU is limited through Docker. "none" until that is known."""
+"""How strongly this host can yield: the slice is idle class, has the least weight, or can't be
+written, so that the workers' CPU is limited through Docker. "none" until that is known."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -22,9 +22,9 @@ class Sample(msgspec.Struct, frozen=True):
 
     ``busy``, ``idle`` and ``stolen`` are CPU seconds since boot, summed over all CPUs (/proc/stat;
     ``idle`` includes iowait). ``*_pressure`` are seconds stalled since boot ("some", total=).
-    ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs) memory.
-    ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures of different
-    epochs can't be compared.
+    ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs)
+    memory. ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures
+    of different epochs can't be compared.
     """
 
     monotonic: float
@@ -71,12 +71,12 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``name`` identifies it from request to removal; ``id`` is the container's, empty until created.
     ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
-    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one
-    by which it has to be gone. ``busy`` means that an action on it is under way: no other is given until
-    that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs began, oldest
-    first (None: its pool does not tell); ``worked`` says whether it ever had one. ``quota`` are
-    the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that its output keeps the
-    engine busy.
+    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one by
+    which it has to be gone. ``busy`` means that an action on it is under way: no other is given
+    until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
+    began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
+    ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that
+    its output keeps the engine busy.
     """
 
     name: str
@@ -114,8 +114,8 @@ def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, str]:
 class Fleet(msgspec.Struct, frozen=True, dict=True):
     """All workers that exist, oldest first, with the sums that the policy needs each tick.
 
-    The sums are computed once per change of the fleet, so a quiet tick costs the same with 1 and with
-    256 workers.
+    The sums are computed once per change of the fleet, so a quiet tick costs the same with 1 and
+    with 256 workers.
     """
 
     workers: tuple[Worker, ...] = ()
@@ -192,7 +192,8 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def shares_fit(self) -> int | None:
-        """How many of the oldest have full shares while all others have the least; None: some differ."""
+        """How many of the oldest have full shares while all others have the least; None: some
+        differ."""
         full = [w.shares == full_shares(w.cpus) for w in self.line]
         count = sum(full)
         settled = all(full[:count]) and all(w.shares == LEAST_SHARES for w in self.line[count:])
@@ -200,7 +201,8 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def cpus_before(self) -> tuple[float, ...]:
-        """For each worker in line, what all older ones may use; one more entry at the end: the sum."""
+        """For each worker in line, what all older ones may use; one more entry at the end: the
+        sum."""
         return tuple(accumulate((w.cpus for w in self.line), initial=0.0))
 
     @cached_property
@@ -239,8 +241,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
     the fit. ``image`` is the id of the image that new workers get, empty if there is none.
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
-    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a worker ended
-    without being told to, and how will be among ``ended`` of a later tick.
+    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
+    worker ended without being told to, and how will be among ``ended`` of a later tick.
     """
 
     time: float
@@ -273,10 +275,12 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The settings that `decide` goes by, in base units (the configuration made plain for one host).
+    """The settings that `decide` goes by, in base units (the configuration made plain for one
+    host).
 
-    ``gap``: ticks further apart than this have missed something (suspend, a stopped process, figures
-    unknown). It is no setting: only a simulation, which knows that nothing was missed, takes longer ticks.
+    ``gap``: ticks further apart than this have missed something (suspend, a stopped process,
+    figures unknown). It is no setting: only a simulation, which knows that nothing was missed,
+    takes longer ticks.
     """
 
     worker_cpus: float = 1.0
@@ -293,7 +297,8 @@ class Settings(msgspec.Struct, frozen=True):
     grace_spawn: float = 60.0
     gap: float = 5.0
     uses_quota: bool = False
-    """Whether the workers' CPU is limited one by one: where no slice yields for them, or by configuration."""
+    """Whether the workers' CPU is limited one by one: where no slice yields for them, or by
+    configuration."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -382,11 +387,12 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs behind it.
+    """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs
+    behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
-    may be room (None when nothing holds it). ``quota`` are the CPUs that all workers together may use
-    where they must be limited one by one.
+    may be room (None when nothing holds it). ``quota`` are the CPUs that all workers together may
+    use where they must be limited one by one.
     """
 
     fit: int
@@ -416,10 +422,12 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker as shown to users. ``cgroup`` is below the v2 mount, for those who sample it themselves.
+    """One worker as shown to users. ``cgroup`` is below the v2 mount, for those who sample it
+    themselves.
 
-    ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0 to 1).
-    ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run (seconds).
+    ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0
+    to 1). ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run
+    (seconds).
     """
 
     name: str
@@ -440,8 +448,9 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 class Work(msgspec.Struct, frozen=True):
     """What was finished and lost on this host ``since`` a Unix time.
 
-    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not allowed to finish. ``cpu_*`` are CPU seconds:
-    all that the slice used, what the finished jobs used, and what the evicted ones had used.
+    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not allowed to finish. ``cpu_*`` are
+    CPU seconds: all that the slice used, what the finished jobs used, and what the evicted ones had
+    used.
     """
 
     since: float

@@ -52,8 +52,9 @@ ROOTS = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/v
 def default_paths(
     environ: dict[str, str] | None = None, uid: int | None = None, roots: Paths = ROOTS
 ) -> Paths:
-    """The standard paths for this user: root's, or those of them that `plancton prepare` handed over to the
-    user, or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
+    """The standard paths for this user: root's, or those of them that `plancton prepare` handed
+    over to the user, or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of
+    them."""
     environ = dict(os.environ) if environ is None else environ
     uid = os.geteuid() if uid is None else uid
     paths = roots if uid == 0 else _users_paths(environ, uid, roots)
@@ -215,7 +216,8 @@ class RunDir:
         return content
 
     def drain(self) -> str | None:
-        """Content of the drain file (`finish`: workers are asked to finish); None if there is none."""
+        """Content of the drain file (`finish`: workers are asked to finish); None if there is
+        none."""
         try:
             return (self.path / "drain").read_text(errors="replace").strip()
         except OSError:
@@ -232,10 +234,12 @@ class RunDir:
 
 
 def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "") -> int:
-    """Keep out a second supervisor on this socket and instance while the returned descriptor is open.
+    """Keep out a second supervisor on this socket and instance while the returned descriptor is
+    open.
 
-    The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid, the
-    socket and the slice's name, one per line: that is where to find our workers after we have ended.
+    The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid,
+    the socket and the slice's name, one per line: that is where to find our workers after we have
+    ended.
     """
     name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
     try:

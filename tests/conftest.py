@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def pytest_configure() -> None:
     """Make nothing depend on what this process has inherited.
 
-    In the background of a shell, or below nohup, signals are ignored, and so they are in all that is started
-    here. With a handler that does nothing they are here, too, but not there.
+    In the background of a shell, or below nohup, signals are ignored, and so they are in all that
+    is started here. With a handler that does nothing they are here, too, but not there.
     """
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -28,7 +28,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip into a failure that says why: a skipped test has shown nothing (`scripts/test`)."""
+    """Turn a skip into a failure that says why: a skipped test has shown nothing
+    (`scripts/test`)."""
     report = yield
     if report.skipped and os.environ.get("PLANCTON_TEST_ALL"):
         report.outcome = "failed"

@@ -23,8 +23,8 @@ class Detached(NamedTuple):
 def start_in_background(command: list[str], paths: Paths, log: Path, patience: float = PATIENCE) -> Detached:
     """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended.
 
-    It leads a session of its own, has no terminal, and appends to ``log``. `stop`, signals and the pid
-    (which stays when it restarts in place) work as in the foreground.
+    It leads a session of its own, has no terminal, and appends to ``log``. `stop`, signals and the
+    pid (which stays when it restarts in place) work as in the foreground.
     """
     start, descriptor = 0, open_log(log)
     try:

@@ -1,4 +1,5 @@
-"""What `plancton run` does before the supervisor takes over: find what would keep it from starting."""
+"""What `plancton run` does before the supervisor takes over: find what would keep it from
+starting."""
 
 import os
 import sys

@@ -1,13 +1,13 @@
-"""What a configuration directory is once `plancton init --repo` has made it: the clone of a repository.
+"""What a configuration directory is once `plancton init --repo` has made it: the clone of a
+repository.
 
-    DIR/.git/plancton               the mark: where it comes from
-    DIR/.git/plancton-trees/COMMIT  the files of a commit
-    DIR/.git/plancton-tree          -> plancton-trees/COMMIT: the commit in force
-    DIR/config.yaml                 -> .git/plancton-tree/config.yaml, and likewise for each name at the top
-    DIR/allow.yaml, DIR/token, …    the host's own
+    DIR/.git/plancton               the mark: where it comes from DIR/.git/plancton-trees/COMMIT
+    the files of a commit DIR/.git/plancton-tree          -> plancton-trees/COMMIT: the commit in
+    force DIR/config.yaml                 -> .git/plancton-tree/config.yaml, and likewise for each
+    name at the top DIR/allow.yaml, DIR/token, …    the host's own
 
-So one link says which version of all files is in force. A repository can neither make nor remove the mark:
-git refuses paths below .git, and the git of an owner (etckeeper) does not make one.
+So one link says which version of all files is in force. A repository can neither make nor remove
+the mark: git refuses paths below .git, and the git of an owner (etckeeper) does not make one.
 """
 
 import os
@@ -30,7 +30,8 @@ class CloneError(PlanctonError):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a clone comes from. ``ref`` as it was asked for, None: whatever the repository calls HEAD.
+    """Where a clone comes from. ``ref`` as it was asked for, None: whatever the repository calls
+    HEAD.
 
     ``branch`` is what it follows, None for a tag or commit.
     """
@@ -41,14 +42,15 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Clone(msgspec.Struct, frozen=True):
-    """The clone at ``root``, with a commit's files in the directory ``tree``: those in force, or others."""
+    """The clone at ``root``, with a commit's files in the directory ``tree``: those in force, or
+    others."""
 
     root: Path
     tree: Path
 
     def place(self, path: str) -> Place:
-        """Where a path leads that a configuration names: to a file of the repository's, to none of its files,
-        or elsewhere. ``.git`` and the whole directory are elsewhere."""
+        """Where a path leads that a configuration names: to a file of the repository's, to none of
+        its files, or elsewhere. ``.git`` and the whole directory are elsewhere."""
         inside = self._inside(path)
         if inside is None or inside.parts[:1] in ((), (".git",)):
             return "outside"

@@ -1,7 +1,9 @@
-"""Expressions in the configuration: Python's arithmetic, comparisons, `and`, `or`, `not` and `a if b else c`.
+"""Expressions in the configuration: Python's arithmetic, comparisons, `and`, `or`, `not` and `a if
+b else c`.
 
-Which names and functions there are is the caller's to say. A text is checked whole before it is computed:
-nothing in the grammar reaches further than its numbers, and nothing that short takes long.
+Which names and functions there are is the caller's to say. A text is checked whole before it is
+computed: nothing in the grammar reaches further than its numbers, and nothing that short takes
+long.
 """
 
 import ast
@@ -25,7 +27,8 @@ Computed = Callable[[Mapping[str, float]], float]
 
 
 def compiled(text: str, names: Collection[str], functions: Functions) -> Computed:
-    """The expression as a function of its names' values. Raises ValueError, and so does that function."""
+    """The expression as a function of its names' values. Raises ValueError, and so does that
+    function."""
     tree = _parsed(text)
     called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
     for node in ast.walk(tree):

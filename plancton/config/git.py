@@ -15,7 +15,8 @@ TIMEOUT = 120.0
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest file that git may write: a configuration has kilobytes."""
 LARGEST_OUTPUT = 4 * 1024 * 1024
-# sh, because Python can't set a limit in the child of a process with threads. ulimit -f counts 512 bytes.
+# sh, because Python can't set a limit in the child of a process with threads. ulimit -f counts 512
+# bytes.
 _LIMITED = 'umask 022; ulimit -f "$1" 2>/dev/null; shift; exec "$@"'
 _SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -68,7 +69,8 @@ class Git:
                 os.killpg(self._child, signal.SIGTERM)
 
     def _run(self, arguments: tuple[str, ...], extra: dict[str, str]) -> tuple[int, bytes, str]:
-        # Files, not pipes: who is left of an ended git can't keep us waiting, and the limit holds for them.
+        # Files, not pipes: who is left of an ended git can't keep us waiting, and the limit holds
+        # for them.
         try:
             with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
                 code = self._call(arguments, extra, output, errors)
@@ -132,7 +134,8 @@ def _environment(ours: dict[str, str], root: Path) -> dict[str, str]:
 
 
 def _last_words(said: str) -> str:
-    """The line that tells most: git's first `fatal:` or `error:`, with what the other side said before it."""
+    """The line that tells most: git's first `fatal:` or `error:`, with what the other side said
+    before it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     told = fatal[0] if fatal else lines[-1] if lines else ""

@@ -1,4 +1,5 @@
-"""Reads a configuration: a file of the host's own, one in a repository's clone, or one of Plancton 0.6's."""
+"""Reads a configuration: a file of the host's own, one in a repository's clone, or one of Plancton
+0.6's."""
 
 import os
 from pathlib import Path
@@ -16,7 +17,8 @@ from plancton.config.schema import Config, Worker
 from plancton.files import Unsuitable, read_regular
 
 LARGEST = 256 * 1024
-"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or two."""
+"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or
+two."""
 
 
 def load_config(path: Path, missing_ok: bool = False) -> Config:
@@ -33,7 +35,8 @@ def load_config(path: Path, missing_ok: bool = False) -> Config:
 
 
 def load_from(clone: Clone, path: Path, file: Path) -> Config:
-    """A configuration from a repository that is, or will be, at ``path``, if this host permits it."""
+    """A configuration from a repository that is, or will be, at ``path``, if this host permits
+    it."""
     try:
         config = parse(_read(file, path), str(path))
     except FileNotFoundError:

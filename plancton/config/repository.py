@@ -1,8 +1,10 @@
-"""A repository as configuration directory: cloned once, and followed to commits that may be put in force.
+"""A repository as configuration directory: cloned once, and followed to commits that may be put in
+force.
 
-git puts the files of a commit into a new directory. When they have been looked at there, one rename of the
-link to that directory (clone.py) puts all of them in force: whoever reads sees the old version or the new
-one, and so does the next start after a crash. Running workers keep the files that they were started with.
+git puts the files of a commit into a new directory. When they have been looked at there, one rename
+of the link to that directory (clone.py) puts all of them in force: whoever reads sees the old
+version or the new one, and so does the next start after a crash. Running workers keep the files
+that they were started with.
 """
 
 import os
@@ -47,7 +49,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def init(url: str, ref: str | None, directory: Path) -> str:
-    """Make ``directory`` a clone of the repository, when its configuration may be put in force; a sentence.
+    """Make ``directory`` a clone of the repository, when its configuration may be put in force; a
+    sentence.
 
     It changes nothing where that is done already, and leaves nothing where it fails.
     """
@@ -149,7 +152,8 @@ def _fetch_first(git: Git, asked: Origin) -> tuple[str | None, str]:
 
 
 def refresh(git: Git, signers: list[str]) -> str:
-    """Take the branch's newest commit, when it may be put in force: what was done, empty when nothing was.
+    """Take the branch's newest commit, when it may be put in force: what was done, empty when
+    nothing was.
 
     Raises PlanctonError when it may not. ``signers`` are those of the configuration in force.
     """
@@ -273,7 +277,8 @@ def _require_good(clone: Clone) -> None:
 
 
 def _require_no_link_out(tree: Path) -> None:
-    """No symbolic link may lead out of the repository, whether the configuration names it or not."""
+    """No symbolic link may lead out of the repository, whether the configuration names it or
+    not."""
     top = Path(os.path.realpath(tree))
     for directory, directories, files in os.walk(tree):
         for path in (Path(directory) / name for name in (*directories, *files)):
@@ -297,8 +302,8 @@ def _switch(root: Path, tree: Path) -> None:
 
 
 def _settle(git: Git) -> str:
-    """Do what comes after a switch, also after one that a crash cut short: git's own records, and the end of
-    what is no longer needed. The commit in force."""
+    """Do what comes after a switch, also after one that a crash cut short: git's own records, and
+    the end of what is no longer needed. The commit in force."""
     root = git.root
     commit = (root / TREE).readlink().name
     if git.text("rev-parse", "HEAD") != commit:

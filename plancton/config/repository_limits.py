@@ -1,8 +1,8 @@
 """What a configuration from a repository may do only where this host permits it.
 
-Who can write to the repository is not root on the hosts that follow it: what makes root of a container,
-or reaches what is the host's, is for the host's own allow.yaml to decide. A file counts as that only when
-none but root can have written it. `problems` and the rules below it are pure.
+Who can write to the repository is not root on the hosts that follow it: what makes root of a
+container, or reaches what is the host's, is for the host's own allow.yaml to decide. A file counts
+as that only when none but root can have written it. `problems` and the rules below it are pure.
 """
 
 import os
@@ -66,7 +66,8 @@ class Allow(Section, frozen=True):
 
 
 def require_permitted(config: Config, clone: Clone, path: Path) -> None:
-    """``path`` is the configuration's file in the clone. Raises ConfigError where it may not be so."""
+    """``path`` is the configuration's file in the clone. Raises ConfigError where it may not be
+    so."""
     if clone.place(str(path)) == "outside":
         raise ConfigError(
             f"{path}: leads out of the repository: a link may only lead to another of its files"
@@ -111,8 +112,8 @@ def problems(
 ) -> Iterator[Problem]:
     """What the configuration may not do here.
 
-    ``place`` says where a path leads: to a file of the repository's, to none in its directory, or elsewhere;
-    ``real`` follows symbolic links.
+    ``place`` says where a path leads: to a file of the repository's, to none in its directory, or
+    elsewhere; ``real`` follows symbolic links.
     """
     worker, docker = config.worker, config.docker
     if worker.privileged and not allow.privileged:
@@ -172,8 +173,8 @@ def _mount(
 
 
 def _is_permitted(source: str, options: set[str], allow: Allow, real: Callable[[str], str]) -> bool:
-    """An entry permits its path and all below it. Where it permits writing, just the path itself: a worker
-    could put a link there, and the next one mount what it leads to."""
+    """An entry permits its path and all below it. Where it permits writing, just the path itself: a
+    worker could put a link there, and the next one mount what it leads to."""
     if ".." in source.split("/"):
         return False
     entries = [
@@ -190,7 +191,8 @@ def _is_below(path: str, top: str) -> bool:
 
 
 def _is_token(path: str, allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]) -> bool:
-    """One in the clone's directory, tracked or not, the host's own, or one that the host permits."""
+    """One in the clone's directory, tracked or not, the host's own, or one that the host
+    permits."""
     if path == HOST_TOKEN or place(path) in ("inside", "missing"):
         return True
     return ".." not in path.split("/") and real(path) in {real(permitted) for permitted in allow.files}

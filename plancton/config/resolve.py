@@ -13,7 +13,8 @@ from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
 TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
-"""Keys of `worker` that say how workers are treated, not what they are made of: any worker will do."""
+"""Keys of `worker` that say how workers are treated, not what they are made of: any worker will
+do."""
 MOST_WORKERS = 1_000_000
 
 
@@ -46,7 +47,8 @@ def policy_settings(config: Config, host: Host) -> Settings:
 
 
 def bounds(config: Config, host: Host, cpuset: str = "") -> Bounds:
-    """What all workers together may take at most; as much of the swap as workers fit into the memory.
+    """What all workers together may take at most; as much of the swap as workers fit into the
+    memory.
 
     ``cpuset`` is the CPUs that the owner does not keep (plancton.host.topology).
     """

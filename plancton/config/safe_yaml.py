@@ -1,4 +1,5 @@
-"""YAML read safely, and made into a section; what is wrong is said by file and key, or line and column."""
+"""YAML read safely, and made into a section; what is wrong is said by file and key, or line and
+column."""
 
 import difflib
 import re

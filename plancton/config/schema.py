@@ -1,7 +1,8 @@
-"""The keys of the configuration: their types, defaults and descriptions, and which values can't be used.
+"""The keys of the configuration: their types, defaults and descriptions, and which values can't be
+used.
 
-All else is made of this: the file that `init` writes, the reference in the documentation, the JSON Schema,
-and what is said of a wrong value. A section's docstring is its description.
+All else is made of this: the file that `init` writes, the reference in the documentation, the JSON
+Schema, and what is said of a wrong value. A section's docstring is its description.
 """
 
 import math
@@ -68,7 +69,7 @@ def _is_line(text: str) -> bool:
 
 
 class HTCondor(Section, frozen=True):
-    """Makes workers that join an HTCondor pool (docs/htcondor.md). The first two keys are enough."""
+    """Makes workers that join an HTCondor pool (docs/htcondor.md). Its first two keys will do."""
 
     central_manager: Annotated[
         str | list[str], Meta(description="HOST or HOST:PORT, or a list of them", examples=["cm.example.org"])
@@ -137,7 +138,7 @@ _IMAGE = re.compile(r"\w[\w./:@-]*")
 
 
 class Image(Section, frozen=True):
-    """What workers are made of. Without an image none is started; `htcondor` brings one of its own."""
+    """What workers are made of. Without an image none starts; `htcondor` brings one of its own."""
 
     name: Annotated[
         str | None,
@@ -165,7 +166,8 @@ class Image(Section, frozen=True):
 
 Signal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]
 MOUNT_OPTIONS = (("ro", "rw"), ("shared", "rshared", "slave", "rslave", "private", "rprivate"), ("z", "Z"))
-"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's `--volume`)."""
+"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's
+`--volume`)."""
 
 
 def _is_mount(text: str) -> bool:
@@ -305,7 +307,7 @@ _SIGNER = re.compile(
 
 
 class Repository(Section, frozen=True):
-    """Follows the branch of the repository that this file was cloned from (plancton init --repo)."""
+    """Follows the branch that this file was cloned from (plancton init --repo)."""
 
     refresh: Annotated[
         Duration, Meta(description="how often to fetch it (0s: never); a tag or commit stays as it is")

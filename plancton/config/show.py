@@ -29,7 +29,8 @@ def in_force(config: Config) -> dict[str, Any]:
 
 
 def as_yaml(sections: Mapping[str, object]) -> str:
-    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would write it."""
+    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would
+    write it."""
     return yaml.safe_dump(sections, sort_keys=False)
 
 
@@ -48,7 +49,8 @@ def _as_written(value: object) -> object:
 
 
 class Key(NamedTuple):
-    """A key, what it takes, and what the schema says of it. ``example`` is for one without a default."""
+    """A key, what it takes, and what the schema says of it. ``example`` is for one without a
+    default."""
 
     name: str
     takes: str

@@ -23,14 +23,16 @@ class LegacyError(PlanctonError):
 
 
 class Translation(NamedTuple):
-    """``sections`` is what our own file would hold; ``notes`` say where the meaning is not the same."""
+    """``sections`` is what our own file would hold; ``notes`` say where the meaning is not the
+    same."""
 
     sections: dict[str, dict[str, Any]]
     notes: Notes
 
 
 class OldKey(NamedTuple):
-    """Where a key of 0.6 goes (`section.key`) and how it is converted; ``note`` is what differs then.
+    """Where a key of 0.6 goes (`section.key`) and how it is converted; ``note`` is what differs
+    then.
 
     Without ``convert`` it goes nowhere.
     """
@@ -108,7 +110,8 @@ def _number(value: Any) -> float:
 
 
 def _require(value: Any, *kinds: type) -> Any:
-    """The same value, where it is of one of these types; another is refused by the name of 0.6's key."""
+    """The same value, where it is of one of these types; another is refused by the name of 0.6's
+    key."""
     if not isinstance(value, kinds):
         raise TypeError
     return value

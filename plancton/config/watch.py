@@ -24,7 +24,8 @@ class ConfigFile:
 
     def __init__(self, path: Path, missing_ok: bool) -> None:
         self.path, self._missing_ok = path, missing_ok
-        # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks at them.
+        # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks
+        # at them.
         self._watched = str(path), str(path.with_name(ALLOW))
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)
@@ -39,7 +40,8 @@ class ConfigFile:
             log.warning("%s", said)
 
     def changed(self) -> bool:
-        """Whether there is a new configuration in force; says so, or why the last good one stays."""
+        """Whether there is a new configuration in force; says so, or why the last good one
+        stays."""
         signature = self._signature()
         if signature == self._seen:
             return False

@@ -1,7 +1,7 @@
 """The process that stays: ``python -P -m plancton.daemon OPTIONS`` (JSON).
 
-``plancton run``, SIGHUP and an upgrade execute this, so that the command line is not carried along. The
-name stays: a running supervisor of an older version executes the newer one by it.
+``plancton run``, SIGHUP and an upgrade execute this, so that the command line is not carried along.
+The name stays: a running supervisor of an older version executes the newer one by it.
 """
 
 import logging
@@ -22,7 +22,7 @@ EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
 
 def main(arguments: list[str]) -> int:
-    """One line and an exit code for what the user can mend."""
+    """One line and an exit code for what the user can fix."""
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
     os.umask(0o022)
     _log_to_stderr(options)

@@ -140,7 +140,8 @@ class Actuator:
             self._remove(name, force=True)
 
     def arrived(self, container: Container) -> Entry:
-        """A container of ours is running: find its processes. If it has ended already, record that."""
+        """A container of ours is running: find its processes. If it has ended already, record
+        that."""
         pid = container.state.pid
         process = read_process(pid, self._proc) if pid else None
         started = process.started if process else None
@@ -265,7 +266,8 @@ class Actuator:
         if self.slice.privileged:
             self._raise(now)
         elif self.slice.can_lift:
-            # Docker first: with its systemd driver an update makes systemd rewrite the slice's files.
+            # Docker first: with its systemd driver an update makes systemd rewrite the slice's
+            # files.
             call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
             self._request_queue.submit(call, self._preferred, urgent=True)
 
@@ -355,7 +357,8 @@ class Actuator:
         self._remove(name)
 
     def _lose(self, entry: Entry, told: int = 0) -> None:
-        """This worker will report no more jobs: those that ran are lost, except ``told`` of them."""
+        """This worker will report no more jobs: those that ran are lost, except ``told`` of
+        them."""
         jobs = entry.worker.jobs or ()
         if len(jobs) > told:
             self.accounting.lost(len(jobs) - told, entry.job_cpu * (1 - told / len(jobs)))
@@ -373,7 +376,8 @@ class Actuator:
         self._gone(name)
 
     def fetch_report(self, name: str) -> None:
-        """Soon count the jobs that a running worker reports: a report costs dockerd 55 ms of CPU."""
+        """Soon count the jobs that a running worker reports: a report costs dockerd 55 ms of
+        CPU."""
         self._unread[name] = None
 
     def fetch_next(self) -> None:
@@ -454,7 +458,8 @@ class Actuator:
         self.ended(container.name, container.state.exit_code, how_it_ended(container), boottime, unseen=True)
 
     def force_all(self, now: float) -> None:
-        """Remove all workers: their processes at once, their containers as soon as Docker answers."""
+        """Remove all workers: their processes at once, their containers as soon as Docker
+        answers."""
         self.slice.kill_all({entry.worker.id for entry in self.roster if entry.worker.id})
         for entry in self.roster:
             self.slice.kill(entry.group, entry.worker.id)

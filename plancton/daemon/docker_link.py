@@ -19,10 +19,11 @@ LONGEST_RETRY = 10.0
 
 
 class DockerLink:
-    """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem`` says why.
+    """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem``
+    says why.
 
-    It calls ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our label,
-    and after that ``on_event`` for each one that ends.
+    It calls ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our
+    label, and after that ``on_event`` for each one that ends.
     """
 
     def __init__(

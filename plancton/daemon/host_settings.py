@@ -1,4 +1,5 @@
-"""What the configuration in force means on this host, worked out again when either of them changes."""
+"""What the configuration in force means on this host, worked out again when either of them
+changes."""
 
 import logging
 
@@ -12,7 +13,8 @@ from plancton.model import Settings
 log = logging.getLogger("plancton")
 
 PATIENCE_WITHOUT_LIFT = 120.0
-"""Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is urgent."""
+"""Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is
+urgent."""
 
 
 class HostSettings:
@@ -25,7 +27,8 @@ class HostSettings:
         self.host: Host | None = None
 
     def update(self, config: Config, host: Host, workers_slice: Slice | None) -> None:
-        """To be called when the configuration, the host's figures or the slice's tier have changed."""
+        """To be called when the configuration, the host's figures or the slice's tier have
+        changed."""
         self.host, self.digest = host, digest(config)
         self.settings = policy_settings(config, host)
         if workers_slice is not None and not workers_slice.can_lift:

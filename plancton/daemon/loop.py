@@ -52,15 +52,17 @@ TICK = 1.0
 SLOW_PASS = 5.0
 """Workers are read one by one and the slice is verified this often (seconds)."""
 READ_PER_WORKER = 0.06
-"""With many workers they are read less often than that, so that a second does not cost more with them."""
+"""With many workers they are read less often than that, so that a second does not cost more with
+them."""
 ENGINE_SCAN = 60.0
 LOOK_BEFORE_STOP = 5.0
-"""Told to stop right after the start, Plancton waits so long to learn which workers there are."""
+"""Told to stop right after the start, Plancton waits this long to learn which workers there are."""
 BUSY_ENGINE = 0.3
-"""CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One that
-writes without a pause costs a whole CPU and more."""
+"""CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One
+that writes without a pause costs a whole CPU and more."""
 CLEAN_UP = 45.0
-"""Ending in order takes so long at the most, when Docker hangs and all workers had to be waited for."""
+"""Ending in order takes at most this long: when Docker hangs and all workers had to be waited
+for."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"

@@ -15,8 +15,8 @@ VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Service:
-    """One manager, or none. Takes its variables out of the environment: the programs we start must not see
-    them."""
+    """One manager, or none. Takes its variables out of the environment: the programs we start must
+    not see them."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
         self.variables = {name: environ.pop(name) for name in VARIABLES if name in environ}

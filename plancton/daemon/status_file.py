@@ -23,8 +23,8 @@ EVENTS = 20
 
 
 class Facts(NamedTuple):
-    """What the loop knows besides the observation: the slice, the image's name and id, the state of Docker,
-    and the work done."""
+    """What the loop knows besides the observation: the slice, the image's name and id, the state of
+    Docker, and the work done."""
 
     slice: Slice | None
     image: tuple[str, str]

@@ -1,8 +1,9 @@
 """CPU for workers that leave, which an idle slice does not have: the others are frozen meanwhile.
 
-Leaving takes CPU exactly when the owner uses all of it: 28 s and more were measured in an idle slice
-next to an older worker, 0.6 s with this. The slice is lifted (slice.py) within a small bound, and all
-of that goes to the leavers. Freezing is Documentation/admin-guide/cgroup-v2.rst, "cgroup.freeze".
+Leaving takes CPU exactly when the owner uses all of it: 28 s and more were measured in an idle
+slice next to an older worker, 0.6 s with this. The slice is lifted (slice.py) within a small bound,
+and all of that goes to the leavers. Freezing is Documentation/admin-guide/cgroup-v2.rst,
+"cgroup.freeze".
 """
 
 import contextlib
@@ -14,12 +15,14 @@ from plancton.files import read_knob, write_knob
 from plancton.host.cgroup_files import PERIOD
 
 LIFT_QUOTA = 20_000
-"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
+"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one
+CPU."""
 
 
 class LeaverBoost:
-    """Puts leavers first among the workers, and undoes that. ``tree`` is the v2 tree, ``cpu_tree`` the one
-    with the CPU controller's files; ``weight`` is the name of its weight file, ``normal`` Docker's value."""
+    """Puts leavers first among the workers, and undoes that. ``tree`` is the v2 tree, ``cpu_tree``
+    the one with the CPU controller's files; ``weight`` is the name of its weight file, ``normal``
+    Docker's value."""
 
     def __init__(self, tree: Path, cpu_tree: Path, weight: str, normal: str, v1: bool) -> None:
         self._tree, self._cpu_tree, self._v1 = tree, cpu_tree, v1
@@ -28,8 +31,8 @@ class LeaverBoost:
         self._quotas: dict[Path, str] = {}
 
     def prefer(self, leavers: list[str], others: Iterable[str]) -> None:
-        """Freeze the others, so that all CPU is the leavers'. Raises PermissionError where nothing would
-        bound them."""
+        """Freeze the others, so that all CPU is the leavers'. Raises PermissionError where nothing
+        would bound them."""
         for group in others:
             with contextlib.suppress(OSError):
                 write_knob(self._tree / group / "cgroup.freeze", "1")
@@ -45,22 +48,23 @@ class LeaverBoost:
     def _prefer_one(self, group: Path, count: int) -> None:
         write_knob(group / self._weight, self._normal)
         if self._v1:
-            # v1 refuses a parent quota below its children's (kernel/sched/core.c, tg_cfs_schedulable_down),
-            # so each leaver gets its part of the bound by itself.
+            # v1 refuses a parent quota below its children's (kernel/sched/core.c,
+            # tg_cfs_schedulable_down), so each leaver gets its part of the bound by itself.
             quota = group / "cpu.cfs_quota_us"
             self._quotas.setdefault(quota, read_knob(quota) or "-1")
             write_knob(quota, str(max(1_000, LIFT_QUOTA // count)))
 
     def slice_weight(self, bounded: bool) -> str:
-        """The slice's weight during a lift: an ordinary one where a quota bounds the leavers. Without that
-        the weight is the bound: against an owner of ordinary weight as much as the quota."""
+        """The slice's weight during a lift: an ordinary one where a quota bounds the leavers.
+        Without that the weight is the bound: against an owner of ordinary weight as much as the
+        quota."""
         if bounded:
             return self._normal
         return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // (os.cpu_count() or 1)))
 
     def undo(self, directory: Path | None = None) -> None:
-        """Give the leavers their quotas back and thaw the others. With the slice's ``directory``, thaw all
-        that is frozen in it, whoever froze it."""
+        """Give the leavers their quotas back and thaw the others. With the slice's ``directory``,
+        thaw all that is frozen in it, whoever froze it."""
         for quota, before in self._quotas.items():
             with contextlib.suppress(OSError):
                 write_knob(quota, before)
@@ -74,8 +78,8 @@ class LeaverBoost:
         self._frozen, self._quotas = [], {}
 
     def restore_quota(self, group: str, quota: int) -> None:
-        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut short
-        may have left it throttled."""
+        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
+        short may have left it throttled."""
         file, wanted = self._cpu_tree / group / "cpu.cfs_quota_us", str(quota or -1)
         if self._v1 and group and read_knob(file) != wanted:
             with contextlib.suppress(OSError):

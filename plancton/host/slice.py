@@ -1,9 +1,9 @@
 """The cgroup that all workers live in: how strongly it yields, and the lift for those that leave.
 
-Yielding is decided between siblings, so it is the slice's own property that counts (cpu.idle, or the
-least weight), never the containers'. See Documentation/admin-guide/cgroup-v2.rst, "CPU Interface
-Files"; on hybrid hosts the CPU knobs are v1's (Documentation/admin-guide/cgroup-v1, kernel/sched/core.c)
-while cgroup.freeze and cgroup.kill are in the v2 tree.
+Yielding is decided between siblings, so it is the slice's own property that counts (cpu.idle, or
+the least weight), never the containers'. See Documentation/admin-guide/cgroup-v2.rst, "CPU
+Interface Files"; on hybrid hosts the CPU knobs are v1's (Documentation/admin-guide/cgroup-v1,
+kernel/sched/core.c) while cgroup.freeze and cgroup.kill are in the v2 tree.
 """
 
 import contextlib
@@ -35,7 +35,8 @@ HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
 )
-"""The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
+"""The slice's own files that a supervisor without root needs; those below are what they are called
+in v1."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -46,10 +47,11 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
+    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is
+    1").
 
-    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``lifted`` and
-    ``frozen`` (how many workers): what a lift has done to it.
+    ``writable``: this process may make it and set it; ``populated``: something runs in it;
+    ``lifted`` and ``frozen`` (how many workers): what a lift has done to it.
     """
 
     path: str
@@ -105,8 +107,8 @@ def group_of(proc: Path, pid: int) -> str | None:
 
 
 class Slice:
-    """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd; ``strongest``
-    the tier that is not gone beyond, whatever the host can do."""
+    """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd;
+    ``strongest`` the tier that is not gone beyond, whatever the host can do."""
 
     def __init__(self, layout: Layout, name: str, driver: str, strongest: Tier = "kernel") -> None:
         assert layout.v2 is not None
@@ -130,8 +132,8 @@ class Slice:
         self.lifted = False
         self.bounds = Bounds()
         self.privileged = os.geteuid() == 0
-        """Else nothing can be made, and of all files only those that `plancton prepare` has handed over
-        can be written: the slice's own, never a worker's."""
+        """Else nothing can be made, and of all files only those that `plancton prepare` has handed
+        over can be written: the slice's own, never a worker's."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
         self.tier: Tier = "none"
@@ -140,7 +142,8 @@ class Slice:
     # ------------------------------------------------------------ setting up
 
     def set_up(self) -> None:
-        """Make the slice and put it into the best tier that this host has; undo a lift that a crash left."""
+        """Make the slice and put it into the best tier that this host has; undo a lift that a crash
+        left."""
         try:
             self._make()
         except OSError as error:
@@ -150,7 +153,7 @@ class Slice:
         self.drop(everything=True)
 
     def bound(self, bounds: Bounds) -> None:
-        """Set what all workers together may take at the most, from now on."""
+        """Set what all workers together may take at most, from now on."""
         self.bounds = bounds
         if not self.lifted:  # else the next repair does it: the lift has a bound of its own
             self._bind()
@@ -161,7 +164,7 @@ class Slice:
         return self.tier in (KERNEL, WEIGHT) and self.ours
 
     def ceiling(self) -> int | None:
-        """Bytes of memory that the kernel lets the workers have at the most; None: it sets no limit."""
+        """Bytes of memory that the kernel lets the workers have at most; None: it sets no limit."""
         return memory_ceiling(read_knob(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
 
     def _make(self) -> None:
@@ -190,7 +193,7 @@ class Slice:
         self.ours = True
         try:
             if self.strongest == "quota":
-                return self._never_mind(idle)
+                return self._give_up(idle)
             if self.strongest == "kernel" and idle.exists():
                 knob, wanted, tier, reason = idle, "1", KERNEL, KERNEL_REASON
             else:
@@ -205,7 +208,7 @@ class Slice:
                 f" limited through Docker, within seconds: {self._remedy} to have the kernel yield at once"
             )
         if not self.ours:
-            reason += f", but {knob} is not ours to change, so leavers get no CPU: {self._remedy} mends that"
+            reason += f", but {knob} is not ours to change, so leavers get no CPU: {self._remedy} fixes that"
         return tier, reason
 
     @property
@@ -220,7 +223,7 @@ class Slice:
                 raise
             self.ours = False
 
-    def _never_mind(self, idle: Path) -> tuple[Tier, str]:
+    def _give_up(self, idle: Path) -> tuple[Tier, str]:
         if idle.exists():
             write_knob(idle, "0")
         write_knob(self.cpu / self._weight, self._normal)
@@ -235,7 +238,7 @@ class Slice:
         return v1_knobs(self.cpu, self.memory, self._blkio, self.bounds)
 
     def _bind(self) -> list[str]:
-        """Make the bounds hold; says which of them did not, as far as that could be mended."""
+        """Make the bounds hold; says which of them did not, as far as that could be repaired."""
         wrong = [(knob, read_knob(knob.file)) for knob in self._knobs() if not knob.holds()]
         units = [knob.unit for knob, _ in wrong if knob.unit]
         if units and self.systemd and self.privileged:
@@ -247,7 +250,8 @@ class Slice:
         return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
 
     def repair(self) -> str | None:
-        """Put the slice back into its tier and its bounds when they were changed; says what was found."""
+        """Put the slice back into its tier and its bounds when they were changed; says what was
+        found."""
         if self.lifted or self.tier == "none":
             return None
         if self.tier == "quota":
@@ -260,11 +264,11 @@ class Slice:
             if self.tier == before:
                 return f"{what}: put back to tier {self.tier}"
             return f"{what}: tier {self.tier}: {self.tier_reason}"
-        if self.ours != os.access(self.cpu / knob, os.W_OK):  # made anew by others, or handed over meanwhile
+        if self.ours != os.access(self.cpu / knob, os.W_OK):  # rebuilt by others, or handed over meanwhile
             self.set_up()
             return f"tier {self.tier}: {self.tier_reason}"
-        mended = self._bind()
-        return f"the slice had {', '.join(mended)}: put back" if mended else None
+        repaired = self._bind()
+        return f"the slice had {', '.join(repaired)}: put back" if repaired else None
 
     def _promote(self) -> str | None:
         """Where nobody had prepared the slice, somebody may have done so by now."""
@@ -284,7 +288,8 @@ class Slice:
         return handed
 
     def remove(self) -> None:
-        """Take the slice away once it is empty; what is in use stays, and so does what root prepared."""
+        """Take the slice away once it is empty; what is in use stays, and so does what root
+        prepared."""
         if not self.privileged:
             return
         if self.systemd:
@@ -298,9 +303,11 @@ class Slice:
     # ------------------------------------------------------------ the lift
 
     def lift(self, leavers: Iterable[str], others: Iterable[str]) -> None:
-        """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the owner.
+        """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the
+        owner.
 
-        Without root, whoever calls this has put the leavers first through Docker before (actuator.py).
+        Without root, whoever calls this has put the leavers first through Docker before
+        (actuator.py).
         """
         if not self.can_lift:
             return
@@ -349,7 +356,8 @@ class Slice:
         return True
 
     def kill_all(self, containers: set[str]) -> bool:
-        """End these where their own files can't be written; not while anybody else is in the slice."""
+        """End these where their own files can't be written; not while anybody else is in the
+        slice."""
         inside = [path.name for path in self.directory.glob("*/")]
         if self.privileged or not all(any(each in name for each in containers) for name in inside):
             return False

@@ -1,1 +1,2 @@
-"""What to do, and why. Pure: no clock, no file, no socket; imports only the base modules above it."""
+"""What to do, and why. Pure: no clock, no file, no socket; imports only the base modules above
+it."""

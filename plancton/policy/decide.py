@@ -61,7 +61,8 @@ MEMORY_TIMEOUT = 3.0
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
 DISK_WAIT = 30.0
-"""The next worker leaves for the disk when the one before has had this long to take its files away."""
+"""The next worker leaves for the disk when the one before has had this long to take its files
+away."""
 NO_IDLE = 0.5
 """With less idle CPU than this a leaver can't count on any and is lifted."""
 
@@ -69,10 +70,10 @@ NO_IDLE = 0.5
 class State(msgspec.Struct, frozen=True):
     """What `decide` remembers from tick to tick.
 
-    ``kill`` and ``spawn`` are the windows behind leaving and starting, ``recent`` is the one over which
-    room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the last tick with
-    known figures, ``last_short`` of the last one at which a worker was told to leave while the disk was
-    short. ``first``: nothing has been started yet. ``quota``: see Decision.
+    ``kill`` and ``spawn`` are the windows behind leaving and starting, ``recent`` is the one over
+    which room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the
+    last tick with known figures, ``last_short`` of the last one at which a worker was told to leave
+    while the disk was short. ``first``: nothing has been started yet. ``quota``: see Decision.
     """
 
     kill: TimeWindow = TimeWindow(0.0)
@@ -92,7 +93,8 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Case(NamedTuple):
-    """All that a rule goes by. ``fit`` counts the workers in line that fit; ``quota``: see Decision."""
+    """All that a rule goes by. ``fit`` counts the workers in line that fit; ``quota``: see
+    Decision."""
 
     seen: Observation
     state: State
@@ -123,8 +125,9 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
 def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
     """The first action for each worker; starts are for none.
 
-    This keeps the invariant that a worker has at most one outstanding action: a worker on which one is
-    under way (`Worker.busy`) gets no other until that is done. Only a kill does not wait for anything.
+    This keeps the invariant that a worker has at most one outstanding action: a worker on which one
+    is under way (`Worker.busy`) gets no other until that is done. Only a kill does not wait for
+    anything.
     """
     kept, taken = list[Action](), set[str]()
     for action in actions:
@@ -225,7 +228,8 @@ def _unfit_part(window: TimeWindow, needed: Room, place: int) -> float:
 
 
 def out_of_memory(case: Case) -> Iterator[Action]:
-    """The last in line, when the owner's reserve is undercut and nobody is on the way out for it yet."""
+    """The last in line, when the owner's reserve is undercut and nobody is on the way out for it
+    yet."""
     seen, reserve = case.seen, case.settings.reserve_memory
     if seen.memory_available is None or seen.memory_available >= reserve:
         return
@@ -291,8 +295,8 @@ def finish(case: Case) -> Iterator[Action]:
 
 
 def lifetime(worker: Worker, settings: Settings) -> float:
-    """Seconds that this worker may live: the configured lifetime × (0.9 … 1.1), by its name, so that
-    workers started together don't end together."""
+    """Seconds that this worker may live: the configured lifetime × (0.9 … 1.1), by its name, so
+    that workers started together don't end together."""
     spread = (zlib.crc32(worker.name.encode()) % 1000) / 999
     return settings.lifetime * (LEAST_LIFETIME + 2 * (1 - LEAST_LIFETIME) * spread)
 
@@ -321,7 +325,8 @@ def overdue(case: Case) -> Iterator[Action]:
 
 
 def share(case: Case) -> Iterator[Action]:
-    """Full shares for those that fit, the least for the rest, so that the scarce CPU finishes jobs."""
+    """Full shares for those that fit, the least for the rest, so that the scarce CPU finishes
+    jobs."""
     seen, fit = case.seen, case.fit
     if case.room is None or case.settings.uses_quota or seen.fleet.shares_fit == fit:
         return

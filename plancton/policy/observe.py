@@ -10,8 +10,8 @@ def observe(previous: Sample | None, current: Sample, shims: float = 0.0) -> Obs
     so they are not in the sample.
 
     ``owner`` = busy − slice − engine: everything on the host that is neither donated nor the
-    engine's own work. It is None when a counter it is made of went backwards (a slice made anew, a
-    CPU taken offline): better one tick without a figure than a wrong one.
+    engine's own work. It is None when a counter it is made of went backwards (a slice that was
+    rebuilt, a CPU taken offline): better one tick without a figure than a wrong one.
     """
     seen = Observation(
         time=current.monotonic,

@@ -1,5 +1,5 @@
-"""Puts a recording through the policy again, as it was or with other settings. Pure but for reading
-the file.
+"""Puts a recording through the policy again, as it was or with other settings. Pure except for
+reading the file.
 
 As it was, each recorded observation goes to `decide` and the decisions are compared. With other
 settings the recorded workers would no longer be the ones that are there, so the owner's recorded

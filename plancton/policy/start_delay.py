@@ -1,4 +1,5 @@
-"""How long the next start waits after workers that failed, found no work, or had to leave young. Pure.
+"""How long the next start waits after workers that failed, found no work, or had to leave young.
+Pure.
 
 - A worker that ends by itself soon after its start is a failure, and so is one that found no work.
   Each failure in a row doubles the wait, and after a failure one worker is tried at a time.
@@ -18,9 +19,11 @@ from plancton.model import Ended, Fleet, Held, HeldReason, Observation, Phase, S
 from plancton.units import human_seconds
 
 SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
-"""A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the two."""
+"""A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the
+two."""
 IDLE_DELAY = 60.0
-"""So does one that found no work, whatever its age, from this on: the pool is asked ever less often."""
+"""So does one that found no work, whatever its age, from this on: the pool is asked ever less
+often."""
 SETTLED = 600.0
 """A worker retired younger than this was started too soon. Only from the second time on does
 grace_spawn double, up to LONGEST_DELAY: an owner who comes once gets the promised times, one who
@@ -52,7 +55,8 @@ class StartDelay(msgspec.Struct, frozen=True):
         return delay
 
     def after_leaving(self, seen: Observation, leavers: list[Worker]) -> "StartDelay":
-        """With those counted that were told to leave because of the owner, or because they flood."""
+        """With those counted that were told to leave because of the owner, or because they
+        flood."""
         delay = self
         if any(w.flooding for w in leavers):
             delay = delay._failed(seen, FLOODED, idle=False)
@@ -63,8 +67,8 @@ class StartDelay(msgspec.Struct, frozen=True):
         return delay
 
     def forgiven(self, seen: Observation) -> "StartDelay":
-        """Failures are forgotten once a worker started after them has lived long enough and got work,
-        as far as that can be known; flaps once one has lived long enough."""
+        """Failures are forgotten once a worker started after them has lived long enough and got
+        work, as far as that can be known; flaps once one has lived long enough."""
         failures, flaps = self.failures, self.flaps
         if failures and _oldest_since(seen.fleet.proven, seen, self.last_failure) >= SHORT_LIFE:
             failures = 0
@@ -75,7 +79,8 @@ class StartDelay(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, failures=failures, flaps=flaps)
 
     def grace_spawn(self, settings: Settings) -> float:
-        """Seconds for which room must have been there: doubled with each flap from the second one on."""
+        """Seconds for which room must have been there: doubled with each flap from the second one
+        on."""
         doubled = settings.grace_spawn * 2.0 ** min(max(0, self.flaps - 1), 30)
         return min(max(settings.grace_spawn, LONGEST_DELAY), doubled)
 

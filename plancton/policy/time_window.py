@@ -6,9 +6,11 @@ from typing import NamedTuple
 import msgspec
 
 ENTRIES = 256
-"""A window keeps at most about this many entries: longer ones are kept more coarsely, not at more cost."""
+"""A window keeps at most about this many entries: longer ones are kept more coarsely, not at more
+cost."""
 SLACK = 0.5
-"""Ticks are not exactly a second apart: a window is covered when this little is missing (seconds)."""
+"""Ticks are not exactly a second apart: a window is covered when this little is missing
+(seconds)."""
 
 
 KNOWN = 0.9
@@ -16,7 +18,8 @@ KNOWN = 0.9
 
 
 class Span(NamedTuple):
-    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the maximum of workers."""
+    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the maximum of
+    workers."""
 
     start: float
     end: float
@@ -44,7 +47,7 @@ class TimeWindow(msgspec.Struct, frozen=True):
         return self.covers(self.length)
 
     def covers(self, length: float) -> bool:
-        """Whether it reaches back so many seconds, and knows most of them."""
+        """Whether it reaches back that many seconds, and knows most of them."""
         reach = self.spans[-1].end - self.spans[0].start if self.spans else 0.0
         return reach >= length - SLACK and self.known >= KNOWN * length
 
@@ -55,7 +58,8 @@ class TimeWindow(msgspec.Struct, frozen=True):
 
     @property
     def average(self) -> Span | None:
-        """All of it as one span, averaged by time, with the last maximum; None while it knows nothing."""
+        """All of it as one span, averaged by time, with the last maximum; None while it knows
+        nothing."""
         known = self.known
         if known <= 0:
             return None

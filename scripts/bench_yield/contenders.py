@@ -1,5 +1,5 @@
-"""Ways to donate every CPU of a host, for scripts/bench-yield. All of them are there at once, and all
-but one sleep (frozen or stopped), so that measurements can take turns."""
+"""Ways to donate every CPU of a host, for scripts/bench-yield. All of them are there at once, and
+all but one sleep (frozen or stopped), so that measurements can take turns."""
 
 import contextlib
 import os
@@ -17,8 +17,8 @@ from plancton.host.slice import PROC, Layout, group_of
 
 
 class Contender:
-    """Busy processes that can be put to sleep. ``used`` is their CPU time in seconds; ``loads``: the
-    owner's loads it is measured with."""
+    """Busy processes that can be put to sleep. ``used`` is their CPU time in seconds; ``loads``:
+    the owner's loads it is measured with."""
 
     def __init__(
         self,

@@ -18,8 +18,8 @@ FULL_SPEED, WINDOW = 0.95, 0.5
 
 
 class Measurement(msgspec.Struct, frozen=True):
-    """One load next to one contender. ``donated`` and ``idle`` are CPU seconds meanwhile, ``recovery``
-    is how many seconds the contender took before to use the CPUs again."""
+    """One load next to one contender. ``donated`` and ``idle`` are CPU seconds meanwhile,
+    ``recovery`` is how many seconds the contender took before to use the CPUs again."""
 
     round: int
     contender: str

@@ -45,7 +45,7 @@ def boinc(load: Load) -> Iterator[bool]:
 
 def htcondor_desktop(load: Load) -> Iterator[bool]:
     """POLICY:Desktop with nobody at the keyboard. SUSPEND: a load average of others of 0.5 for over
-    120 s; CONTINUE: 0.3 at the most, after 10 s (condor_config_val use policy:desktop); looked at
+    120 s; CONTINUE: at most 0.3, after 10 s (condor_config_val use policy:desktop); looked at
     every 5 s (POLLING_INTERVAL). The load average is the kernel's, of one minute."""
     average, busy, running, changed = 0.0, 0, True, 0
     for second, wanted in enumerate(load):

@@ -1,4 +1,5 @@
-"""A worker image with just Debian's static busybox, made through the Engine API without a registry."""
+"""A worker image with just Debian's static busybox, made through the Engine API without a
+registry."""
 
 import io
 import tarfile

@@ -41,7 +41,8 @@ class Play(Stage):
 
 
 def perform(play: Play) -> tuple[list[Row], float, float]:
-    """The three acts; returns the table's rows, and the owner's CPUs alone and with every CPU donated."""
+    """The three acts; returns the table's rows, and the owner's CPUs alone and with every CPU
+    donated."""
     cpus = os.cpu_count() or 1
     play.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
     with owner_load(cpus) as load:

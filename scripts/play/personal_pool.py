@@ -36,7 +36,8 @@ HOME = f"/home/{USER}"
 LOG = f"{HOME}/jobs.log"
 
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
-"""HTCondor's daemons run as root, drop to `condor`, and become the user to handle the user's jobs."""
+"""HTCondor's daemons run as root, drop to `condor`, and become the user to handle the user's
+jobs."""
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 """The environment of commands in the container, without the host's own _CONDOR_ settings."""
 

@@ -32,7 +32,8 @@ JOBS, MOST_WORKERS = 20, 4
 ALONE_SECONDS, BESIDE_SECONDS = 6.0, 5.0
 GRACE = 10
 MODULUS = 1_000_003
-# Adds up numbers for so many seconds of its own CPU time; what comes out is easy to check.
+# Adds up numbers for a given number of seconds of its own CPU time; what comes out is easy to
+# check.
 JOB = f"""\
 exec awk -v job="$1" -v seconds="$2" '
   function cpu(    line, field) {{
@@ -131,7 +132,8 @@ class PoolPlay(Stage):
         )
 
     def give(self) -> Work:
-        """Three acts: jobs begin, the owner's load, the rest of the jobs. Returns Plancton's totals."""
+        """Three acts: jobs begin, the owner's load, the rest of the jobs. Returns Plancton's
+        totals."""
         cpus = os.cpu_count() or 1
         self.say(f"measuring {cpus} busy processes of the owner, alone, for {ALONE_SECONDS:.0f} s")
         with owner_load(cpus) as load:

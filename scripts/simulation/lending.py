@@ -19,8 +19,8 @@ REQUEUE_TIME = 11.0
 
 
 class Totals(msgspec.Struct):
-    """Where the CPU that owners left went (CPU seconds). ``done`` went into the ``jobs`` that ended,
-    ``lost`` into those evicted (``kills``), ``open`` into those that still ran at the end.
+    """Where the CPU that owners left went (CPU seconds). ``done`` went into the ``jobs`` that
+    ended, ``lost`` into those evicted (``kills``), ``open`` into those that still ran at the end.
     ``job_time`` is how long workers had a job (seconds), ``starved`` how long they had one but less
     CPU than makes a worker worthwhile."""
 
@@ -110,8 +110,8 @@ class Lending:
             self.totals.starved += seconds
 
     def _end_jobs(self, pilot: Pilot, used: float, finishing: bool) -> float:
-        """What is left of a step's use after the job and short ones after it; if its worker was asked
-        to finish, none follow."""
+        """What is left of a step's use after the job and short ones after it; if its worker was
+        asked to finish, none follow."""
         while pilot.used + used >= self.job:
             need = self.job - pilot.used
             self.totals.donated += need

@@ -43,7 +43,8 @@ STUBBORN = "trap '' TERM; while :; do :; done"
 LEAVE_CPU = 0.1
 """Seconds of CPU that a leaver needs: what HTCondor's daemons take to end in order."""
 HELD = "trap 'while [ ! -e /test/go ]; do :; done; exit 0' TERM; while :; do sleep 1 & wait; done"
-"""A worker that uses all CPU that it gets when it is told to leave, and leaves when the test lets it go."""
+"""A worker that uses all CPU that it gets when it is told to leave, and leaves when the test lets
+it go."""
 IDLE = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 
 
@@ -77,7 +78,8 @@ class Engine:
         self.process: subprocess.Popen[bytes] | None = None
         self.options: tuple[str, ...] = ()
         self._own = ExitStack()
-        # Engines beside each other that choose a network's addresses at the same time choose the same ones.
+        # Engines beside each other that choose a network's addresses at the same time choose the
+        # same ones.
         self.addresses = self._own.enter_context(claim_addresses())
         self._log = (directory / "dockerd.log").open("ab")
 
@@ -282,7 +284,8 @@ def leaver(seconds: float = LEAVE_CPU) -> str:
 
 
 class Plancton:
-    """A supervisor, its files and its workers. It sees the figures of ``host``, or else this machine's."""
+    """A supervisor, its files and its workers. It sees the figures of ``host``, or else this
+    machine's."""
 
     def __init__(self, directory: Path, engine: Engine, host: DictatedHost | None = None) -> None:
         self.directory, self.engine, self._host = directory, engine, host
@@ -318,7 +321,8 @@ class Plancton:
         )
 
     def hold(self, count: int = 2) -> None:
-        """Workers that leave when `let_go` says so. Next to an owner who leaves 0.2 CPUs one of them fits."""
+        """Workers that leave when `let_go` says so. Next to an owner who leaves 0.2 CPUs one of
+        them fits."""
         self._go.mkdir()
         self.configure(
             worker={"command": HELD, "mounts": [f"{self._go}:/test"], "leave_timeout": "10m"},
@@ -585,7 +589,8 @@ class WithoutRoot(Plancton):
         return done.stdout
 
     def handed(self) -> set[str]:
-        """What the user owns in the cgroup trees, at or below the slice: paths below the tree's root."""
+        """What the user owns in the cgroup trees, at or below the slice: paths below the tree's
+        root."""
         found = {path for root in self.directories() for path in (root, *root.rglob("*"))}
         mine = {path for path in found if path.stat().st_uid == self.account.pw_uid}
         return {f"{path.parent.name}/{path.name}" for path in mine}

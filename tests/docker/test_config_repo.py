@@ -14,7 +14,8 @@ pytestmark = pytest.mark.docker
 
 
 def test_follows_its_branch(plancton: Plancton, tmp_path: Path) -> None:
-    """A pushed commit is in force soon after a fetch; a refused one is not, and `status` says why."""
+    """A pushed commit is in force soon after a fetch; a refused one is not, and `status` says
+    why."""
     plancton.configure(config={"refresh": "60s"}, pool={"max_workers": 0})
     repository = Repository(tmp_path, yaml.safe_dump(plancton.settings))
     root = tmp_path / "clone"

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.docker
 
 
 def test_strangers_are_left_alone(plancton: Plancton, engine: Engine) -> None:
-    """Only a container with our label in our slice is ours, whatever its name, to the last forced stop."""
+    """Only a container with our label in our slice is ours, whatever its name, to the last forced
+    stop."""
     plancton.calm()
     plancton.start()
     plancton.full(2)
@@ -86,7 +87,8 @@ def test_two_supervisors_on_one_dockerd(
 
 
 def test_mount_options(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
-    """Docker takes a mount's options; what the host mounts later is seen in the worker, as CVMFS needs it."""
+    """Docker takes a mount's options; what the host mounts later is seen in the worker, as CVMFS
+    needs it."""
     with mounted(tmp_path / "cvmfs") as cvmfs, mounted(tmp_path / "data") as data:
         plancton.calm(1)
         mounts = [f"{cvmfs}:/cvmfs:shared", f"{cvmfs}:/below:ro,rslave", f"{data}:/data:rw,private,Z"]
@@ -140,7 +142,8 @@ def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_ends_at_once(plancton: Plancton, engine: Engine) -> None:
-    """A worker that fails at once is started less and less often; status says why until it is fixed."""
+    """A worker that fails at once is started less and less often; status says why until it is
+    fixed."""
     plancton.calm(1)
     plancton.configure(worker={"command": "exit 3"})
     plancton.start()

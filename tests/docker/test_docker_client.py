@@ -55,7 +55,8 @@ def follow(docker: Docker, since: float | None = None) -> EventStream:
 
 
 def until(stream: EventStream, name: str, action: str) -> list[Event]:
-    """Return the events of one container up to an action; other tests' containers have the label too."""
+    """Return the events of one container up to an action; other tests' containers have the label
+    too."""
     seen = []
     for event in stream:
         if event.name == name:
@@ -124,7 +125,8 @@ def test_logs(docker: Docker, create: Create) -> None:
 
 
 def test_events_are_prompt(docker: Docker, create: Create) -> None:
-    """An event arrives though nothing comes after it, and closing the stream ends who waits for more."""
+    """An event arrives though nothing comes after it, and closing the stream ends who waits for
+    more."""
     name = create("sleep", "600")
     stream = follow(docker)
     arrived: list[Event] = []

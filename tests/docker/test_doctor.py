@@ -43,7 +43,8 @@ def test_supervisor_that_runs(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_leftover_workers(plancton: Plancton, engine: Engine) -> None:
-    """Workers of a supervisor that was killed are found, and what doctor says to do removes them."""
+    """Workers of a supervisor that was killed are found, and what doctor says to do removes
+    them."""
     plancton.calm()
     plancton.start()
     plancton.full(2)

@@ -1,4 +1,5 @@
-"""The promise, on a real dockerd and in the kernel's own files: idle CPU is used, the owner gets it back.
+"""The promise, on a real dockerd and in the kernel's own files: idle CPU is used, the owner gets it
+back.
 
 How much of it, and how soon, is measured by scripts/bench-yield.
 """
@@ -99,8 +100,8 @@ def test_yields(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_the_way_out(plancton: Plancton, engine: Engine) -> None:
-    """While the owner uses nearly every CPU the younger worker leaves: it gets a bounded part of a CPU, and
-    the older one is frozen meanwhile; then all is as it was."""
+    """While the owner uses nearly every CPU the younger worker leaves: it gets a bounded part of a
+    CPU, and the older one is frozen meanwhile; then all is as it was."""
     plancton.hold()
     plancton.start()
     workers = sorted(plancton.full(2), key=lambda each: engine.inspect(each)["State"]["StartedAt"])

@@ -30,7 +30,8 @@ class Ticks:
 
 @pytest.mark.parametrize("live_restore", [False, True], ids=["", "live-restore"])
 def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) -> None:
-    """Ticks continue without dockerd; when it is back, the workers are right and each is reported once."""
+    """Ticks continue without dockerd; when it is back, the workers are right and each is reported
+    once."""
     options = ["--live-restore"] if live_restore else []
     if live_restore:
         engine.terminate()
@@ -61,7 +62,8 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
 
 
 def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
-    """While dockerd hangs, ticks continue, and a worker that must die does so through cgroup.kill."""
+    """While dockerd hangs, ticks continue, and a worker that must die does so through
+    cgroup.kill."""
     plancton.calm()
     plancton.configure(worker={"command": STUBBORN, "leave_timeout": "3s"}, yielding={"grace_kill": "6s"})
     ticks = Ticks(plancton)
@@ -101,7 +103,8 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
-    """Told to stop while dockerd is dead, it does not hang and does not claim that nothing is left."""
+    """Told to stop while dockerd is dead, it does not hang and does not claim that nothing is
+    left."""
     plancton.calm()
     plancton.configure(worker={"leave_timeout": "3s"})
     plancton.start()

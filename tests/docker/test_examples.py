@@ -45,7 +45,8 @@ def test_ansible(host: Host) -> None:
 
 
 def test_tarball(host: Host, engine: Engine, worker_image: str, tmp_path: Path) -> None:
-    """One archive makes a host without network donate: it brings Plancton, image and configuration."""
+    """One archive makes a host without network donate: it brings Plancton, image and
+    configuration."""
     archive = tmp_path / "offline.tar.gz"
     call(EXAMPLES / "tarball/make", host.config, archive)
     call("tar", "-xzf", archive, "-C", host.directory)

@@ -1,7 +1,8 @@
 """scripts/install on a host without an init system, and what it asks of a distribution.
 
-All runs in a mount namespace with an /etc, /run, /var/lib and /usr/local of its own, so that no file or user
-of this machine changes; Docker is the tests' own, and so is the slice. tests/host does the same with systemd.
+All runs in a mount namespace with an /etc, /run, /var/lib and /usr/local of its own, so that no
+file or user of this machine changes; Docker is the tests' own, and so is the slice. tests/host does
+the same with systemd.
 """
 
 import os
@@ -67,7 +68,8 @@ Done = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="session")
 def wheels() -> Path:
-    """Plancton's wheel and what it needs, for the distribution's Python, which is what the script takes."""
+    """Plancton's wheel and what it needs, for the distribution's Python, which is what the script
+    takes."""
     say = "import sys; print('%d.%d' % sys.version_info[:2])"
     version = subprocess.check_output(["/usr/bin/python3", "-c", say], text=True).strip()
     # Whoever comes first makes it, the others wait.
@@ -160,9 +162,9 @@ def host(engine: Engine, wheels: Path, tmp_path: Path) -> Iterator[Host]:
 
 
 def test_its_life(host: Host, tmp_path: Path) -> None:
-    """One command makes it donate; the same again changes nothing; a newer version takes over in place with
-    its worker; what was stopped stays so; uninstalling ends the workers, also those that a crash left, and
-    leaves configuration and history, or nothing."""
+    """One command makes it donate; the same again changes nothing; a newer version takes over in
+    place with its worker; what was stopped stays so; uninstalling ends the workers, also those that
+    a crash left, and leaves configuration and history, or nothing."""
     done = host.donate()
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"+ user {USER}" in done.stdout and "tier kernel" in done.stdout, done.stdout
@@ -208,7 +210,8 @@ def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> None:
-    """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets it."""
+    """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets
+    it."""
     with DictatedHost(tmp_path) as figures, closing(Host(engine, wheels, figures, openrc)) as host:
         done = host.install("--wheel", host.wheel, "--config", host.config, "--user", USER, "--no-docker")
         assert done.returncode == 0 and "+ starts at boot" in done.stdout, done.stdout + done.stderr
@@ -233,8 +236,8 @@ def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> N
 
 
 def test_failure(host: Host) -> None:
-    """When it can't go on it says why, what it has done, and how to undo that; which leaves nothing but what
-    was there, such as 0.6's planctonctl."""
+    """When it can't go on it says why, what it has done, and how to undo that; which leaves nothing
+    but what was there, such as 0.6's planctonctl."""
     theirs = "/usr/local/bin/planctonctl"
     assert host("sh", "-c", f"echo theirs >{theirs}").returncode == 0
     host.before = host.listing()
@@ -250,8 +253,8 @@ def test_failure(host: Host) -> None:
 
 
 def test_repository(host: Host) -> None:
-    """A configuration from a repository is the user's who fetches it again; what the host allows is not. One
-    from elsewhere is refused, and named, as long as that one is there."""
+    """A configuration from a repository is the user's who fetches it again; what the host allows is
+    not. One from elsewhere is refused, and named, as long as that one is there."""
     git = ["git", "-C", str(host.directory), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     for words in (["init", "-q", "-b", "main"], ["add", "config.yaml"], ["commit", "-qm", "1"]):
         subprocess.run([*git, *words], check=True)
@@ -295,7 +298,8 @@ def without_docker(host: Host, tmp_path: Path) -> Callable[..., Done]:
 
 
 def test_brings_docker(host: Host, without_docker: Callable[..., Done]) -> None:
-    """Docker Engine comes from the distribution where it is missing; --no-docker leaves that to others."""
+    """Docker Engine comes from the distribution where it is missing; --no-docker leaves that to
+    others."""
     broken = host.directory / "plancton-1-py3-none-any.whl"  # it gets no further than that, which is enough
     broken.touch()
     done = without_docker("--wheel", broken, "--user", USER, "--no-docker")

@@ -28,7 +28,8 @@ def nothing_is_left(plancton: Plancton) -> None:
 
 
 def test_adopts_after_a_crash(plancton: Plancton) -> None:
-    """A killed supervisor leaves its workers under the slice, and the next one adopts exactly those."""
+    """A killed supervisor leaves its workers under the slice, and the next one adopts exactly
+    those."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -205,7 +206,8 @@ def test_a_second_supervisor(plancton: Plancton) -> None:
 
 
 def test_drain_and_resume(plancton: Plancton) -> None:
-    """`drain` lets the workers finish and starts nothing until `resume`; a restart does not end it."""
+    """`drain` lets the workers finish and starts nothing until `resume`; a restart does not end
+    it."""
     plancton.calm()
     plancton.start()
     plancton.full(2)
@@ -277,7 +279,8 @@ def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None
 
 
 def test_a_broken_configuration(plancton: Plancton) -> None:
-    """The last good one stays in force, and so do the workers; status says why until it is fixed."""
+    """The last good one stays in force, and so do the workers; status says why until it is
+    fixed."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -327,7 +330,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk(small_disk: Path, plancton: Plancton) -> None:
-    """A full run directory is reported once; the supervisor continues, and recovers when there is space."""
+    """A full run directory is reported once; the supervisor continues, and recovers when there is
+    space."""
     plancton.calm()
     recording = plancton.directory / "recording"
     plancton.start("--record", str(recording))

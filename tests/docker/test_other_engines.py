@@ -76,7 +76,8 @@ Running = Callable[[], AbstractContextManager[OtherEngine]]
 
 @pytest.mark.parametrize(("which", "words"), [(podman, "this is Podman"), (rootless, "rootless Docker's")])
 def test_is_refused(plancton: Plancton, which: Running, words: str) -> None:
-    """run, check and selftest exit with 2 and one line, doctor calls it broken; nothing is created."""
+    """run, check and selftest exit with 2 and one line, doctor calls it broken; nothing is
+    created."""
     with which() as engine:
         plancton.configure(docker={"socket": str(engine.socket)})
         for command in ("run", "run --dry-run", "selftest", f"check {plancton.config}"):

@@ -1,4 +1,5 @@
-"""What a worker reaches by network, beside the table in docs/security.md and with the rules there."""
+"""What a worker reaches by network, beside the table in docs/security.md and with the rules
+there."""
 
 import re
 import secrets
@@ -31,7 +32,8 @@ CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.ar
 
 
 class Networks(msgspec.Struct, frozen=True):
-    """Two network namespaces with a cable between them: the host's, with a dockerd, and the world's."""
+    """Two network namespaces with a cable between them: the host's, with a dockerd, and the
+    world's."""
 
     host: Path
     engine: Engine
@@ -91,7 +93,8 @@ def networks(private_engine: Engine) -> Iterator[Networks]:
 
 
 def test_what_a_worker_reaches(networks: Networks, host: DictatedHost, tmp_path: Path) -> None:
-    """A worker reaches what the page says, and with the page's rules nothing of the host and its network."""
+    """A worker reaches what the page says, and with the page's rules nothing of the host and its
+    network."""
     plancton = Plancton(tmp_path, networks.engine, host)
     with ExitStack() as stack:
         stack.callback(plancton.close)

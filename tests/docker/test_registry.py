@@ -1,4 +1,5 @@
-"""Images from a real registry: what is pulled, how often, with which password, and what is left of it."""
+"""Images from a real registry: what is pulled, how often, with which password, and what is left of
+it."""
 
 import base64
 import json
@@ -60,8 +61,8 @@ def has(engine: Engine, image: str) -> bool:
 
 
 def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> None:
-    """A version that is pushed is pulled at the next refresh; workers of the old one are replaced one by one,
-    and then the old one goes. An image of somebody else's stays."""
+    """A version that is pushed is pulled at the next refresh; workers of the old one are replaced
+    one by one, and then the old one goes. An image of somebody else's stays."""
     name = f"{registry.address}/worker:1"
     first = registry.push(engine, "worker:1", "first")
     plancton.calm(2)
@@ -102,8 +103,8 @@ def test_digest_and_policy(plancton: Plancton, engine: Engine, registry: Registr
 
 
 def test_password(plancton: Plancton, engine: Engine, guarded: Registry, tmp_path: Path) -> None:
-    """Without a password, with a wrong one or one that others can read, status says what is wrong, and
-    workers of the previous image keep running; with the right one the image is pulled, from
+    """Without a password, with a wrong one or one that others can read, status says what is wrong,
+    and workers of the previous image keep running; with the right one the image is pulled, from
     auth_file or by a credential helper. The password is shown nowhere."""
     first, second = guarded.push(engine, "worker:1", "first"), guarded.push(engine, "worker:2", "second")
     plancton.calm(1)
@@ -168,7 +169,8 @@ def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry
 
 
 def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registry) -> None:
-    """A pull that is cut in the middle leaves nothing that counts as the image, and is tried again."""
+    """A pull that is cut in the middle leaves nothing that counts as the image, and is tried
+    again."""
     registry.push(engine, "worker:1", random_label(3_000_000))
     engine.terminate()
     engine.start("--max-download-attempts=1")  # by itself it takes minutes to give up

@@ -1,4 +1,5 @@
-"""`plancton selftest` on a real dockerd: it finds out whether this host yields, and leaves nothing behind."""
+"""`plancton selftest` on a real dockerd: it finds out whether this host yields, and leaves nothing
+behind."""
 
 import json
 import os
@@ -120,7 +121,8 @@ def test_without_a_supervisor(plancton: Plancton) -> None:
 
 
 def test_a_host_that_does_not_yield(donating: Plancton) -> None:
-    """With a slice like any other cgroup, the owner loses CPU: exit code 1, the reason and the remedy."""
+    """With a slice like any other cgroup, the owner loses CPU: exit code 1, the reason and the
+    remedy."""
     donating.send(signal.SIGSTOP)  # or it would put the slice right
     try:
         if (donating.slice.cpu / "cpu.idle").exists():

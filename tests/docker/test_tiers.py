@@ -88,7 +88,8 @@ def test_quota_next_to_a_steady_owner(plancton: Plancton) -> None:
 
 
 def test_cap_room(plancton: Plancton) -> None:
-    """With yield.cap: room the workers get less than the owner leaves; without, nothing limits them."""
+    """With yield.cap: room the workers get less than the owner leaves; without, nothing limits
+    them."""
     plancton.configure(yielding={"grace_kill": "1h", "cap": "room"})
     plancton.start()
     plancton.full(CPUS)
@@ -101,7 +102,8 @@ def test_cap_room(plancton: Plancton) -> None:
 
 
 def test_ceiling(plancton: Plancton) -> None:
-    """All workers together are bounded by the kernel: RAM less the owner's reserve, CPUs less theirs."""
+    """All workers together are bounded by the kernel: RAM less the owner's reserve, CPUs less
+    theirs."""
     plancton.configure(owner={"reserve_memory": "40%", "reserve_cpus": CPUS / 4})
     plancton.start()
     wait_for("status says so", lambda: "memory_ceiling" in plancton.status_json(), every=0.5)
@@ -113,7 +115,8 @@ def test_ceiling(plancton: Plancton) -> None:
 
 
 def test_ceiling_holds_without_a_supervisor(plancton: Plancton, engine: Engine) -> None:
-    """Workers that together take more memory than the slice may have are ended by the kernel, nobody else."""
+    """Workers that together take more memory than the slice may have are ended by the kernel,
+    nobody else."""
     hungry = "trap 'exec dd if=/dev/zero of=/dev/null bs=50M count=1000000' USR1"
     plancton.calm(2)
     plancton.configure(worker={"command": f"{hungry}; {IDLE}", "memory": "64MiB"})

@@ -1,4 +1,5 @@
-"""A supervisor run by a user in the group docker: what root handed over is enough for tier kernel."""
+"""A supervisor run by a user in the group docker: what root handed over is enough for tier
+kernel."""
 
 import json
 import os
@@ -42,7 +43,8 @@ def test_prepared(without_root: WithoutRoot) -> None:
 
 
 def test_handed_over(without_root: WithoutRoot) -> None:
-    """The user owns these files of the slice: no directory, no worker's file, none that moves processes."""
+    """The user owns these files of the slice: no directory, no worker's file, none that moves
+    processes."""
     plancton = without_root
     plancton.calm(1)
     plancton.prepare()
@@ -90,8 +92,8 @@ def test_repairs(without_root: WithoutRoot) -> None:
 
 
 def test_the_way_out(without_root: WithoutRoot) -> None:
-    """While the owner uses nearly every CPU the younger worker leaves: the slice is lifted, within bounds,
-    until it is gone."""
+    """While the owner uses nearly every CPU the younger worker leaves: the slice is lifted, within
+    bounds, until it is gone."""
     plancton = without_root
     plancton.hold()
     plancton.prepare()
@@ -161,8 +163,8 @@ def test_selftest(without_root: WithoutRoot) -> None:
 
 
 def test_not_prepared(without_root: WithoutRoot) -> None:
-    """Where nobody prepared it, Docker limits the workers, and status says what root can do; once that is
-    done the kernel yields."""
+    """Where nobody prepared it, Docker limits the workers, and status says what root can do; once
+    that is done the kernel yields."""
     plancton = without_root
     plancton.configure(yielding={"grace_kill": "1h"})
     plancton.start()

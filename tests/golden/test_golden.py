@@ -1,7 +1,8 @@
 """Golden recordings: what the policy decided for some owners, tick by tick.
 
-Each file is a recording as `plancton run --record` writes it, of a simulated host of 2 CPUs. A change of
-the policy shows here as a difference; when it is meant, write them again and read the difference in git:
+Each file is a recording as `plancton run --record` writes it, of a simulated host of 2 CPUs. A
+change of the policy shows here as a difference; when it is meant, write them again and read the
+difference in git:
 
     PLANCTON_WRITE_GOLDEN=1 pytest tests/golden
 

@@ -14,8 +14,8 @@ LANES = [str(each) for each in ipaddress.ip_network("172.16.0.0/12").subnets(new
 def claim_addresses() -> Iterator[str]:
     """The first lane that nobody has claimed and that this host has no route to.
 
-    A claim is an abstract unix socket. Such names belong to the network namespace, as bridges do, and go
-    with the process, however it ends.
+    A claim is an abstract unix socket. Such names belong to the network namespace, as bridges do,
+    and go with the process, however it ends.
     """
     routes = [ipaddress.ip_network(route) for route in _routes()]
     for lane in LANES:

@@ -1,4 +1,5 @@
-"""Debian's packages for tests that must not install them: installed, they would be this host's services."""
+"""Debian's packages for tests that must not install them: installed, they would be this host's
+services."""
 
 import subprocess
 from pathlib import Path

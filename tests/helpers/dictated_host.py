@@ -1,7 +1,8 @@
 """A host whose figures the test dictates: what a supervisor reads in /proc/stat and /proc/meminfo.
 
-The two files are mounted over the kernel's own, in a mount namespace that only the supervisor is in. So the
-owner uses just what a test says, however busy this machine is, and tests can run beside each other.
+The two files are mounted over the kernel's own, in a mount namespace that only the supervisor is
+in. So the owner uses just what a test says, however busy this machine is, and tests can run beside
+each other.
 """
 
 import os

@@ -1,8 +1,9 @@
 """Cgroup trees of this process's own, so that tests run the same whatever else the machine does.
 
-A slice of idle class gets next to nothing beside a busy machine: a container takes a minute to start in it.
-So the tests' slices, Engines and supervisors live in a cgroup with a share of its own, which they take for
-the whole tree (cgroup_namespaces(7)). In there a slice yields to what is in there.
+A slice of idle class gets next to nothing beside a busy machine: a container takes a minute to
+start in it. So the tests' slices, Engines and supervisors live in a cgroup with a share of its own,
+which they take for the whole tree (cgroup_namespaces(7)). In there a slice yields to what is in
+there.
 """
 
 import ctypes

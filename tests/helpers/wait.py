@@ -9,7 +9,8 @@ import pytest
 T = TypeVar("T")
 
 PATIENCE = 90.0
-"""Seconds after which a test gives up. How long a thing takes says nothing here: the machine may be busy."""
+"""Seconds after which a test gives up. How long a thing takes says nothing here: the machine may be
+busy."""
 
 
 def wait_for(what: str, true: Callable[[], T], timeout: float = PATIENCE, every: float = 0.05) -> T:

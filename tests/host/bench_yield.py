@@ -1,7 +1,7 @@
 """What an owner keeps of the CPU on a host with systemd and pure cgroup v2, beside busy workers.
 
-`scripts/test-host SUITE --bench` runs this; pytest alone does not collect it. Each figure is printed
-beside its budget. Where all is emulated ratios are true to about 5 %.
+`scripts/test-host SUITE --bench` runs this; pytest alone does not collect it. Each figure is
+printed beside its budget. Where all is emulated ratios are true to about 5 %.
 """
 
 import time

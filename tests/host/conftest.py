@@ -1,7 +1,7 @@
 """These tests run on hosts with systemd and pure cgroup v2, and are not collected on others.
 
-`scripts/test-host SUITE` boots such a host for them. There $PLANCTON_TEST_STAGE is "restarting", and the
-tests marked `restarted` come after a restart of the host, when it is "restarted".
+`scripts/test-host SUITE` boots such a host for them. There $PLANCTON_TEST_STAGE is "restarting",
+and the tests marked `restarted` come after a restart of the host, when it is "restarted".
 """
 
 import os
@@ -55,8 +55,8 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plancton]:
-    """A supervisor with a busy worker. One for all tests, which leave it as they found it: where all is
-    emulated a container takes long to start."""
+    """A supervisor with a busy worker. One for all tests, which leave it as they found it: where
+    all is emulated a container takes long to start."""
     supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
     # The owner's load is no reason to retire a worker, nor to start another one while it is frozen.
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})
@@ -71,7 +71,8 @@ def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def without_root(engine: Engine) -> Iterator[WithoutRoot]:
-    """The same for a user without root, for whom root prepared it; its workers need some CPU to leave."""
+    """The same for a user without root, for whom root prepared it; its workers need some CPU to
+    leave."""
     directory = Path(tempfile.mkdtemp())  # pytest's are root's alone
     supervisor = WithoutRoot(directory, engine)
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})

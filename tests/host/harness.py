@@ -17,13 +17,16 @@ from plancton.host.slice import read_layout
 SOCKET = Path("/var/run/docker.sock")
 RUNTIME_PROPERTIES = Path("/run/systemd/system.control")
 KEPT = Path(__file__).resolve().parents[2] / "restarting"
-"""What tests after a restart must know. Where it is, the host restarts after the tests (`machine/agent`)."""
+"""What tests after a restart must know. Where it is, the host restarts after the tests
+(`machine/agent`)."""
 RESTARTS = pytest.StashKey[bool]()
 """Whether tests that were chosen come after a restart."""
 PATIENCE = 300.0
-"""Seconds after which a test gives up. Where all is emulated, on a busy machine, much takes long."""
+"""Seconds after which a test gives up. Where all is emulated, on a busy machine, much takes
+long."""
 WORKER_MEMORY, HELD, READ = 384, 320, 416
-"""MiB: what a worker may have, what it holds when asked to, and the file that it reads when asked to."""
+"""MiB: what a worker may have, what it holds when asked to, and the file that it reads when asked
+to."""
 WORKER = f"""
 trap 'exit 0' TERM
 trap 'exec busybox dd if=/dev/zero of=/dev/zero bs={HELD}M' USR1
@@ -35,8 +38,8 @@ read_on() {{
 }}
 while :; do :; done
 """
-"""Uses all CPU that it gets. USR1: holds memory as well. USR2: reads a file larger than its memory over and
-over, which it can't keep; HUP ends that."""
+"""Uses all CPU that it gets. USR1: holds memory as well. USR2: reads a file larger than its memory
+over and over, which it can't keep; HUP ends that."""
 
 
 def is_systemd_on_v2() -> bool:
@@ -59,7 +62,8 @@ class SystemEngine(Engine):
 
 
 def shell(text: str, plancton: Plancton) -> None:
-    """Run a command with the slice's name and directory in $SLICE and $DIRECTORY; it must succeed."""
+    """Run a command with the slice's name and directory in $SLICE and $DIRECTORY; it must
+    succeed."""
     output(text, plancton)
 
 
@@ -78,8 +82,8 @@ def output(text: str, plancton: Plancton) -> str:
 
 
 def in_slice(plancton: Plancton, containers: Iterable[str]) -> set[str]:
-    """The containers of these that have a cgroup in the slice, according to the kernel: Docker and the
-    supervisor still show workers for a while after their slice was stopped."""
+    """The containers of these that have a cgroup in the slice, according to the kernel: Docker and
+    the supervisor still show workers for a while after their slice was stopped."""
     return {c for c in containers if any(plancton.slice.directory.glob(f"*{c}*"))}
 
 

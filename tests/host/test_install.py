@@ -1,6 +1,7 @@
 """scripts/install on a host with systemd: one command makes it donate, and one leaves it as it was.
 
-The tests share one installation and come in the order of its life. There is no network: pip has a folder.
+The tests share one installation and come in the order of its life. There is no network: pip has a
+folder.
 """
 
 import json
@@ -143,7 +144,8 @@ def host(
 
 
 def test_one_command(host: Host) -> None:
-    """It leaves a service that donates in tier kernel under a user of its own, and starts at boot."""
+    """It leaves a service that donates in tier kernel under a user of its own, and starts at
+    boot."""
     said, seconds = install("--wheel", host.wheel, "--config", host.config)
     print(f"installed in {seconds:.0f} s")
     print("\n".join(sorted(f for f in files(*PLACES) - host.files if not f.startswith("/opt/plancton/"))))
@@ -202,7 +204,8 @@ def test_upgrade(host: Host) -> None:
 
 
 def test_dies_and_hangs(host: Host) -> None:
-    """systemd starts it again after a crash, and after a hang by its watchdog; it adopts its worker."""
+    """systemd starts it again after a crash, and after a hang by its watchdog; it adopts its
+    worker."""
     worker, pid = host.worker(), host.pid
     drop_in = Path("/run/systemd/system/plancton.service.d/test.conf")
     drop_in.parent.mkdir()
@@ -220,7 +223,8 @@ def test_dies_and_hangs(host: Host) -> None:
 
 
 def test_docker_comes_later(host: Host) -> None:
-    """At boot (nothing in /run, no slice), Docker may start after it: the slice is prepared all the same."""
+    """At boot (nothing in /run, no slice), Docker may start after it: the slice is prepared all the
+    same."""
     ok("systemctl", "stop", "plancton", "docker.service", "docker.socket", "plancton.slice")
     ok("sh", "-c", "rm -rf /run/plancton /run/systemd/system.control/plancton.slice*")
     ok("systemctl", "daemon-reload")

@@ -1,7 +1,7 @@
 """The slice on a host with systemd and pure cgroup v2: it is idle class whatever systemd does.
 
-How much CPU an owner keeps that way is measured, not asserted: `bench_yield.py`. The tests share one
-supervisor and come in the order in which they need its worker.
+How much CPU an owner keeps that way is measured, not asserted: `bench_yield.py`. The tests share
+one supervisor and come in the order in which they need its worker.
 """
 
 import os
@@ -43,8 +43,8 @@ while killed() == before:
     held.append(b"x" * (16 << 20))
     print(end=".", flush=True)
 """
-"""Holds 16 MiB more for each dot, until the kernel has ended some process. What /proc/meminfo calls available
-is no measure of how much that takes: it was off by 240 MiB on a host with 2 GiB."""
+"""Holds 16 MiB more for each dot, until the kernel has ended some process. What /proc/meminfo calls
+available is no measure of how much that takes: it was off by 240 MiB on a host with 2 GiB."""
 
 
 def wait_until_put_back(plancton: Plancton, position: int) -> None:
@@ -55,7 +55,8 @@ def wait_until_put_back(plancton: Plancton, position: int) -> None:
 
 
 def test_is_idle_class_from_the_start(plancton: Plancton, workers: set[str]) -> None:
-    """The slice with all workers in it is idle class according to the kernel, systemd and status."""
+    """The slice with all workers in it is idle class according to the kernel, systemd and
+    status."""
     assert plancton.yields
     assert output("systemctl show --property=CPUWeight $SLICE", plancton) == "CPUWeight=idle\n"
     status = plancton.status
@@ -85,7 +86,8 @@ def test_is_put_back(plancton: Plancton, workers: set[str], change: str) -> None
 
 
 def test_bounds(plancton: Plancton, workers: set[str]) -> None:
-    """The kernel bounds the workers' memory and swap, as systemd knows; a removed bound is restored."""
+    """The kernel bounds the workers' memory and swap, as systemd knows; a removed bound is
+    restored."""
     directory = plancton.slice.directory
     wait_for("the memory is bounded", lambda: plancton.slice.ceiling() is not None, PATIENCE)
     ceiling = plancton.slice.ceiling()
@@ -100,8 +102,8 @@ def test_bounds(plancton: Plancton, workers: set[str]) -> None:
 
 
 def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
-    """Workers keep off the cores that the owner reserves, also while the supervisor hangs and whatever
-    systemd does, until nothing is reserved any more."""
+    """Workers keep off the cores that the owner reserves, also while the supervisor hangs and
+    whatever systemd does, until nothing is reserved any more."""
     core, *others = sorted(read_cores(SYS))
     left = format_cpus(cpu for other in others for cpu in other)
     cpuset = plancton.slice.directory / "cpuset.cpus.effective"
@@ -119,8 +121,8 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
 
 
 def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
-    """A worker that reads again and again what its memory can't hold makes nobody leave: it is no sign of
-    the owner's need, though the whole host's memory pressure rises."""
+    """A worker that reads again and again what its memory can't hold makes nobody leave: it is no
+    sign of the owner's need, though the whole host's memory pressure rises."""
     position = len(plancton.log)
     thrasher = min(workers)
     engine.call("POST", f"/containers/{thrasher}/kill?signal=USR2")
@@ -147,8 +149,8 @@ def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engin
 
 
 def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine: Engine) -> None:
-    """When an owner takes more and more memory, while the supervisor hangs, a worker dies when there is no
-    more, and none of the owner's processes."""
+    """When an owner takes more and more memory, while the supervisor hangs, a worker dies when
+    there is no more, and none of the owner's processes."""
     events, all_killed = plancton.slice.directory / "memory.events", Path("/proc/vmstat")
     for container in workers:
         engine.call("POST", f"/containers/{container}/kill?signal=USR1")
@@ -172,7 +174,8 @@ def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine
 
 
 def test_is_made_again(plancton: Plancton) -> None:
-    """Plancton notices that the slice is gone, and recreates it, though it has no worker to start in it."""
+    """Plancton notices that the slice is gone, and recreates it, though it has no worker to start
+    in it."""
     (plancton.paths.run / "drain").touch()
 
     def starts_nothing() -> bool:

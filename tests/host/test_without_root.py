@@ -1,5 +1,5 @@
-"""A user's supervisor on a host with systemd and pure cgroup v2: what root handed over stays, whatever
-systemd does, and the slice is idle class.
+"""A user's supervisor on a host with systemd and pure cgroup v2: what root handed over stays,
+whatever systemd does, and the slice is idle class.
 
 The tests share one supervisor and come in the order in which they need it; the last one ends it.
 """
@@ -32,7 +32,8 @@ def test_is_idle_class(without_root: WithoutRoot) -> None:
 
 @pytest.mark.parametrize("disturbance", ["daemon-reload", "set-property --runtime $SLICE TasksMax=10000"])
 def test_survives_systemd(without_root: WithoutRoot, disturbance: str) -> None:
-    """systemd takes neither the class nor the files away, and bounds that it resets are restored."""
+    """systemd takes neither the class nor the files away, and bounds that it resets are
+    restored."""
     plancton = without_root
     ceiling = plancton.slice.ceiling()
     assert ceiling is not None
@@ -57,8 +58,8 @@ def test_is_put_back(without_root: WithoutRoot, change: str) -> None:
 
 
 def test_slice_is_remade(without_root: WithoutRoot) -> None:
-    """A slice that systemd recreated yields as it was prepared to; that its files are root's is told with the
-    remedy, and that they were handed over again is noticed."""
+    """A slice that systemd recreated yields as it was prepared to; that its files are root's is
+    told with the remedy, and that they were handed over again is noticed."""
     plancton = without_root
     shell("systemctl set-property --runtime $SLICE CPUWeight=idle", plancton)
     position = len(plancton.log)

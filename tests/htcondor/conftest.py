@@ -1,4 +1,5 @@
-"""Fixtures: a real HTCondor pool on a dockerd of the tests' own, and a supervisor whose workers join it."""
+"""Fixtures: a real HTCondor pool on a dockerd of the tests' own, and a supervisor whose workers
+join it."""
 
 from collections.abc import Generator, Iterator
 from pathlib import Path

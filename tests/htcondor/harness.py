@@ -145,7 +145,8 @@ def knock(engine: Engine, container: str) -> bool:
 
 
 def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token: bytes) -> tuple[int, str]:
-    """Run a worker of this configuration, with this token, until it ends: its exit code and output."""
+    """Run a worker of this configuration, with this token, until it ends: its exit code and
+    output."""
     config, name = load_config(plancton.config), f"by-hand-{plancton.name[-6:]}"
     body = create_body(name, config, image, "", "", "", pool.name)
     body["Labels"] = {}

@@ -84,8 +84,8 @@ def counted(plancton: Plancton, done: int, evicted: int) -> dict[str, float]:
 def test_leaving_under_load(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
 ) -> None:
-    """When the owner uses the CPUs a worker gets CPU to leave with: its job is evicted and runs elsewhere,
-    and the job of the older worker stays."""
+    """When the owner uses the CPUs a worker gets CPU to leave with: its job is evicted and runs
+    elsewhere, and the job of the older worker stays."""
     plancton.configure(pool={"max_workers": 2}, htcondor={"cpus": 0.25})
     pool.submit(HELD, count=2)
     plancton.start()
@@ -152,7 +152,8 @@ def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> 
 
 
 def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A job that ignores signals doesn't hold its worker: it is evicted, and the worker exits with 0."""
+    """A job that ignores signals doesn't hold its worker: it is evicted, and the worker exits with
+    0."""
     calm(plancton)
     pool.submit(STUBBORN)
     plancton.start()

@@ -65,7 +65,8 @@ def run(engine: Engine, image: str, command: str) -> tuple[int, str]:
 
 
 def test_a_docker_engine_takes_it_as_promised(engine: Engine, worker_image: str) -> None:
-    """Docker has the image under the id that the script prints, with user, entry point, volume and labels."""
+    """Docker has the image under the id that the script prints, with user, entry point, volume and
+    labels."""
     _, tag, image = build()
     seen = engine.call("GET", f"/images/{tag}/json")
     assert seen["Id"] == image, f"Docker has {seen['Id']}, the script says {image}"
@@ -82,7 +83,8 @@ def test_a_docker_engine_takes_it_as_promised(engine: Engine, worker_image: str)
 
 
 def test_the_list_of_packages_names_htcondor(worker_image: str) -> None:
-    """Beside the archive is a sorted list of all packages, HTCondor's among them in the tag's version."""
+    """Beside the archive is a sorted list of all packages, HTCondor's among them in the tag's
+    version."""
     archive, tag, _ = build()
     lines = archive.with_suffix(".packages").read_text().splitlines()
     assert lines == sorted(lines), "the list is not sorted"
@@ -103,7 +105,8 @@ def test_a_second_build_does_nothing(worker_image: str) -> None:
 
 
 def test_old_archives_go(worker_image: str, tmp_path: Path) -> None:
-    """A new archive replaces those older than a day; younger ones and other files in the folder stay."""
+    """A new archive replaces those older than a day; younger ones and other files in the folder
+    stay."""
     for file in build()[0].parent.glob("debian-*"):
         os.symlink(file, tmp_path / file.name)
     for name in ("plancton-worker-old.tar", "plancton-worker-old.packages", "debian-old.tar.gz"):
@@ -143,7 +146,8 @@ def unnamed(engine: Engine, *labels: str) -> str:
 
 
 def test_our_layer_is_reproducible(worker_image: str, tmp_path: Path) -> None:
-    """In another folder, with other times on the files, our layer is rebuilt with the same bytes and id."""
+    """In another folder, with other times on the files, our layer is rebuilt with the same bytes
+    and id."""
     archive, tag, image = build()
     for file in archive.parent.glob("debian-*"):
         os.symlink(file, tmp_path / file.name)
@@ -173,7 +177,8 @@ def test_debians_layer_is_reproducible(worker_image: str, tmp_path: Path) -> Non
 
 
 def test_the_dockerfile_makes_the_same() -> None:
-    """The Dockerfile names the script's suite, packages, files, directories, user, volume and entry point."""
+    """The Dockerfile names the script's suite, packages, files, directories, user, volume and entry
+    point."""
     text = (IMAGE / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
     words: dict[str, list[str]] = {}
@@ -197,7 +202,8 @@ def test_the_dockerfile_makes_the_same() -> None:
 
 
 def test_htcondor_runs_in_a_worker_without_privileges(engine: Engine, worker_image: str) -> None:
-    """With a read-only root and no capability, HTCondor's programs run and read our configuration."""
+    """With a read-only root and no capability, HTCondor's programs run and read our
+    configuration."""
     code, said = run(engine, worker_image, "id -u && condor_version && condor_config_val DAEMON_LIST")
     assert code == 0, f"exit code {code}: {said}"
     version = build()[1].rpartition(":")[2]

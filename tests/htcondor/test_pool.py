@@ -38,7 +38,8 @@ LEAST_DELAY = 5.0
 
 
 def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """Workers join the pool, run an ordinary user's jobs, and end by themselves when there are no more."""
+    """Workers join the pool, run an ordinary user's jobs, and end by themselves when there are no
+    more."""
     calm(plancton, 2)
     plancton.configure(htcondor={"idle_shutdown": "40s"})
     held = pool.submit(HELD, "$(Process)", 2)
@@ -81,7 +82,8 @@ def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 def test_central_manager_comes_back(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """The pool is restarted: the running job completes, and the worker is back."""
     calm(plancton)
-    # A quarter of it is between two updates; the first one after the return fails: its session is gone.
+    # A quarter of it is between two updates; the first one after the return fails: its session is
+    # gone.
     plancton.configure(htcondor={"idle_shutdown": "60s"})
     cluster = pool.submit(HELD, "0")
     plancton.start()
@@ -101,7 +103,8 @@ def test_central_manager_comes_back(plancton: Plancton, engine: Engine, pool: Po
 
 
 def refused(plancton: Plancton, *words: str) -> None:
-    """Assert that the supervisor says why its workers can't work, and waits before it tries again."""
+    """Assert that the supervisor says why its workers can't work, and waits before it tries
+    again."""
     calm(plancton, 2)
     plancton.start()
     wait_for(f"status says {words}", lambda: all(word in says(plancton) for word in words))
@@ -127,7 +130,8 @@ def says(plancton: Plancton) -> str:
 
 
 def test_expired_token(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
-    """With an expired token no worker is started, and status says why; so does a worker that has one."""
+    """With an expired token no worker is started, and status says why; so does a worker that has
+    one."""
     token = pool.token(lifetime=1)
     file = write_token(plancton, token)
     time.sleep(2)  # it expires
@@ -143,7 +147,8 @@ def test_expired_token(plancton: Plancton, engine: Engine, pool: Pool, worker_im
 
 
 def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
-    """With a token of another pool the worker ends with a clear line, which status shows; starts are few."""
+    """With a token of another pool the worker ends with a clear line, which status shows; starts
+    are few."""
     write_token(plancton, pool.token(domain="other.pool"))
     refused(plancton, "backing off", "exit code 1", "refuses the token")
     assert not pool.slots(), pool.describe()
@@ -151,15 +156,16 @@ def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
 
 @pytest.mark.parametrize("how", ["nobody listens", "nobody answers"])
 def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -> None:
-    """Without a central manager, the worker ends with a line that names it, as does status; starts are
-    few."""
+    """Without a central manager, the worker ends with a line that names it, as does status; starts
+    are few."""
     address = NOBODY if how == "nobody answers" else f"{pool.address.partition(':')[0]}:1"
     plancton.configure(htcondor={"central_manager": address})
     refused(plancton, "backing off", "exit code 1", f"central manager {address} can't be reached")
 
 
 def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
-    """In a pool without jobs a worker leaves after a while; the supervisor backs off and says so."""
+    """In a pool without jobs a worker leaves after a while; the supervisor backs off and says
+    so."""
     calm(plancton)
     plancton.configure(htcondor={"idle_shutdown": "20s"})
     plancton.start()
@@ -191,7 +197,8 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
 
 
 def test_the_token_is_nowhere(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """The token is in no container's settings, log, status, recording, nor in a file open to all."""
+    """The token is in no container's settings, log, status, recording, nor in a file open to
+    all."""
     calm(plancton)
     token, since = pool.token(), time.time() - 1
     secret = token.strip().rpartition(b".")[2]  # its signature; all else is known

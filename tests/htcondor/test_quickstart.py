@@ -13,11 +13,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTS = {"the owner needs the computer": CPUS, "the owner is done": 0}
-"""What the play says, and how many CPUs the owner uses from then on: that load is the only one it sees."""
+"""What the play says, and how many CPUs the owner uses from then on: that load is the only one it
+sees."""
 
 
 def test_the_play(engine: Engine, host: DictatedHost, worker_image: str) -> None:
-    """A user's twenty jobs are done, even those that the owner's load evicts, and nothing is left behind."""
+    """A user's twenty jobs are done, even those that the owner's load evicts, and nothing is left
+    behind."""
     command = host.command(sys.executable, "-m", "play.with_pool", str(engine.socket))
     said = ""
     with subprocess.Popen(

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.docker
 
 
 class Event(NamedTuple):
-    """A line of the manager's log of transactions about a task; ``worker`` is HOST:PORT, if it has one."""
+    """A line of the manager's log of transactions about a task; ``worker`` is HOST:PORT, if it has
+    one."""
 
     time: float
     task: int

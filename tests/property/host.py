@@ -1,5 +1,5 @@
-"""A host in plain fields: an owner, workers, Docker's delays, two clocks. Of policy.py only `decide` is
-used: what fits is worked out again from the raw figures, so that a wrong rule shows."""
+"""A host in plain fields: an owner, workers, Docker's delays, two clocks. Of policy.py only
+`decide` is used: what fits is worked out again from the raw figures, so that a wrong rule shows."""
 
 import copy
 from collections.abc import Callable
@@ -46,8 +46,9 @@ class Moment(NamedTuple):
 
 
 class Host:
-    """Carries out decisions with Docker's delays: a start, a signal and an update take one tick, leaving
-    one more, finishing ``job`` seconds. While ``hung`` is true Docker does nothing at all."""
+    """Carries out decisions with Docker's delays: a start, a signal and an update take one tick,
+    leaving one more, finishing ``job`` seconds. While ``hung`` is true Docker does nothing at
+    all."""
 
     def __init__(self, cpus: float = 4.0, settings: Settings | None = None, memory: int = 64 * GB) -> None:
         self.settings = settings or Settings()
@@ -75,8 +76,8 @@ class Host:
     def tick(
         self, seconds: float = 1.0, suspended: float = 0.0, look: Look | None = None
     ) -> tuple[Observation, Decision]:
-        """One tick: what was seen and decided; afterwards the actions are under way. ``look`` is called with
-        both before the workers change."""
+        """One tick: what was seen and decided; afterwards the actions are under way. ``look`` is
+        called with both before the workers change."""
         self.now += seconds
         self.boot += seconds + suspended
         if not self.hung:
@@ -132,8 +133,8 @@ class Host:
         if seen.owner is None:
             return
         self.known_at = self.boot
-        # What the owner leaves: of CPUs all he does not use; of memory all but his own and the reserve. When
-        # there is too little for both, what workers have counts as theirs.
+        # What the owner leaves: of CPUs all he does not use; of memory all but his own and the
+        # reserve. When there is too little for both, what workers have counts as theirs.
         anon, available = seen.slice_anon or 0, seen.memory_available or 0
         memory = available + anon - self.settings.reserve_memory
         most = float("inf") if self.max_workers is None else self.max_workers
@@ -238,7 +239,8 @@ class Host:
         self._fleet = None
 
     def restart(self, told_are_gone: bool, starting_exist: bool = True) -> None:
-        """The supervisor restarts: it knows only what Docker knows, not which workers were told to go."""
+        """The supervisor restarts: it knows only what Docker knows, not which workers were told to
+        go."""
         self.state, self.interrupt, self.pending = State(), None, []
         self.history.clear()
         self.known_at = -1e9
@@ -270,7 +272,8 @@ class Host:
         return [w for w in self.workers.values() if w.phase in ACTIVE]
 
     def line(self) -> list[Worker]:
-        """The workers that use CPU: the one with the most to lose is first, a job or, without one, a life."""
+        """The workers that use CPU: the one with the most to lose is first, a job or, without one,
+        a life."""
         there = [w for w in self.workers.values() if w.phase in IN_LINE]
         new = [w for w in there if w.started is None]
         working = [w for w in there if w.started is not None and w.jobs]
@@ -301,8 +304,9 @@ class Host:
         return count
 
     def calm(self, seconds: float = 0.0) -> list[Moment]:
-        """The moments of the last seconds (at least the last tick), oldest first; the room of each is
-        averaged over the ten seconds before it (or a third of grace_kill, if that is shorter)."""
+        """The moments of the last seconds (at least the last tick), oldest first; the room of
+        each is averaged over the ten seconds before it (or a third of grace_kill, if that is
+        shorter)."""
         length = min(10.0, self.settings.grace_kill / 3)
         moments, out = self.history, list[Moment]()
         for place in range(len(moments) - 1, -1, -1):
@@ -320,7 +324,8 @@ class Host:
         return out[::-1]
 
     def fitted(self, worker: Worker, line: list[Worker], seconds: float) -> tuple[float, float]:
-        """The part of the last seconds in which this worker fitted, and how many of them are known."""
+        """The part of the last seconds in which this worker fitted, and how many of them are
+        known."""
         place = line.index(worker)
         cpus, memory = self.needs(line, place)
         window = self.calm(seconds)
@@ -331,8 +336,9 @@ class Host:
         return (held / known if known else 0.0), known
 
     def steady_bounds(self) -> tuple[int, int]:
-        """How few and how many workers of today's kind a steady owner leaves room for: as many as would be
-        started, and as many as would be kept (rooms between the two keep what is there)."""
+        """How few and how many workers of today's kind a steady owner leaves room for: as many
+        as would be started, and as many as would be kept (rooms between the two keep what is
+        there)."""
         settings = self.settings
         cpus = self.cpus - min(self.owner, self.cpus) - settings.reserve_cpus
         memory = self.memory - self.owner_memory - settings.reserve_memory

@@ -1,4 +1,5 @@
-"""`decide` as a Hypothesis state machine: whatever happens to a host, the promises hold at every tick.
+"""`decide` as a Hypothesis state machine: whatever happens to a host, the promises hold at every
+tick.
 
 Failures repeat: the examples are the same in each run (`derandomize`). More of them, and others:
 HYPOTHESIS_EXAMPLES=2000 pytest tests/property/test_machine.py
@@ -112,7 +113,8 @@ class DonatingHost(RuleBasedStateMachine):
 
     @rule(part=st.floats(0, 1.1))
     def owner_stays_for_the_grace_period(self, part: float) -> None:
-        """Workers that do not fit under a steady owner are told to go within grace_kill; Docker may hang."""
+        """Workers that do not fit under a steady owner are told to go within grace_kill; Docker may
+        hang."""
         host = self.host
         host.owner, host.blind, host.interrupt = part * host.cpus, False, None
         before = host.copy()
@@ -188,7 +190,8 @@ class DonatingHost(RuleBasedStateMachine):
                     assert last is None or seen.time - last >= 10, f"{action} again at {seen.time}: {worker}"
 
     def check_starts(self, seen: Observation, decision: Decision, host: Host) -> None:
-        """Never while draining or stopping, without an image or Docker, above max_workers or without room."""
+        """Never while draining or stopping, without an image or Docker, above max_workers or
+        without room."""
         starts = sum(isinstance(a, Start) for a in decision.actions)
         if not starts:
             return
@@ -212,8 +215,8 @@ class DonatingHost(RuleBasedStateMachine):
         )
 
     def check_retired(self, seen: Observation, decision: Decision, host: Host) -> None:
-        """For CPU, never one that fitted for over a third of the window; for memory, one while it is
-        short."""
+        """For CPU, never one that fitted for over a third of the window; for memory, one while it
+        is short."""
         line = host.line()
         leavers = [a for a in decision.actions if isinstance(a, Leave)]
         if seen.stopping:
@@ -251,7 +254,8 @@ class DonatingHost(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold(self) -> None:
-        """All that exist may never use more than the host has, except for the part that a start may lack."""
+        """All that exist may never use more than the host has, except for the part that a start may
+        lack."""
         host = self.host
         promised = sum(w.cpus for w in host.workers.values())
         most = host.cpus + 0.3 * host.settings.worker_cpus + 1e-9

@@ -1,4 +1,5 @@
-"""Owners who come and go, over hours: no worker starves forever, none is started again and again."""
+"""Owners who come and go, over hours: no worker starves forever, none is started again and
+again."""
 
 import math
 
@@ -12,10 +13,12 @@ from plancton.model import Leave, Settings, Start, Worker
 PERIODS = (2, 5, 10, 17, 30, 45, 60, 90, 120, 180, 300, 600, 750, 900, 1_200, 1_800, 3_600, 7_200)
 DUTIES = (10, 50, 70, 90)
 STARTS_PER_HOUR = 6
-"""For each CPU. A worker that lived for 10 min is no sign of a bad time to start one, so 60 / (10 + 1)."""
+"""For each CPU. A worker that lived for 10 min is no sign of a bad time to start one, so 60 / (10 +
+1)."""
 LONG, LEAST = 1_500, 0.15
-"""Whoever is there gets this part of its CPU over this many seconds, two and a half grace_kill (beside older
-ones, without yielding to younger): less than a third of the time at half a CPU would be starving."""
+"""Whoever is there gets this part of its CPU over this many seconds, two and a half grace_kill
+(beside older ones, without yielding to younger): less than a third of the time at half a CPU would
+be starving."""
 
 
 def used_until(time: float, period: float, duty: float) -> float:
@@ -24,7 +27,8 @@ def used_until(time: float, period: float, duty: float) -> float:
 
 
 class Starving:
-    """What each worker could get over spans of LONG seconds, worked out from the owner's load alone."""
+    """What each worker could get over spans of LONG seconds, worked out from the owner's load
+    alone."""
 
     def __init__(self) -> None:
         self.got: dict[str, tuple[int, float]] = {}
@@ -44,7 +48,8 @@ class Starving:
 
 
 def on_and_off(host: Host, period: float, duty: float, busy: float, hours: float) -> tuple[list[int], float]:
-    """The seconds of all starts, and the least part of its CPU that a worker got over a long time."""
+    """The seconds of all starts, and the least part of its CPU that a worker got over a long
+    time."""
     starts, starving = list[int](), Starving()
     for second in range(round(hours * 3600)):
         host.owner = busy * (used_until(second + 1, period, duty) - used_until(second, period, duty))

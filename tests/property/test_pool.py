@@ -1,5 +1,5 @@
-"""`decide` on hosts whose workers have jobs: who has the most to lose stays, and failures are found out by
-one worker at a time. All that holds of plain workers holds here as well.
+"""`decide` on hosts whose workers have jobs: who has the most to lose stays, and failures are found
+out by one worker at a time. All that holds of plain workers holds here as well.
 
 HYPOTHESIS_EXAMPLES=2000 pytest tests/property/test_pool.py
 """
@@ -86,7 +86,8 @@ class PoolHost(DonatingHost):
         return 2, seen.boottime - min(worker.jobs)
 
     def check_trial(self, seen: Observation, decision: Decision) -> None:
-        """While failures are remembered, one worker starts at a time, and only if no other is on trial."""
+        """While failures are remembered, one worker starts at a time, and only if no other is on
+        trial."""
         state = self.host.state
         starts = [a for a in decision.actions if isinstance(a, Start)]
         if not state.delay.failures or not starts:

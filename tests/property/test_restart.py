@@ -56,7 +56,8 @@ def settled_host(warm: int) -> Host:
 
 
 def restarts_converge(host: Host, decision: Decision) -> int:
-    """Every prefix of the decision's actions, every fate of those they were done to; how many were tried."""
+    """Every prefix of the decision's actions, every fate of those they were done to; how many were
+    tried."""
     tried = 0
     few, many = host.steady_bounds()
     for prefix in range(len(decision.actions) + 1):
@@ -83,7 +84,8 @@ def restarts_converge(host: Host, decision: Decision) -> int:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_prefix(name: str) -> None:
-    """Whatever part of a decision was carried out when Plancton died, it converges with what Docker shows."""
+    """Whatever part of a decision was carried out when Plancton died, it converges with what Docker
+    shows."""
     host = settled_host(0 if name == "first start" else 200)
     CHANGES[name](host)
     tried: list[int] = []

@@ -1,4 +1,5 @@
-"""Real git repositories for tests: a bare one that hosts follow, and a work tree that pushes to it."""
+"""Real git repositories for tests: a bare one that hosts follow, and a work tree that pushes to
+it."""
 
 import os
 import subprocess
@@ -81,7 +82,8 @@ class Repository:
 
 
 def tree(directory: Path) -> dict[str, str]:
-    """All files of a directory with what is in them, and links with where they lead; git's own left out.
+    """All files of a directory with what is in them, and links with where they lead; git's own left
+    out.
 
     The links of a clone's own to the repository's files are seen through.
     """

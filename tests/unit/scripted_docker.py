@@ -1,4 +1,5 @@
-"""A Docker on a unix socket that answers with the very bytes a test wants: faults a real dockerd can't show.
+"""A Docker on a unix socket that answers with the very bytes a test wants: faults a real dockerd
+can't show.
 
 A script maps "METHOD /path" (without the version and the query) to the steps of an answer: bytes
 are sent as they are, HANG waits until the test is over, CUT closes the connection. Steps may be a
@@ -33,7 +34,8 @@ def chunked(*pieces: bytes, end: bool = True) -> list[Step]:
 
 
 class ScriptedDocker:
-    """The server; ``accepts`` counts connections, ``requests`` are "METHOD /path?query" as they came."""
+    """The server; ``accepts`` counts connections, ``requests`` are "METHOD /path?query" as they
+    came."""
 
     def __init__(self, path: Path, script: Script | None = None, version: str = "1.41") -> None:
         self.path = path

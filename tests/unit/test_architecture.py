@@ -36,7 +36,8 @@ MODULES = {name_of(path): ast.parse(path.read_text(encoding="utf-8")) for path i
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """Everything that a source imports, with full names: `a.b` and `a.b.c` for `from a.b import c`."""
+    """Everything that a source imports, with full names: `a.b` and `a.b.c` for `from a.b import
+    c`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -13,7 +13,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 
 
 def test_mkdocs(tmp_path: Path) -> None:
-    """The pages build into a site: each is in the menu, and every link and anchor between them works."""
+    """The pages build into a site: each is in the menu, and every link and anchor between them
+    works."""
     site: list[str | Path] = ["--config-file", ROOT / "mkdocs.yml", "--site-dir", tmp_path]
     call(sys.executable, "-m", "mkdocs", "build", "--strict", *site)
     assert (tmp_path / "index.html").exists()
@@ -21,7 +22,8 @@ def test_mkdocs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
-    """Links lead to existing files and headings; those in docs/ stay there, as a site has nothing else."""
+    """Links lead to existing files and headings; those in docs/ stay there, as a site has nothing
+    else."""
     for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
@@ -47,7 +49,8 @@ def test_paths_for_developers() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_lines_of_prose(page: Path) -> None:
-    """Prose has at most 100 characters a line; tables, commands and what they print may have more."""
+    """Prose has at most 100 characters a line; tables, commands and what they print may have
+    more."""
     prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for line in prose.splitlines() if not line.startswith(("|", "    "))]
     long = [line for line in lines if len(line) > 100]

@@ -1,4 +1,5 @@
-"""scripts/install as far as it goes without changing the host: what it refuses, in one line, exit code 2."""
+"""scripts/install as far as it goes without changing the host: what it refuses, in one line, exit
+code 2."""
 
 import subprocess
 from pathlib import Path

@@ -32,7 +32,8 @@ def lend(
 
 
 def test_an_idle_host() -> None:
-    """Four workers start as soon as allowed, get a job once the pool has seen them, and end one an hour."""
+    """Four workers start as soon as allowed, get a job once the pool has seen them, and end one an
+    hour."""
     totals = lend(0.0, Settings(lifetime=10 * DAY))
     begin = 120.0 + START_TIME + FIRST_JOB
     assert (totals.starts, totals.kills, totals.lost, totals.starved) == (4, 0, 0.0, 0.0)
@@ -102,7 +103,8 @@ def test_a_share_is_what_a_worker_gets() -> None:
 def test_all_is_accounted_for(
     owner: list[float], row: float, step: float, job: float, worthwhile: float, cpus: float
 ) -> None:
-    """No more is donated than is left, and every second is in a job that ended, was lost or still runs."""
+    """No more is donated than is left, and every second is in a job that ended, was lost or still
+    runs."""
     settings = Settings(worthwhile=worthwhile, worker_cpus=cpus, grace_kill=30.0, grace_spawn=20.0)
     totals = lend(owner, settings, job, step, row)
     assert totals.donated <= totals.left * (1 + 1e-9)
@@ -129,7 +131,8 @@ def assert_agree(one: Totals, other: Totals, parts: float, kills: float) -> None
     ("name", "parts"), [("steady", 0.01), ("night", 0.01), ("office", 0.06), ("bursty", 0.06)]
 )
 def test_minutes_agree_with_seconds(name: str, parts: float) -> None:
-    """Steps of a minute agree with steps of a second, the better the longer the owner's loads last."""
+    """Steps of a minute agree with steps of a second, the better the longer the owner's loads
+    last."""
     assert_agree(synthetic(name, 60.0), synthetic(name, 1.0), parts, 0.1)
 
 
@@ -140,5 +143,6 @@ def test_five_seconds_agree_with_one(name: str) -> None:
 
 
 def test_a_minute_hides_what_is_shorter() -> None:
-    """The limit of coarse steps: they miss that ninety seconds of load each hour cost all workers."""
+    """The limit of coarse steps: they miss that ninety seconds of load each hour cost all
+    workers."""
     assert synthetic("cron", 60.0).kills < 0.7 * synthetic("cron", 1.0).kills

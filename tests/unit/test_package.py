@@ -39,7 +39,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 def test_one_wheel_of_the_sdist(built: Built) -> None:
-    """One sdist, and from it one wheel for every Python from 3.11 on, both with the package's version."""
+    """One sdist, and from it one wheel for every Python from 3.11 on, both with the package's
+    version."""
     assert "Building wheel from sdist" in built.log
     assert built.sdist.name == f"plancton-{plancton.__version__}.tar.gz"
     assert built.wheel.name.startswith(f"plancton-{plancton.__version__}-cp311-abi3-linux_")
@@ -71,7 +72,8 @@ def test_sdist_has_the_sources(built: Built) -> None:
 
 
 def test_abi3audit(built: Built) -> None:
-    """The C modules use only the stable ABI of Python 3.11, so every later version can load them."""
+    """The C modules use only the stable ABI of Python 3.11, so every later version can load
+    them."""
     call(tool("abi3audit"), "--strict", "--assume-minimum-abi3", "3.11", built.wheel)
 
 

@@ -9,7 +9,8 @@ ALWAYS, BURSTS = LOADS.values()
 
 
 def test_boinc() -> None:
-    """A steady load is noticed at the next check, five seconds later on average; work resumes in 20 s."""
+    """A steady load is noticed at the next check, five seconds later on average; work resumes in 20
+    s."""
     found = simulate(boinc, ALWAYS, 0.5)
     assert found.back == 5.0
     assert found.kept == pytest.approx((5 * 0.5 + 595) / 600)
@@ -26,7 +27,8 @@ def test_boinc_and_bursts() -> None:
 
 
 def test_htcondor() -> None:
-    """It suspends when the load average has been 0.5 for two minutes; reaching 0.5 of 2 takes 17 s."""
+    """It suspends when the load average has been 0.5 for two minutes; reaching 0.5 of 2 takes 17
+    s."""
     found = simulate(htcondor_desktop, ALWAYS, 0.5)
     assert found.back == 140.0
     assert found.kept == pytest.approx((140 * 0.5 + 460) / 600)

@@ -197,8 +197,8 @@ def roots(tmp_path: Path) -> Paths:
 
 
 def test_places_that_were_handed_over(roots: Paths) -> None:
-    """A user who was given root's directories uses them, so that everybody finds the status there; the
-    user's own configuration comes first."""
+    """A user who was given root's directories uses them, so that everybody finds the status there;
+    the user's own configuration comes first."""
     environ, uid = {"HOME": str(roots.config.parents[1] / "home")}, os.getuid() or 1000
     own = default_paths(environ, uid, roots)
     assert str(own.run).startswith(environ["HOME"]) and str(own.config).startswith(environ["HOME"])
@@ -214,8 +214,8 @@ def test_places_that_were_handed_over(roots: Paths) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over what is root's")
 def test_handing_over(roots: Paths, tmp_path: Path) -> None:
-    """The user owns both directories, readable by all, with what root's supervisor left in them; links
-    are not followed."""
+    """The user owns both directories, readable by all, with what root's supervisor left in them;
+    links are not followed."""
     roots.state.mkdir(parents=True)
     (roots.state / "instance").write_text("abc")
     (tmp_path / "other").write_text("")
@@ -256,7 +256,8 @@ def test_run_directory_that_is_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) -> None:
-    """A directory that this user may not write is named in one line at the start, not at every tick."""
+    """A directory that this user may not write is named in one line at the start, not at every
+    tick."""
     directory = tmp_path / "other"
     directory.mkdir(mode=0o755)
     let_others_in(tmp_path)
@@ -306,7 +307,8 @@ def test_drain_is_a_state(run_dir: RunDir) -> None:
 
 
 def test_binary_request(run_dir: RunDir) -> None:
-    """A request with binary content counts; a directory of that name does not. Neither stops the loop."""
+    """A request with binary content counts; a directory of that name does not. Neither stops the
+    loop."""
     (run_dir.path / "stop").write_bytes(b"\xff\x00")
     (run_dir.path / "finish").mkdir()
     assert run_dir.take_request("stop") is not None
@@ -389,7 +391,8 @@ def test_reused_pid(tmp_path: Path) -> None:
 
 
 def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
-    """`plancton status` holds the lock for an instant; a supervisor that starts then waits for that."""
+    """`plancton status` holds the lock for an instant; a supervisor that starts then waits for
+    that."""
     os.close(take_lock(tmp_path, "/s", "i"))
     (lock,) = tmp_path.glob("*.lock")
     with lock.open("rb") as file:

@@ -1,4 +1,5 @@
-"""The package's completions and man page: up to date, and accepted by the programs that read them."""
+"""The package's completions and man page: up to date, and accepted by the programs that read
+them."""
 
 import os
 import re

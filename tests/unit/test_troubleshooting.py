@@ -54,8 +54,8 @@ def texts(expression: ast.expr) -> list[str]:
 
 
 def test_every_finding_of_the_doctor_is_explained() -> None:
-    """docs/troubleshooting.md has a heading for each thing that `plancton doctor` has a line about, and in it
-    each message that is not ok."""
+    """docs/troubleshooting.md has a heading for each thing that `plancton doctor` has a line about,
+    and in it each message that is not ok."""
     page = PAGE.read_text()
     sections = {part.partition("`")[0]: part for part in page.split("\n## `")[1:]}
     expected = findings()

@@ -26,7 +26,8 @@ def let_others_in(directory: Path) -> None:
 
 
 def tree(root: Path, *parts: Tree, **named: Tree) -> Path:
-    """Write the parts below ``root`` (created if missing), and the named ones into folders of that name."""
+    """Write the parts below ``root`` (created if missing), and the named ones into folders of that
+    name."""
     root.mkdir(parents=True, exist_ok=True)
     for part in (*parts, named):
         for name, content in part.items():
@@ -106,7 +107,8 @@ def pid_stat(pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, start
 
 
 def cores(*siblings: str) -> Tree:
-    """/sys/devices/system/cpu with CPUs that share cores ("0,2", "1,3"), as the kernel lists them."""
+    """/sys/devices/system/cpu with CPUs that share cores ("0,2", "1,3"), as the kernel lists
+    them."""
     each = ((cpu, listed) for listed in siblings for cpu in listed.split(","))
     return {f"cpu{cpu}": {"topology": {"thread_siblings_list": f"{listed}\n"}} for cpu, listed in each}
 

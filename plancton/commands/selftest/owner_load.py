@@ -28,7 +28,7 @@ class _Spun(msgspec.Struct, frozen=True):
 
 
 def spin(threads: int, step: float, steps: int, proc: Path = PROC) -> Load:
-    """Keep this many threads busy for so many steps (seconds); all start at the same moment."""
+    """Keep this many threads busy for ``steps`` seconds; all start at the same moment."""
     start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
     with ThreadPoolExecutor(threads) as pool:
         spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads)))

@@ -147,8 +147,8 @@ def run_top(
 ) -> None:
     """Until `q`, or one screen: when asked for, in a pipe, and on a terminal that can't do more.
 
-    ``drain(True)`` asks the supervisor to start no more workers, ``drain(False)`` to go on; it returns
-    one line to show.
+    ``drain(True)`` asks the supervisor to start no more workers, ``drain(False)`` to go on; it
+    returns one line to show.
     """
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
         top = Top(read_status, meter, drain, console, interval)

@@ -71,8 +71,9 @@ Line = list[Segment]
 
 
 class Screen(msgspec.Struct, frozen=True):
-    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples ever,
-    so that the sparkline moves by whole columns. ``live``: keys work and the history grows."""
+    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples
+    ever, so that the sparkline moves by whole columns. ``live``: keys work and the history
+    grows."""
 
     width: int
     height: int
@@ -91,8 +92,8 @@ class Screen(msgspec.Struct, frozen=True):
 
     @property
     def room(self) -> int:
-        """Columns between the margins, one at each side: terminals differ in when they wrap after the
-        last column."""
+        """Columns between the margins, one at each side: terminals differ in when they wrap after
+        the last column."""
         return max(self.width - 2, 1)
 
     def has(self, lines: int) -> bool:

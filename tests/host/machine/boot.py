@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A throw-away host with systemd, pure cgroup v2 and a real Docker Engine, in QEMU without KVM.
 
-`boot.py make SUITE` makes it once (`build`), boots it and keeps the running state, and prints where.
-`boot.py run SUITE PROJECT COMMAND...` goes on from that state within seconds, with a copy of the directory
-PROJECT as /project, runs the command there as root, prints its output, and ends with its exit code. Where the
-command asks for it (`agent`), the host restarts and the command runs once more.
+`boot.py make SUITE` makes it once (`build`), boots it and keeps the running state, and prints
+where. `boot.py run SUITE PROJECT COMMAND...` goes on from that state within seconds, with a copy of
+the directory PROJECT as /project, runs the command there as root, prints its output, and ends with
+its exit code. Where the command asks for it (`agent`), the host restarts and the command runs once
+more.
 """
 
 import fcntl
@@ -35,8 +36,8 @@ PROJECT_SIZE = 128 << 20
 
 BUILD_SECONDS, BOOT_SECONDS, RUN_SECONDS = 900, 900, 1800
 CPU, SHARES = Path("/sys/fs/cgroup/cpu"), "32768"
-"""What is slow already must not become ten times slower next to tests with a share of the CPU of their own
-(`own_cgroups.py`)."""
+"""What is slow already must not become ten times slower next to tests with a share of the CPU of
+their own (`own_cgroups.py`)."""
 OLD = 24 * 3600
 """Seconds after which a host that nobody has used goes."""
 
@@ -231,7 +232,8 @@ def _last_words(scratch: Path) -> str:
 
 @contextmanager
 def _own_share() -> Iterator[None]:
-    """Have a share of the CPU, this process and all that it starts, where the kernel has such a tree."""
+    """Have a share of the CPU, this process and all that it starts, where the kernel has such a
+    tree."""
     group = CPU / f"plancton_host_{os.getpid()}"
     if not os.access(CPU / "cpu.shares", os.W_OK):
         yield

@@ -1,4 +1,5 @@
-"""The command line as users see it: in a process of its own, with exit codes and one-line errors."""
+"""The command line as users see it: in a process of its own, with exit codes and one-line
+errors."""
 
 # ruff: noqa: E501 (the exact texts are easier to read whole)
 
@@ -150,7 +151,8 @@ def test_odd_paths(host: Host, name: bytes) -> None:
 
 
 def test_odd_files(host: Host) -> None:
-    """Binary files, directories, pipes and devices are refused as configurations, without waiting."""
+    """Binary files, directories, pipes and devices are refused as configurations, without
+    waiting."""
     (host.home / "binary").write_bytes(os.urandom(1000) + b"\xff")
     (host.home / "long").write_bytes(b"#" * 1_000_000)
     os.mkfifo(host.home / "pipe")
@@ -180,7 +182,8 @@ def test_alias_bomb(host: Host) -> None:
 
 
 def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
-    """check prints the configuration in force as YAML and how many would fit, and warns on stderr."""
+    """check prints the configuration in force as YAML and how many would fit, and warns on
+    stderr."""
     path = host.config(
         "worker: {environment: {TOKEN: s3cret}, cpus: 4000}",
         docker({"GET /info": INFO}),
@@ -252,7 +255,8 @@ def test_check_schema(host: Host) -> None:
 
 
 def test_init(host: Host) -> None:
-    """init writes the commented defaults, says what to do next, and never replaces a file unasked."""
+    """init writes the commented defaults, says what to do next, and never replaces a file
+    unasked."""
     path = host.home / "new" / "config.yaml"
     done = host("init", path)
     assert done.returncode == 0 and "set image.name in it" in done.stdout, done
@@ -265,7 +269,8 @@ def test_init(host: Host) -> None:
 
 
 def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
-    """init clones a repository as the configuration directory; check, run and doctor recognise it."""
+    """init clones a repository as the configuration directory; check, run and doctor recognise
+    it."""
     (tmp_path / "x").mkdir()
     repository = Repository(tmp_path / "x")
     path = host.home / "clone/config.yaml"
@@ -287,7 +292,8 @@ def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
 
 
 def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
-    """Nonsensical options are refused before anything is fetched; a missing repository leaves nothing."""
+    """Nonsensical options are refused before anything is fetched; a missing repository leaves
+    nothing."""
     path = host.home / "clone/config.yaml"
     for said, arguments in {
         "--ref names what of a repository is wanted: add --repo URL": ["--ref", "main"],
@@ -556,7 +562,8 @@ def test_replay_of_nothing(host: Host) -> None:
 
 
 def test_replay_of_a_history(host: Host) -> None:
-    """An owner's use, in CSV, meets simulated workers: with the defaults, or with a configuration."""
+    """An owner's use, in CSV, meets simulated workers: with the defaults, or with a
+    configuration."""
     (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
     assert_refused(host("replay", "desk.csv"), "desk.csv: line 2: how many CPUs", "Add --cpus N")
     lines = host("replay", "desk.csv", "--cpus", "2").stdout.splitlines()
@@ -625,7 +632,8 @@ def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None
 
 
 def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
-    """A configuration broken at reload is named in the status until it is fixed; the last good one stays."""
+    """A configuration broken at reload is named in the status until it is fixed; the last good one
+    stays."""
 
     def problems() -> str:
         return " ".join(json.loads(host("status", "--json").stdout).get("problems", []))
@@ -677,7 +685,8 @@ def table() -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_every_command_is_documented(name: str) -> None:
-    """Each command has a row that says whether it has --json; its options are in the list of commands."""
+    """Each command has a row that says whether it has --json; its options are in the list of
+    commands."""
     assert name in table(), f"docs/commands.md has no row for {name} in the table of exit codes"
     shown = [each for each in SHOWN[name].params if not getattr(each, "hidden", False)]
     options = {option for parameter in shown for option in parameter.opts if option[0] == "-"}
@@ -729,7 +738,8 @@ RUNNING = [("status", 0), ("drain", 0), ("resume", 0), ("run -c config.yaml", 75
 def test_exit_code(
     host: Host, docker: Callable[[Script], Path], command: str, code: int, before: str
 ) -> None:
-    """The exit code is the documented one; --json prints JSON, unless there is an error line on stderr."""
+    """The exit code is the documented one; --json prints JSON, unless there is an error line on
+    stderr."""
     host.config(socket=docker({"GET /info": INFO}))
     (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
     (host.home / "old.yaml").write_text("cpus_per_dock: 1\n")
@@ -767,7 +777,8 @@ def test_all_exit_codes_are_shown() -> None:
 
 @pytest.fixture
 def detached(host: Host) -> Iterator[Done]:
-    """Run `run --detach`; its output. Its supervisor, in a session of its own, ends with the test."""
+    """Run `run --detach`; its output. Its supervisor, in a session of its own, ends with the
+    test."""
     done = host("run", "--detach", "--config", host.config(), env={"JOURNAL_STREAM": "8:1"})
     try:
         yield done
@@ -777,8 +788,8 @@ def detached(host: Host) -> Iterator[Done]:
 
 
 def test_detach(host: Host, detached: Done) -> None:
-    """It returns when the supervisor is up: one process, with its pid in a file, without a terminal,
-    leading a session, and logging to a file with times; a stop removes the pid."""
+    """It returns when the supervisor is up: one process, with its pid in a file, without a
+    terminal, leading a session, and logging to a file with times; a stop removes the pid."""
     assert (detached.returncode, detached.stderr) == (0, ""), detached
     pid = int((host.run_dir / "plancton.pid").read_text())
     assert detached.stdout == f"Plancton runs (pid {pid}) and logs to {host.state / 'plancton.log'}\n"

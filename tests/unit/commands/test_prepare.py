@@ -56,7 +56,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 
 
 def test_prepare(host: Host) -> None:
-    """The slice has its tier and bounds, the user owns its files and our directories; one line says so."""
+    """The slice has its tier and bounds, the user owns its files and our directories; one line says
+    so."""
     said = prepare_host("daemon", host.config)
     assert said == (
         "/plancton is in tier kernel; daemon may write its cpu.idle, cpu.weight, cpu.max, memory.max,"
@@ -123,7 +124,8 @@ def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_usual_driver(settings: str, unified: bool, systemd: bool, driver: str) -> None:
-    """Docker's own choice, unless daemon.json names one; a file that Docker would reject does not count."""
+    """Docker's own choice, unless daemon.json names one; a file that Docker would reject does not
+    count."""
     assert usual_driver(settings, unified, systemd) == driver
 
 

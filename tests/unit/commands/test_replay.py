@@ -11,7 +11,8 @@ def replayed(time: float, fit: int, *actions: object, recorded: Decision | None 
 
 
 def test_replay_lines() -> None:
-    """A line for each action and change of fit, with the time since the beginning; none for a quiet tick."""
+    """A line for each action and change of fit, with the time since the beginning; none for a quiet
+    tick."""
     ticks = [replayed(10.0, 2, Start("room")), replayed(11.0, 2), replayed(12.5, 1),
              replayed(13.0, 1, Leave("w1", "no room", 20.0))]  # fmt: skip
     assert list(replay_lines(ticks, ReplaySummary())) == [

@@ -52,7 +52,8 @@ def refused(worker: dict[str, Any] | None = None, **pool: Any) -> str:
 
 
 def test_three_lines() -> None:
-    """The two required keys set up workers that join the pool: image, limits, signals and timeouts."""
+    """The two required keys set up workers that join the pool: image, limits, signals and
+    timeouts."""
     text = "htcondor:\n  central_manager: cm.example.org\n  token_file: /etc/plancton/token\n"
     config = parse(text, "FILE")
     worker = config.worker
@@ -112,7 +113,8 @@ def test_the_token_is_not_read() -> None:
     ],
 )
 def test_central_manager(given: object, host: str) -> None:
-    """A host, a port, an IPv6 address in brackets, a list or a comma list become HTCondor's form."""
+    """A host, a port, an IPv6 address in brackets, a list or a comma list become HTCondor's
+    form."""
     assert environment(central_manager=given)["COLLECTOR_HOST"] == host
 
 
@@ -133,7 +135,8 @@ def test_idle_shutdown(patience: str, seconds: str, interval: str) -> None:
 
 
 def test_retirement() -> None:
-    """HTCondor, its master and Plancton all wait for a job, each a little longer than the one before."""
+    """HTCondor, its master and Plancton all wait for a job, each a little longer than the one
+    before."""
     config, seen = made(retirement="2h"), environment(retirement="2h")
     assert (seen["MAXJOBRETIREMENTTIME"], seen["SHUTDOWN_GRACEFUL_TIMEOUT"]) == ("7200", "7800")
     assert config.worker.finish_timeout == 7800.0
@@ -218,7 +221,8 @@ def test_the_defaults_of_worker_do_not_win() -> None:
 
 
 def test_what_is_added() -> None:
-    """Variables, mounts, tmpfs and volumes are added to ours; a variable of the same name replaces ours."""
+    """Variables, mounts, tmpfs and volumes are added to ours; a variable of the same name replaces
+    ours."""
     worker = made({"environment": {"A": 1, "_CONDOR_START": "False"}, "mounts": ["/cvmfs:/cvmfs"],
                    "tmpfs": ["/scratch"], "volumes": ["/data"]}, config_dir="/c", start="True").worker  # fmt: skip
     assert worker.environment["A"] == 1 and worker.environment["_CONDOR_START"] == "False"
@@ -258,7 +262,8 @@ def test_digest_follows_the_section() -> None:
 
 
 def test_effective_shows_no_values() -> None:
-    """`check` prints the whole section and the resulting workers, but no value of their environment."""
+    """`check` prints the whole section and the resulting workers, but no value of their
+    environment."""
     shown = effective(made({"environment": {"SECRET": "s3cret"}}, attributes={"Site": "here"}))
     assert "s3cret" not in shown and "SECRET: '***'" in shown and "_CONDOR_COLLECTOR_HOST: '***'" in shown
     assert "central_manager: cm.example.org" in shown and "token_file: /etc/plancton/token" in shown

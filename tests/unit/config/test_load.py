@@ -46,7 +46,8 @@ def test_file_that_is_no_text(tmp_path: Path, data: bytes, words: str) -> None:
 
 
 def test_no_regular_file(tmp_path: Path) -> None:
-    """A directory, a device and a pipe are refused at once: a pipe without a writer must not block."""
+    """A directory, a device and a pipe are refused at once: a pipe without a writer must not
+    block."""
     os.mkfifo(tmp_path / "pipe")
     signal.alarm(20)
     try:

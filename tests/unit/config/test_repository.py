@@ -41,7 +41,8 @@ def head(root: Path) -> str:
 
 
 def clean(root: Path) -> bool:
-    """Whether git sees the commit's files unchanged, and nothing is left of what was refused or begun."""
+    """Whether git sees the commit's files unchanged, and nothing is left of what was refused or
+    begun."""
     ours = {path.name for path in (root / ".git").glob("plancton-*")}
     in_force = os.readlink(root / TREE)
     return (
@@ -298,7 +299,8 @@ NEW_FILES = {CONFIG: NEW, "a": "2", "zz": "2"}
 def test_a_refresh_cut_short(
     repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch, call: str, when: str
 ) -> None:
-    """Wherever it is cut short, readers see the old files or the new ones, and the next one completes it."""
+    """Wherever it is cut short, readers see the old files or the new ones, and the next one
+    completes it."""
     repository.push(OLD_FILES)
     init(str(repository.bare), None, root)
     commit = repository.push({**NEW_FILES, "old": None})

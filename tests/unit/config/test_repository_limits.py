@@ -86,7 +86,8 @@ RULES = [
 
 @pytest.mark.parametrize(("text", "key", "permit"), RULES, ids=[text for text, _, _ in RULES])
 def test_rules(root: Path, text: str, key: str, permit: str) -> None:
-    """Root in a container, or access to the host, is refused until it is permitted as the message says."""
+    """Root in a container, or access to the host, is refused until it is permitted as the message
+    says."""
     (line,) = refused(root, text)
     assert line.startswith(f"{key}: ")
     assert line.endswith(f" needs `{permit}`")
@@ -101,7 +102,8 @@ def test_an_entry_permits_what_is_below(root: Path) -> None:
 
 
 def test_others_are_not_asked(tmp_path: Path) -> None:
-    """The host's own configuration may do all of that, even in a directory that the owner keeps in git."""
+    """The host's own configuration may do all of that, even in a directory that the owner keeps in
+    git."""
     (tmp_path / ".git").mkdir()
     for text, _, _ in RULES:
         (tmp_path / "config.yaml").write_text(text.replace("ROOT", str(tmp_path)))
@@ -160,7 +162,8 @@ def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
     ],
 )
 def test_what_an_entry_does_not_permit(root: Path, mount: str, allow: str) -> None:
-    """An entry permits no writing unless it says so, and nothing below a place that workers may write."""
+    """An entry permits no writing unless it says so, and nothing below a place that workers may
+    write."""
     (root / "allow.yaml").write_text(f"mounts: {allow}")
     assert len(refused(root, f"worker: {{mounts: ['{mount}']}}")) == 1
 
@@ -268,7 +271,8 @@ def test_the_hosts_allow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_clone_of(root: Path) -> None:
-    """Any file below the mark belongs to the clone, even through a link; a file next to it does not."""
+    """Any file below the mark belongs to the clone, even through a link; a file next to it does
+    not."""
     (root / "config.yaml").write_text("")
     link = root.parent / "link.yaml"
     link.symlink_to(root / "config.yaml")

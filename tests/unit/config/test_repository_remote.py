@@ -102,7 +102,8 @@ def https(tmp_path: Path) -> Iterator[str]:
 
 
 def test_https(tmp_path: Path, https: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By https with a password in the address, which no message shows and only its owner can read."""
+    """By https with a password in the address, which no message shows and only its owner can
+    read."""
     repository = Repository(tmp_path)
     monkeypatch.setenv("GIT_SSL_CAINFO", str(tmp_path / "ca.pem"))
     root = tmp_path / "plancton"

@@ -103,7 +103,8 @@ EXPRESSIONS = {
 
 @pytest.mark.parametrize("expression", EXPRESSIONS, ids=lambda text: text[:40])
 def test_expression(expression: str) -> None:
-    """An expression is evaluated with the host's figures and rounded down; a negative result is 0."""
+    """An expression is evaluated with the host's figures and rounded down; a negative result is
+    0."""
     seen = max_workers_of(parse(f"pool: {{max_workers: {json.dumps(expression)}}}", "FILE"))(HOST)
     assert seen == EXPRESSIONS[expression]
 

@@ -1,4 +1,5 @@
-"""The schema: every wrong value is refused in one line with its key, what it takes and what it got."""
+"""The schema: every wrong value is refused in one line with its key, what it takes and what it
+got."""
 
 from collections.abc import Iterator
 

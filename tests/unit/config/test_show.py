@@ -100,7 +100,8 @@ def test_effective_masks_the_environment() -> None:
 
 
 def test_example_is_the_defaults() -> None:
-    """The file that `init` writes has all keys, and means the defaults with or without comment signs."""
+    """The file that `init` writes has all keys, and means the defaults with or without comment
+    signs."""
     assert parse(example(), "FILE") == Config()
     full = re.sub(r"^  # (\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
     keys = yaml.safe_load(full)

@@ -89,7 +89,8 @@ def test_every_other_key() -> None:
 
 
 def test_what_0_6_did_by_default() -> None:
-    """Without the keys: 0.6's image, command and two CPUs left free, but not root or its grace_kill."""
+    """Without the keys: 0.6's image, command and two CPUs left free, but not root or its
+    grace_kill."""
     config = parse("main_sleep: 30", "config.yaml")
     assert (config.image.name, config.worker.command) == ("busybox", ["/bin/sleep", "60"])
     assert max_workers_of(config)(HOST) == 6
@@ -177,7 +178,8 @@ def test_whatever_0_6_took(old: dict[str, object]) -> None:
 
 
 def test_migrate(tmp_path: Path) -> None:
-    """The printed file is the same configuration, says what differs, and has no secret of the old one."""
+    """The printed file is the same configuration, says what differs, and has no secret of the old
+    one."""
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text(MORE)
     text, _, notes = translate_file(old)
@@ -213,7 +215,8 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, later: str | None)
 
 
 def test_mounts_keep_their_options() -> None:
-    """Propagation and SELinux labels reach Docker; a mount is read-only unless it says otherwise."""
+    """Propagation and SELinux labels reach Docker; a mount is read-only unless it says
+    otherwise."""
     mounts = {
         "/a:/a": "/a:/a:ro",
         "/a:/b:rslave": "/a:/b:ro,rslave",
@@ -245,7 +248,8 @@ def test_places() -> None:
 
 
 def test_make(tmp_path: Path) -> None:
-    """A user's directory is their own; the pid file, replacing an ended 0.6's, links to Plancton's."""
+    """A user's directory is their own; the pid file, replacing an ended 0.6's, links to
+    Plancton's."""
     where = places([("--user", "")], tmp_path)
     make(where)
     assert (tmp_path / ".plancton").stat().st_mode & 0o777 == 0o700

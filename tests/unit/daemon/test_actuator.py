@@ -1,4 +1,5 @@
-"""Carrying decisions out on a scripted Docker, with faults that a real dockerd can't be made to show."""
+"""Carrying decisions out on a scripted Docker, with faults that a real dockerd can't be made to
+show."""
 
 import base64
 import io
@@ -194,7 +195,8 @@ def world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 
 
 def test_start(world: Callable[..., World]) -> None:
-    """A start is recorded at once; the worker runs when Docker says so, with its cgroup and age known."""
+    """A start is recorded at once; the worker runs when Docker says so, with its cgroup and age
+    known."""
     it = world()
     it.act(Start("room"))
     assert list(it.phases().values()) == [Phase.STARTING]
@@ -242,7 +244,8 @@ def test_image_is_lost(world: Callable[..., World], message: str) -> None:
 
 
 def test_network_is_made(world: Callable[..., World]) -> None:
-    """If a start finds the workers' network missing, the network is created and the start repeated."""
+    """If a start finds the workers' network missing, the network is created and the start
+    repeated."""
     starts = iter([refused("404 Not Found", "network plancton not found"), NO_CONTENT])
     it = world({START: lambda _: next(starts), "POST /networks/create": reply(b'{"Id":"n"}', "201 Created")})
     it.act(Start("room"))
@@ -253,7 +256,8 @@ def test_network_is_made(world: Callable[..., World]) -> None:
 
 @pytest.mark.parametrize("at", [CREATE, START, INSPECT])
 def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> None:
-    """A connection cut in the middle of a start is reported to the loop, whatever was created by then."""
+    """A connection cut in the middle of a start is reported to the loop, whatever was created by
+    then."""
     it = world({at: [CUT]})
     it.act(Start("room"))
     it.pump()
@@ -261,7 +265,8 @@ def test_docker_dies_during_a_start(world: Callable[..., World], at: str) -> Non
 
 
 def test_retired_while_starting(world: Callable[..., World]) -> None:
-    """A worker told to leave while it is being created gets no signal, and is removed when it arrives."""
+    """A worker told to leave while it is being created gets no signal, and is removed when it
+    arrives."""
     it = world()
     it.act(Start("room"))
     (name,) = it.phases()
@@ -274,7 +279,8 @@ def test_retired_while_starting(world: Callable[..., World]) -> None:
 
 
 def test_end_before_the_answer(world: Callable[..., World]) -> None:
-    """A worker whose end arrives before the answer to its start is removed, and counts as one end."""
+    """A worker whose end arrives before the answer to its start is removed, and counts as one
+    end."""
     it = world()
     it.script[INSPECT] = lambda _: it.inspected(Running=False, Pid=0, ExitCode=1)
     it.act(Start("room"))
@@ -291,7 +297,8 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
 
 
 def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
-    """A worker that has ended by the time it is inspected is recognised as such, without an event."""
+    """A worker that has ended by the time it is inspected is recognised as such, without an
+    event."""
     it = world()
     it.script[INSPECT] = lambda _: it.inspected(Running=False, Pid=0, ExitCode=3, OOMKilled=True)
     it.act(Start("room"))
@@ -342,7 +349,8 @@ def test_signal_without_docker(world: Callable[..., World]) -> None:
 
 
 def test_event_of_the_end(world: Callable[..., World]) -> None:
-    """An end is reported with its exit code, and the container removed; a second message changes nothing."""
+    """An end is reported with its exit code, and the container removed; a second message changes
+    nothing."""
     it = world()
     it.adopt()
     for _ in range(2):
@@ -441,7 +449,8 @@ def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) ->
 
 @pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])
 def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
-    """A worker that writes without pause is marked as flooding; Docker is asked for nothing else."""
+    """A worker that writes without pause is marked as flooding; Docker is asked for nothing
+    else."""
     it = world({LOGS: reply(b"y\n" * lines)})
     it.adopt()
     it.actuator.look_for_floods()
@@ -490,7 +499,8 @@ def test_lift_that_fails(world: Callable[..., World]) -> None:
     "answer", [NO_CONTENT, refused("404 Not Found", "gone"), [CUT]], ids=["ok", "gone", "cut"]
 )
 def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> None:
-    """A supervisor that can't freeze the others has Docker prefer the leavers, then lifts the slice."""
+    """A supervisor that can't freeze the others has Docker prefer the leavers, then lifts the
+    slice."""
     bodies: list[bytes] = []
     update = f"POST /containers/{ID}/update"
     it = world({update: lambda body: bodies.append(body) or answer})  # type: ignore[func-returns-value]
@@ -607,7 +617,8 @@ def log(*lines: str) -> list[Step]:
 
 
 def test_start_in_a_pool(world: Callable[..., World]) -> None:
-    """The token is put into the container before its first process starts, and goes nowhere else."""
+    """The token is put into the container before its first process starts, and goes nowhere
+    else."""
     bodies: list[bytes] = []
 
     def keep(steps: list[Step]) -> Callable[[bytes], list[Step]]:
@@ -939,7 +950,8 @@ def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) ->
 
 
 def test_restart_with_a_job(world: Callable[..., World]) -> None:
-    """A worker that survives a restart is still a pool's, and its report is counted from where it was."""
+    """A worker that survives a restart is still a pool's, and its report is counted from where it
+    was."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0)
     it.actuator.fetch_report("w1")

@@ -69,7 +69,8 @@ def test_off(host: Host) -> None:
 
 
 def test_when(host: Host) -> None:
-    """It is fetched soon after the start and then at the interval; a change of interval counts at once."""
+    """It is fetched soon after the start and then at the interval; a change of interval counts at
+    once."""
     host.want(600)
     assert not host.pass_time(0)
     assert not host.pass_time(4.9)

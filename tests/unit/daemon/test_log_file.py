@@ -24,7 +24,8 @@ print("the last word", file=sys.stderr)
 
 
 def write(log: Path, count: int, path: Path | None = None) -> None:
-    """Write this many lines of about 90 bytes to ``log``, which the writer believes to be ``path``."""
+    """Write this many lines of about 90 bytes to ``log``, which the writer believes to be
+    ``path``."""
     descriptor = open_log(log)
     try:
         subprocess.run(

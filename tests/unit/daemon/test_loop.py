@@ -1,4 +1,5 @@
-"""The loop with a scripted Docker and a slice of plain files: it never waits, and survives faults."""
+"""The loop with a scripted Docker and a slice of plain files: it never waits, and survives
+faults."""
 
 import io
 import json
@@ -125,7 +126,8 @@ def test_hang_after_a_while(run: Callable[..., Run]) -> None:
 
 
 def test_no_docker(run: Callable[..., Run]) -> None:
-    """Without a socket the loop looks for it less and less often, at most every 10 s, and says so once."""
+    """Without a socket the loop looks for it less and less often, at most every 10 s, and says so
+    once."""
     it = run(None)
     it.until(lambda: "there is no Docker socket" in it.status().docker, "the problem")
     waits = []
@@ -191,7 +193,8 @@ def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
 
 
 def test_broken_reload(run: Callable[..., Run]) -> None:
-    """A configuration broken at reload is a problem with file and key; the last good one stays in force."""
+    """A configuration broken at reload is a problem with file and key; the last good one stays in
+    force."""
     it = run(dict(WORKING), "worker: {cpus: 2}")
     it.ready()
     for text, words in (
@@ -254,7 +257,8 @@ def test_drain(run: Callable[..., Run], content: bytes) -> None:
 
 
 def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
-    """If status.json can't be written, the loop continues, says so once, and says when it can again."""
+    """If status.json can't be written, the loop continues, says so once, and says when it can
+    again."""
     it = run(dict(WORKING))
     it.tick()
     blocked = it.root / "run" / ".status.json.part"

@@ -49,7 +49,8 @@ def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]
 
 
 def test_words(manager: Manager) -> None:
-    """Ready at the first tick, then alive as often as the watchdog needs; a sentence when it changes."""
+    """Ready at the first tick, then alive as often as the watchdog needs; a sentence when it
+    changes."""
     service = Service({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "8000000"})
     service.ticked(lambda: "one", 100.0)
     assert manager.heard() == ["READY=1", "WATCHDOG=1", "STATUS=one"]

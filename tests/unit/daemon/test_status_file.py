@@ -77,7 +77,8 @@ def test_jobs(jobs: tuple[float, ...] | None, count: int | None, age: float | No
 
 
 def test_who_waits_for_cpu() -> None:
-    """The list is oldest first; the worker with the most to lose fits, and that may be the youngest."""
+    """The list is oldest first; the worker with the most to lose fits, and that may be the
+    youngest."""
     idle = Worker("idle", phase=Phase.RUNNING, started=100.0, jobs=())
     working = Worker("working", phase=Phase.RUNNING, started=200.0, jobs=(250.0,))
     seen = [(s.name, s.fits) for s in worker_statuses(Fleet.of([idle, working]), 1, 300.0, {}, {})]

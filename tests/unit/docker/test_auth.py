@@ -115,7 +115,8 @@ def test_docker_config(home: Home, tmp_path: Path) -> None:
 
 
 def test_helpers(home: Home) -> None:
-    """A helper is asked by the registry's name; a registry's own helper precedes the general store."""
+    """A helper is asked by the registry's name; a registry's own helper precedes the general
+    store."""
     answer = """read server; printf '{"ServerURL":"%s","Username":"%s","Secret":"s"}' "$server" NAME"""
     for name in ("own", "all"):
         home.helper(name, answer.replace("NAME", name))

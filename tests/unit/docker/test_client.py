@@ -97,7 +97,8 @@ def wait_until(true: Callable[[], bool]) -> None:
     ],
 )
 def test_reference(name: str, parts: tuple[str, str]) -> None:
-    """An image's name splits at the tag, not at the registry's port, and a digest wins over a tag."""
+    """An image's name splits at the tag, not at the registry's port, and a digest wins over a
+    tag."""
     assert parse_reference(name) == parts
 
 
@@ -303,7 +304,8 @@ def test_redirect_is_not_followed(serve: Serve) -> None:
 
 
 def test_replies(serve: Serve) -> None:
-    """Replies are typed, unknown fields are ignored, null means the default, names lose their slash."""
+    """Replies are typed, unknown fields are ignored, null means the default, names lose their
+    slash."""
     inspected = {
         "Id": "c1",
         "Name": "/w1",
@@ -733,7 +735,8 @@ def test_event_stream_times_out(serve: Serve) -> None:
 
 
 def test_event_stream_hangs_at_once(serve: Serve) -> None:
-    """A request for events waits for the answer's head like any call, not as long as for an event."""
+    """A request for events waits for the answer's head like any call, not as long as for an
+    event."""
     _, docker = serve({"GET /events": [HANG]}, timeout=0.2)
     with pytest.raises(DockerTimeout):
         docker.events({}, None, timeout=DEADLINE * 100)

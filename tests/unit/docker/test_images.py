@@ -1,4 +1,5 @@
-"""The image keeper: found, pulled, refreshed, retried less and less often, and never in the loop's way."""
+"""The image keeper: found, pulled, refreshed, retried less and less often, and never in the loop's
+way."""
 
 import json
 import math
@@ -179,7 +180,8 @@ def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
     ids=["refused", "disk", "cut", "cut in a line", "garbage"],
 )
 def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: str) -> None:
-    """A pull that is refused, cut or garbled is a problem with its reason, retried less and less often."""
+    """A pull that is refused, cut or garbled is a problem with its reason, retried less and less
+    often."""
     it = kept({LOOK: NONE, PULL: steps})
     it.keeper.want("busybox", 43_200.0)
     now, waits = 0.0, list[float]()
@@ -268,7 +270,8 @@ LOCAL = f"GET /images/{WORKER}/json"
 
 
 def test_local_image_is_missing(kept: Callable[..., Kept]) -> None:
-    """A local image is never pulled: the command that builds it is named, and it is looked up again."""
+    """A local image is never pulled: the command that builds it is named, and it is looked up
+    again."""
     it = kept({LOCAL: NONE, PULL: PULLED})
     it.keeper.want(WORKER, 43_200.0)
     now = 0.0
@@ -305,7 +308,8 @@ def test_local_image_that_is_removed(kept: Callable[..., Kept]) -> None:
 
 
 def test_local_image_that_is_lost(kept: Callable[..., Kept]) -> None:
-    """When Docker says at a start that the image is missing, it is looked up at once, not pulled."""
+    """When Docker says at a start that the image is missing, it is looked up at once, not
+    pulled."""
     it = kept({LOCAL: image(1), PULL: PULLED})
     it.keeper.want(WORKER, 0.0)
     it.step(0.0)
@@ -339,7 +343,8 @@ def test_another_auth_file_during_a_pull(kept: Callable[..., Kept]) -> None:
 
 @pytest.mark.parametrize("policy", ["missing", "never"])
 def test_another_is_loaded(kept: Callable[..., Kept], policy: Policy) -> None:
-    """An image that is not pulled again is looked up at each refresh: another may have been loaded."""
+    """An image that is not pulled again is looked up at each refresh: another may have been
+    loaded."""
     versions = iter([image(1), image(2), image(2)])
     it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
     it.keeper.want("busybox", 60.0, policy)

@@ -89,7 +89,8 @@ def test_not_ours_any_more(kept: Kept, script: Script) -> None:
 
 
 def test_strangers(kept: Kept) -> None:
-    """Images that no pull of ours brought are ignored, and so is everything while no image is known."""
+    """Images that no pull of ours brought are ignored, and so is everything while no image is
+    known."""
     assert kept.step(0.0) == []
     kept.images.brought(OLD)
     assert kept.step(0.0, "") == []

@@ -44,7 +44,8 @@ def submit(request_queue: RequestQueue, answers: Answers) -> None:
 
 
 def test_answers_come_as_calls(made: Callable[[Script], Made]) -> None:
-    """An answer is a call in the inbox; nothing happens until the loop makes it; the order is kept."""
+    """An answer is a call in the inbox; nothing happens until the loop makes it; the order is
+    kept."""
     _, request_queue, inbox = made({"GET /info": reply(b'{"CgroupDriver": "cgroupfs"}')})
     answers: Answers = []
     order: list[int] = []

@@ -63,7 +63,8 @@ def test_service_of_a_shim(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["comm", "cgroup"])
 def test_names_that_are_no_text(tmp_path: Path, file: str) -> None:
-    """The kernel cuts a name after 15 bytes, even inside a character: that does not end the loop."""
+    """The kernel cuts a name after 15 bytes, even inside a character: that does not end the
+    loop."""
     proc = tree(tmp_path, {"10": process("dockerd", "/a"), "11": process("dockerd", "/b")})
     (proc / "11" / file).write_bytes("0::/проверка"[:-1].encode() + b"\xd0\n")
     assert proc / "10/stat" in find_engine(proc, Path("/c"))

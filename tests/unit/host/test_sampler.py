@@ -49,8 +49,8 @@ SMALLEST = 16
 
 
 def allocated() -> int:
-    """Bytes in use by C's allocator and Python's. Freed memory does not count, so that memory freed by
-    other tests, which a leak would fill first, does not hide it."""
+    """Bytes in use by C's allocator and Python's. Freed memory does not count, so that memory freed
+    by other tests, which a leak would fill first, does not hide it."""
     gc.collect()
     of_c = MALLINFO2()
     return int(of_c.uordblks + of_c.hblkhd) + SMALLEST * sys.getallocatedblocks()
@@ -182,7 +182,8 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
 
 
 def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PSI in the kernel, pressure is unknown, for the slice too, and is not looked for again."""
+    """Without PSI in the kernel, pressure is unknown, for the slice too, and is not looked for
+    again."""
     proc, slice_v2 = make(tmp_path, pressure=False)
     for name in ("cpu.pressure", "memory.pressure"):
         (slice_v2 / name).unlink()
@@ -402,7 +403,8 @@ def test_engine_of_a_real_process() -> None:
     ],
 )
 def test_group_reads(tmp_path: Path, name: str, text: str, figure: float | None) -> None:
-    """A cgroup's CPU seconds, or its anonymous and shared bytes of v2 or v1; None for any other text."""
+    """A cgroup's CPU seconds, or its anonymous and shared bytes of v2 or v1; None for any other
+    text."""
     (tmp_path / name).write_text(text)
     assert Group({"it": tmp_path / name}).read() == {"it": figure}
 
@@ -487,7 +489,8 @@ def real_cgroup() -> Iterator[Path]:
 
 
 def test_real_slice_made_anew(real_cgroup: Path) -> None:
-    """A slice that was removed and recreated between two ticks has figures in the next sample (ENODEV)."""
+    """A slice that was removed and recreated between two ticks has figures in the next sample
+    (ENODEV)."""
     host = Sampler(slice_v2=real_cgroup)
     assert host.sample().slice == 0.0
     real_cgroup.rmdir()

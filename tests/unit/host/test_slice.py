@@ -82,7 +82,8 @@ def test_layout_of_hybrid() -> None:
 
 
 def test_layout_with_odd_names() -> None:
-    """Spaces and backslashes in a mount point are octal in mountinfo; optional fields may be missing."""
+    """Spaces and backslashes in a mount point are octal in mountinfo; optional fields may be
+    missing."""
     text = "25 1 0:22 / /my\\040cgroups\\134x\\011y rw - cgroup2 cgroup2 rw\n"
     assert find_layout(text).v2 == Path("/my cgroups\\x\ty")
     several = "25 1 0:22 / /c rw shared:1 master:2 propagate_from:3 - cgroup2 none rw\n"
@@ -131,7 +132,8 @@ def test_group_of(tmp_path: Path) -> None:
 
 
 def test_paths_with_cgroupfs(v2: Slice) -> None:
-    """With the cgroupfs driver the slice is a plain directory, and Docker's parent its absolute path."""
+    """With the cgroupfs driver the slice is a plain directory, and Docker's parent its absolute
+    path."""
     assert (v2.path, v2.parent) == ("plancton", "/plancton")
     assert v2.directory == v2.cpu == v2.tree / "plancton"
 
@@ -175,7 +177,8 @@ def test_tier_weight(v2: Slice, hybrid: Slice) -> None:
 
 
 def test_tier_quota(v2: Slice) -> None:
-    """If the slice can't be written, Docker limits the workers; the file and the remedy are named."""
+    """If the slice can't be written, Docker limits the workers; the file and the remedy are
+    named."""
     (v2.cpu / "cpu.idle").unlink()
     (v2.cpu / "cpu.idle").mkdir()
     v2.set_up()
@@ -221,7 +224,8 @@ MEMORY, BOTH = str(10_000_000 // 4096 * 4096), str(11_000_000 // 4096 * 4096)
 
 
 def test_bounds(v2: Slice, hybrid: Slice) -> None:
-    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and puts its disk access last."""
+    """The kernel bounds the slice's memory, swap and CPUs, in whole pages, and puts its disk access
+    last."""
     for name in ("memory.max", "memory.swap.max", "io.weight", "cpuset.cpus"):
         (v2.directory / name).write_text("max")
     for name in ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"):
@@ -277,7 +281,8 @@ def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
 
 
 def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has it."""
+    """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has
+    it."""
     asked = tmp_path / "asked"
     program = tmp_path / "systemctl"
     program.write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n')
@@ -388,7 +393,8 @@ def test_no_repair_during_a_lift(v2: Slice) -> None:
 
 
 def test_lift(v2: Slice) -> None:
-    """The leavers get up to 20 % of a CPU at an ordinary weight, the others are frozen; all is restored."""
+    """The leavers get up to 20 % of a CPU at an ordinary weight, the others are frozen; all is
+    restored."""
     v2.set_up()
     before = files(v2.tree)
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
@@ -633,8 +639,8 @@ def test_prepared(v2: Slice, hybrid: Slice, user: User) -> None:
 
 
 def test_not_prepared(v2: Slice, user: User) -> None:
-    """If nothing was handed over, Docker must limit the workers, and the remedy for root is named; a
-    later preparation is noticed."""
+    """If nothing was handed over, Docker must limit the workers, and the remedy for root is named;
+    a later preparation is noticed."""
     user.sees(v2).set_up()
     assert v2.tier == "quota"
     assert v2.tier_reason.endswith(
@@ -655,7 +661,7 @@ def test_made_anew_by_others(v2: Slice, user: User) -> None:
     said = v2.repair() or ""
     assert said.startswith("tier kernel: ") and said.endswith(
         "/cpu.idle is not ours to change, so leavers get no CPU:"
-        " `sudo plancton prepare --user donor` mends that"
+        " `sudo plancton prepare --user donor` fixes that"
     )
     assert not v2.can_lift and v2.repair() is None
     v2.hand_over(7)
@@ -699,7 +705,8 @@ def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
 def test_lift_on_hybrid_without_root(
     hybrid: Slice, user: User, monkeypatch: pytest.MonkeyPatch, cpus: int, shares: str
 ) -> None:
-    """v1 refuses a slice's quota below its workers', so the weight is the bound: that of 20 % of a CPU."""
+    """v1 refuses a slice's quota below its workers', so the weight is the bound: that of 20 % of a
+    CPU."""
     monkeypatch.setattr(os, "cpu_count", lambda: cpus)
     hybrid.hand_over(7)
     user.sees(hybrid).set_up()

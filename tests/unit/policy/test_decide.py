@@ -1,5 +1,5 @@
-"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2 GB,
-and a grace_kill of two minutes."""
+"""The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2
+GB, and a grace_kill of two minutes."""
 
 import math
 import sys
@@ -70,7 +70,8 @@ def test_start_needs_room_now() -> None:
 
 
 def test_start_asks_for_all_of_the_memory() -> None:
-    """Memory can't be taken back gently: 2 GB must be free beyond what is promised to the others."""
+    """Memory can't be taken back gently: 2 GB must be free beyond what is promised to the
+    others."""
     tight = 2 * GB * 4 - 1
     assert not of(Start, Ticks(there=workers(3), memory_available=tight).run(200))
     assert of(Start, Ticks(there=workers(3), memory_available=tight + 1).run(200))
@@ -85,7 +86,8 @@ def test_spawn_per_tick(most: int, first: int) -> None:
 
 @pytest.mark.parametrize("phase", list(Phase)[:5])
 def test_all_that_exist_count_for_starting(phase: Phase) -> None:
-    """Workers that are leaving still use CPU and memory, so no new one starts in their place yet."""
+    """Workers that are leaving still use CPU and memory, so no new one starts in their place
+    yet."""
     there = [*workers(3), worker("last", 1, phase=phase, told=1e9, deadline=1e9)]
     assert not of(Start, Ticks(there=there).run(200))
 
@@ -163,7 +165,8 @@ def test_retires_after_two_thirds_of_grace_kill() -> None:
 
 @pytest.mark.parametrize(("busy", "leaves"), [(30, False), (36, True)])
 def test_two_thirds_need_not_be_in_one_piece(busy: int, leaves: bool) -> None:
-    """Load in 36 of 60 seconds (and 7 more by averaging) is too much for the youngest, 30 are not."""
+    """Load in 36 of 60 seconds (and 7 more by averaging) is too much for the youngest, 30 are
+    not."""
     ticks = Ticks(there=workers(4))
     ticks.run(200)
     actions = list[tuple[float, Action]]()
@@ -308,7 +311,8 @@ def test_workers_stay_oldest_first() -> None:
 
 
 def test_those_without_a_job_leave_first() -> None:
-    """When CPU is short, the youngest without a job goes first, then the one with the youngest job."""
+    """When CPU is short, the youngest without a job goes first, then the one with the youngest
+    job."""
     there = [pilot("old-idle", 9_000), pilot("young-idle", 100), pilot("old-job", 500, 400),
              pilot("young-job", 8_000, 50)]  # fmt: skip
     order = []
@@ -465,7 +469,8 @@ def test_finish_all() -> None:
 
 
 def test_finish_leave_kill() -> None:
-    """A worker that does not finish in time has to leave; if it does not, it is killed, repeatedly."""
+    """A worker that does not finish in time has to leave; if it does not, it is killed,
+    repeatedly."""
     ticks = Ticks(there=[worker("w", phase=Phase.FINISHING, told=0.0, deadline=10.0)], draining=True)
     time, actions = ticks.until(Leave)
     assert time == 10.0 and actions == [Leave("w", "did not finish in time", 20.0)], (time, actions)
@@ -572,7 +577,8 @@ def test_quiet_ticks_cost_the_same_with_many_workers() -> None:
 
 
 def test_the_disks_reserve() -> None:
-    """Below the disk's reserve, workers leave one at a time, youngest first, half a minute apart."""
+    """Below the disk's reserve, workers leave one at a time, youngest first, half a minute
+    apart."""
     ticks = Ticks(Settings(reserve_disk=10 * GB), workers(3))
     left = of(Leave, ticks.run(70, disk_free=9 * GB))
     assert [(round(time), a.name) for time, a in left] == [(1, "w2"), (31, "w2"), (61, "w2")], left
@@ -592,7 +598,8 @@ def test_a_flood() -> None:
 
 
 def test_shares_or_quotas() -> None:
-    """If workers must be limited one by one, quotas replace shares; otherwise no worker is limited."""
+    """If workers must be limited one by one, quotas replace shares; otherwise no worker is
+    limited."""
     scarce = {"owner": 3.5, "idle": 0.3, "donated": 0.2}
     limited = {type(a) for _, a in Ticks(Settings(uses_quota=True), workers(2)).run(20, **scarce)}
     free = {type(a) for _, a in Ticks(Settings(), workers(2)).run(20, **scarce)}
@@ -627,8 +634,8 @@ ACTIONS = st.one_of(
 
 @given(wanted=st.lists(ACTIONS, max_size=20), busy=st.sets(NAMES))
 def test_one_outstanding_action_per_worker(wanted: list[Action], busy: set[str]) -> None:
-    """Whatever the rules yield: the first action per worker, and none while one is under way, unless
-    it is a kill. All starts stay, and the order is that of the rules."""
+    """Whatever the rules yield: the first action per worker, and none while one is under way,
+    unless it is a kill. All starts stay, and the order is that of the rules."""
     fleet = Fleet.of([worker(name, busy=name in busy) for name in "abc"])
     kept = arbitrate(wanted, fleet)
     named = [a for a in kept if not isinstance(a, Start)]

@@ -61,7 +61,8 @@ def test_fit_by_memory(memory: float, expected: int) -> None:
 
 
 def test_room_is_what_the_owner_leaves() -> None:
-    """CPUs less the owner's, the stolen and the reserved; memory less the owner's and the reserved."""
+    """CPUs less the owner's, the stolen and the reserved; memory less the owner's and the
+    reserved."""
     seen = Observation(0.0, 0.0, 8.0, owner=1.5, stolen=0.25, engine=0.5, donated=4.0, memory_total=64 * GB,
                        memory_available=20 * GB, slice_anon=10 * GB)  # fmt: skip
     room = room_now(seen, Settings(reserve_cpus=0.5, reserve_memory=6 * GB))
@@ -71,7 +72,8 @@ def test_room_is_what_the_owner_leaves() -> None:
 
 
 def test_fit_counts_places_for_new_workers() -> None:
-    """`fit` is what the room is worth: the workers there, and those for which it is enough to start."""
+    """`fit` is what the room is worth: the workers there, and those for which it is enough to
+    start."""
     ticks = Ticks(there=workers(1), owner=1.2, draining=True)
     ticks.run(5)
     assert ticks.tick().fit == 3, "2.8 CPUs: one is there, two more would be started"

@@ -94,7 +94,8 @@ def test_slice_unseen_until_now() -> None:
 
 
 def test_engine_epoch() -> None:
-    """Different sets of engine processes can't be compared: the engine's part is unknown for a tick."""
+    """Different sets of engine processes can't be compared: the engine's part is unknown for a
+    tick."""
     got = seen(engine_epoch=8)
     assert got.engine is None and got.owner == 1.5, got
 
@@ -114,7 +115,8 @@ def test_owner_is_never_negative() -> None:
 
 @pytest.mark.parametrize("seconds", [100.0, 99.0])
 def test_no_interval(seconds: float) -> None:
-    """Two samples of one moment, or in the wrong order, give no rates; other figures are still there."""
+    """Two samples of one moment, or in the wrong order, give no rates; other figures are still
+    there."""
     got = seen(monotonic=seconds)
     assert got.interval is None and got.owner is None and got.idle is None, got
     assert got.memory_available == 8 and got.time == seconds, got

@@ -45,7 +45,8 @@ def test_an_owner_who_comes() -> None:
 
 
 def test_an_owner_who_goes() -> None:
-    """When the owner goes, the workers have nine tenths of all after ten seconds, in equal steps."""
+    """When the owner goes, the workers have nine tenths of all after ten seconds, in equal
+    steps."""
     host = Host()
     host.wants = CPUS
     host.run(20)

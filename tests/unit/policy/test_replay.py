@@ -94,7 +94,8 @@ def test_empty_file(tmp_path: Path) -> None:
 
 
 def test_other_limits_simulate() -> None:
-    """With other settings, the recorded owner meets simulated workers; the recorded ones don't count."""
+    """With other settings, the recorded owner meets simulated workers; the recorded ones don't
+    count."""
     lines = recorded(200)
     ticks = list(replay(iter(lines), Settings(worker_cpus=0.5)))
     assert all(t.recorded is None and not t.differs for t in ticks) and len(ticks) == 200

@@ -98,7 +98,8 @@ def flap(ticks: Ticks, count: int) -> float:
 
 
 def test_flaps_double_grace_spawn() -> None:
-    """Starting again takes grace_spawn after the first worker that had to leave young, then doubles."""
+    """Starting again takes grace_spawn after the first worker that had to leave young, then
+    doubles."""
     ticks, waited = Ticks(max_workers=1), list[float]()
     ticks.until(Start)
     for count in range(8):
@@ -135,7 +136,8 @@ def test_several_that_leave_together_are_one_flap() -> None:
 
 
 def test_a_settled_worker_ends_the_flaps() -> None:
-    """Once a worker started after the last flap has lived for ten minutes, grace_spawn is normal again."""
+    """Once a worker started after the last flap has lived for ten minutes, grace_spawn is normal
+    again."""
     ticks = Ticks()
     flap(ticks, 1)
     ticks.run(130, draining=True)
@@ -176,7 +178,8 @@ def test_a_job_done_is_no_failure() -> None:
 
 
 def test_batch_without_work_counts_once() -> None:
-    """Four workers that started together and found no work are one failure, whenever each gave up."""
+    """Four workers that started together and found no work are one failure, whenever each gave
+    up."""
     ticks = Ticks()
     ticks.run(2_000, draining=True)
     ticks.tick(ended=no_work(1_200.0) + no_work(1_200.0))
@@ -265,15 +268,16 @@ def test_work_alone_does_not_prove() -> None:
 
 
 def test_the_one_tried_is_told_to_go() -> None:
-    """A worker that leaves for lack of room proves nothing, and the next one is tried in its place."""
+    """A worker that leaves for lack of room proves nothing, and the next one is tried in its
+    place."""
     ticks = after_a_failure()
     ticks.there = [worker("t", 0, at=ticks.now, jobs=(), phase=Phase.LEAVING, told=0.0, deadline=1e9)]
     assert len(of(Start, ticks.run(1))) == 1
 
 
 def test_all_that_started_before_the_first_failure_are_one() -> None:
-    """Four start at once and fail one after the other: one failure, and from then on one worker is tried
-    at a time, each after twice the wait of the one before."""
+    """Four start at once and fail one after the other: one failure, and from then on one worker is
+    tried at a time, each after twice the wait of the one before."""
     ticks, times = Ticks(), list[float]()
     first, actions = ticks.until(Start)
     assert len(of(Start, [(first, a) for a in actions])) == 4, actions

@@ -17,8 +17,8 @@ def read(directory: Path, text: str | bytes, cpus: float | None = None) -> Histo
 
 
 def test_a_history(tmp_path: Path) -> None:
-    """Headers, comments and empty lines are skipped; times count from the first; the last line lasts
-    as long as the one before."""
+    """Headers, comments and empty lines are skipped; times count from the first; the last line
+    lasts as long as the one before."""
     history = read(tmp_path, "# a desktop\ntime,owner,cpus\n1000,0.5,4\n\n1060, 2.5 , 4\n1090,0,4\n")
     assert history == History("host", 4.0, (0.0, 60.0, 90.0), (0.5, 2.5, 0.0))
     assert history.seconds == 120.0

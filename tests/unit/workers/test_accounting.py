@@ -223,7 +223,8 @@ def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unwritable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the file can't be written, that is reported once; counting continues, and it is written later."""
+    """If the file can't be written, that is reported once; counting continues, and it is written
+    later."""
     path = tmp_path / "state" / "work.json"
     it = accounting(path)
     with caplog.at_level(logging.WARNING):

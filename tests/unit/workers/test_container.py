@@ -20,7 +20,8 @@ def worker(text: str) -> Config:
 
 
 def test_least_privilege() -> None:
-    """By default a worker has no capability, no new privileges, no device, no mount, an ordinary user."""
+    """By default a worker has no capability, no new privileges, no device, no mount, an ordinary
+    user."""
     made = body()
     host = made["HostConfig"]
     assert made["User"] == "65534:65534"
@@ -30,7 +31,8 @@ def test_least_privilege() -> None:
 
 
 def test_yields() -> None:
-    """By default a worker lives in the slice, is the first to die for memory and the last to get the disk."""
+    """By default a worker lives in the slice, is the first to die for memory and the last to get
+    the disk."""
     host = body()["HostConfig"]
     assert host["CgroupParent"] == "/plancton" and host["NetworkMode"] == "plancton"
     assert (host["OomScoreAdj"], host["BlkioWeight"], host["PidsLimit"]) == (1000, 10, 4096)
@@ -178,7 +180,8 @@ def test_network() -> None:
     ],
 )
 def test_is_ours(instance: str, parent: str, ours: bool) -> None:
-    """Ours has both our label and our slice: an image committed from a worker inherits only the label."""
+    """Ours has both our label and our slice: an image committed from a worker inherits only the
+    label."""
     container = Container(
         "id",
         config=ContainerConfig(labels={containers.INSTANCE: instance}),

@@ -115,7 +115,8 @@ def test_no_job(it: Watched, command: tuple[str, ...]) -> None:
 
 
 def test_a_young_process_is_looked_at_again(it: Watched) -> None:
-    """Between fork and execve a starter is still a startd, so it is checked again in its first second."""
+    """Between fork and execve a starter is still a startd, so it is checked again in its first
+    second."""
     idle(it, "w1")
     it.process("w1", 20, "condor_startd", started=BOOT)
     assert it.jobs(at=BOOT + 0.1) == ()
@@ -141,7 +142,8 @@ def test_processes_are_looked_at_once(it: Watched) -> None:
 
 
 def test_thousands_of_processes(it: Watched) -> None:
-    """A job's thousands of processes are examined in parts; its starter, being older, comes first."""
+    """A job's thousands of processes are examined in parts; its starter, being older, comes
+    first."""
     idle(it, "w1")
     it.process("w1", 5_000, "condor_starter")
     count = 4_000

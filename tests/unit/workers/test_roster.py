@@ -27,7 +27,8 @@ LABELS = {
 
 
 def test_adopted_from_labels() -> None:
-    """A worker's labels say what it was created with, so a changed configuration needs no special case."""
+    """A worker's labels say what it was created with, so a changed configuration needs no special
+    case."""
     seen = adopted(container(labels=LABELS))
     assert seen == Worker("w1", cpus=1.5, memory=9_000_000, shares=512, image="sha256:i", digest="d")
 
@@ -179,7 +180,8 @@ def test_adopted_pilot() -> None:
 
 
 def test_jobs_are_noted() -> None:
-    """A worker's jobs show in the fleet; the end of one is reported, and that it worked stays known."""
+    """A worker's jobs show in the fleet; the end of one is reported, and that it worked stays
+    known."""
     roster = Roster()
     pilot(roster)
     assert not roster.note_jobs("w1", (), 0.0) and not roster.fleet.workers[0].worked

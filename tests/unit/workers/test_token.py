@@ -45,7 +45,8 @@ def refusal(path: str) -> str:
 @pytest.mark.parametrize("around", [b"%b", b"%b\n", b"  %b \r\n\n"])
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_token(tmp_path: Path, around: bytes, mode: int) -> None:
-    """A token is read from a private file, and ends in one newline, whatever white space was around it."""
+    """A token is read from a private file, and ends in one newline, whatever white space was around
+    it."""
     assert read_token(written(tmp_path / "t", around % token(), mode), NOW) == token() + b"\n"
 
 

@@ -70,7 +70,8 @@ FACTS = Facts(
 
 
 def says(finding: Finding, level: Level, *words: str) -> None:
-    """A finding of this level with these words; with a remedy unless ok (an error's text has its own)."""
+    """A finding of this level with these words; with a remedy unless ok (an error's text has its
+    own)."""
     assert finding.level is level, finding
     whole = f"{finding.text}; {finding.remedy}"
     for word in words:
@@ -129,7 +130,8 @@ def test_psi() -> None:
     ],
 )
 def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None:
-    """A worker on a core's other thread slows the owner, whatever its priority; whole cores help."""
+    """A worker on a core's other thread slows the owner, whatever its priority; whole cores
+    help."""
     says(doctor.smt(active, cpuset, GOOD), level, words)
 
 
@@ -239,7 +241,8 @@ PREPARE = "`sudo plancton prepare --user donor`"
     ],
 )  # fmt: skip
 def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
-    """A user is told whether the slice was prepared, and the command with which root prepares it."""
+    """A user is told whether the slice was prepared, and the command with which root prepares
+    it."""
     says(doctor.slice_state(seen, running, "donor"), level, words)
 
 

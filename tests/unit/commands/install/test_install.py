@@ -84,7 +84,8 @@ def test_a_user_is_made(machine: Dummy) -> None:
 
 
 def test_a_user_who_is_there(machine: Dummy) -> None:
-    """Nothing is done for one that exists and is in the group; the user can't become another one later."""
+    """Nothing is done for one that exists and is in the group; the user can't become another one
+    later."""
     machine.output["id -nG donor"] = "donor docker\n"
     steps.need_user(machine, "donor")
     assert not machine.changes and machine.recorded("made-user") == []
@@ -131,7 +132,8 @@ def test_the_user_goes(machine: Dummy) -> None:
 
 
 def test_the_command(machine: Dummy) -> None:
-    """Completions and manual are put where there is a program for them; a second time changes nothing."""
+    """Completions and manual are put where there is a program for them; a second time changes
+    nothing."""
     steps.need_command(machine)
     assert machine.files() == {"usr/local/bin/plancton", "usr/local/bin/planctonctl"}
     assert (machine.root / "usr/local/bin/plancton").readlink() == machine.prefix / "bin/plancton"
@@ -231,7 +233,8 @@ AT_BOOT = {
 
 @pytest.mark.parametrize("kind", SERVICES)
 def test_service(machine: Dummy, tmp_path: Path, kind: str) -> None:
-    """Its files name prefix and user, it starts at boot where that is possible, and all of it goes again."""
+    """Its files name prefix and user, it starts at boot where that is possible, and all of it goes
+    again."""
     init = system(machine, kind, tmp_path / "programs")
     before = machine.files()
     steps.need_service(machine, init, "donor")

@@ -33,7 +33,8 @@ def split(tmp_path: Path) -> Path:
 
 
 class Started:
-    """What Docker was given: the image's entries (link targets, or "dir") and the containers' bodies."""
+    """What Docker was given: the image's entries (link targets, or "dir") and the containers'
+    bodies."""
 
     def __init__(self, root: Path, cpus: int = 4, pid: int = 0) -> None:
         self.image = dict[str, str]()

@@ -58,8 +58,8 @@ def program(
 
 
 def said(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it wrote after it had entered the block, by its end; communicate would miss what readline has
-    read ahead."""
+    """What it wrote after it had entered the block, by its end; communicate would miss what
+    readline has read ahead."""
     process.wait(DEADLINE)
     assert process.stdout and process.stderr
     return process.stdout.read(), process.stderr.read()

@@ -22,7 +22,8 @@ QUICK = (0.000_05,) * 99 + (0.000_2,)
 
 
 def load(share: float = 1.0, late: int = 0, waited: float | None = 0.0, work: int = 1000) -> Load:
-    """Threads that get a share of their CPUs from step ``late`` on; ``waited`` is a part of the time."""
+    """Threads that get a share of their CPUs from step ``late`` on; ``waited`` is a part of the
+    time."""
     cpu = [THREADS * STEP * share * max(0, i + 1 - late) for i in range(STEPS)]
     wall = THREADS * STEP * STEPS
     return Load(THREADS, STEP, tuple(cpu), work, None if waited is None else waited * wall)

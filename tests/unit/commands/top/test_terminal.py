@@ -1,7 +1,8 @@
-"""`plancton top` on a real pseudo-terminal: keys, resizing, and that the shell gets its terminal back.
+"""`plancton top` on a real pseudo-terminal: keys, resizing, and that the shell gets its terminal
+back.
 
-A small shell (SHELL below) leads the terminal's session and runs top in the foreground, because Ctrl-Z
-and Ctrl-C mean something only there.
+A small shell (SHELL below) leads the terminal's session and runs top in the foreground, because
+Ctrl-Z and Ctrl-C mean something only there.
 """
 
 import errno
@@ -166,7 +167,8 @@ def picture(output: str) -> dict[int, str]:
 
 
 def test_draws_and_quits(session: Start) -> None:
-    """A frame on the alternate screen, the footer in the last line; q ends it and restores the terminal."""
+    """A frame on the alternate screen, the footer in the last line; q ends it and restores the
+    terminal."""
     one = session()
     one.until_shown()
     assert "\x1b[?1049h" in one.output, "not on the alternate screen"
@@ -243,7 +245,8 @@ def test_a_signal_restores_the_terminal(session: Start, number: int) -> None:
 
 
 def test_ctrl_z_gives_the_terminal_back(session: Start) -> None:
-    """When stopped, the shell has its screen and line editing; when continued, top and its keys are back."""
+    """When stopped, the shell has its screen and line editing; when continued, top and its keys are
+    back."""
     one = session("1000", "works")
     one.until_shown()
     one.forget()
