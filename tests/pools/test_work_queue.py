@@ -151,7 +151,8 @@ def join(plancton: Plancton, manager: Manager, idle: int, workers: int) -> None:
     }
     quick = {"worthwhile": 0.1, "grace_kill": "3s"}
     plancton.configure(**example(TITLE, replaced), yielding=quick, pool={"max_workers": workers})
-    plancton.configure(worker={"cpus": 0.25})  # so that two fit on any machine
+    # Two fit on any machine, and have the time that a loaded one takes to let them leave.
+    plancton.configure(worker={"cpus": 0.25, "leave_timeout": "120s"})
 
 
 def wait_until_done(manager: Manager) -> None:
