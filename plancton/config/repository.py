@@ -40,7 +40,7 @@ MOST_FILES, MOST_BYTES = 1_000, 16 * 1024 * 1024
 KEPT = 7 * 86_400
 """Seconds for which the files of an older commit stay: workers that mount them may still run."""
 REMOTE = "refs/remotes/origin/"
-_URLS = re.compile(r"(/|file:///|https://|ssh://|[\w.-]+@[\w.-]+:)[^\s\x00-\x1f]+", re.ASCII)
+_URLS = re.compile(r"/[^\x00-\x1f]+|(file:///|https://|ssh://|[\w.-]+@[\w.-]+:)[^\s\x00-\x1f]+", re.ASCII)
 _REF = re.compile(r"[\w][\w./+-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 

@@ -34,7 +34,7 @@ from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.token import expiry, read_token
 
-DOCKER_TIMEOUT, DOCKER_SECONDS = 2.0, 3.0
+DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
 """Seconds for one answer, and for all that Docker is asked."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
