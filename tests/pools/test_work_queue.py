@@ -162,14 +162,22 @@ def wait_until_done(manager: Manager) -> None:
     wait_for("the manager ends", lambda: manager.outputs() == wanted)
 
 
-def number(plancton: Plancton) -> str:
-    """The number of the task that the only worker runs."""
-    (container,) = plancton.ids()
+def tasks(plancton: Plancton) -> set[str]:
+    """The numbers of the tasks whose processes run in workers: the manager is ahead of them."""
     tree = read_layout().v2
     assert tree
-    pids = (tree / plancton.group(container) / "cgroup.procs").read_text().split()
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in pids]
-    (found, *_) = {match[1] for command in commands if (match := re.search(r"task\.sh\0(\d+)", command))}
+    found = set[str]()
+    for container in plancton.ids():
+        for pid in (tree / plancton.group(container) / "cgroup.procs").read_text().split():
+            with suppress(OSError):  # it has ended meanwhile
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+                found |= set(re.findall(r"task\.sh\0(\d+)", command))
+    return found
+
+
+def number(plancton: Plancton) -> str:
+    """The number of the task that the only worker runs."""
+    (found,) = wait_for("a task's process runs", lambda: tasks(plancton))
     return found
 
 
@@ -178,7 +186,7 @@ def test_a_lost_task_runs_elsewhere(plancton: Plancton, manager: Manager) -> Non
     manager.start(count=10)
     join(plancton, manager, idle=600, workers=2)
     plancton.start()
-    wait_for("two tasks run", lambda: len(manager.running()) == 2)
+    wait_for("two tasks run", lambda: len(manager.running()) == 2 and len(tasks(plancton)) == 2)
     plancton.host.owner = CPUS - 0.2
     wait_for("a worker is asked to leave", lambda: plancton.lines("asking", "to leave"))
     wait_for("it is gone", lambda: plancton.lines("is gone after", "exit code"))
