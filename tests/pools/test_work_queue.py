@@ -162,17 +162,26 @@ def wait_until_done(manager: Manager) -> None:
     wait_for("the manager ends", lambda: manager.outputs() == wanted)
 
 
-def tasks(plancton: Plancton) -> set[str]:
-    """The numbers of the tasks whose processes run in workers: the manager is ahead of them."""
+def commands(plancton: Plancton) -> list[str]:
+    """The command lines of all processes in workers."""
     tree = read_layout().v2
     assert tree
-    found = set[str]()
+    found = list[str]()
     for container in plancton.ids():
         for pid in (tree / plancton.group(container) / "cgroup.procs").read_text().split():
             with suppress(OSError):  # it has ended meanwhile
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
-                found |= set(re.findall(r"task\.sh\0(\d+)", command))
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().decode())
     return found
+
+
+def tasks(plancton: Plancton) -> set[str]:
+    """The numbers of the tasks whose processes run: the manager is ahead of them."""
+    return {number for line in commands(plancton) for number in re.findall(r"task\.sh\0(\d+)", line)}
+
+
+def waits_for_its_task(plancton: Plancton) -> bool:
+    """Whether the only worker knows that it has to finish: the page's script has a second shell then."""
+    return sum(line.startswith("/bin/sh") and "finish()" in line for line in commands(plancton)) == 2
 
 
 def number(plancton: Plancton) -> str:
@@ -212,7 +221,9 @@ def test_finishing_ends_the_task_in_hand(plancton: Plancton, manager: Manager) -
     done = plancton.cli("drain")
     assert done.returncode == 0, done.stderr
     wait_for("the worker is asked to finish", lambda: plancton.lines("asking", "to finish"))
-    manager.release(number(plancton))
+    running = number(plancton)
+    wait_for("the worker knows", lambda: waits_for_its_task(plancton))
+    manager.release(running)
     wait_for("the worker's end is told", lambda: plancton.lines("is gone after", "exit code 0"))
     assert manager.done() == {task}, f"{task} ran, these are done: {manager.done()}"
     assert len(manager.runs(task)) == 1, f"{task} ran on {manager.runs(task)}"
