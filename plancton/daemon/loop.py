@@ -261,6 +261,8 @@ class Supervisor:
         host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk)
         if host != self.in_force.host:
             self.in_force.update(self.file.config, host, self.slice)
+            if self.slice is not None and not self.options.dry_run:
+                self._bound(self.slice, host)  # before the first worker starts
 
     def _act(self, decision: Decision, now: float) -> None:
         if self.options.dry_run:
@@ -297,12 +299,15 @@ class Supervisor:
             self.next_scan = now + ENGINE_SCAN
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
 
+    def _bound(self, workers_slice: Slice, host: Host) -> None:
+        config = self.file.config
+        wanted = bounds(config, host, cpus_for_workers(config.owner.reserve_cpus))
+        if workers_slice.bounds != wanted:
+            workers_slice.bound(wanted)
+
     def _verify_slice(self, workers_slice: Slice) -> None:
-        config, host = self.file.config, self.in_force.host
-        if host is not None:
-            wanted = bounds(config, host, cpus_for_workers(config.owner.reserve_cpus))
-            if workers_slice.bounds != wanted:
-                workers_slice.bound(wanted)
+        if self.in_force.host is not None:
+            self._bound(workers_slice, self.in_force.host)
         if repaired := workers_slice.repair():
             self.status_file.say(repaired)
             self.in_force.host = None  # the tier may be another one
