@@ -1,0 +1,130 @@
+"""A socket in front of a real dockerd that refuses, delays or changes single calls."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+
+class Refusal(NamedTuple):
+    """What the proxy does with a call instead of passing it on at once.
+
+    ``status`` None: it is passed on after ``seconds``; else it is answered then, by the proxy.
+    """
+
+    status: int | None = 500
+    message: str = "permission denied"
+    seconds: float = 0.0
+
+
+Rule = Callable[[str, str], Refusal | None]
+"""Takes the method and the path, without the version and the query."""
+
+
+def refuse(method: str, path: str, refusal: Refusal | None = None) -> Rule:
+    """Refuse calls of this method whose path matches the regular expression."""
+    instead = refusal or Refusal()
+    return lambda m, p: instead if m == method and re.fullmatch(path, p) else None
+
+
+class DockerProxy:
+    """``rule`` says what happens to each call, and may be replaced at any time; None passes all on.
+
+    ``requests`` are "METHOD /path?query" as they came. One request per connection: the answer says
+    that the connection closes.
+    """
+
+    def __init__(self, path: Path, docker: Path, rule: Rule | None = None) -> None:
+        self.path, self.rule = path, rule
+        self.requests: list[str] = []
+        self._docker = docker
+        self._closed = threading.Event()
+        self._open: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+
+    def __enter__(self) -> Self:
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        for each in (self._listener, *self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.path.unlink()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError, ValueError):
+            self._open.append(client)
+            head, rest = _read_head(client)
+            method, target, _ = head.split("\r\n")[0].split()
+            self.requests.append(f"{method} {target}")
+            rule = self.rule
+            path = re.sub(r"^/v\d+\.\d+(?=/)", "", target.partition("?")[0])
+            refusal = rule(method, path) if rule else None
+            if refusal and self._closed.wait(refusal.seconds):
+                return
+            if refusal and refusal.status is not None:
+                _read_body(client, head, rest)
+                client.sendall(_answer(refusal.status, refusal.message))
+            else:
+                self._pass_on(client, head, rest)
+
+    def _pass_on(self, client: socket.socket, head: str, rest: bytes) -> None:
+        lines = [line for line in head.split("\r\n") if not line.lower().startswith("connection:")]
+        with socket.socket(socket.AF_UNIX) as docker:
+            docker.connect(str(self._docker))
+            self._open.append(docker)
+            docker.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode() + rest)
+            back = threading.Thread(target=_pump, args=(docker, client), daemon=True)
+            back.start()
+            _pump(client, docker)
+            back.join()
+
+
+def _read_head(client: socket.socket) -> tuple[str, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = client.recv(65536)
+        if not more:
+            raise ValueError
+        data += more
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
+
+
+def _read_body(client: socket.socket, head: str, rest: bytes) -> None:
+    length = re.search(r"(?im)^content-length: *(\d+)", head)
+    missing = int(length[1]) - len(rest) if length else 0
+    while missing > 0 and (more := client.recv(65536)):
+        missing -= len(more)
+
+
+def _answer(status: int, message: str) -> bytes:
+    body = b'{"message":"%b"}' % message.encode()
+    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Until one side closes; then the other hears of it."""
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
