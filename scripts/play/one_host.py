@@ -57,14 +57,16 @@ def perform(play: Play) -> tuple[list[Row], float, float]:
         with owner_load(cpus) as load:
             shared = load_rate(load, 5.0, play.status)
             rows.append(row("owner busy, all CPUs donated", before, sampler.sample()))
-            play.first_gone = 5.0 + play.until("a worker leaves", 30, lambda s: workers(s) < count)
-            play.until("all workers leave", 30, lambda s: not s.workers)
+            play.first_gone = 5.0 + play.until("a worker leaves", 120, lambda s: workers(s) < count)
+            play.until("all workers leave", 120, lambda s: not s.workers)
             play.last_gone = time.monotonic() - begin
             rows.append(
-                play.measure("owner busy, no workers", sampler, begin + LOAD_SECONDS - time.monotonic())
+                play.measure(
+                    "owner busy, no workers", sampler, max(5.0, begin + LOAD_SECONDS - time.monotonic())
+                )
             )
         play.say("the owner is done")
-        play.back = play.until("the workers come back", 90, lambda s: workers(s) >= count)
+        play.back = play.until("the workers come back", 180, lambda s: workers(s) >= count)
         rows.append(play.measure("after", sampler, QUIET_SECONDS))
         sampler.close()
         play.say("stopping")

@@ -72,7 +72,7 @@ class Stage:
         patience = time.monotonic() + 30
         self.until(
             "a worker runs",
-            60,
+            120,
             lambda s: workers(s) == most or (workers(s) > 0 and time.monotonic() > patience),
         )
         return workers(self.status())

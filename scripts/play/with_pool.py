@@ -150,10 +150,10 @@ class PoolPlay(Stage):
             self.say(f"the owner needs the computer: {cpus} busy processes")
             with owner_load(cpus) as load:
                 self.kept = load_rate(load, BESIDE_SECONDS, self.status) / alone
-                self.until("all workers leave", 40, lambda s: not s.workers)
+                self.until("all workers leave", 120, lambda s: not s.workers)
             self.say("the owner is done")
             self.until("all jobs are done", 600, lambda _: len(self.jobs.done) == JOBS)
-            self.until("Plancton has counted them", 30, lambda s: bool(s.work and s.work.jobs_done >= JOBS))
+            self.until("Plancton has counted them", 120, lambda s: bool(s.work and s.work.jobs_done >= JOBS))
             work = self.status().work or Work(since=0.0)
             wrong = [job for job in range(JOBS) if not is_right(job, self.pool.output(cluster, job))]
             if wrong:

@@ -503,11 +503,6 @@ class Plancton:
         quota, *period = self.quota(group if self.slice.v1 else self.slice.path).split()
         return 0.0 if quota in ("-1", "max") else int(quota) / int((period or [str(PERIOD)])[0])
 
-    def throttled(self, group: str) -> int:
-        """How often the kernel has made those who leave wait because of that bound."""
-        file = self.slice.cpu.parent / (group if self.slice.v1 else self.slice.path) / "cpu.stat"
-        return int(dict(line.split() for line in file.read_text().splitlines())["nr_throttled"])
-
     def frozen(self) -> list[str]:
         return [p.parent.name for p in self.slice.directory.glob("*/cgroup.freeze") if "1" in p.read_text()]
 

@@ -3,8 +3,10 @@
 How much of the CPU an owner keeps in each tier is measured by scripts/bench-yield.
 """
 
+import contextlib
 import itertools
 import json
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from docker.harness import CPUS, IDLE, Engine, Plancton, wait_for
 
 from plancton.host.cgroup_files import PERIOD, Bounds
+from plancton.host.sampler import read_process
 from plancton.model import Tick
 from plancton.policy.quota import FREE, GROWTH, LEAST
 from plancton.policy.replay import read_recording
@@ -136,14 +139,34 @@ def test_ceiling_holds_without_a_supervisor(plancton: Plancton, engine: Engine) 
     assert engine.answers(), "the engine was hit"
 
 
-def test_flood(plancton: Plancton) -> None:
+@contextlib.contextmanager
+def ahead(*pids: int) -> Iterator[None]:
+    """These processes get the CPU that they want, however busy this machine is."""
+    for pid in pids:
+        renice(pid, -19)
+    yield
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError):
+            renice(pid, 0)
+
+
+def renice(pid: int, nice: int) -> None:
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), nice)
+
+
+def test_flood(plancton: Plancton, engine: Engine) -> None:
     """A worker that floods its output is found and leaves, and no other is started soon."""
-    # In tier quota the worker is no idle class: it can flood however busy this machine is.
+    # In tier quota the worker is no idle class: it floods even beside others.
     plancton.configure(worker={"command": "yes"}, pool={"max_workers": 1}, docker={"tier": "quota"})
     plancton.start()
-    plancton.full(1)
-    wait_for("it is told to leave", lambda: plancton.lines("to leave: its output keeps Docker busy"))
-    wait_for("it is gone", lambda: not plancton.workers())
+    (container,) = plancton.full(1)
+    process = read_process(engine.inspect(container)["State"]["Pid"])
+    assert process and engine.process
+    with ahead(engine.process.pid, process.ppid):  # its lines go through its shim to dockerd
+        wait_for("it is told to leave", lambda: plancton.lines("to leave: its output keeps Docker busy"))
+        wait_for("it is gone", lambda: not plancton.workers())
     wait_for("status says so", lambda: "flooded its output" in json.dumps(plancton.status_json()))
 
 
