@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from docker.harness import Engine, Load, Plancton, WithoutRoot
 from helpers.dictated_host import DictatedHost
+from helpers.docker_proxy import DockerProxy
 
 
 @pytest.fixture
@@ -34,6 +35,15 @@ def plancton(engine: Engine, host: DictatedHost, tmp_path: Path) -> Iterator[Pla
         yield supervisor
     finally:
         supervisor.close()
+
+
+@pytest.fixture
+def proxy(plancton: Plancton, engine: Engine) -> Iterator[DockerProxy]:
+    """In front of the supervisor's dockerd; it does nothing yet."""
+    path = engine.directory / "proxy.sock"  # pytest's directories are too long for a socket's name
+    with DockerProxy(path, engine.socket) as between:
+        plancton.configure(docker={"socket": str(path)})
+        yield between
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from docker.harness import STUBBORN, Engine, Plancton, wait_for
+from helpers.docker_proxy import DockerProxy
 
 pytestmark = pytest.mark.docker
 
@@ -129,3 +130,15 @@ def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
         wait_for("status says so", lambda: "Docker has not answered" in plancton.problems())
         plancton.send(signal.SIGTERM)
         assert plancton.ended() == 0
+
+
+def test_connections_are_cut(plancton: Plancton, engine: Engine, proxy: DockerProxy) -> None:
+    """After all its connections to Docker were cut, a supervisor still hears of a worker's end."""
+    plancton.calm()
+    plancton.start()
+    workers = plancton.full(2)
+    streams = proxy.count("GET", "/events")
+    proxy.cut_all()
+    wait_for("events are followed again", lambda: proxy.count("GET", "/events") > streams)
+    engine.call("POST", f"/containers/{sorted(workers)[0]}/kill?signal=SIGKILL")
+    wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != workers)

@@ -14,11 +14,13 @@ class Refusal(NamedTuple):
     """What the proxy does with a call instead of passing it on at once.
 
     ``status`` None: it is passed on after ``seconds``; else it is answered then, by the proxy.
+    ``lost``: it is passed on, but the connection is cut instead of the answer.
     """
 
     status: int | None = 500
     message: str = "permission denied"
     seconds: float = 0.0
+    lost: bool = False
 
 
 Rule = Callable[[str, str], Refusal | None]
@@ -56,11 +58,22 @@ class DockerProxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed.set()
-        for each in (self._listener, *self._open):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self.cut_all()
         self._listener.close()
         self.path.unlink()
+
+    def cut_all(self) -> None:
+        """Cut every connection there is, event streams too."""
+        for each in list(self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def count(self, method: str, path: str) -> int:
+        """How many calls of this method came for a path that matches the regular expression."""
+        calls = [re.sub(r"/v\d+\.\d+(?=/)", "", call.partition("?")[0]) for call in list(self.requests)]
+        return sum(re.fullmatch(f"{method} {path}", call) is not None for call in calls)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -79,18 +92,23 @@ class DockerProxy:
             refusal = rule(method, path) if rule else None
             if refusal and self._closed.wait(refusal.seconds):
                 return
-            if refusal and refusal.status is not None:
+            if refusal and refusal.lost:
+                self._pass_on(client, head, rest, heard=False)
+            elif refusal and refusal.status is not None:
                 _read_body(client, head, rest)
                 client.sendall(_answer(refusal.status, refusal.message))
             else:
                 self._pass_on(client, head, rest)
 
-    def _pass_on(self, client: socket.socket, head: str, rest: bytes) -> None:
+    def _pass_on(self, client: socket.socket, head: str, rest: bytes, heard: bool = True) -> None:
         lines = [line for line in head.split("\r\n") if not line.lower().startswith("connection:")]
         with socket.socket(socket.AF_UNIX) as docker:
             docker.connect(str(self._docker))
             self._open.append(docker)
             docker.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode() + rest)
+            if not heard:  # for calls without a body
+                docker.recv(1)
+                return
             back = threading.Thread(target=_pump, args=(docker, client), daemon=True)
             back.start()
             _pump(client, docker)
