@@ -74,7 +74,7 @@ def output(text: str, plancton: Plancton) -> str:
         env={**os.environ, **names},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, f"{text}: {done.stderr}"
@@ -111,7 +111,7 @@ class Owner:
         wait_for("the owner is busy", lambda: self.group.exists() and used(self.group) > 0.2, PATIENCE)
 
     def stop(self) -> None:
-        subprocess.run(["systemctl", "kill", "--signal=KILL", self.unit], check=True, timeout=60)
+        subprocess.run(["systemctl", "kill", "--signal=KILL", self.unit], check=True, timeout=PATIENCE)
         self.process.wait()
 
 

@@ -12,7 +12,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import msgspec
 import pytest
 import typer
 import yaml
+from helpers.wait import wait_for
 from unit.repositories import Repository
 from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
 from unit.trees import let_others_in
@@ -102,13 +102,6 @@ def assert_refused(done: Done, *words: str, code: int = 2) -> None:
     assert lines[0].isprintable(), f"on stderr: {lines[0]!r}"
     for word in words:
         assert word in lines[0], f"{word!r} is not in: {lines[0]}"
-
-
-def wait_until(true: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------- bad configurations
@@ -605,7 +598,7 @@ def test_directories_that_are_files(host: Host, variable: str) -> None:
 def supervisor(host: Host) -> Iterator[subprocess.Popen[str]]:
     """A supervisor that waits for a Docker which never comes."""
     process = host.start("run", "--config", host.config())
-    wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+    wait_for("status", lambda: process.poll() is not None or host("status").returncode == 0)
     assert process.poll() is None, process.communicate()
     yield process
     process.kill()
@@ -616,13 +609,13 @@ def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None
     """run without a socket waits and says so; a second one exits with 75; all requests work."""
     seen = json.loads(host("status", "--json").stdout)
     assert seen["running"] and seen["pid"] == supervisor.pid, seen
-    wait_until(lambda: "there is no Docker socket" in host("status", "--json").stdout, "the problem")
+    wait_for("the problem", lambda: "there is no Docker socket" in host("status", "--json").stdout)
     second = host("run", "--config", host.home / "config.yaml")
     assert second.returncode == 75 and second.stdout == "", second
     (line,) = second.stderr.splitlines()
     assert f"already runs here (pid {supervisor.pid})" in line, line
     assert host("drain").returncode == 0
-    wait_until(lambda: json.loads(host("status", "--json").stdout)["mode"] == "draining", "draining")
+    wait_for("draining", lambda: json.loads(host("status", "--json").stdout)["mode"] == "draining")
     assert host("resume").stdout == "Donating again.\n"
     assert host("resume").stdout == "Plancton was not draining.\n"
     done = host("stop", "--wait")
@@ -639,12 +632,10 @@ def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
         return " ".join(json.loads(host("status", "--json").stdout).get("problems", []))
 
     host.config("wroker: {}")
-    wait_until(
-        lambda: "did you mean 'worker'? (the last good configuration stays in force)" in problems(), "it"
-    )
+    wait_for("status says so", lambda: "did you mean 'worker'? (the last good" in problems())
     assert supervisor.poll() is None
     host.config("worker: {cpus: 2}")
-    wait_until(lambda: "wroker" not in problems(), "the mended one")
+    wait_for("the mended one", lambda: "wroker" not in problems())
 
 
 def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
@@ -660,7 +651,7 @@ def test_docker_that_hangs_at_the_start(host: Host, docker: Callable[[Script], P
     path = host.config(socket=docker({"GET /_ping": [HANG]}))
     process = host.start("run", "--config", path)
     try:
-        wait_until(lambda: process.poll() is not None or host("status").returncode == 0, "status")
+        wait_for("status", lambda: process.poll() is not None or host("status").returncode == 0)
         assert process.poll() is None, process.communicate()
     finally:
         process.kill()

@@ -9,12 +9,12 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.wait import wait_for
 from unit.repositories import GOOD, Repository, tree
 
 from plancton.config.clone import CONFIG, MARK
@@ -153,10 +153,8 @@ def sshd(directory: Path) -> Iterator[int]:
     with log.open("w") as said:
         server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", config], stdout=said, stderr=said)
     try:
-        deadline = time.monotonic() + 10
-        while "listening" not in log.read_text():
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
+        wait_for("sshd listens", lambda: server.poll() is not None or "listening" in log.read_text())
+        assert server.poll() is None, log.read_text()
         yield port
     finally:
         server.terminate()

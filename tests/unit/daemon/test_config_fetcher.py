@@ -3,11 +3,11 @@
 import logging
 import os
 import random
-import time
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from helpers.wait import wait_for
 from unit.repositories import GOOD, Repository, tree
 
 from plancton.config import repository_limits
@@ -169,10 +169,7 @@ def test_close(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     host.want()
     host.pass_time(0)
     host.keeper.step(host.now + 5)
-    end = time.monotonic() + DEADLINE
-    while not (tmp_path / "called").exists():
-        assert time.monotonic() < end, "ssh was not called"
-        time.sleep(0.01)
+    wait_for("ssh is called", (tmp_path / "called").exists)
     host.keeper.close()
     host.inbox.get(timeout=DEADLINE)()
     assert not host.keeper.busy

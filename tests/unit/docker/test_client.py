@@ -11,11 +11,11 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers.wait import wait_for
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, chunked, reply
 
 from plancton.docker.client import Docker, parse_reference
@@ -70,13 +70,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def open_files() -> int:
     gc.collect()  # what earlier tests dropped
     return len(os.listdir("/proc/self/fd"))
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # Image names
@@ -914,7 +907,7 @@ def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
     for _ in range(5):
         all_faults()
     docker.close()
-    wait_until(lambda: open_files() - server.connections() == before)
+    wait_for("its files are closed", lambda: open_files() - server.connections() == before)
 
 
 def test_import_is_cheap() -> None:

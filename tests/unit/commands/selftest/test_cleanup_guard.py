@@ -3,12 +3,12 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from helpers.wait import wait_for
 
 DEADLINE = 20.0
 PROGRAM = """
@@ -70,14 +70,6 @@ def cleaned(tmp_path: Path) -> Path:
     return tmp_path / "cleaned"
 
 
-def wait_for(file: Path) -> str:
-    end = time.monotonic() + DEADLINE
-    while not (file.exists() and file.read_text()):
-        assert time.monotonic() < end, "nothing was cleaned up"
-        time.sleep(0.01)
-    return file.read_text()
-
-
 def test_in_order(cleaned: Path) -> None:
     """After the block, everything is cleaned up."""
     with program(cleaned, "pass") as process:
@@ -98,7 +90,7 @@ def test_after_death(cleaned: Path, number: signal.Signals) -> None:
     with program(cleaned, "time.sleep(60)") as process:
         process.send_signal(number)
         assert process.wait(DEADLINE) == -number
-        assert wait_for(cleaned) == "False"
+        wait_for("it is cleaned up", lambda: cleaned.exists() and cleaned.read_text() == "False")
 
 
 def test_not_in_time(cleaned: Path) -> None:
@@ -106,7 +98,7 @@ def test_not_in_time(cleaned: Path) -> None:
     with program(cleaned, "time.sleep(60)", seconds=2.0) as process:
         process.send_signal(signal.SIGSTOP)
         assert process.wait(DEADLINE) == -signal.SIGKILL
-        assert wait_for(cleaned) == "False"
+        wait_for("it is cleaned up", lambda: cleaned.exists() and cleaned.read_text() == "False")
         assert process.stderr and "given up" in process.stderr.readline()
 
 
