@@ -96,6 +96,10 @@ class Portion:
         return hash((self._size, self._percent))
 
 
+class Number(str):
+    """A number as it is written, where any other value would do as well: 3.10 is not 3.1."""
+
+
 def _sane(number: N, value: object) -> N:
     if not 0 <= number < 1e18:
         raise ValueError(f"{shown(value)} is out of range")

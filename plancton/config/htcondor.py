@@ -8,7 +8,7 @@ the environment as ``_CONDOR_NAME``, which HTCondor puts above all of its files
 from typing import Any
 
 from plancton.config.schema import HTCondor, require
-from plancton.units import Duration, Size
+from plancton.units import Duration, Number, Size
 
 WORKER_IMAGE = "localhost/plancton-worker:latest"
 """The image unless another is named: `scripts/worker-image/build` makes it, no registry can serve
@@ -91,6 +91,6 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
 
 def _literal(value: bool | int | float | str) -> str:
     """A value as ClassAds write it."""
-    if isinstance(value, str):
+    if isinstance(value, str) and not isinstance(value, Number):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return str(value)

@@ -12,9 +12,10 @@ from plancton.config.clone import Clone, clone_of
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
 from plancton.config.repository_limits import require_permitted
 from plancton.config.resolve import max_workers_of
-from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
+from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
 from plancton.config.schema import Config, Worker
 from plancton.files import Unsuitable, read_regular
+from plancton.units import shown
 
 LARGEST = 256 * 1024
 """Bytes of a configuration file: a hundred times what one needs, and still read within a second or
@@ -59,7 +60,7 @@ def _read(path: Path, name: Path) -> str:
 
 def parse(text: str, name: str) -> Config:
     """The configuration in a YAML text; ``name`` is what errors call it."""
-    data = read_yaml(text, name)
+    data = _data(text, name)
     if v06.is_legacy(data):
         data = _from_legacy(data, name)
     config = to_section(data, Config, name)
@@ -90,7 +91,7 @@ def _for_htcondor(config: Config, keys: set[str]) -> Config:
 def _from_legacy(data: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
     ours = [field.encode_name for field in msgspec.structs.fields(Config) if field.encode_name in data]
     if ours:
-        old = next(key for key in data if key in v06.KEYS)
+        old = next(key for key in data if v06.is_legacy({key: None}))
         raise ConfigError(
             f"{name}: {old}: is a key of Plancton 0.6, but {ours[0]} is not: use one of the two forms"
         )
@@ -102,17 +103,23 @@ def _from_legacy(data: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
 
 def written(path: Path) -> Any:
     """What is in a file that can be loaded, as it is written there."""
-    return read_yaml(_read(path, path), str(path))
+    return _data(_read(path, path), str(path))
+
+
+def _data(text: str, name: str) -> Any:
+    return read_yaml(text, name, Config, v06.KEYS.keys())
 
 
 def warning(path: Path) -> str | None:
     """What should be said of a file that was loaded; None where there is nothing."""
     try:
-        if not v06.is_legacy(written(path)):
+        text = _read(path, path)
+        if not v06.is_legacy(_data(text, str(path))):
             return None
     except (FileNotFoundError, ConfigError):  # it changes at this moment: the next look at it will say
         return None
+    twice = "".join(f"; {shown(key)} is given twice, and the last one counts" for key in doubled(text))
     return (
         f"{path}: has the form of Plancton 0.6, which is still understood;"
-        f" `plancton migrate {path}` prints it in today's form, and what differs"
+        f" `plancton migrate {path}` prints it in today's form, and what differs{twice}"
     )

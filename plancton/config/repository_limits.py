@@ -98,7 +98,7 @@ def _read_allow(clone: Clone) -> tuple[Allow, str]:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         why = f"it {why}" if isinstance(error, Unsuitable) else why
         return Allow(), f"{path}, which does not count: {why}"
-    return to_section(read_yaml(text, str(path)), Allow, str(path)), f"this host's own {path}"
+    return to_section(read_yaml(text, str(path), Allow), Allow, str(path)), f"this host's own {path}"
 
 
 # ---------------------------------------------------------------- the rules

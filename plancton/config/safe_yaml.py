@@ -1,8 +1,13 @@
 """YAML read safely, and made into a section; what is wrong is said by file and key, or line and
-column."""
+column.
+
+Where the schema says that a value is text, it is the text as written: to YAML 1.1, 3.10 is 3.1,
+0123 is 83, and 12:30 is 750.
+"""
 
 import difflib
 import re
+from collections.abc import Set
 from datetime import date
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -11,7 +16,7 @@ import yaml
 
 from plancton.config.schema import Section, alternatives, section_of, takes
 from plancton.errors import PlanctonError
-from plancton.units import shown
+from plancton.units import Number, shown
 
 S = TypeVar("S", bound=Section)
 
@@ -20,8 +25,20 @@ class ConfigError(PlanctonError):
     """A configuration that can't be used, in one line."""
 
 
+_NUMBER = re.compile(r"[-+]?(?=\.?\d)(0|[1-9]\d*)?(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+"""What people take for a number, too: without YAML 1.1's octal and sexagesimal ones."""
+_TAG = "tag:yaml.org,2002:"
+_NUMBER_TAG = "!number"
+_RESOLVER = yaml.resolver.Resolver()
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice: the first one would be lost without a word."""
+    """Safe YAML that refuses a key given twice: the first one would be lost without a word.
+
+    With ``last_counts`` it does as PyYAML: the last one counts.
+    """
+
+    last_counts = False
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -30,13 +47,15 @@ class _Loader(yaml.SafeLoader):
                 raise _problem("merge keys (<<) are not supported: write the keys out", key)
             if key.tag != "tag:yaml.org,2002:str":
                 raise _problem("a key must be text (put it in quotes)", key)
-            if key.value in seen:
+            if key.value in seen and not self.last_counts:
                 raise _problem(f"key {shown(key.value)} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
+            if node.tag == _NUMBER_TAG:
+                return Number(node.value)
             value = super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
@@ -53,10 +72,23 @@ def _problem(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
 
 
-def read_yaml(text: str, name: str) -> Any:
-    """What is in a YAML text, whatever it means; ``name`` is what errors call it."""
+def read_yaml(
+    text: str, name: str, kind: type[Section] | None = None, old_keys: Set[str] = frozenset()
+) -> Any:
+    """What is in a YAML text, whatever it means; ``name`` is what errors call it.
+
+    What is text in a section of this ``kind`` is as written. In a file with one of the
+    ``old_keys`` the last of several equal keys counts; `doubled` names them.
+    """
     try:
-        return yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        loader.last_counts = any(key in old_keys for key in _keys(node))
+        if kind is not None:
+            node = _with_text(node, kind)
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
@@ -70,6 +102,71 @@ def read_yaml(text: str, name: str) -> Any:
         ) from None
     except RecursionError:
         raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
+
+
+def doubled(text: str) -> list[str]:
+    """The keys that a YAML text, which can be read, has twice at its top."""
+    keys = _keys(yaml.compose(text, Loader=yaml.SafeLoader))
+    return sorted({key for key in keys if keys.count(key) > 1})
+
+
+def _keys(node: yaml.Node | None) -> list[str]:
+    scalars = node.value if isinstance(node, yaml.MappingNode) else []
+    return [key.value for key, _ in scalars if isinstance(key, yaml.ScalarNode)]
+
+
+# ---------------------------------------------------------------- text as written
+
+
+def _with_text(node: yaml.Node, kind: Any) -> yaml.Node:
+    """The same node for a value of this kind, where text is as written. Nodes are not changed: an
+    anchor may stand for one in several places."""
+    section, parts = section_of(kind), alternatives(kind)
+    if isinstance(node, yaml.MappingNode):
+        if section is not None:
+            kinds = {field.encode_name: field.type for field in msgspec.structs.fields(section)}
+            pairs = [(k, _with_text(v, kinds[k.value]) if _known(k, kinds) else v) for k, v in node.value]
+            return _copy(node, node.tag, pairs)
+        for part in parts:
+            if get_origin(part) is dict:
+                names, values = get_args(part)
+                pairs = [(_with_text(k, names), _with_text(v, values)) for k, v in node.value]
+                return _copy(node, node.tag, pairs)
+    elif isinstance(node, yaml.SequenceNode):
+        for part in parts:
+            if get_origin(part) is list:
+                return _copy(node, node.tag, [_with_text(item, get_args(part)[0]) for item in node.value])
+    elif _is_written_plainly(node) and str in parts:
+        return _copy(node, _tag_of_text(node, parts), node.value)
+    return node
+
+
+def _known(key: yaml.Node, kinds: dict[str, Any]) -> bool:
+    return isinstance(key, yaml.ScalarNode) and key.value in kinds
+
+
+def _is_written_plainly(node: yaml.Node) -> bool:
+    """A scalar without quotes and without a tag of its own."""
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    implicit = _RESOLVER.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+    return plain and bool(node.tag == implicit)
+
+
+def _tag_of_text(node: yaml.Node, parts: tuple[Any, ...]) -> str:
+    """Its tag where text is possible; null is never text, and a number or true may be
+    one: a value that may be anything keeps how its number is written."""
+    if node.tag == f"{_TAG}null" or (node.tag == f"{_TAG}bool" and bool in parts):
+        return str(node.tag)
+    if float in parts and _NUMBER.fullmatch(node.value):
+        return _NUMBER_TAG if bool in parts else str(node.tag)
+    if float in parts and re.fullmatch(r"[-+]?\.(inf|nan)", node.value, re.IGNORECASE):
+        return str(node.tag)
+    return f"{_TAG}str"
+
+
+def _copy(node: yaml.Node, tag: str, value: Any) -> yaml.Node:
+    style = {"flow_style": node.flow_style} if isinstance(node, yaml.CollectionNode) else {"style": None}
+    return type(node)(tag, value, node.start_mark, node.end_mark, **style)
 
 
 # ---------------------------------------------------------------- into a section

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from plancton.units import Duration, Portion, Size, shown
+from plancton.units import Duration, Number, Portion, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class HTCondor(Section, frozen=True):
             ours = name.upper() in _SETTINGS
             require(not ours, f"attributes: {name} is one of HTCondor's settings: choose another")
             require(not isinstance(value, str) or _is_line(value), f"attributes: {name} must be one line")
-            finite = not isinstance(value, float) or math.isfinite(value)
+            finite = not isinstance(value, float | Number) or math.isfinite(float(value))
             require(finite, f"attributes: {name} must be a finite number")
         different = {name.lower() for name in self.attributes}
         require(
@@ -187,7 +187,7 @@ class Worker(Section, frozen=True):
     memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
     swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
     user: Annotated[str, Meta(description="uid:gid inside")] = "65534:65534"
-    environment: Annotated[dict[str, str | int | float], Meta(description="NAME: value")] = {}
+    environment: Annotated[dict[str, str], Meta(description="NAME: value, the text as it is written")] = {}
     mounts: Annotated[
         list[str],
         Meta(description="/host/path:/container/path, read-only without :rw; also rslave, shared, z, Z …"),

@@ -103,6 +103,8 @@ def json_schema() -> bytes:
         for key in keys:
             if not key.required:
                 parts[kind.__name__]["properties"][key.name]["default"] = key.default
+    values = parts["Worker"]["properties"]["environment"]["additionalProperties"]
+    values["type"] = ["string", "number", "boolean"]  # each is the text as written
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$ref": "#/$defs/Config",

@@ -43,19 +43,36 @@ class OldKey(NamedTuple):
 
 
 def is_legacy(data: object) -> bool:
-    """Whether the content of a YAML file is a configuration of Plancton 0.6."""
-    return isinstance(data, Mapping) and any(key in KEYS for key in data)
+    """Whether the content of a YAML file is a configuration of Plancton 0.6, or older."""
+    return isinstance(data, Mapping) and any(key in KEYS or key in OLDER for key in data)
+
+
+def _refuse_older(data: Mapping[str, Any]) -> None:
+    """A file of before 0.6 does not say here what it said then."""
+    for key, (version, remedy) in OLDER.items():
+        alone = not any(other in KEYS for other in data)
+        if key in data and (alone or SUCCESSORS.get(key, key) not in data):
+            raise LegacyError(f"{key}: {_of_older(version, remedy)}")
+
+
+def _note_on_unknown(name: str) -> str:
+    return _of_older(*OLDER[name]) if name in OLDER else UNKNOWN
+
+
+def _of_older(version: str, remedy: str) -> str:
+    return f"is a key of {version}, which 0.6 ignored: {remedy}"
 
 
 def translate(data: Mapping[str, Any]) -> Translation:
     """The same configuration in sections."""
+    _refuse_older(data)
     old = {**DEFAULTS, **{key: value for key, value in data.items() if value is not None}}
     if "secopt" in old:  # the name before 0.5
         old.setdefault("security_opts", old.pop("secopt"))
     sections = dict[str, dict[str, Any]]()
     notes = Notes()
     for name, value in old.items():
-        key = KEYS.get(name, UNKNOWN)
+        key = KEYS.get(name) or OldKey(note=_note_on_unknown(name))
         said = [key.note] if key.note and value not in ("", [], False) else []
         if key.convert is not None:
             section, _, ours = key.place.partition(".")
@@ -165,7 +182,24 @@ def _security(value: Any, said: Notes) -> list[str]:
     return [re.sub(r"^(apparmor|seccomp|label):", r"\1=", option) for option in _items(value, str)]
 
 
-UNKNOWN = OldKey(note="is not a key of 0.6, which ignored it, and so it is here")
+UNKNOWN = "is not a key of 0.6, which ignored it, and so it is here"
+OLDER = {
+    "pilot_dock": ("Plancton 0.4", "write docker_image, or image.name in today's form"),
+    "pilot_entrypoint": ("Plancton 0.4", "write docker_cmd, or worker.command in today's form"),
+    "pilot_privileged": ("Plancton 0.4", "write docker_privileged, or worker.privileged in today's form"),
+    "dock_condor_conf": ("Plancton 0.4", "write binds, or worker.mounts in today's form"),
+    "parrot_wrapper_path": ("Plancton 0.4", "write binds, or worker.mounts in today's form"),
+    "cputhresh": ("Plancton 0.4", "it is not needed: the owner's CPU is always given back"),
+    "morbidity": ("Plancton 0.4", "it is not needed: Plancton looks once a second"),
+    "rigidity": ("Plancton 0.4", "write grace_kill, or yield.grace_kill in today's form"),
+    "influxdb_address": (
+        "before 0.6",
+        "it is not supported: let your monitoring read `plancton status --json`",
+    ),
+}
+"""Keys that 0.6 ignored: of which version they are, and what to do."""
+SUCCESSORS = {"pilot_dock": "docker_image", "pilot_entrypoint": "docker_cmd"}
+"""Without the second, a file with the first would mean 0.6's default to us."""
 KEYS = {
     "cpus_per_dock": OldKey("worker.cpus", lambda value, said: _number(value)),
     "max_dock_mem": OldKey("worker.memory", lambda value, said: int(_number(value))),

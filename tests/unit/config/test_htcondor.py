@@ -191,6 +191,23 @@ def test_attributes(value: object, literal: str) -> None:
     assert seen["Site"] == literal and seen["PLANCTON_ATTRS"] == "PlanctonHost Site"
 
 
+@pytest.mark.parametrize(
+    ("written", "literal"),
+    [
+        *((each, each) for each in ("3.10", "1e3", ".5", "-7", "0", "9007199254740993")),
+        *((each, f'"{each}"') for each in ("0123", "00042", "12:30", "1_000", "0x1F", "2026-01-01")),
+        ("yes", "True"),
+        ("false", "False"),
+    ],
+)
+def test_attributes_are_as_written(written: str, literal: str) -> None:
+    """A number keeps its digits; what only YAML takes for a number is text."""
+    text = f"htcondor: {{central_manager: cm, token_file: /t, attributes: {{Site: {written}}}}}"
+    config = parse(text, "FILE")
+    assert config.worker.environment["_CONDOR_Site"] == literal
+    assert "attributes" in effective(config), "it can be shown"
+
+
 def test_attributes_may_replace_the_hosts_name() -> None:
     """PlanctonHost can be set, for example if host names are private."""
     seen = environment(attributes={"PlanctonHost": "somewhere"})
@@ -225,7 +242,7 @@ def test_what_is_added() -> None:
     ours."""
     worker = made({"environment": {"A": 1, "_CONDOR_START": "False"}, "mounts": ["/cvmfs:/cvmfs"],
                    "tmpfs": ["/scratch"], "volumes": ["/data"]}, config_dir="/c", start="True").worker  # fmt: skip
-    assert worker.environment["A"] == 1 and worker.environment["_CONDOR_START"] == "False"
+    assert worker.environment["A"] == "1" and worker.environment["_CONDOR_START"] == "False"
     assert worker.environment["_CONDOR_COLLECTOR_HOST"] == "cm.example.org"
     assert worker.mounts == ["/c:/etc/condor/host.d:ro", "/cvmfs:/cvmfs"]
     assert worker.tmpfs[2:] == ["/scratch"] and len(worker.tmpfs) == 3
@@ -293,8 +310,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"central_manager": "cm:"}, "central_manager: 'cm:' is not HOST"),
     ({"central_manager": "cm:port"}, "central_manager: 'cm:port' is not HOST"),
     ({"central_manager": "$(X)"}, "central_manager: '$(X)' is not HOST"),
-    ({"central_manager": 5}, "central_manager: text or a list, not 5"),
-    ({"central_manager": [5]}, "central_manager: text, not 5"),
+    ({"central_manager": {}}, "central_manager: text or a list, not a section"),
+    ({"central_manager": [[5]]}, "central_manager: text, not a list"),
     ({"token_file": "token"}, "token_file: 'token' is not a path"),
     ({"token_file": ""}, "token_file: '' is not a path"),
     ({"token_file": None}, "token_file: not nothing"),
@@ -310,7 +327,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"start": ""}, "start: one line"),
     ({"start": "  "}, "start: one line"),
     ({"start": "a\nb"}, "start: one line"),
-    ({"start": True}, "start: text, not true"),
+    ({"start": [True]}, "start: text, not a list"),
     ({"attributes": {"a b": 1}}, "attributes: 'a b' is not a name"),
     ({"attributes": {"": 1}}, "attributes: '' is not a name"),
     ({"attributes": {"1st": 1}}, "attributes: '1st' is not a name"),

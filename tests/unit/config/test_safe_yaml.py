@@ -4,6 +4,7 @@ import pytest
 
 from plancton.config.load import parse
 from plancton.config.safe_yaml import ConfigError
+from plancton.config.schema import Worker
 
 
 def refusal(text: str) -> str:
@@ -24,10 +25,9 @@ BAD = {
     "worker:\n  cpus: 1\n  cpus: 2": ("line 3, column 3: ", "key 'cpus' is given twice"),
     "1: 2": ("line 1, column 1: ", "put it in quotes"),
     "yes: 2": ("line 1, column 1: ", "put it in quotes"),
-    "worker: {environment: {NO: 1}}": ("line 1, column 24: ", "put it in quotes"),
     "? [a]\n: 1": ("line 1, column 3: ", "a key must be text"),
     "worker:\n  <<: {cpus: 1}": ("line 2, column 3: ", "merge keys"),
-    "worker: {user: 2020-99-01}": ("line 1, column 16: ", "put it in quotes"),
+    "worker: {cpus: 2020-99-01}": ("line 1, column 16: ", "put it in quotes"),
     "worker: {user: !!int x}": ("line 1, column 16: ", "'x' is not what it looks like"),
     'worker: {user: "a\\0b"}': ("line 1, column 16: ", "null bytes"),
     'worker: {user: "\\ud800"}': ("line 1, column 16: ", "halves of characters"),
@@ -65,3 +65,55 @@ def test_alias_bombs() -> None:
             nested = f"&a{n} [{nested}, *a{n - 1}]"
         text = f"worker:\n  {key}: {nested}"
         assert len(refusal(text)) < 200, f"seen for {key}: {refusal(text)[:300]}"
+
+
+WRITTEN = (
+    *("3.10", "0022", "0123", "12:30", "1_000", "1e3", "0x1F", "0b11", "1.0", "00042", "9007199254740993"),
+    *(
+        ".5",
+        "-1",
+        "+1",
+        "yes",
+        "No",
+        "on",
+        "OFF",
+        "true",
+        "False",
+        "2026-01-01",
+        "2020-99-01",
+        ".inf",
+        "1:2:3",
+    ),
+)
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_text_is_as_written(text: str) -> None:
+    """Whatever YAML takes a plain word for, it stays text as written where the schema wants text:
+    a variable and its name, a word of a command, a user, a tag, a label."""
+    worker = parse(
+        f"worker: {{environment: {{{text}: {text}}}, command: [{text}], user: {text}}}", "F"
+    ).worker
+    assert worker.environment == {text: text} and worker.command == [text] and worker.user == text
+    quoted = parse(f'worker: {{environment: {{A: "{text}"}}}}', "F").worker
+    assert quoted.environment == {"A": text}
+
+
+def test_what_is_no_text() -> None:
+    """Nothing is not text, nor is what has another tag; a number stays one where one is wanted."""
+    assert "not nothing" in refusal("worker: {environment: {A: }}")
+    assert "not nothing" in refusal("worker: {environment: {A: ~}}")
+    config = parse("worker: {cpus: 2, memory: 100000000}\npool: {max_workers: 3}", "F")
+    assert (config.worker.cpus, int(config.worker.memory), config.pool.max_workers) == (2, 100_000_000, 3)
+
+
+def test_an_anchor_is_text_only_where_text_is_wanted() -> None:
+    """One anchor can be a number in one place and text in another."""
+    config = parse("worker: {cpus: &n 1.50, environment: {A: *n}}", "F")
+    assert config.worker == Worker(cpus=1.5, environment={"A": "1.50"})
+
+
+@pytest.mark.parametrize("text", ["010", "1:30"])
+def test_an_expression_is_no_octal_number(text: str) -> None:
+    """An expression that YAML takes for another number is refused instead of being that number."""
+    assert "pool.max_workers: " in refusal(f"pool: {{max_workers: {text}}}")

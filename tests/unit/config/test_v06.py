@@ -120,6 +120,45 @@ def test_no_docks_per_loop() -> None:
     assert max_workers_of(parse("docks_per_loop: 0\nmax_docks: 4", "config.yaml"))(HOST) == 0
 
 
+def test_a_key_given_twice(tmp_path: Path) -> None:
+    """The last one counts, as with PyYAML, and the warning names it."""
+    file = tmp_path / "config.yaml"
+    file.write_text("max_docks: ncpus - 1\ndocker_cmd: [ /bin/sleep, 0123 ]\nmax_docks: 1\n")
+    config = load_config(file)
+    assert config.pool.max_workers == 1
+    assert config.worker.command == ["/bin/sleep", "83"], "as 0.6 understood it"
+    assert "'max_docks' is given twice" in (warning(file) or "")
+
+
+OLD_04 = "cpus_per_dock: 1\nmorbidity: hard\npilot_dock: example/worker\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "version", "remedy"),
+    [
+        (OLD_04, "pilot_dock", "0.4", "docker_image"),
+        ("pilot_entrypoint: /bin/pilot\nmax_docks: 1", "pilot_entrypoint", "0.4", "docker_cmd"),
+        ("rigidity: soft", "rigidity", "0.4", "grace_kill"),
+        ("influxdb_address: monitor.example.org:8086", "influxdb_address", "before 0.6", "status --json"),
+    ],
+)
+def test_keys_older_than_0_6(text: str, key: str, version: str, remedy: str) -> None:
+    """A file that 0.6 would not have understood either is refused: the version and the remedy."""
+    with pytest.raises(ConfigError) as raised:
+        parse(text, "FILE")
+    assert str(raised.value).startswith(f"FILE: {key}: ")
+    assert version in str(raised.value) and remedy in str(raised.value)
+
+
+def test_keys_older_than_0_6_that_were_left_over() -> None:
+    """In a file that 0.6 understood they are ignored, and `migrate` names their version."""
+    data = {"docker_image": "a", "pilot_dock": "b", "cputhresh": 100, "zebra": 1}
+    notes = translate(data).notes
+    assert parse("docker_image: a\npilot_dock: b", "F").image.name == "a"
+    assert any(note.startswith("cputhresh: ") and "0.4" in note for note in notes), notes
+    assert any(note.startswith("zebra: ") and "not a key of 0.6" in note for note in notes), notes
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
