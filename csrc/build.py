@@ -39,7 +39,8 @@ sampler = builder(
         PLANCTON_CPU_STAT, PLANCTON_MEMORY_STAT, PLANCTON_PID_STAT, ...
     };
     struct plancton_reading { int32_t error; uint64_t value[...]; };
-    int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n);
+    int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n,
+                        const uint8_t *counted, uint32_t cpus);
     """,
 )
 # A module of its own, so that only `plancton selftest` carries it.

@@ -81,6 +81,10 @@ static void parse_all(const char *text, size_t length)
         if (kind == PLANCTON_STAT && out.error == 0)
             must(plancton_stat_suffices(exact, length), "parsed what does not suffice");
     }
+    static const uint8_t counted[] = {1, 0, 1};
+    struct plancton_reading out = {0};
+    plancton_parse_cpus(exact, length, counted, sizeof counted, &out);
+    must(out.error == -EBADMSG || (out.error == 0 && out.value[0] > 0), "CPUs from a text that has none");
     free(exact);
 }
 
@@ -131,7 +135,7 @@ static void read_large(int cpus, const char *rest, int32_t error)
     int fds[] = {file_of_cpus(cpus, rest), -1};
     uint8_t kinds[] = {PLANCTON_STAT, PLANCTON_PSI};
     struct plancton_reading out[2];
-    must(plancton_sample(fds, kinds, out, 2) == (error ? 2 : 1), "a wrong count of failures");
+    must(plancton_sample(fds, kinds, out, 2, NULL, 0) == (error ? 2 : 1), "a wrong count of failures");
     must(out[0].error == error, "a large /proc/stat: not the error that was expected");
     must(error || out[0].value[0] == (uint64_t)cpus, "a large /proc/stat: CPUs miscounted");
     must(out[1].error == -EBADF, "a closed descriptor was read");

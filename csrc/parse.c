@@ -189,3 +189,37 @@ void plancton_parse(uint8_t kind, const char *text, size_t length, struct planct
     struct span s = {text, text + length};
     out->error = parse(kind, &s, out->value) ? 0 : -EBADMSG;
 }
+
+/* Adds a line's eight numbers to value[1..8]. */
+static bool add_line(struct span *s, uint64_t *value)
+{
+    uint64_t n;
+    for (int i = 1; i <= 8; i++)
+        if (!number(s, &n) || __builtin_add_overflow(value[i], n, &value[i]))
+            return false;
+    return true;
+}
+
+static bool sum_cpus(struct span *s, const uint8_t *counted, uint32_t cpus, uint64_t *value)
+{
+    uint64_t cpu;
+    memset(value, 0, PLANCTON_VALUES * sizeof *value);
+    for (; starts_with(s, "cpu"); next_line(s)) {
+        s->at += strlen("cpu");
+        if (left(s) == 0 || *s->at < '0' || *s->at > '9' || !number(s, &cpu) || cpu >= cpus || !counted[cpu])
+            continue;
+        if (!add_line(s, value))
+            return false;
+        value[0]++;
+    }
+    return value[0] > 0;
+}
+
+void plancton_parse_cpus(const char *text, size_t length, const uint8_t *counted, uint32_t cpus,
+                         struct plancton_reading *out)
+{
+    struct span s = {text, text + length};
+    plancton_parse(PLANCTON_STAT, text, length, out);
+    if (out->error == 0 && !sum_cpus(&s, counted, cpus, out->value))
+        out->error = -EBADMSG;
+}

@@ -57,17 +57,20 @@ static int fill_stat(int fd, char **text, size_t *have, char **heap)
     }
 }
 
-static void sample_stat(int fd, struct plancton_reading *out, char *text)
+static void sample_stat(int fd, struct plancton_reading *out, char *text, const uint8_t *counted, uint32_t cpus)
 {
     char *heap = NULL;
     size_t have = 0;
     out->error = fill_stat(fd, &text, &have, &heap);
-    if (out->error == 0)
+    if (out->error == 0 && cpus)
+        plancton_parse_cpus(text, have, counted, cpus, out);
+    else if (out->error == 0)
         plancton_parse(PLANCTON_STAT, text, have, out);
     free(heap);
 }
 
-int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n)
+int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n, const uint8_t *counted,
+                    uint32_t cpus)
 {
     char text[FIRST];
     int failed = 0;
@@ -75,7 +78,7 @@ int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_readin
         if (fds[i] < 0)
             out[i].error = -EBADF;
         else if (kinds[i] == PLANCTON_STAT)
-            sample_stat(fds[i], &out[i], text);
+            sample_stat(fds[i], &out[i], text, counted, cpus);
         else
             sample_small(fds[i], kinds[i], &out[i], text);
         failed += out[i].error != 0;

@@ -15,6 +15,7 @@ from plancton.docker.supported import require
 from plancton.host.engine_cpu import find_engine
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.topology import Topology
 from plancton.model import Fleet
 from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
@@ -42,7 +43,8 @@ def check_host(config: Config) -> HostCheck:
         info = require(docker)
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver)
-    sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat)
+    cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+    sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
     sampler.watch_engine(find_engine(PROC, layout.v2))
     before = sampler.sample()
     time.sleep(SECONDS)

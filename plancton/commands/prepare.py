@@ -19,7 +19,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerUnreachable
 from plancton.errors import PlanctonError
 from plancton.host.slice import Layout, Slice, read_layout
-from plancton.host.topology import cpus_for_workers
+from plancton.host.topology import Topology
 from plancton.rundir import default_paths, hand_over
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
@@ -65,8 +65,8 @@ def prepare_host(user: str, config_file: Path | None) -> str:
 def set_bounds(workers_slice: Slice, config: Config) -> None:
     """What all workers together may use of this host, by the configuration."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cpus = cpus_for_workers(config.owner.reserve_cpus)
-    workers_slice.bound(bounds(config, Host(os.cpu_count() or 1, memory), cpus))
+    cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+    workers_slice.bound(bounds(config, Host(cpus.number, memory), cpus.for_workers))
 
 
 def _driver(socket: str, layout: Layout) -> tuple[str, str]:

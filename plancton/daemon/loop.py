@@ -33,7 +33,7 @@ from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.host.engine_cpu import find_engine
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
-from plancton.host.topology import cpus_for_workers
+from plancton.host.topology import Cpus, Topology
 from plancton.model import Decision, Observation, Sample, action_name
 from plancton.policy.decide import State, decide
 from plancton.policy.observe import observe
@@ -125,6 +125,7 @@ class Supervisor:
         )
         self.slice: Slice | None = None
         self.actuator: Actuator | None = None
+        self.topology, self.cpus = Topology(), Cpus()
         self.sampler = Sampler(PROC)
         self.previous: Sample | None = None
         self.state = State()
@@ -201,6 +202,8 @@ class Supervisor:
 
     def tick(self, now: float) -> None:
         """Look at the host, decide, act, and tell."""
+        if now >= self.next_slow:
+            self._look_at_cpus()
         sample = self.sampler.sample()
         seen = observe(self.previous, sample, self.usage.shims if self.usage else 0.0)
         self.previous = sample
@@ -261,6 +264,7 @@ class Supervisor:
         host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk)
         if host != self.in_force.host:
             self.in_force.update(self.file.config, host, self.slice)
+            self._look_at_cpus()
             if self.slice is not None and not self.options.dry_run:
                 self._bound(self.slice, host)  # before the first worker starts
 
@@ -299,9 +303,18 @@ class Supervisor:
             self.next_scan = now + ENGINE_SCAN
             self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
 
+    def _look_at_cpus(self) -> None:
+        """See which CPUs are there for workers and which for the owner."""
+        allowed = self.slice.allowed_cpus() if self.slice else None
+        cpus = self.topology.read(self.file.config.owner.reserve_cpus, allowed)
+        if cpus.counted != self.cpus.counted:
+            self.sampler.count(cpus.counted)
+            self.previous = None
+        self.cpus = cpus
+
     def _bound(self, workers_slice: Slice, host: Host) -> None:
         config = self.file.config
-        wanted = bounds(config, host, cpus_for_workers(config.owner.reserve_cpus))
+        wanted = bounds(config, host, self.cpus.for_workers)
         if workers_slice.bounds != wanted:
             workers_slice.bound(wanted)
 
@@ -404,7 +417,7 @@ class Supervisor:
             say = self.status_file.say if best else self.status_file.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
         self.sampler.close()
-        self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat)
+        self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat, self.cpus.counted)
         self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
         self.previous = None
         self.in_force.host = None

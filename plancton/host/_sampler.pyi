@@ -5,6 +5,7 @@ from typing import Any
 _CData = Any
 
 class _FFI:
+    NULL: _CData
     def new(self, cdecl: str, init: object = ..., /) -> _CData: ...
     def unpack(self, cdata: _CData, length: int, /) -> list[int]: ...
 
@@ -16,7 +17,9 @@ class _Lib:
     PLANCTON_MEMORY_STAT: int
     PLANCTON_PID_STAT: int
     PLANCTON_UNKNOWN: int
-    def plancton_sample(self, fds: _CData, kinds: _CData, out: _CData, n: int, /) -> int: ...
+    def plancton_sample(
+        self, fds: _CData, kinds: _CData, out: _CData, n: int, counted: _CData, cpus: int, /
+    ) -> int: ...
 
 ffi: _FFI
 lib: _Lib

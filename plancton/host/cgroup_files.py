@@ -81,15 +81,26 @@ def _cpuset(workers_slice: Path, cpus: str) -> Iterator[Knob]:
     # The file is there once the controller is enabled; systemd does that when it is told of CPUs.
     available = "cpuset" in (read_knob(workers_slice.parent / "cgroup.controllers") or "").split()
     if not cpus and read_knob(file):
-        cpus = read_knob(workers_slice.parent / "cpuset.cpus.effective") or ""
+        cpus = read_cpuset(workers_slice.parent) or ""
     if cpus:
         yield Knob(file, cpus, f"AllowedCPUs={cpus}", missing=not available)
 
 
-def v1_knobs(cpu: Path | None, memory: Path | None, blkio: Path | None, bounds: Bounds) -> Iterator[Knob]:
+def read_cpuset(group: Path) -> str | None:
+    """The CPUs that a cgroup has, as the kernel lists them, on v2 or v1; None: it does not say."""
+    return read_knob(group / "cpuset.cpus.effective") or read_knob(group / "cpuset.effective_cpus")
+
+
+def v1_knobs(
+    cpu: Path | None, memory: Path | None, blkio: Path | None, cpuset: Path | None, bounds: Bounds
+) -> Iterator[Knob]:
     """For a slice on a hybrid host, by its directory in each v1 tree."""
     if cpu:
         yield Knob(cpu / "cpu.cfs_quota_us", str(bounds.quota or -1))
+    if cpuset and bounds.cpuset is not None:
+        # The kernel refuses a set that lacks a worker's CPUs (validate_change): the next repair after
+        # that worker's end will do it.
+        yield from _cpuset(cpuset, bounds.cpuset)
     if memory and bounds.memory is not None:
         yield Knob(memory / "memory.limit_in_bytes", _pages(bounds.memory))
         if bounds.swap is not None:

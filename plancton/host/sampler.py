@@ -8,7 +8,7 @@ removed and made again is seen at once. Units: seconds and bytes.
 import errno
 import os
 import time
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -62,6 +62,7 @@ class _Files:
     def __init__(self, files: Iterable[tuple[Path | None, Source]] = ()) -> None:
         self.paths: list[Path | None] = []
         self._fds = ffi.new("int[]", 0)
+        self._counted, self._cpus = ffi.NULL, 0
         self.assign(files)
 
     def assign(self, files: Iterable[tuple[Path | None, Source]]) -> None:
@@ -81,9 +82,14 @@ class _Files:
         self._readings = [self._out[i] for i in range(len(fds))]
         self.values = [reading.value for reading in self._readings]
 
+    def count(self, cpus: Collection[int] | None) -> None:
+        """Of /proc/stat only these CPUs count from now on; None: all."""
+        self._cpus = max(cpus, default=-1) + 1 if cpus else 0
+        self._counted = ffi.new("uint8_t[]", [cpu in cpus for cpu in range(self._cpus)]) if cpus else ffi.NULL
+
     def read(self) -> int:
         """Read all that are open; how many have no figures now."""
-        return _sample(self._fds, self._kinds, self._out, len(self.paths))
+        return _sample(self._fds, self._kinds, self._out, len(self.paths), self._counted, self._cpus)
 
     def failed(self) -> list[int]:
         """Those without figures."""
@@ -103,7 +109,7 @@ class _Files:
         except OSError as error:
             self._readings[i].error = -(error.errno or errno.EIO)
             return False
-        failed = _sample(self._fds + i, self._kinds + i, self._out + i, 1)
+        failed = _sample(self._fds + i, self._kinds + i, self._out + i, 1, self._counted, self._cpus)
         return not (failed and self.close(i))
 
     def close(self, i: int) -> bool:
@@ -139,13 +145,15 @@ _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
 
 class Sampler:
     """Reads host, slice and engine in one call. ``slice_v2`` is the slice's directory in the v2
-    tree (it need not exist yet), ``slice_memory_stat`` its memory.stat if elsewhere (v1)."""
+    tree (it need not exist yet), ``slice_memory_stat`` its memory.stat if elsewhere (v1). ``cpus``
+    are the CPUs that count; None: all."""
 
     def __init__(
         self,
         proc: Path = Path("/proc"),
         slice_v2: Path | None = None,
         slice_memory_stat: Path | None = None,
+        cpus: Collection[int] | None = None,
     ) -> None:
         def of_slice(name: str) -> Path | None:
             return slice_v2 / name if slice_v2 else None
@@ -161,6 +169,7 @@ class Sampler:
             (slice_memory_stat or of_slice("memory.stat"), Source.MEMORY_STAT),
         ]
         self._files = _Files(self._fixed)
+        self._files.count(cpus)
         self._hopeless = {i for i, (path, _) in enumerate(self._fixed) if path is None}
         self._engine: frozenset[Path] = frozenset()
         self._engine_slots: list[int] = []
@@ -191,6 +200,10 @@ class Sampler:
         for i in self._engine_slots:
             files.open(i)
         self._epoch += 1
+
+    def count(self, cpus: Collection[int] | None) -> None:
+        """Only these CPUs count from now on: samples from before can't be compared any more."""
+        self._files.count(cpus)
 
     def sample(self) -> Sample:
         """All counters now; SamplerError when /proc/stat or /proc/meminfo can't be read."""

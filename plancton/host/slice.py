@@ -18,7 +18,7 @@ import msgspec
 
 from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
-from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, v1_knobs, v2_knobs
+from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, read_cpuset, v1_knobs, v2_knobs
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.model import Tier
 
@@ -127,6 +127,7 @@ class Slice:
         self.memory = layout.v1.get("memory", layout.v2) / self.path
         self.memory_stat = self.memory / "memory.stat"
         self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
+        self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self._weight, self._normal, self.v1)
         self.lifted = False
@@ -167,7 +168,15 @@ class Slice:
         """Bytes of memory that the kernel lets the workers have at most; None: it sets no limit."""
         return memory_ceiling(read_knob(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
 
+    def allowed_cpus(self) -> str | None:
+        """The CPUs that it may have at most, as the kernel lists them; None: the kernel does not
+        say."""
+        return read_cpuset((self._cpuset or self.directory).parent)
+
     def _make(self) -> None:
+        if self._cpuset:  # before Docker makes it, with all CPUs; not even systemd knows this tree
+            with contextlib.suppress(OSError):
+                self._cpuset.mkdir(exist_ok=True)
         if self.systemd:
             if self.privileged:
                 self._ask_systemd()
@@ -235,7 +244,7 @@ class Slice:
     def _knobs(self) -> Iterator[Knob]:
         if not self.v1:
             return v2_knobs(self.directory, self.bounds)
-        return v1_knobs(self.cpu, self.memory, self._blkio, self.bounds)
+        return v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, self.bounds)
 
     def _bind(self) -> list[str]:
         """Make the bounds hold; says which of them did not, as far as that could be repaired."""

@@ -1,50 +1,140 @@
-"""Which CPUs are the owner's alone: whole cores, as many as `owner.reserve_cpus` has room for.
+"""Which CPUs are there for workers, and which are the owner's alone.
 
-Threads of one core share its speed, so a CPU is free only when its core is. The owner gets the
-first cores: where cores differ, these are the faster ones. The rest of the reserve, a fraction of a
-CPU or one thread of two, is enforced by the slice's quota alone.
+What counts are the CPUs that are online, not isolated (the boot parameters isolcpus and nohz_full:
+Documentation/admin-guide/kernel-parameters.txt), and within the cpuset that the slice may have at
+most. Capacity is how many they are, and only their time is anybody's load.
+
+Of these the owner gets whole cores, as many as `owner.reserve_cpus` has room for, because threads
+of one core share its speed: a CPU is free only when its core is. Where cores differ, the owner gets
+the big ones. The rest of the reserve, a fraction of a CPU or one thread of two, is enforced by the
+slice's quota alone.
+
+The slice's cpuset never contains isolated CPUs. No load balancing reaches those (sched domains are
+built without them, kernel/sched/topology.c), but a cpuset does: to join one resets a process's
+affinity to all of its CPUs (cpuset_attach_task in kernel/cgroup/cpuset.c), and a process that is
+just on none of them is moved onto any (cpumask_any_and_distribute in __set_cpus_allowed_ptr_locked,
+kernel/sched/core.c), where it stays, for nothing balances it away.
 """
 
-from collections.abc import Iterable
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
+from plancton.files import read_knob
+
+PROC = Path("/proc")
 SYS = Path("/sys")
 
 Core = tuple[int, ...]
 """The numbers of its CPUs, ascending."""
 
 
-def cpus_for_workers(reserve: float, sys: Path = SYS) -> str:
-    """The CPUs that workers may run on, as the kernel writes them ("2-3,6"); empty: all of them."""
-    return without_reserve(read_cores(sys), reserve) if reserve >= 1 else ""
+class Cpus(msgspec.Struct, frozen=True):
+    """``counted``: the CPUs that capacity and load are of; None: all that /proc/stat lists.
+    ``for_workers``: those among them that workers may run on, as the kernel lists them ("2-3,6");
+    empty: wherever the kernel lets them."""
+
+    counted: frozenset[int] | None = None
+    for_workers: str = ""
+
+    @property
+    def number(self) -> int:
+        """How many count."""
+        return len(self.counted) if self.counted else os.cpu_count() or 1
 
 
-def read_cores(sys: Path) -> set[Core]:
-    """The cores that are online (Documentation/admin-guide/cputopology.rst)."""
-    found = set[Core]()
-    for file in sys.glob("devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list"):
-        try:
-            found.add(parse_cpus(file.read_text()))
-        except OSError:  # it has just gone offline
-            continue
-    return found
+class Topology:
+    """This host's CPUs. To read them takes three small files, unless what they say has changed."""
+
+    def __init__(self, proc: Path = PROC, sys: Path = SYS) -> None:
+        self._stat, self._directory = proc / "stat", sys / "devices/system/cpu"
+        self._lists: tuple[str | None, ...] | None = None
+        self._online = self._allowed = self._usable = frozenset[int]()
+        self._cores: Sequence[Core] | None = None
+
+    def read(self, reserve: float, allowed: str | None = None) -> Cpus:
+        """What it is now. ``reserve``: the owner's CPUs; ``allowed``: those that the slice may have
+        at most, as the kernel lists them (None: all)."""
+        files = (self._directory / name for name in ("online", "isolated", "nohz_full"))
+        lists = (*map(read_knob, files), allowed)
+        if lists != self._lists:
+            self._lists = lists
+            self._use(*map(parse_cpus, lists))
+        counted = left = self._usable
+        if reserve >= 1 and self._usable:
+            if self._cores is None:
+                self._cores = read_cores(self._directory, self._usable)
+            counted = frozenset(cpu for core in self._cores for cpu in core) or counted
+            left = without_reserve(self._cores, reserve) or counted
+            if counted != self._usable:  # one comes or goes just now: look again at the next reading
+                self._cores = None
+        return Cpus(
+            None if counted == self._online else counted,
+            "" if left == self._allowed else format_cpus(left),
+        )
+
+    def _use(
+        self,
+        online: frozenset[int],
+        isolated: frozenset[int],
+        tickless: frozenset[int],
+        allowed: frozenset[int],
+    ) -> None:
+        self._online, self._allowed, self._cores = online, allowed or online, None
+        # A container may be confined to isolated CPUs: then they are all that there is.
+        self._usable = self._allowed - isolated - tickless or self._allowed
+        if self._usable != online and not self._allowed <= online == self._in_stat():
+            # In a container lxcfs counts CPUs from 0, but not in all of these files. What it lists
+            # in /proc/stat is the container's cpuset.
+            self._online = self._allowed = self._usable = frozenset()
+
+    def _in_stat(self) -> frozenset[int]:
+        found = re.findall(r"^cpu([0-9]{1,5}) ", read_knob(self._stat) or "", re.MULTILINE)
+        return frozenset(map(int, found))
 
 
-def without_reserve(cores: Iterable[Core], reserve: float) -> str:
-    """The CPUs of the cores after those that the reserve covers; at least one core is left."""
-    left, free = sorted(cores), reserve
+def read_cores(directory: Path, cpus: Iterable[int]) -> list[Core]:
+    """The cores that these CPUs make up, the big ones first. A CPU without siblings is passed over:
+    it is going offline, or coming (Documentation/admin-guide/cputopology.rst)."""
+    siblings = {
+        cpu: parse_cpus(read_knob(directory / f"cpu{cpu}/topology/thread_siblings_list")) for cpu in cpus
+    }
+    known = {cpu for cpu, listed in siblings.items() if cpu in listed}
+    cores = {tuple(sorted(siblings[cpu] & known)) for cpu in known}
+    return sorted(cores, key=lambda core: (*_smallness(directory, core), core))
+
+
+def _smallness(directory: Path, core: Core) -> tuple[int, int]:
+    """By cpu_capacity, which the kernel tells where cores differ in design, then by the highest
+    frequency. Threads of one core have the same."""
+    own = directory / f"cpu{core[0]}"
+    texts = (read_knob(own / name) or "" for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"))
+    capacity, frequency = (-int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0 for text in texts)
+    return capacity, frequency
+
+
+def without_reserve(cores: Sequence[Core], reserve: float) -> frozenset[int]:
+    """The CPUs of the cores after those, from the first on, that the reserve covers; at least one
+    core is left."""
+    left, free = list(cores), reserve
     while len(left) > 1 and len(left[0]) <= free:
         free -= len(left.pop(0))
-    return format_cpus(cpu for core in left for cpu in core) if free < reserve else ""
+    return frozenset(cpu for core in left for cpu in core)
 
 
-def parse_cpus(text: str) -> Core:
-    """The kernel's list of CPUs ("0,4", "0-1") as numbers."""
+def parse_cpus(text: str | None) -> frozenset[int]:
+    """The kernel's list of CPUs ("0,4", "0-1") as numbers. Some kernels write "(null)" for an empty
+    one; so is whatever else is no such list."""
     cpus = set[int]()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        cpus.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(cpus))
+    for part in (text or "").strip().split(","):
+        found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+        if found is None:
+            return frozenset()
+        cpus.update(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return frozenset(cpus)
 
 
 def format_cpus(cpus: Iterable[int]) -> str:

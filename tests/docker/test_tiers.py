@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from docker.harness import CPUS, IDLE, Engine, Plancton, wait_for
 
 from plancton.host.cgroup_files import PERIOD, Bounds
 from plancton.host.sampler import read_process
+from plancton.host.topology import format_cpus
 from plancton.model import Tick
 from plancton.policy.quota import FREE, GROWTH, LEAST
 from plancton.policy.replay import read_recording
@@ -57,6 +59,25 @@ def test_tier_weight(plancton: Plancton) -> None:
     name, least = ("cpu.shares", "2") if plancton.slice.v1 else ("cpu.weight", "1")
     assert (plancton.slice.cpu / name).read_text().strip() == least
     assert (plancton.slice.cpu / "cpu.idle").read_text().strip() == "0"
+
+
+def test_isolated_cpus(plancton: Plancton) -> None:
+    """Isolated CPUs do not count, and neither a worker nor what it starts may run on them."""
+    assert CPUS > 1, "this test needs a machine with two CPUs"
+    plancton.host.isolate(format_cpus(range(1, CPUS)))
+    plancton.start()
+    (worker,) = plancton.full(1)
+    assert plancton.status_json()["capacity"] == 1
+    plancton.host.owner = 0.5 * CPUS
+    wait_for(
+        "half of it is the owner's",
+        lambda: (plancton.status_json()["owner"] or 0) == pytest.approx(0.5, abs=0.1),
+    )
+    pid = plancton.engine.inspect(worker)["State"]["Pid"]
+    may_use = re.search(r"Cpus_allowed_list:\s(.*)", Path(f"/proc/{pid}/status").read_text())
+    assert may_use and may_use[1] == "0"
+    plancton.host.isolate("")
+    wait_for("all count again", lambda: plancton.status_json()["capacity"] == CPUS)
 
 
 def test_tier_quota(plancton: Plancton) -> None:

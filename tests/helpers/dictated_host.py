@@ -1,6 +1,7 @@
-"""A host whose figures the test dictates: what a supervisor reads in /proc/stat and /proc/meminfo.
+"""A host whose figures the test dictates: what a supervisor reads in /proc/stat and /proc/meminfo,
+and which CPUs are isolated.
 
-The two files are mounted over the kernel's own, in a mount namespace that only the supervisor is
+The files are mounted over the kernel's own, in a mount namespace that only the supervisor is
 in. So the owner uses just what a test says, however busy this machine is, and tests can run beside
 each other.
 """
@@ -14,7 +15,10 @@ from typing import Self
 CPUS = os.cpu_count() or 1
 HZ = os.sysconf("SC_CLK_TCK")
 GB = 1024**3
-MOUNT = 'mount --bind "$1" /proc/stat && mount --bind "$2" /proc/meminfo && shift 2 && exec "$@"'
+MOUNT = (
+    'mount --bind "$1" /proc/stat && mount --bind "$2" /proc/meminfo &&'
+    ' mount --bind "$3" /sys/devices/system/cpu/isolated && shift 3 && exec "$@"'
+)
 
 
 class DictatedHost:
@@ -26,8 +30,9 @@ class DictatedHost:
         self.owner, self.memory_available = 0.0, 12 * GB
         self._busy, self._idle = 1_000.0, 100_000.0
         self._last = time.monotonic()
-        self.files = directory / "proc-stat", directory / "proc-meminfo"
-        self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self.files)
+        self.files = directory / "proc-stat", directory / "proc-meminfo", directory / "isolated"
+        self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self.files[:2])
+        self.isolate("")
         self._write()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._go_on, daemon=True)
@@ -41,6 +46,10 @@ class DictatedHost:
         self._writer.join()
         for file in (self._stat, self._meminfo):
             os.close(file)
+
+    def isolate(self, cpus: str) -> None:
+        """As isolcpus does; the kernel's list of them."""
+        self.files[2].write_text(f"{cpus}\n")
 
     def command(self, *words: str) -> list[str]:
         """This command on this host. It keeps its pid: each step executes the next."""

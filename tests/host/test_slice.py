@@ -15,11 +15,12 @@ import pytest
 from docker.harness import Engine, Plancton, wait_for
 from host.harness import HELD, PATIENCE, RUNTIME_PROPERTIES, counts, hung, in_slice, output, shell
 
-from plancton.host.topology import SYS, format_cpus, read_cores
+from plancton.host.topology import SYS, format_cpus, parse_cpus, read_cores
 from plancton.model import Phase
 
 pytestmark = pytest.mark.docker
 
+CPUS = SYS / "devices/system/cpu"
 DISTURBANCES = {
     "daemon-reload": "systemctl daemon-reload",
     "set-property": "systemctl set-property --runtime $SLICE TasksMax=10000",
@@ -104,7 +105,7 @@ def test_bounds(plancton: Plancton, workers: set[str]) -> None:
 def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     """Workers keep off the cores that the owner reserves, also while the supervisor hangs and
     whatever systemd does, until nothing is reserved any more."""
-    core, *others = sorted(read_cores(SYS))
+    core, *others = read_cores(CPUS, parse_cpus((CPUS / "online").read_text()))
     left = format_cpus(cpu for other in others for cpu in other)
     cpuset = plancton.slice.directory / "cpuset.cpus.effective"
     everything = cpuset.read_text()

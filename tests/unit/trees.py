@@ -109,8 +109,11 @@ def pid_stat(pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, start
 def cores(*siblings: str) -> Tree:
     """/sys/devices/system/cpu with CPUs that share cores ("0,2", "1,3"), as the kernel lists
     them."""
-    each = ((cpu, listed) for listed in siblings for cpu in listed.split(","))
-    return {f"cpu{cpu}": {"topology": {"thread_siblings_list": f"{listed}\n"}} for cpu, listed in each}
+    each = {cpu: listed for listed in siblings for cpu in listed.split(",")}
+    found: dict[str, str | Tree] = {"online": ",".join(each), "isolated": "\n", "nohz_full": "(null)\n"}
+    for cpu, listed in each.items():
+        found[f"cpu{cpu}"] = {"topology": {"thread_siblings_list": f"{listed}\n"}}
+    return found
 
 
 def vanish(path: Path) -> None:

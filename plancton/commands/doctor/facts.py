@@ -27,7 +27,7 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.slice import PROC, Layout, Seen, Slice, find_layout, group_of, user_name
-from plancton.host.topology import SYS, cpus_for_workers
+from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
@@ -40,6 +40,9 @@ SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
 OLD_PLANCTON = "planctonctl"
 """The one executable of Plancton 0.6."""
+
+
+ALL = Cpus()
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -105,8 +108,7 @@ class Facts(msgspec.Struct, frozen=True):
     memory_available: int | None = None
     disk_free: int | None = None
     smt: bool | None = None
-    cpuset: str = ""
-    """The CPUs that workers keep to, by the configuration; empty: all."""
+    cpus: Cpus = Cpus()
     disks: Disks = Disks()
     processes: tuple[Process, ...] = ()
     supervisors: Supervisors = Supervisors()
@@ -125,7 +127,9 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     engine, left = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
-    host, available = read_host(proc, total)
+    allowed = workers_slice.allowed_cpus() if workers_slice else None
+    cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
+    host, available = read_host(proc, total, cpus)
     commands = read_commands(proc)
     supervisors = find_supervisors(commands, paths)
     return Facts(
@@ -142,7 +146,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         memory_available=available,
         disk_free=free,
         smt=_read_smt(sys),
-        cpuset=cpus_for_workers(config.owner.reserve_cpus, sys),
+        cpus=cpus,
         disks=read_disks(sys, cgroups.layout, workers_slice.path if workers_slice else ""),
         processes=tuple(find_takers(commands, proc)),
         supervisors=supervisors,
@@ -189,10 +193,10 @@ def read_cgroups(proc: Path) -> Cgroups:
     return Cgroups(layout, frozenset({*layout.v1, *of_v2}), "cpu.idle" in knobs if knobs else None)
 
 
-def read_host(proc: Path, disk: int) -> tuple[Host | str, int | None]:
+def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int | None]:
     """CPUs, memory and swap, and how much memory is available."""
     try:
-        with closing(Sampler(proc)) as sampler:
+        with closing(Sampler(proc, cpus=cpus.counted)) as sampler:
             sample = sampler.sample()
     except SamplerError as error:
         return str(error), None

@@ -25,6 +25,7 @@ from plancton.config.resolve import Host, never_starts
 from plancton.config.schema import Config
 from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
+from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
 from plancton.units import human_bytes, human_seconds
 
@@ -136,7 +137,8 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield slice_state(facts.slice, facts.supervisors, facts.user)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors)
     yield disk_space(facts.config, facts.host, facts.disk_free)
-    yield smt(facts.smt, facts.cpuset, facts.cgroups)
+    yield cpus(facts.cpus)
+    yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
     yield ok("network", "bandwidth is not protected, here or on any host: workers share it")
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
@@ -214,13 +216,22 @@ def psi(readable: bool) -> Finding:
     return better("psi", "this kernel reports no pressure (/proc/pressure)", "boot with psi=1")
 
 
+def cpus(found: Cpus) -> Finding:
+    """Which of them count."""
+    subject = "cpus"
+    if found.counted is None:
+        return ok(subject, f"all {found.number} count, none is isolated")
+    which = f"{found.number} count ({format_cpus(found.counted)})"
+    return ok(subject, f"{which}; workers keep off the others, which are isolated or outside of the cpuset")
+
+
 def smt(active: bool | None, cpuset: str, found: Cgroups) -> Finding:
     """``cpuset``: the CPUs that workers keep to by the configuration."""
     subject = "smt"
     if not active:
         text = "no core is shared by two threads" if active is False else "this kernel does not tell"
         return ok(subject, text)
-    whole_cores = "cpu" not in found.layout.v1
+    whole_cores = "cpu" not in found.layout.v1 or "cpuset" in found.layout.v1
     if cpuset and whole_cores:
         return ok(subject, f"is on; workers keep to CPUs {cpuset}, so the other cores are the owner's alone")
     text = "is on: a worker on a core's other thread slows what the owner has there, and no priority helps"

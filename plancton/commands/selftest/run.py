@@ -30,6 +30,7 @@ from plancton.docker.supported import require
 from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.topology import Cpus, Topology
 from plancton.model import Tier
 from plancton.rundir import paths_in_use, running
 
@@ -64,7 +65,8 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
         with _only_one(workers_slice.tree):
             made = _prepare(workers_slice, config)
             ceiling = workers_slice.ceiling()
-            cpus = os.cpu_count() or 1
+            counted = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+            cpus = counted.number
             if made is None:
                 verdict = f"This host does not yield: {workers_slice.tier_reason}."
                 return Report(False, verdict, cpus, "none", ceiling, None)
@@ -73,7 +75,7 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
             with clean_up_afterwards(clean_up, LIMIT):
                 tell("starting two workers")
                 ids = busy_workers.start(docker, instance, workers_slice, cpus)
-                pairs, (tier, knobs) = _measure(workers_slice, tell)
+                pairs, (tier, knobs) = _measure(workers_slice, counted, tell)
                 busy_workers.verify(docker, ids)
                 tell("cleaning up")
     found = summarize(pairs)
@@ -154,10 +156,13 @@ def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, o
 # ---------------------------------------------------------------- measuring
 
 
-def _measure(workers_slice: Slice, tell: Callable[[str], None]) -> tuple[list[Pair], tuple[Tier, str]]:
+def _measure(
+    workers_slice: Slice, cpus: Cpus, tell: Callable[[str], None]
+) -> tuple[list[Pair], tuple[Tier, str]]:
     """All pairs, and how the slice was set in most of them: it is lifted for leaving workers."""
     pairs, looks = [], []
-    with contextlib.closing(Sampler(PROC, workers_slice.directory, workers_slice.memory_stat)) as sampler:
+    files = workers_slice.directory, workers_slice.memory_stat
+    with contextlib.closing(Sampler(PROC, *files, cpus.counted)) as sampler:
         for number in range(1, PAIRS + 1):
             tell(f"{number} of {PAIRS}: the owner alone")
             with _frozen(workers_slice):

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import msgspec
 
+from plancton.host.cgroup_files import read_cpuset
 from plancton.host.sampler import Group, Sampler
+from plancton.host.topology import Topology
 from plancton.model import Sample, Status
 
 SLICES = ("plancton.slice", "plancton")
@@ -70,7 +72,13 @@ class Meter:
         if self._sampler is None or slice_v2 != self._slice:
             if self._sampler is not None:
                 self._sampler.close()
-            self._sampler, self._slice, self._before = Sampler(self._proc, slice_v2), slice_v2, None
+            allowed = read_cpuset(self._root) if self._root else None
+            cpus = Topology(self._proc).read(0.0, allowed).counted
+            self._sampler, self._slice, self._before = (
+                Sampler(self._proc, slice_v2, cpus=cpus),
+                slice_v2,
+                None,
+            )
         return self._sampler.sample()
 
     def _read_workers(self, status: Status | None) -> dict[str, float]:

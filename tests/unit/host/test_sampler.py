@@ -102,6 +102,24 @@ def test_huge_interrupt_line(tmp_path: Path) -> None:
     assert (got.cpus, got.stolen) == (2, 8 / USER_HZ), got
 
 
+def test_only_cpus_that_count(tmp_path: Path) -> None:
+    """What happens on isolated CPUs is neither capacity nor load, until they count again."""
+    proc, slice_v2 = make(tmp_path)
+    busy = "cpu  7000 0 0 2000 0 0 0 0 0 0"
+    lines = [busy, *(f"cpu{cpu} {7000 if cpu == 2 else 0} 0 0 {cpu} 0 0 0 5 0 0" for cpu in (0, 1, 2, 5, 12))]
+    (proc / "stat").write_text("\n".join([*lines, "intr 1", "ctxt 5", ""]))
+    sampler = Sampler(proc, slice_v2, cpus={1, 5, 12, 40})
+    seen = sampler.sample()
+    assert (seen.cpus, seen.busy, seen.idle, seen.stolen) == (3, 0.0, 18 / USER_HZ, 15 / USER_HZ)
+    sampler.count({2})
+    assert (sampler.sample().cpus, sampler.sample().busy) == (1, 7000 / USER_HZ)
+    sampler.count(None)
+    assert (sampler.sample().cpus, sampler.sample().busy) == (5, 7000 / USER_HZ)
+    sampler.count({3})
+    with pytest.raises(SamplerError, match="stat"):
+        sampler.sample()
+
+
 def test_counters_that_go_backwards(tmp_path: Path) -> None:
     """Counters are passed on as they are: the sampler does not interpret them."""
     proc, slice_v2 = make(tmp_path)

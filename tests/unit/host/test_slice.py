@@ -271,6 +271,24 @@ def test_all_cpus_again(v2: Slice) -> None:
     assert read(cpus) == "0-3" and v2.repair() is None
 
 
+def test_cpus_on_hybrid(tmp_path: Path) -> None:
+    """On a hybrid host, v1's cpuset says which CPUs there are, and has those for the workers, before
+    Docker makes it with all."""
+    root = tree(tmp_path, v2={}, cpu={}, cpuset={"cpuset.effective_cpus": "0-7\n"})
+    layout = Layout(root / "v2", {"cpu": root / "cpu", "cpuset": root / "cpuset"})
+    for driver, name in (("cgroupfs", "plancton"), ("systemd", "plancton.slice")):
+        workers_slice = Slice(layout, name.removesuffix(".slice"), driver)
+        workers_slice.privileged = driver == "cgroupfs"  # else systemd would be asked
+        assert workers_slice.allowed_cpus() == "0-7"
+        workers_slice.set_up()
+        cpus = root / "cpuset" / name / "cpuset.cpus"
+        cpus.write_text("\n")  # as the kernel makes it
+        workers_slice.bound(Bounds(cpuset="2-3"))
+        assert read(cpus) == "2-3"
+        workers_slice.bound(Bounds(cpuset=""))
+        assert read(cpus) == "0-7"
+
+
 def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
     """A starting supervisor widens the workers' CPUs only once it knows what is reserved."""
     cpus = v2.directory / "cpuset.cpus"

@@ -1,20 +1,13 @@
-"""Which cores are the owner's alone: whole ones, from the first on, never all of them."""
+"""Which CPUs count, which cores are the owner's alone, and where workers may run."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.trees import Tree, cores, tree
+from unit.trees import Tree, cores, stat, tree
 
-from plancton.host.topology import (
-    Core,
-    cpus_for_workers,
-    format_cpus,
-    parse_cpus,
-    read_cores,
-    without_reserve,
-)
+from plancton.host.topology import Core, Cpus, Topology, format_cpus, parse_cpus, without_reserve
 
 NEIGHBOURS = ((0, 1), (2, 3), (4, 5), (6, 7))
 FAR = ((0, 4), (1, 5), (2, 6), (3, 7))
@@ -22,13 +15,16 @@ FAR = ((0, 4), (1, 5), (2, 6), (3, 7))
 MIXED = ((0, 1), (2, 3), (4,), (5,))
 """Two fast cores with two threads each, and two small ones."""
 SINGLE = ((0,), (1,), (2,))
+ISOLATED = "0-23,28-55,60-63"
+"""Of 64 CPUs, in cores of N and N + 32; 24-27 and 56-59 are left."""
+LEFT = frozenset({24, 25, 26, 27, 56, 57, 58, 59})
 
 
 @pytest.mark.parametrize(
     ("cores", "reserve", "left"),
     [
-        (NEIGHBOURS, 0, ""),
-        (NEIGHBOURS, 1.9, ""),
+        (NEIGHBOURS, 0, "0-7"),
+        (NEIGHBOURS, 1.9, "0-7"),
         (NEIGHBOURS, 2, "2-7"),
         (NEIGHBOURS, 5, "4-7"),
         (NEIGHBOURS, 8, "6-7"),
@@ -37,22 +33,22 @@ SINGLE = ((0,), (1,), (2,))
         (MIXED, 3, "2-5"),
         (MIXED, 5, "5"),
         (SINGLE, 1.5, "1-2"),
-        (((0, 1),), 2, ""),
+        (((0, 1),), 2, "0-1"),
         ((), 2, ""),
     ],
 )
 def test_without_reserve(cores: tuple[Core, ...], reserve: float, left: str) -> None:
     """As many whole cores are kept as the reserve covers, but never the last one."""
-    assert without_reserve(cores, reserve) == left
+    assert format_cpus(without_reserve(cores, reserve)) == left
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.floats(0, 300))
 def test_whole_cores(threads: list[int], reserve: float) -> None:
     """On any host, no core is shared, no more is kept than reserved, and something is left."""
     first = [sum(threads[:place]) for place in range(len(threads))]
-    cores = {tuple(range(cpu, cpu + count)) for cpu, count in zip(first, threads, strict=True)}
+    cores = [tuple(range(cpu, cpu + count)) for cpu, count in zip(first, threads, strict=True)]
     everything = set(range(sum(threads)))
-    left = set(parse_cpus(without_reserve(cores, reserve) or format_cpus(everything)))
+    left = without_reserve(cores, reserve)
     assert left and left <= everything
     assert len(everything - left) <= reserve
     assert all(left.issuperset(core) or left.isdisjoint(core) for core in cores)
@@ -61,13 +57,109 @@ def test_whole_cores(threads: list[int], reserve: float) -> None:
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_lists(cpus: set[int]) -> None:
     """A list in the kernel's format survives writing and reading."""
-    assert parse_cpus(f"{format_cpus(cpus)}\n") == tuple(sorted(cpus))
+    assert parse_cpus(f"{format_cpus(cpus)}\n") == cpus
 
 
-def test_read_cores(tmp_path: Path) -> None:
-    """Cores are found by their threads; an offline CPU has no siblings."""
-    offline: Tree = {"cpu9": {"topology": {}}, "cpufreq": {}}
-    sys = tree(tmp_path, devices={"system": {"cpu": {**cores("0,2", "1,3", "4"), **offline}}})
-    assert read_cores(sys) == {(0, 2), (1, 3), (4,)}
-    assert cpus_for_workers(2, sys) == "1,3-4"
-    assert cpus_for_workers(0.5, sys) == ""
+@given(st.text() | st.sampled_from(["(null)", "", "\n", "1-", "-1", "0-99999999999", "3,,4", "9" * 5000]))
+def test_odd_lists(text: str) -> None:
+    """Whatever a list says, reading it costs little and raises nothing."""
+    assert len(parse_cpus(text)) <= 100_000
+
+
+class Host:
+    """A /proc and a /sys of files."""
+
+    def __init__(self, root: Path, *siblings: str, cpus: int = 0) -> None:
+        self.proc, self.sys = root / "proc", root / "sys"
+        self.cpu = self.sys / "devices/system/cpu"
+        self.has(cores(*siblings))
+        tree(self.proc, {"stat": stat(cpus=cpus or sum(len(each.split(",")) for each in siblings))})
+
+    def has(self, files: Tree) -> None:
+        tree(self.cpu, files)
+
+    def read(self, reserve: float = 0.0, allowed: str | None = None) -> Cpus:
+        return Topology(self.proc, self.sys).read(reserve, allowed)
+
+
+def large(root: Path) -> Host:
+    """64 CPUs, of which 8 are not isolated."""
+    host = Host(root, *(f"{cpu},{cpu + 32}" for cpu in range(32)))
+    host.has({"isolated": f"{ISOLATED}\n"})
+    return host
+
+
+def test_cores(tmp_path: Path) -> None:
+    """Cores are found by their threads; an offline CPU does not count."""
+    host = Host(tmp_path, "0,2", "1,3", "4")
+    host.has({"cpu9": {"topology": {}}, "cpufreq": {}})
+    assert host.read(2) == Cpus(None, "1,3-4")
+    assert host.read(0.5) == Cpus() == host.read()
+
+
+def test_isolated_cpus(tmp_path: Path) -> None:
+    """Isolated CPUs do not count, workers keep off them, and the owner's cores are of the others."""
+    host = large(tmp_path)
+    assert host.read() == Cpus(LEFT, "24-27,56-59") and host.read().number == 8
+    assert host.read(2) == Cpus(LEFT, "25-27,57-59")
+    assert host.read(64) == Cpus(LEFT, "27,59")
+    host.has({"isolated": "\n", "nohz_full": f"{ISOLATED}\n"})
+    assert host.read() == Cpus(LEFT, "24-27,56-59")
+
+
+def test_the_cpuset(tmp_path: Path) -> None:
+    """What the slice's cpuset can't have does not count either, and needs no bound of ours."""
+    host = large(tmp_path)
+    assert host.read(0, "20-25") == Cpus(frozenset({24, 25}), "24-25")
+    assert host.read(0, "24-25") == Cpus(frozenset({24, 25}))
+    assert host.read(0, "0-3").number == 4, "confined to isolated CPUs, they are all that there is"
+    assert host.read(0, "") == host.read() == host.read(0, "0-63")
+
+
+def test_numbers_of_a_container(tmp_path: Path) -> None:
+    """Where lxcfs counts a container's CPUs from 0, its /proc/stat is right as it is, and numbers
+    from elsewhere mean other CPUs."""
+    host = Host(tmp_path, "0,1", "2,3")
+    assert host.read(2, "3,7,9,12") == Cpus(), "lxcfs shows its own numbers in all of /sys"
+    host = Host(tmp_path / "older", *(str(cpu) for cpu in range(16)), cpus=4)
+    assert host.read(2, "3,7,9,12") == Cpus(), "lxcfs shows the host's numbers in /sys"
+
+
+def test_a_cpu_without_siblings(tmp_path: Path) -> None:
+    """A CPU whose siblings are missing or odd is as if it were offline, until it has some."""
+    host = Host(tmp_path, "0", "1", "2", "3")
+    listed = host.cpu / "cpu3/topology/thread_siblings_list"
+    topology = Topology(host.proc, host.sys)
+    for odd in ("\n", "", "x", "7"):
+        listed.write_text(odd)
+        assert topology.read(1) == Cpus(frozenset({0, 1, 2}), "1-2")
+    listed.write_text("3\n")
+    assert topology.read(1) == Cpus(None, "1-3")
+    for cpu in range(4):
+        (host.cpu / f"cpu{cpu}/topology/thread_siblings_list").write_text("\n")
+    assert host.read(1) == Cpus(), "a virtual machine that does not know its topology"
+
+
+def test_the_owner_gets_the_big_cores(tmp_path: Path) -> None:
+    """By their capacity, then by their frequency, then by number."""
+    host = Host(tmp_path, *map(str, range(6)))
+    for cpu in range(6):
+        host.has({f"cpu{cpu}": {"cpu_capacity": "472\n" if cpu < 2 else "1024\n"}})
+    assert host.read(2) == Cpus(None, "0-1,4-5")
+    assert host.read(5) == Cpus(None, "1")
+    for cpu, frequency in ((0, 1_896_000), (1, 2_400_000), (5, 2_208_000)):
+        host.has({f"cpu{cpu}": {"cpufreq": {"cpuinfo_max_freq": f"{frequency}\n"}}})
+    assert host.read(1) == Cpus(None, "0-4"), "of two that are equally able, the quicker one"
+    host.has({"cpu1": {"cpu_capacity": "no number"}})
+    assert host.read(5) == Cpus(None, "1")
+
+
+def test_changes_are_seen(tmp_path: Path) -> None:
+    """A CPU that goes offline, and cores that are isolated later, are noticed."""
+    host = Host(tmp_path, "0", "1", "2", "3")
+    topology = Topology(host.proc, host.sys)
+    assert topology.read(1) == Cpus(None, "1-3")
+    host.has({"online": "0-2\n"})
+    assert topology.read(1) == Cpus(None, "1-2")
+    host.has({"online": "0-3\n", "isolated": "2-3\n"})
+    assert topology.read(0) == Cpus(frozenset({0, 1}), "0-1")

@@ -29,6 +29,7 @@ from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.replies import Info
 from plancton.host.slice import Layout, Seen, find_layout
+from plancton.host.topology import Cpus
 from plancton.model import Status, WorkerStatus
 from plancton.rundir import Paths
 from plancton.workers.container import INSTANCE
@@ -135,8 +136,14 @@ def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None
     says(doctor.smt(active, cpuset, GOOD), level, words)
 
 
+def test_cpus() -> None:
+    """Doctor says which CPUs count, where not all of them do."""
+    says(doctor.cpus(Cpus()), OK, "all")
+    says(doctor.cpus(Cpus(frozenset({0, 1, 5}), "0-1,5")), OK, "3 count (0-1,5)")
+
+
 def test_smt_on_v1() -> None:
-    """Only v2 keeps workers off whole cores, so a hybrid host needs another remedy."""
+    """Only a cpuset keeps workers off whole cores, so a host without one needs another remedy."""
     found = doctor.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
     says(found, BETTER, "boot with nosmt")
     assert "reserve_cpus" not in found.remedy
@@ -476,9 +483,9 @@ def script(*containers: dict[str, object], **info: object) -> Script:
 def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
     """The CPUs that workers may use follow from the host's cores and the configuration."""
     serve(script())
-    assert place.look().cpuset == ""
+    assert place.look().cpus.for_workers == ""
     place.configure("owner: {reserve_cpus: 2}")
-    assert place.look().cpuset == "1,3"
+    assert place.look().cpus.for_workers == "1,3"
 
 
 def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
