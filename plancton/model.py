@@ -243,6 +243,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
+    ``unprotected`` says why the slice would not hold a new worker; empty: it would.
     """
 
     time: float
@@ -271,6 +272,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     stopping: bool = False
     ended: tuple[Ended, ...] = ()
     unexplained: bool = False
+    unprotected: str = ""
     fleet: Fleet = Fleet()
 
 
@@ -365,6 +367,7 @@ class HeldReason(StrEnum):
     STOPPING = "stopping"
     DRAINING = "draining"
     NO_DOCKER = "no docker"
+    UNPROTECTED = "unprotected"
     NO_IMAGE = "no image"
     DISK = "disk"
     MAX_WORKERS = "max workers"
@@ -376,7 +379,7 @@ class HeldReason(StrEnum):
     @property
     def is_problem(self) -> bool:
         """Whether it is shown as a problem, because nobody asked for it."""
-        return self in (self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
+        return self in (self.UNPROTECTED, self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -472,7 +475,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """status.json: all that `plancton status` and `plancton top` show, without any secret.
 
     ``time`` is Unix time; ``mode`` one of donating, draining, stopping, dry-run. ``slice`` is the
-    slice's path below the v2 mount.
+    slice's path below the v2 mount. ``unprotected``: see Observation.
     """
 
     version: str
@@ -501,6 +504,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     image: str = ""
     image_id: str = ""
     docker: str = ""
+    unprotected: str = ""
     problems: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
     events: tuple[Event, ...] = ()

@@ -11,7 +11,6 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here
-from plancton.docker.supported import require
 from plancton.host.engine_cpu import find_engine
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
@@ -20,6 +19,7 @@ from plancton.model import Fleet
 from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
+from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.token import expiry, read_token
 
 SECONDS = 1.0
@@ -41,6 +41,7 @@ def check_host(config: Config) -> HostCheck:
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = require(docker)
+        found = doubts(info, look_here(docker.socket))
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
@@ -64,7 +65,7 @@ def check_host(config: Config) -> HostCheck:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    return HostCheck(sentence, fit, tuple(_warnings(config, host, image_missing, token)))
+    return HostCheck(sentence, fit, (*found, *_warnings(config, host, image_missing, token)))
 
 
 def _has_image(docker: Docker, name: str) -> bool:

@@ -10,9 +10,9 @@ import msgspec
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerPermission, DockerUnreachable
-from plancton.docker.supported import require
 from plancton.host.slice import read_layout
 from plancton.rundir import RunDirError, default_paths
+from plancton.workers.same_host import require
 
 
 def check_start(config: Path | None, record: Path | None) -> None:

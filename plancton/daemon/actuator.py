@@ -13,12 +13,13 @@ from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
+from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotFound
 from plancton.docker.replies import Container, Event
 from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
-from plancton.host.sampler import read_process
-from plancton.host.slice import Slice, group_of
+from plancton.host.placement import Place, find_worker
+from plancton.host.slice import Slice
 from plancton.model import Action, Finish, Kill, Leave, Phase, SetQuota, SetShares, Settings, Start, Worker
 from plancton.workers.accounting import Accounting
 from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours
@@ -33,6 +34,7 @@ from plancton.workers.docker_calls import (
     start_worker,
 )
 from plancton.workers.roster import Entry, Roster
+from plancton.workers.same_host import NOT_HERE
 from plancton.workers.token import TokenError, pack, read_token
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class Actuator:
         self._unread: dict[str, None] = {}
         self._fetching = False
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
+        self.unprotected = ""
+        """Why no worker may be started any more: one was found outside the slice."""
 
     # ------------------------------------------------------------ decisions
 
@@ -142,18 +146,38 @@ class Actuator:
     def arrived(self, container: Container) -> Entry:
         """A container of ours is running: find its processes. If it has ended already, record
         that."""
-        pid = container.state.pid
-        process = read_process(pid, self._proc) if pid else None
-        started = process.started if process else None
-        entry = self.roster.arrived(
-            container,
-            started,
-            (group_of(self._proc, pid) or "") if process else "",
-            process.ppid if process else 0,
-        )
+        place = self._find(container)
+        entry = self.roster.arrived(container, place.started, place.group, place.shim)
         if not container.state.running:
-            self.ended(container.name, container.state.exit_code, how_it_ended(container), started or 0.0)
+            code, how = container.state.exit_code, how_it_ended(container)
+            self.ended(container.name, code, how, place.started or 0.0)
+        elif not place.group and not self._dry_run:  # it may have ended meanwhile
+            look = partial(Docker.inspect, container=container.id)
+            self._request_queue.submit(look, partial(self._looked_again, container.name), urgent=True)
         return entry
+
+    def _find(self, container: Container) -> Place:
+        return find_worker(self.slice, container.id, container.state.pid, self._proc)
+
+    def _looked_again(self, name: str, container: Container | None, error: DockerError | None) -> None:
+        """A worker that still runs and is not in the slice goes at once, and none comes after it."""
+        entry = self.roster.get(name)
+        if container is None or entry is None or entry.worker.id != container.id:
+            self._told(None, error)
+            return
+        place = self._find(container)
+        if not container.state.running or entry.worker.phase is Phase.ENDED:
+            return  # its event tells the rest
+        if place.group:
+            self.roster.arrived(container, place.started, place.group, place.shim)
+            return
+        if not self.unprotected:
+            where = f"{self.slice.parent}, as this Docker should have made it ({place.elsewhere})"
+            why = f"nothing would protect the owner: nothing more is started; {NOT_HERE}"
+            self.unprotected = f"{name} was not in {where}, so {why}"
+            self._say(self.unprotected)
+        self.roster.tell(name, Phase.KILLED, monotonic(), KILL_TIMEOUT)
+        self._remove(name, force=True)
 
     def _tell(
         self, name: str, phase: Phase, signal_name: str, now: float, timeout: float, reason: str

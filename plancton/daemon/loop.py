@@ -248,6 +248,7 @@ class Supervisor:
             stopping=self.stopping,
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
+            unprotected=self.actuator.unprotected if self.actuator else "",
             fleet=self.roster.fleet,
         )
 

@@ -106,6 +106,7 @@ class StatusFile:
             image=image,
             image_id=short(image_id),
             docker=facts.docker,
+            unprotected=seen.unprotected,
             problems=facts.problems,
             workers=self._worker_statuses(seen, decision, usage),
             events=tuple(self._events),

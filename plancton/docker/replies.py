@@ -35,6 +35,8 @@ class Info(Reply, frozen=True):
     driver: str = ""
     security_options: list[str] = []
     buildah_version: str = ""
+    kernel_version: str = ""
+    cpus: int = field(name="NCPU", default=0)
 
     @property
     def is_podman(self) -> bool:

@@ -7,6 +7,7 @@ and all of that goes to the leavers. Freezing is Documentation/admin-guide/cgrou
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,10 +23,12 @@ CPU."""
 class LeaverBoost:
     """Puts leavers first among the workers, and undoes that. ``tree`` is the v2 tree, ``cpu_tree``
     the one with the CPU controller's files; ``weight`` is the name of its weight file, ``normal``
-    Docker's value."""
+    Docker's value. It writes nothing that is not below ``workers_slice``, a path in these trees."""
 
-    def __init__(self, tree: Path, cpu_tree: Path, weight: str, normal: str, v1: bool) -> None:
-        self._tree, self._cpu_tree, self._v1 = tree, cpu_tree, v1
+    def __init__(
+        self, tree: Path, cpu_tree: Path, workers_slice: str, weight: str, normal: str, v1: bool
+    ) -> None:
+        self._tree, self._cpu_tree, self._v1, self._slice = tree, cpu_tree, v1, workers_slice
         self._weight, self._normal = weight, normal
         self._frozen: list[Path] = []
         self._quotas: dict[Path, str] = {}
@@ -35,15 +38,23 @@ class LeaverBoost:
         would bound them."""
         for group in others:
             with contextlib.suppress(OSError):
-                write_knob(self._tree / group / "cgroup.freeze", "1")
-                self._frozen.append(self._tree / group)
+                inside = self._inside(self._tree, group)
+                write_knob(inside / "cgroup.freeze", "1")
+                self._frozen.append(inside)
         for group in leavers:
             try:
-                self._prefer_one(self._cpu_tree / group, len(leavers))
+                self._prefer_one(self._inside(self._cpu_tree, group), len(leavers))
             except PermissionError:
                 raise  # on v1 nothing else would bound the lift
             except OSError:
                 pass  # it is gone already
+
+    def _inside(self, tree: Path, group: str) -> Path:
+        """A worker's directory; PermissionError for any group that is not below the slice."""
+        parts = Path(group).parts
+        if len(parts) < 2 or parts[0] != self._slice or ".." in parts:
+            raise PermissionError(errno.EPERM, f"is not below {self._slice}", group)
+        return tree / group
 
     def _prefer_one(self, group: Path, count: int) -> None:
         write_knob(group / self._weight, self._normal)
@@ -80,7 +91,9 @@ class LeaverBoost:
     def restore_quota(self, group: str, quota: int) -> None:
         """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
         short may have left it throttled."""
-        file, wanted = self._cpu_tree / group / "cpu.cfs_quota_us", str(quota or -1)
-        if self._v1 and group and read_knob(file) != wanted:
-            with contextlib.suppress(OSError):
+        if not self._v1 or not group:
+            return
+        with contextlib.suppress(OSError):
+            file, wanted = self._inside(self._cpu_tree, group) / "cpu.cfs_quota_us", str(quota or -1)
+            if read_knob(file) != wanted:
                 write_knob(file, wanted)

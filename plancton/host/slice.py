@@ -12,7 +12,7 @@ import os
 import pwd
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -97,13 +97,26 @@ def read_layout(proc: Path = PROC) -> Layout:
 
 
 def group_of(proc: Path, pid: int) -> str | None:
-    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone."""
+    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone, or
+    outside of what this cgroup namespace shows (then the kernel writes a path with ..)."""
     try:
         text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
     except OSError:
         return None
     found = re.search(r"^0::/(.*)$", text, re.MULTILINE)
-    return found[1] if found else None
+    return found[1] if found and ".." not in found[1].split("/") else None
+
+
+def worker_group(group: str, workers_slice: str, container: str) -> str:
+    """The part of a process's cgroup that is this container's below this slice; empty: it is not
+    there. Deeper ones are the container's own: what runs in it may make some."""
+    parts = PurePosixPath(group).parts
+    if not container.isalnum() or ".." in parts or parts[:1] != (workers_slice,):
+        return ""
+    for depth, part in enumerate(parts[1:], start=2):
+        if container in part:
+            return "/".join(parts[:depth])
+    return ""
 
 
 class Slice:
@@ -129,7 +142,7 @@ class Slice:
         self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
         self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
         self._roots = {layout.v2, *layout.v1.values()}
-        self.boost = LeaverBoost(layout.v2, self.cpu.parent, self._weight, self._normal, self.v1)
+        self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
         self.lifted = False
         self.bounds = Bounds()
         self.privileged = os.geteuid() == 0
@@ -349,12 +362,7 @@ class Slice:
         reused pid must not lead to a cgroup of the owner's.
         """
         path = Path(group)
-        if (
-            not container
-            or container not in path.name
-            or path.parts[:1] != (self.path,)
-            or ".." in path.parts
-        ):
+        if not group or worker_group(group, self.path, container) != group:
             return False
         if "populated 0" in (read_knob(self.tree / path / "cgroup.events") or ""):
             return False

@@ -376,6 +376,8 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
         return Held(HeldReason.DRAINING, "draining: nothing new is started")
     if not seen.docker:
         return Held(HeldReason.NO_DOCKER, "Docker does not answer")
+    if seen.unprotected:
+        return Held(HeldReason.UNPROTECTED, seen.unprotected)
     if not seen.image:
         return Held(HeldReason.NO_IMAGE, "there is no image to start workers from")
     if is_short_of_disk(seen, settings):

@@ -32,6 +32,7 @@ from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.docker_calls import list_workers
+from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
 
 DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
@@ -102,6 +103,7 @@ class Facts(msgspec.Struct, frozen=True):
     cgroups: Cgroups = Cgroups()
     psi: bool = False
     engine: Engine | str = ""
+    here: Here = Here()
     systemd: int | None = None
     slice: Seen | None = None
     host: Host | str = ""
@@ -140,6 +142,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
         engine=engine,
+        here=look_here(config.docker.socket, proc),
         systemd=read_systemd(),
         slice=workers_slice.look() if workers_slice else None,
         host=host,

@@ -28,6 +28,7 @@ from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
 from plancton.units import human_bytes, human_seconds
+from plancton.workers.same_host import Here, doubts, elsewhere
 
 IDLE_CLASS_KERNEL = (5, 15)
 IDLE_CLASS_SYSTEMD = 252
@@ -36,6 +37,7 @@ OLDEST_API = (1, 41)
 STALE = 15.0
 """Seconds; a supervisor writes its status at least every 5."""
 MOST_NAMES = 3
+UNKNOWN = Here()
 
 
 class Level(StrEnum):
@@ -115,9 +117,12 @@ def _how_it_yields(facts: Facts) -> str:
 def expected_tier(facts: Facts) -> Tier:
     """The tier that `plancton run` has here, or would have."""
     seen = facts.slice
-    if seen is None or not isinstance(facts.engine, Engine) or objection(facts.engine.info):
+    if seen is None or not isinstance(facts.engine, Engine):
         return "none"
     status = facts.supervisors.status
+    info = facts.engine.info
+    if objection(info) or elsewhere(info, facts.here) or (status is not None and status.unprotected):
+        return "none"
     if status is not None and status.slice:  # else it has not found Docker yet
         return status.tier
     if not seen.writable:
@@ -130,7 +135,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield kernel(facts.kernel, facts.cgroups)
     yield cgroups(facts.cgroups)
     yield psi(facts.psi)
-    yield engine_state(facts.engine)
+    yield engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
@@ -268,14 +273,16 @@ def _is_low(weight: str | None) -> bool:
 # ---------------------------------------------------------------- Docker and its slice
 
 
-def engine_state(engine: Engine | str) -> Finding:
+def engine_state(engine: Engine | str, here: Here = UNKNOWN) -> Finding:
     subject = "docker"
     if isinstance(engine, str):
         return broken(subject, engine)
     info = engine.info
     text = f"{info.server_version}, API {engine.api}, {info.cgroup_driver} driver, {info.driver} storage"
-    if problem := objection(info):
+    if problem := objection(info) or elsewhere(info, here):
         return broken(subject, problem, REMEDY)
+    if doubtful := doubts(info, here):
+        return better(subject, "; ".join(doubtful), REMEDY)
     if tuple(map(int, engine.api.split("."))) < OLDEST_API:
         return broken(subject, text, "update to Docker Engine 20.10 or newer")
     if info.driver == "vfs":
@@ -307,6 +314,8 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
     if status is not None and status.slice not in ("", seen.path):
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
         return better(subject, text, "give doctor the supervisor's configuration (--config)")
+    if status is not None and status.unprotected:
+        return broken(subject, status.unprotected)
     if status and (status.tier == "quota" or status.tier_reason in status.problems):
         return better(subject, f"tier {status.tier}: {status.tier_reason}")
     if not seen.exists and running.pid is not None:

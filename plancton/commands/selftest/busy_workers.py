@@ -17,9 +17,11 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, NotFound
 from plancton.errors import PlanctonError
-from plancton.host.slice import PROC, Slice, group_of
+from plancton.host.placement import find_worker
+from plancton.host.slice import PROC, Slice
 from plancton.units import Size
 from plancton.workers.container import INSTANCE, create_body
+from plancton.workers.same_host import NOT_HERE
 
 PREFIX = "plancton-selftest-"
 REPOSITORY, TAG = "localhost/plancton-selftest", "latest"
@@ -52,13 +54,10 @@ def _start(docker: Docker, name: str, body: dict[str, Any], workers_slice: Slice
     container = docker.create(name, {**body, "Hostname": name})
     docker.start(container)
     pid = docker.inspect(container).state.pid
-    group = group_of(PROC, pid) if pid else None
-    if pid and (group is None or not group.startswith(f"{workers_slice.path}/")):
-        where = "where this host's cgroups don't show it" if group is None else f"into /{group}"
-        raise BusyWorkerError(
-            f"Docker put {name} {where}, not into {workers_slice.parent}: Plancton needs a Docker Engine"
-            " that runs as root, on this host itself"
-        )
+    place = find_worker(workers_slice, container, pid, PROC)
+    if pid and not place.group:
+        where = f"{workers_slice.parent} ({place.elsewhere})"
+        raise BusyWorkerError(f"Docker did not put {name} into {where}: {NOT_HERE}")
     return container
 
 

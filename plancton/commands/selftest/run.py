@@ -26,13 +26,13 @@ from plancton.commands.selftest.figures import Pair, Report, Round, judge, summa
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
-from plancton.docker.supported import require
 from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Tier
 from plancton.rundir import paths_in_use, running
+from plancton.workers.same_host import require
 
 PAIRS = 9
 STEP, STEPS = 0.001, 600

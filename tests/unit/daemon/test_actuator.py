@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from unit.host.test_slice import files
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
 from unit.trees import pid_stat, tree
 
@@ -232,6 +233,51 @@ def test_start_that_is_refused(
     assert "can't be started" in it.said[-1] and words in it.said[-1], it.said
     assert (REMOVE in it.asked()) is removed, it.asked()
     assert it.lost == 0
+
+
+def test_a_worker_outside_the_slice(world: Callable[..., World]) -> None:
+    """A worker that runs, but not in the slice, is removed at once, and one line says why no other
+    comes; the group that its pid has here is never touched."""
+    it = world()
+    tree(it.proc, {"42": {"cgroup": "0::/owner\n"}})
+    (it.slice.directory / ID).rename(it.slice.tree / "owner")
+    before = files(it.slice.tree / "owner")
+    it.act(Start("room"))
+    it.pump()
+    (entry,) = it.roster
+    assert (entry.group, entry.worker.started, it.actuator.unprotected) == ("", None, "")
+    it.act(Leave(entry.worker.name, "why", 1.0, lift=True))
+    it.pump(2)
+    assert "was not in /plancton" in it.actuator.unprotected and "/owner" in it.actuator.unprotected
+    assert it.said.count(it.actuator.unprotected) == 1 and "\n" not in it.actuator.unprotected
+    it.pump()
+    assert REMOVE in it.asked() and len(it.roster) == 0 and not it.roster.take_ended()
+    assert files(it.slice.tree / "owner") == before
+
+
+def test_a_worker_that_ends_as_it_starts(world: Callable[..., World]) -> None:
+    """A worker that has ended before its group could be read is no reason to start no other."""
+    it = world()
+    tree(it.proc, {"42": {"cgroup": "0::/owner\n"}})
+    (it.slice.directory / ID).rename(it.slice.tree / "owner")
+    it.adopt()
+    it.script[INSPECT] = reply(json.dumps({"Id": ID, "Name": "/w1"}).encode())
+    it.pump()
+    assert it.actuator.unprotected == "" and REMOVE not in it.asked()
+
+
+def test_a_worker_that_is_found_at_the_second_look(world: Callable[..., World]) -> None:
+    """What could not be read at first, because a process came and went, is read again."""
+    it = world()
+    tree(it.proc, {"42": {"cgroup": "0::/\n"}})
+    (it.slice.directory / ID).rename(it.slice.tree / "later")
+    it.script[INSPECT] = reply(
+        json.dumps({"Id": ID, "Name": "/w1", "State": {"Running": True, "Pid": 42}}).encode()
+    )
+    it.adopt()
+    tree(it.proc, {"42": {"cgroup": f"0::/plancton/{ID}\n"}})
+    it.pump()
+    assert it.roster["w1"].group == f"plancton/{ID}" and it.actuator.unprotected == ""
 
 
 @pytest.mark.parametrize("message", ["No such image: busybox:latest", "no such image: sha256:i"])

@@ -368,6 +368,8 @@ def with_a_pilot(report: bytes = b"") -> Script:
 def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
     """When a job has ended, its worker's report is read, and the status has the totals."""
     it = run(with_a_pilot(b"exit 10.0\n"))
+    assert it.it.layout.v2
+    tree(it.it.layout.v2, plancton={ID: {}})
     it.ready()
     it.until(lambda: len(it.it.roster) == 1, "the worker")
     assert it.it.usage is not None

@@ -125,6 +125,8 @@ def test_group_of(tmp_path: Path) -> None:
             "3": {"cgroup": "12:cpu:/x\n"},
         },
     )
+    tree(proc, {"5": {"cgroup": "0::/../../system.slice/docker-c0ffee.scope\n"}})
+    assert group_of(proc, 5) is None, "it is outside of this cgroup namespace"
     assert [group_of(proc, pid) for pid in (1, 2, 3, 4)] == ["plancton/a b", "", None, None]
 
 
@@ -482,6 +484,31 @@ def test_lift_of_those_who_are_gone(v2: Slice) -> None:
         (v2.directory / name).rmdir()
     v2.drop()
     assert read(v2.directory / "cpu.idle") == "1" and read(v2.directory / "cpu.max") == "max 100000"
+
+
+FOREIGN = ["owner", "", "plancton", "plancton/../owner", "../owner", "/owner"]
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_nothing_outside_the_slice_is_lifted_or_frozen(hybrid: Slice, foreign: str) -> None:
+    """Whatever group somebody names, only what is below the slice is written."""
+    owner = {"cgroup.freeze": "0", "cpu.shares": "777", "cpu.cfs_quota_us": "-1"}
+    for root in (hybrid.tree, hybrid.cpu.parent):
+        tree(root, owner, owner=owner)
+    hybrid.set_up()
+    before = [files(hybrid.tree / "owner"), files(hybrid.cpu.parent / "owner"), read_all(hybrid)]
+    with pytest.raises(PermissionError):
+        hybrid.lift([foreign], [foreign, "plancton/b"])
+    hybrid.drop()
+    hybrid.boost.restore_quota(foreign, 5_000)
+    hybrid.drop(everything=True)
+    assert [files(hybrid.tree / "owner"), files(hybrid.cpu.parent / "owner"), read_all(hybrid)] == before
+
+
+def read_all(workers_slice: Slice) -> list[str]:
+    """The knobs of both trees' roots."""
+    roots = (workers_slice.tree, workers_slice.cpu.parent)
+    return [read(file) for root in roots for file in sorted(root.iterdir()) if file.is_file()]
 
 
 def test_lift_in_tier_weight(v2: Slice) -> None:

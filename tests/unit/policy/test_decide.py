@@ -126,6 +126,7 @@ def test_max_workers_lowered() -> None:
         ({"finish": True}, HeldReason.DRAINING, "draining"),
         ({"stopping": True}, HeldReason.STOPPING, "stops"),
         ({"docker": False}, HeldReason.NO_DOCKER, "Docker"),
+        ({"unprotected": "w1 was not in /plancton"}, HeldReason.UNPROTECTED, "was not in"),
         ({"image": ""}, HeldReason.NO_IMAGE, "image"),
         ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4 GB"),
         ({"max_workers": 0}, HeldReason.MAX_WORKERS, "max_workers"),

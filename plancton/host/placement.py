@@ -1,0 +1,44 @@
+"""Which cgroup is a worker's: the one place that decides it.
+
+A pid that Docker tells may be somebody else's here: it was reused, or Docker runs in a machine or
+a pid namespace of its own. So a group counts only if it is below the slice and named after the
+container, and nothing else is ever read, frozen, limited or killed as a worker's.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from plancton.host.sampler import read_process
+from plancton.host.slice import Slice, group_of, worker_group
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a worker is. ``group`` is its cgroup in the v2 tree; empty: it is not below the slice.
+
+    ``started`` (CLOCK_BOOTTIME) and ``shim`` are of its first process, as far as that can be seen;
+    ``elsewhere`` says in words what was found in place of a group.
+    """
+
+    group: str = ""
+    started: float | None = None
+    shim: int = 0
+    elsewhere: str = ""
+
+
+def find_worker(workers_slice: Slice, container: str, pid: int, proc: Path) -> Place:
+    """Where a container is whose first process Docker says is ``pid`` (0 once it has ended)."""
+    before = read_process(pid, proc)
+    there = group_of(proc, pid)
+    after = read_process(pid, proc)
+    if before is None or after is None or before.started != after.started:
+        elsewhere = f"its process {pid} can't be seen from here"
+    elif group := worker_group(there or "", workers_slice.path, container):
+        return Place(group, before.started, before.ppid)
+    else:
+        elsewhere = f"process {pid} here is in /{there or ''}"
+    # Its pid is another process's, or hidden. A directory of its own proves as much.
+    if container.isalnum():
+        for path in workers_slice.directory.glob(f"*{container}*/"):
+            return Place(f"{workers_slice.path}/{path.name}")
+    return Place(elsewhere=elsewhere)
