@@ -25,6 +25,8 @@ static const char *const SEEDS[] = {
     "12517 (a) R 1 (b) S 12504 12504 11361 0 -1 4194304 97 0 0 0 30 12 0 0 20 0 1 0 107742 3133440 379\n",
     "anon 4096\nfile 8192\nkernel 77\nshmem 512\n",
     "cpu 18446744073709551615 18446744073709551616 99999999999999999999999 -1\ncpu0\n\n\ncpu",
+    "cpu  0 0 0 0 0 0 0 0 0 0\ncpu  57589 20 24452 2480547 5183 0 636 0 0 0\ncpu0 1 2 3 4 5 6 7 8\nintr 1\n",
+    "cpu  57589 20 24452 2480547 5183 0 636 0 0 0\ncpu0 1 2 3 4 5 6 7 8\ncpufreq 12\nctxt 1\n",
 };
 enum { COUNT = sizeof SEEDS / sizeof SEEDS[0] };
 

@@ -69,36 +69,50 @@ static bool skip_words(struct span *s, int count)
     return s->at < s->end;
 }
 
-/* The number of cpuN lines from here on; -1 if the text ends before another line begins. */
-static int64_t count_cpus(struct span *s)
+/* Whether this line is `cpuN `, one of the CPUs that are online: not `cpu `, nor `cpufreq `. */
+static bool is_of_one_cpu(const struct span *s)
 {
-    int64_t cpus = 0;
+    size_t i = strlen("cpu"), length = left(s);
+    if (!starts_with(s, "cpu"))
+        return false;
+    while (i < length && s->at[i] >= '0' && s->at[i] <= '9')
+        i++;
+    return i > strlen("cpu") && i < length && s->at[i] == ' ';
+}
+
+/* Past the lines that begin with cpu: how many are of one CPU, and how many of all (`cpu `).
+ * False if the text ends before another line begins. */
+static bool count_cpus(struct span *s, uint64_t *cpus, uint64_t *sums)
+{
+    *cpus = *sums = 0;
     while (starts_with(s, "cpu")) {
+        *cpus += is_of_one_cpu(s);
+        *sums += starts_with(s, "cpu ");
         if (!next_line(s))
-            return -1;
-        cpus++;
+            return false;
     }
-    bool undecided = left(s) < 3 && memcmp(s->at, "cpu", left(s)) == 0;
-    return undecided ? -1 : cpus;
+    return left(s) >= strlen("cpu") || memcmp(s->at, "cpu", left(s)) != 0;
 }
 
 bool plancton_stat_suffices(const char *text, size_t length)
 {
     struct span s = {text, text + length};
-    return length > 0 && count_cpus(&s) >= 0;
+    uint64_t cpus, sums;
+    return length > 0 && count_cpus(&s, &cpus, &sums);
 }
 
+/* With two lines `cpu ` there is no saying which one is true. */
 static bool parse_stat(struct span *s, uint64_t *value)
 {
+    struct span all = *s;
+    uint64_t sums;
     if (!starts_with(s, "cpu "))
         return false;
     s->at += strlen("cpu ");
     for (int i = 1; i <= 8; i++)
         if (!number(s, &value[i]))
             return false;
-    int64_t cpus = next_line(s) ? count_cpus(s) : -1;
-    value[0] = (uint64_t)cpus;
-    return cpus > 0;
+    return count_cpus(&all, &value[0], &sums) && sums == 1 && value[0] > 0;
 }
 
 static bool kilobytes(struct span s, const char *key, uint64_t *out)
@@ -111,12 +125,13 @@ static bool has_line(struct span s, const char *key)
     return find_line(&s, key);
 }
 
+/* A host without any memory is none. */
 static bool parse_meminfo(struct span *s, uint64_t *value)
 {
     value[1] = PLANCTON_UNKNOWN;
     if (has_line(*s, "MemAvailable:") && !kilobytes(*s, "MemAvailable:", &value[1]))
         return false;
-    return kilobytes(*s, "MemTotal:", &value[0]) && kilobytes(*s, "SwapTotal:", &value[2]);
+    return kilobytes(*s, "MemTotal:", &value[0]) && value[0] > 0 && kilobytes(*s, "SwapTotal:", &value[2]);
 }
 
 static bool parse_psi(struct span *s, uint64_t *value)

@@ -25,8 +25,8 @@ static ssize_t append(int fd, char *text, size_t have, size_t size)
 static void sample_small(int fd, uint8_t kind, struct plancton_reading *out, char *text)
 {
     ssize_t got = append(fd, text, 0, FIRST);
-    if (got < 0)
-        out->error = -errno;
+    if (got <= 0)
+        out->error = got < 0 ? -errno : -ENODATA;
     else
         plancton_parse(kind, text, (size_t)got, out);
 }
@@ -42,7 +42,7 @@ static int fill_stat(int fd, char **text, size_t *have, char **heap)
             return -errno;
         *have += (size_t)got;
         if (got == 0 || plancton_stat_suffices(*text, *have))
-            return 0;
+            return *have ? 0 : -ENODATA;
         if (*have < size)
             continue;
         if (size >= MOST)

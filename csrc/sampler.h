@@ -27,12 +27,14 @@ struct plancton_reading {
     uint64_t value[PLANCTON_VALUES];
 };
 
-/* Reads and parses n descriptors from the beginning; a negative one is EBADF. Returns how many failed.
- * With `cpus`, /proc/stat is the sum of those lines cpuN for which N < cpus and counted[N] is not 0. */
+/* Reads and parses n descriptors from the beginning; a negative one is EBADF, an empty text ENODATA. Returns
+ * how many failed. With `cpus`, /proc/stat is the sum of those lines cpuN for which N < cpus and counted[N] is
+ * not 0. */
 int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n, const uint8_t *counted,
                     uint32_t cpus);
 
-/* Parses one text, which need not end in a NUL. A text that is cut off, malformed or overflows is EBADMSG. */
+/* Parses one text, which need not end in a NUL. A text that is cut off, malformed,
+ * contradicts itself or overflows is EBADMSG. */
 void plancton_parse(uint8_t kind, const char *text, size_t length, struct plancton_reading *out);
 
 /* Parses a /proc/stat as PLANCTON_STAT, but only of these CPUs (see plancton_sample). */

@@ -24,7 +24,8 @@ class Sample(msgspec.Struct, frozen=True):
     ``idle`` includes iowait). ``*_pressure`` are seconds stalled since boot ("some", total=).
     ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs)
     memory. ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures
-    of different epochs can't be compared.
+    of different epochs can't be compared. ``unreadable`` names a file of the slice that is there
+    but has no figures, and says why: what the workers use is then unknown, not nothing.
     """
 
     monotonic: float
@@ -44,6 +45,7 @@ class Sample(msgspec.Struct, frozen=True):
     slice_memory_pressure: float | None = None
     engine: float | None = None
     engine_epoch: int = 0
+    unreadable: str = ""
 
 
 LEAST_SHARES = 2
@@ -243,7 +245,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
-    ``unprotected`` says why the slice would not hold a new worker; empty: it would.
+    ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``unknown``
+    names the file whose figures can't be used at this tick, and says why.
     """
 
     time: float
@@ -274,6 +277,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     unexplained: bool = False
     unprotected: str = ""
     fleet: Fleet = Fleet()
+    unknown: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True):

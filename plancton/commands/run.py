@@ -3,6 +3,7 @@ starting."""
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ import msgspec
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerPermission, DockerUnreachable
-from plancton.host.slice import read_layout
+from plancton.host.sampler import Sampler
+from plancton.host.slice import PROC, read_layout
 from plancton.rundir import RunDirError, default_paths
 from plancton.workers.same_host import require
 
@@ -19,6 +21,8 @@ def check_start(config: Path | None, record: Path | None) -> None:
     """Raise what is wrong with the configuration, the host, Docker or the recording's file."""
     loaded = load_config(config or default_paths().config, missing_ok=config is None)
     read_layout()
+    with closing(Sampler(PROC)) as sampler:
+        sampler.sample()
     try:
         with Docker(loaded.docker.socket, timeout=5.0) as docker:
             require(docker)

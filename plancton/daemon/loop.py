@@ -22,6 +22,7 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.docker_link import DockerLink
+from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
@@ -30,13 +31,10 @@ from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
-from plancton.host.engine_cpu import find_engine
-from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
-from plancton.model import Decision, Observation, Sample, action_name
+from plancton.model import Decision, Observation, action_name
 from plancton.policy.decide import State, decide
-from plancton.policy.observe import observe
 from plancton.rundir import (
     KEEP_WORKERS,
     Paths,
@@ -126,8 +124,7 @@ class Supervisor:
         self.slice: Slice | None = None
         self.actuator: Actuator | None = None
         self.topology, self.cpus = Topology(), Cpus()
-        self.sampler = Sampler(PROC)
-        self.previous: Sample | None = None
+        self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
         self.state = State()
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
         self.look_until = self.stop_deadline = 0.0
@@ -136,6 +133,7 @@ class Supervisor:
         self.disk_path = "/"
         self.next_slow = self.next_scan = self.next_reading = 0.0
         self.in_force = HostSettings()
+        self.host: Host | None = None
         self.recorder: Recorder | None = None
         self.last_said = ""
         self.engine_busy = 0
@@ -204,9 +202,7 @@ class Supervisor:
         """Look at the host, decide, act, and tell."""
         if now >= self.next_slow:
             self._look_at_cpus()
-        sample = self.sampler.sample()
-        seen = observe(self.previous, sample, self.usage.shims if self.usage else 0.0)
-        self.previous = sample
+        seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
         if now >= self.next_slow:
             self._slow_pass(now, seen)
         if self.run_dir:
@@ -260,10 +256,12 @@ class Supervisor:
         return content is not None, content == "finish"
 
     def _resolve(self, seen: Observation) -> None:
-        """See to it that the settings are those for the host as it is now."""
+        """See to it that the settings are those for the host as it is now, and was at the tick
+        before: workers must not pay for one odd reading."""
         disk = self.disk.total if self.disk else 0
-        host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk)
-        if host != self.in_force.host:
+        host, before = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk), self.host
+        self.host = host
+        if host != self.in_force.host and host.ram and (host == before or self.in_force.host is None):
             self.in_force.update(self.file.config, host, self.slice)
             self._look_at_cpus()
             if self.slice is not None and not self.options.dry_run:
@@ -302,15 +300,14 @@ class Supervisor:
                 self.actuator.sweep()
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
-            self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
+            self.figures.watch_engine()
 
     def _look_at_cpus(self) -> None:
         """See which CPUs are there for workers and which for the owner."""
         allowed = self.slice.allowed_cpus() if self.slice else None
         cpus = self.topology.read(self.file.config.owner.reserve_cpus, allowed)
         if cpus.counted != self.cpus.counted:
-            self.sampler.count(cpus.counted)
-            self.previous = None
+            self.figures.count(cpus.counted)
         self.cpus = cpus
 
     def _bound(self, workers_slice: Slice, host: Host) -> None:
@@ -417,10 +414,7 @@ class Supervisor:
             best = self.slice.tier == "kernel" and self.slice.ours
             say = self.status_file.say if best else self.status_file.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
-        self.sampler.close()
-        self.sampler = Sampler(PROC, self.slice.directory, self.slice.memory_stat, self.cpus.counted)
-        self.sampler.watch_engine(find_engine(PROC, self.layout.v2))
-        self.previous = None
+        self.figures.watch_slice(self.slice)
         self.in_force.host = None
         self.usage = WorkerUsage(self.slice, PROC)
         self.actuator = Actuator(
@@ -456,6 +450,7 @@ class Supervisor:
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.request_queue.busy_for(now)
         found = [
+            self.figures.problem,
             self.docker.problem,
             "Docker has not answered for a while" if busy >= NO_ANSWER else "",
             self.file.problem,
@@ -485,7 +480,7 @@ class Supervisor:
             self.run_dir.retract()
         if self.recorder:
             self.recorder.close()
-        self.sampler.close()
+        self.figures.close()
         if self.usage:
             self.usage.close()
 

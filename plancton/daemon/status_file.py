@@ -11,6 +11,7 @@ from plancton import __version__
 from plancton.docker.images import short
 from plancton.host.slice import Slice
 from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
+from plancton.policy.decide import WORTH_A_WORD
 from plancton.rundir import RunDir
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
@@ -138,6 +139,8 @@ def headline(seen: Observation, fit: int) -> str:
     """The sentence that users see first."""
     donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
     owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
+    if (seen.stolen or 0.0) >= WORTH_A_WORD:
+        owner += f", the hypervisor takes {seen.stolen:.1f}"
     running = sum(w.phase is not Phase.STARTING for w in seen.fleet.workers)
     workers = f"{running} worker{'' if running == 1 else 's'} running"
     return f"Donating {donated} of {seen.capacity:g} CPUs; the owner uses {owner}; {workers}, {fit} fit."

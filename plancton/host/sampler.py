@@ -8,7 +8,7 @@ removed and made again is seen at once. Units: seconds and bytes.
 import errno
 import os
 import time
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -29,7 +29,7 @@ _monotonic, _clock, _BOOTTIME = time.monotonic, time.clock_gettime, time.CLOCK_B
 
 
 class SamplerError(PlanctonError):
-    """A file that every decision needs can't be read; one line that names it."""
+    """A file that every decision needs has no usable figures; one line that names it."""
 
 
 class Source(IntEnum):
@@ -112,6 +112,10 @@ class _Files:
         failed = _sample(self._fds + i, self._kinds + i, self._out + i, 1, self._counted, self._cpus)
         return not (failed and self.close(i))
 
+    def is_missing(self, i: int) -> None:
+        """There is no such file: note it without trying to open it."""
+        self._readings[i].error = -errno.ENOENT
+
     def close(self, i: int) -> bool:
         """Whether it was open."""
         fd = self._fds[i]
@@ -141,6 +145,8 @@ _STAT, _MEMINFO, _CPU_PSI, _MEMORY_PSI = range(4)
 _SLICE_CPU, _SLICE_CPU_PSI, _SLICE_MEMORY_PSI, _SLICE_ANON = range(4, 8)
 _ENGINE = 8
 _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
+_ABSENT = {0, errno.ENOENT, errno.ENODEV, errno.EBADF}
+"""What a file of the slice gives while there is none (ENODEV: it was removed while open)."""
 
 
 class Sampler:
@@ -175,11 +181,7 @@ class Sampler:
         self._engine_slots: list[int] = []
         self._epoch = 0
         self._files.read()
-        try:
-            self._repair()
-        except SamplerError:
-            self.close()
-            raise
+        self._repair()
 
     def watch_engine(self, paths: Sequence[Path]) -> None:
         """These cgroups' ``cpu.stat`` and processes' ``/proc/PID/stat`` are the engine from now on.
@@ -206,11 +208,14 @@ class Sampler:
         self._files.count(cpus)
 
     def sample(self) -> Sample:
-        """All counters now; SamplerError when /proc/stat or /proc/meminfo can't be read."""
-        files = self._files
+        """All counters now; SamplerError when /proc/stat or /proc/meminfo has no figures."""
+        files, unreadable = self._files, ""
         monotonic, boottime = _monotonic(), _clock(_BOOTTIME)
         if files.read() > len(self._hopeless):
             self._repair()
+            if unusable := self._unreadable(_STAT, _MEMINFO):
+                raise SamplerError(unusable)
+            unreadable = self._unreadable(_SLICE_CPU, _SLICE_ANON, absent=_ABSENT)
         values, number = files.values, files.number
         cpus, user, nice, system, idle, iowait, irq, softirq, steal = _unpack(values[_STAT], 9)
         total, available, swap = _unpack(values[_MEMINFO], 3)
@@ -233,7 +238,15 @@ class Sampler:
             number(_SLICE_MEMORY_PSI),
             self._engine_seconds() if self._engine_slots else None,
             self._epoch,
+            unreadable,
         )
+
+    def memory(self) -> tuple[int, int | None] | None:
+        """Total and available, as the last `sample` found them: they may be known without CPUs."""
+        if self._files.error(_MEMINFO):
+            return None
+        total, available = _unpack(self._files.values[_MEMINFO], 2)
+        return total, None if available == _UNKNOWN else available
 
     def close(self) -> None:
         """Close all files; a later sample would open them again."""
@@ -250,18 +263,21 @@ class Sampler:
             if i not in self._hopeless:
                 changed |= self._retry(i) and i >= _ENGINE
         self._epoch += changed
-        for i in (_STAT, _MEMINFO):
-            if files.error(i):
-                raise SamplerError(f"{files.paths[i]}: {_words(files.error(i))}")
+
+    def _unreadable(self, *numbers: int, absent: Container[int] = (0,)) -> str:
+        """The first of these files that has no figures although it is there, and why."""
+        files = self._files
+        errors = ((i, files.error(i)) for i in numbers)
+        return next((f"{files.paths[i]}: {_words(e)}" for i, e in errors if e not in absent), "")
 
     def _retry(self, i: int) -> bool:
         """Whether the file was there before or is there now."""
         files = self._files
         vanished = files.close(i)
         if _SLICE_CPU < i < _ENGINE and files.error(_SLICE_CPU):
-            pass  # no slice: one attempt per tick is enough
+            files.is_missing(i)  # no slice: one attempt per tick is enough
         elif i == _SLICE_CPU and not os.access(files.paths[i] or "", os.F_OK):
-            pass  # no slice yet; cheaper than an open that fails with an exception
+            files.is_missing(i)  # no slice yet; cheaper than an open that fails with an exception
         elif files.kinds[i] is Source.PID_STAT:
             self._hopeless.add(i)  # by now the pid may belong to another process
         elif files.open(i):
@@ -321,4 +337,6 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
 
 
 def _words(error: int) -> str:
+    if error == errno.ENODATA:
+        return "is empty"
     return "not in the form that the kernel writes" if error == errno.EBADMSG else os.strerror(error)

@@ -10,7 +10,8 @@
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
   once. So it is with the disk, one worker after the other.
 - A worker whose output keeps the engine busy leaves.
-- Nothing is decided on a window that is not covered: after a start, a suspend, a gap.
+- Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
+  owner's load is unknown, only what does not depend on it goes on.
 - After failures and flaps the next start waits: start_delay.py.
 
 Each rule yields the actions it wants, in order of priority; `arbitrate` keeps one per worker.
@@ -63,6 +64,8 @@ SHARE_INTERVAL = 10.0
 DISK_WAIT = 30.0
 """The next worker leaves for the disk when the one before has had this long to take its files
 away."""
+WORTH_A_WORD = 0.1
+"""CPUs that the hypervisor takes from this host: from here on the reason says so."""
 NO_IDLE = 0.5
 """With less idle CPU than this a leaver can't count on any and is lifted."""
 
@@ -112,14 +115,19 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
     fit = count_fit(fleet, seen.max_workers, room, settings) if room else len(fleet.line)
     quota = total_quota(seen, state.quota, settings) if settings.uses_quota else None
     case = Case(seen, state, settings, room, fit, why_held(seen, state, settings), quota)
-    rules = STOPPING_RULES if seen.stopping else RULES
-    actions = arbitrate((action for rule in rules for action in rule(case)), fleet)
+    actions = arbitrate((action for rule in _rules(seen) for action in rule(case)), fleet)
     worth = fit
     if room and fit == len(fleet.line):
         worth += startable(fleet, seen.max_workers, room, settings)
     sentence = _what_happens(actions) or _how_it_is(case, worth)
     decision = Decision(worth, sentence, room.cpus if room else None, quota, case.held, actions)
     return decision, under_way(case, actions)
+
+
+def _rules(seen: Observation) -> "tuple[Rule, ...]":
+    if seen.stopping:
+        return STOPPING_RULES
+    return UNKNOWN_RULES if seen.owner is None else RULES
 
 
 def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
@@ -399,16 +407,25 @@ RULES: tuple[Rule, ...] = (
     limit,
     start,
 )
+UNKNOWN_RULES: tuple[Rule, ...] = (out_of_memory, out_of_disk, finish, overdue, limit)
+"""While the owner's load is unknown: the figures of memory and disk may be known all the same."""
 STOPPING_RULES: tuple[Rule, ...] = (leave_all, overdue, limit)
-"""Both in order of priority."""
+"""All three in order of priority."""
 
 
 # ---------------------------------------------------------------- words
 
 
 def _owner(seen: Observation) -> str:
-    used = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
-    return f"the owner uses {used} of {seen.capacity:g} CPUs"
+    """Who has the CPUs that workers don't get; first whoever has most of them."""
+    if seen.owner is None:
+        return f"the owner uses an unknown part of {seen.capacity:g} CPUs"
+    used, taken = seen.owner, seen.stolen or 0.0
+    owner, hypervisor = f"the owner uses {used:.1f}", f"the hypervisor takes {taken:.1f}"
+    of_all = f" of {seen.capacity:g} CPUs"
+    if taken < WORTH_A_WORD:
+        return owner + of_all
+    return f"{hypervisor}{of_all}, {owner}" if taken > used else f"{owner}{of_all}, {hypervisor}"
 
 
 def _what_happens(actions: tuple[Action, ...]) -> str:

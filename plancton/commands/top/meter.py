@@ -5,9 +5,10 @@ from pathlib import Path
 import msgspec
 
 from plancton.host.cgroup_files import read_cpuset
-from plancton.host.sampler import Group, Sampler
+from plancton.host.sampler import Group, Sampler, SamplerError
 from plancton.host.topology import Topology
 from plancton.model import Sample, Status
+from plancton.policy.observe import observe
 
 SLICES = ("plancton.slice", "plancton")
 """Where workers may be when no supervisor says so."""
@@ -36,12 +37,28 @@ class Meter:
         self._sampler: Sampler | None = None
         self._group: Group[str] = Group()
         self._before: Sample | None = None
+        self._size: Figures | None = None
+        """The host as it was last seen, without anybody's CPU."""
         self._used: dict[str, float] = {}
 
     def read(self, status: Status | None) -> Figures:
-        """What was used since the last call; at the first call, what the status says."""
-        sample = self._sample(self._find_slice(status))
+        """What was used since the last call; at the first call, what the status says.
+
+        Figures that can't be read, or that no host can have, are unknown. Only at the first call
+        a file that can't be read is an error.
+        """
+        try:
+            sample = self._sample(self._find_slice(status))
+        except SamplerError:
+            if self._size is None:
+                raise
+            return self._size
         before, self._before = self._before, sample
+        if before is not None and observe(before, sample).unknown:
+            return self._size or Figures()
+        self._size = Figures(
+            cpus=sample.cpus, memory_total=sample.memory_total, memory_available=sample.memory_available
+        )
         used_before, self._used = self._used, self._read_workers(status)
         figures = _reported(sample, status)
         if before is None or sample.monotonic <= before.monotonic:

@@ -76,7 +76,7 @@ class Run:
             self.server.__exit__(None, None, None)
         self.it.request_queue.close()
         self.it.request_queue.join(DEADLINE)
-        self.it.sampler.close()
+        self.it.figures.close()
         if self.it.recorder:
             self.it.recorder.close()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -164,6 +165,9 @@ def test_no_memavailable(tmp_path: Path) -> None:
         "cpu  1 2 3 4 5 6 7 99999999999999999999\ncpu0 1\nintr 1\n",
         "cpu  1 2 3 -4 5 6 7 8\ncpu0 1\nintr 1\n",
         "cpu  1 2 3 4 5 6 7 8\nintr 1\n",
+        "cpu  1 2 3 4 5 6 7 8\ncpufreq 12\nintr 1\n",
+        "cpu  0 0 0 0 0 0 0 0\ncpu  1 2 3 4 5 6 7 8\ncpu0 1 2 3 4 5 6 7 8\nintr 1\n",
+        "MemTotal: 0 kB\nMemAvailable: 0 kB\nSwapTotal: 0 kB\n",
         "MemTotal: 5 kB\n",
         "MemTotal: 5 kB\nSwapTotal: 1",
         "MemTotal: 18446744073709551615 kB\nSwapTotal: 1 kB\n",
@@ -179,7 +183,8 @@ def test_strange_text(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(SamplerError) as caught:
         host.sample()
     said = str(caught.value)
-    assert said == f"{proc / name}: not in the form that the kernel writes", said
+    why = "not in the form that the kernel writes" if text else "is empty"
+    assert said == f"{proc / name}: {why}", said
     trees.tree(tmp_path, proc=trees.proc())
     assert host.sample().cpus == 2, "it did not recover when the file was good again"
 
@@ -191,9 +196,59 @@ def test_missing_file(tmp_path: Path, name: str) -> None:
     (proc / name).unlink()
     before = open_files()
     for _ in range(3):
-        with pytest.raises(SamplerError, match=f"{name}: No such file or directory"):
-            Sampler(proc)
+        with closing(Sampler(proc)) as host, pytest.raises(SamplerError, match=f"{name}: No such file"):
+            host.sample()
     assert open_files() == before, f"{open_files() - before} descriptors were left open"
+
+
+TRIALS = Path(__file__).parents[2] / "proc"
+
+
+@pytest.mark.parametrize("name", ["empty", "cut", "overflow", "two-cpu-lines"])
+def test_proc_stat_of_real_hosts(tmp_path: Path, name: str) -> None:
+    """What lxcfs and others have given for /proc/stat gives no figures, never a host of 3 CPUs."""
+    proc, _ = make(tmp_path)
+    host = Sampler(proc)
+    (proc / "stat").write_text((TRIALS / f"stat-{name}").read_text())
+    with pytest.raises(SamplerError, match="stat: "):
+        host.sample()
+
+
+def test_other_lines_are_no_cpus(tmp_path: Path) -> None:
+    """Only lines of a CPU's number count as CPUs."""
+    proc, _ = make(tmp_path)
+    text = trees.stat().replace("intr", "cpufreq 12\ncpu1x 1\nintr")
+    (proc / "stat").write_text(text)
+    assert Sampler(proc).sample().cpus == 2
+
+
+def test_memory_without_cpus(tmp_path: Path) -> None:
+    """If /proc/stat has no figures, memory is known all the same."""
+    proc, _ = make(tmp_path)
+    host = Sampler(proc)
+    (proc / "stat").write_text("")
+    with pytest.raises(SamplerError):
+        host.sample()
+    assert host.memory() == (8_000_000 * 1024, 6_000_000 * 1024)
+    (proc / "meminfo").write_text("")
+    with pytest.raises(SamplerError):
+        host.sample()
+    assert host.memory() is None
+
+
+@pytest.mark.parametrize("name", ["cpu.stat", "memory.stat"])
+@pytest.mark.parametrize("text", ["", "usage_usec", "usage_usec 99999999999999999999\n", "\0\xff"])
+def test_unreadable_slice(tmp_path: Path, name: str, text: str) -> None:
+    """A slice that is there but has no usable figures is told from one that is not there."""
+    proc, slice_v2 = make(tmp_path)
+    host = Sampler(proc, slice_v2)
+    assert not host.sample().unreadable
+    (slice_v2 / name).write_text(text)
+    assert host.sample().unreadable.startswith(f"{slice_v2 / name}: ")
+    trees.tree(tmp_path, slice=trees.cgroup())
+    got = host.sample()
+    assert (got.unreadable, got.slice, got.slice_anon) == ("", 7.0, 4096), got
+    assert not Sampler(proc, tmp_path / "none").sample().unreadable
 
 
 # -- pressure ---------------------------------------------------------------------------------------------

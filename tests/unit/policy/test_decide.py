@@ -656,3 +656,37 @@ def test_a_worker_has_one_action_in_every_decision(wanted: list[Action]) -> None
     fleet = Fleet.of([worker(name) for name in "abc"])
     once = arbitrate(wanted, fleet)
     assert arbitrate(once, fleet) == once
+
+
+def test_an_unknown_tick_decides_nothing() -> None:
+    """One tick without figures starts nobody and tells nobody to leave, whatever the windows know;
+    an unknown tick among good ones delays what was due by no more than that."""
+    free = Ticks(there=workers(3))
+    free.run(100)
+    assert free.tick().actions, "it would start one"
+    assert not free.tick(owner=None, unknown="/proc/stat: is empty").actions
+    full = Ticks(there=workers(4))
+    full.run(100, owner=0.0)
+    full.run(79, owner=4.0)
+    assert not full.tick(owner=None, memory_available=None).actions
+    assert of(Leave, full.run(10, owner=4.0))
+
+
+def test_what_goes_on_at_unknown_ticks() -> None:
+    """Without the owner's load, deadlines, draining, memory and the disk are still served."""
+    late = [worker("w", phase=Phase.LEAVING, told=0.0, deadline=0.5)]
+    settings = Settings(reserve_memory=8 * GB, reserve_disk=8 * GB)
+    two = workers(2)
+    assert of(Kill, Ticks(there=late, owner=None).run(1))
+    assert of(Finish, Ticks(there=two, owner=None).run(1, finish=True))
+    assert of(Leave, Ticks(settings, there=two, owner=None).run(1, memory_available=GB))
+    assert of(Leave, Ticks(settings, there=two, owner=None).run(1, disk_free=GB))
+
+
+def test_the_reason_names_steal() -> None:
+    """Where the hypervisor takes the CPUs, the reason says so, and does not blame the owner."""
+    ticks = Ticks(there=workers(4))
+    ticks.run(130, owner=0.2)
+    left = of(Leave, ticks.run(130, owner=0.2, stolen=3.0, idle=0.8))
+    assert left and all("the hypervisor takes 3.0 of 4 CPUs" in action.reason for _, action in left), left
+    assert "hypervisor" not in Ticks(there=workers(1)).tick(owner=2.0, stolen=0.01).sentence

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
-from unit.commands.top.examples import Host, a_status, a_worker
+from unit.commands.top.examples import Host, a_status, a_worker, rewrite
 
 from plancton.commands.top import meter
 from plancton.commands.top.meter import Figures, Meter
@@ -55,7 +55,12 @@ def test_owner_is_what_slice_and_engine_leave(host: Host) -> None:
 def test_owner_is_never_negative(host: Host) -> None:
     """The kernel's counters differ in resolution; the difference never drops below zero."""
     host.use("plancton.slice", 1.0)
-    figures = measure(host, a_status(0, engine=0.5), lambda: host.use("plancton.slice", 3.0))
+
+    def a_second() -> None:
+        host.set_busy(1.9, 2.1)
+        host.use("plancton.slice", 3.0)
+
+    figures = measure(host, a_status(0, engine=0.5), a_second)
     assert figures.owner == 0.0, figures
 
 
@@ -108,8 +113,26 @@ def test_a_worker_that_ended_has_no_figure(host: Host) -> None:
 
 def test_works_without_a_v2_tree(host: Host) -> None:
     """A host without cgroup v2 still shows its figures."""
-    with closing(Meter(host.proc, None)) as made:
+    with pytest.MonkeyPatch.context() as patch, closing(Meter(host.proc, None)) as made:
+        patch.setattr(meter, "Sampler", SteadySampler)
         made.read(a_status())
         host.set_busy(1.0, 1.0)
         figures = made.read(a_status())
     assert figures.owner is not None and figures.workers == {}, figures
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cpu  1 2", "cpu  9 0 0 99999999999999 0 0 0 0 0 0\ncpu0 1 2\nintr 0\n"]
+)
+def test_one_bad_read(host: Host, text: str) -> None:
+    """One bad read of /proc/stat leaves the rates unknown, and the screen there."""
+    with pytest.MonkeyPatch.context() as patch, closing(Meter(host.proc, host.cgroup)) as made:
+        patch.setattr(meter, "Sampler", SteadySampler)
+        made.read(None)
+        rewrite(host.proc / "stat", text)
+        figures = made.read(None)
+        assert (figures.owner, figures.idle, figures.cpus) == (None, None, 4), figures
+        for _ in range(2):
+            host.set_busy(1.0, 3.0)
+            figures = made.read(None)
+        assert figures.owner == 1.0, figures

@@ -1,0 +1,93 @@
+"""What the kernel says of this host at each tick, and what is done while it says nothing usable."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from plancton.host.engine_cpu import find_engine
+from plancton.host.sampler import Sampler, SamplerError
+from plancton.host.slice import Slice
+from plancton.model import Observation, Sample
+from plancton.policy.observe import observe
+
+QUIET = 60.0
+"""Seconds after an unknown tick that was said in the log during which the next is not: figures may
+come and go every few seconds. `plancton status` says it each time."""
+
+
+class HostFigures:
+    """Only the loop calls it. A tick without usable figures is an unknown one: the host keeps the
+    size it had, nothing is known of who uses it, and ``problem`` says why."""
+
+    def __init__(
+        self, proc: Path, tree: Path | None, say: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
+        self._proc, self._tree, self._say, self._warn = proc, tree, say, warn
+        self._sampler = Sampler(proc)
+        self._previous: Sample | None = None
+        self._counted: frozenset[int] | None = None
+        self._known = Observation(0.0, 0.0, float(os.cpu_count() or 1))
+        self.problem = ""
+        self._said = False
+        self._quiet_until = 0.0
+
+    def look(self, shims: float, now: float) -> Observation:
+        """This tick's observation; ``shims``: see `observe`."""
+        try:
+            sample = self._sampler.sample()
+        except SamplerError as error:
+            seen = self._without_sample(str(error))
+        else:
+            seen = observe(self._previous, sample, shims)
+            self._previous = sample
+        if seen.unknown:
+            known = self._known
+            seen = msgspec.structs.replace(
+                seen, capacity=known.capacity, memory_total=known.memory_total, swap_total=known.swap_total
+            )
+        else:
+            self._known = seen
+        self._tell(seen.unknown, now)
+        return seen
+
+    def _without_sample(self, why: str) -> Observation:
+        memory = self._sampler.memory()
+        return Observation(
+            time=time.monotonic(),
+            boottime=time.clock_gettime(time.CLOCK_BOOTTIME),
+            capacity=self._known.capacity,
+            memory_available=memory[1] if memory else None,
+            unknown=why,
+        )
+
+    def _tell(self, why: str, now: float) -> None:
+        """Say once when figures have become unknown, and once when they are back."""
+        if why and not self.problem and now >= self._quiet_until:
+            self._warn(f"{why}: until there are figures again, nothing is started and nobody retired")
+            self._said, self._quiet_until = True, now + QUIET
+        elif self.problem and not why and self._said:
+            self._say("this host's figures are back")
+            self._said = False
+        self.problem = why and f"this host's figures are unknown: {why}"
+
+    def watch_slice(self, workers_slice: Slice) -> None:
+        """Read this slice's figures, too."""
+        self._sampler.close()
+        self._sampler = Sampler(self._proc, workers_slice.directory, workers_slice.memory_stat)
+        self.count(self._counted)
+        self.watch_engine()
+
+    def count(self, cpus: frozenset[int] | None) -> None:
+        """Only these CPUs count from now on; None: all. What was seen before can't be compared."""
+        self._counted, self._previous = cpus, None
+        self._sampler.count(cpus)
+
+    def watch_engine(self) -> None:
+        """Look for the engine's processes."""
+        self._sampler.watch_engine(find_engine(self._proc, self._tree))
+
+    def close(self) -> None:
+        self._sampler.close()
