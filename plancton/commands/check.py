@@ -19,6 +19,7 @@ from plancton.model import Fleet
 from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
+from plancton.workers.docker_calls import require_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.token import expiry, read_token
 
@@ -41,6 +42,7 @@ def check_host(config: Config) -> HostCheck:
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = require(docker)
+        require_network(docker, config.docker.slice)
         found = doubts(info, look_here(docker.socket))
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver)

@@ -14,6 +14,7 @@ from plancton.docker.errors import DockerPermission, DockerUnreachable
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, read_layout
 from plancton.rundir import RunDirError, default_paths
+from plancton.workers.docker_calls import require_network
 from plancton.workers.same_host import require
 
 
@@ -26,6 +27,7 @@ def check_start(config: Path | None, record: Path | None) -> None:
     try:
         with Docker(loaded.docker.socket, timeout=5.0) as docker:
             require(docker)
+            require_network(docker, loaded.docker.slice)
     except DockerPermission:
         raise
     except DockerUnreachable:

@@ -279,7 +279,9 @@ class Yield(Section, frozen=True):
 
 OTHERS_SLICES = frozenset({"docker", "init", "kubepods", "libpod_parent", "machine", "system", "user"})
 """Top-level cgroups that Docker, systemd, Kubernetes and Podman use for others than us."""
-_SLICE = re.compile("[a-z0-9_]{1,32}")
+OTHERS_NETWORKS = frozenset({"bridge", "default", "docker_gwbridge", "host", "ingress", "none"})
+"""Networks that Docker has itself: the workers' own has the slice's name."""
+_SLICE = re.compile("[a-z0-9][a-z0-9_]{0,31}")
 
 
 class DockerSection(Section, frozen=True):
@@ -294,11 +296,17 @@ class DockerSection(Section, frozen=True):
 
     def __post_init__(self) -> None:
         require_each(self, "socket", _is_path, "the path of a unix socket")
-        require_each(self, "slice", _SLICE.fullmatch, "a plain name (a to z, 0 to 9 and _)")
+        require_each(
+            self, "slice", _SLICE.fullmatch, "a plain name (a to z, 0 to 9 and _, which can't be the first)"
+        )
         theirs = (
             f"slice: {self.slice!r} is the system's, and its priority must not be lowered: choose another"
         )
         require(self.slice not in OTHERS_SLICES, theirs)
+        networks = (
+            f"slice: {self.slice!r} is one of Docker's own networks; the workers' is named after the slice"
+        )
+        require(self.slice not in OTHERS_NETWORKS, f"{networks}: choose another")
 
 
 _SIGNER = re.compile(

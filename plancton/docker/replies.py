@@ -104,7 +104,9 @@ class Image(Reply, frozen=True):
 class Network(Reply, frozen=True):
     """A network."""
 
+    driver: str = ""
     labels: dict[str, str] = {}
+    options: dict[str, str] = {}
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -31,6 +31,11 @@ WEIGHT: Tier = "weight"
 KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
 WEIGHT_REASON = "the slice has the least weight"
 NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
+PROPERTIES = (
+    *("CPUWeight", "CPUAccounting", "CPUQuota", "AllowedCPUs"),
+    *("MemoryMax", "MemorySwapMax", "IOWeight"),
+)
+"""Those that systemd is asked to set: `_ask_systemd` and the bounds (cgroup_files.py)."""
 HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
@@ -148,6 +153,8 @@ class Slice:
         self.privileged = os.geteuid() == 0
         """Else nothing can be made, and of all files only those that `plancton prepare` has handed
         over can be written: the slice's own, never a worker's."""
+        self.runtime_units = Path("/run/systemd/system.control")
+        """Where systemd writes what it is asked to set until the next boot."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
         self.tier: Tier = "none"
@@ -315,12 +322,27 @@ class Slice:
         if not self.privileged:
             return
         if self.systemd:
-            _systemctl("stop", self.unit)
-            _systemctl("revert", self.unit)
+            if "populated 1" not in (read_knob(self.directory / "cgroup.events") or ""):
+                _systemctl("stop", self.unit)
+                self._forget_properties()
             return
         for root in self._roots:
             with contextlib.suppress(OSError):
                 (root / self.path).rmdir()
+
+    def _forget_properties(self) -> None:
+        """Remove what we have had systemd set (systemctl(1), set-property --runtime), and nothing
+        else: `revert` would take the administrator's drop-ins along."""
+        drop_ins = self.runtime_units / f"{self.unit}.d"
+        removed = False
+        for name in PROPERTIES:
+            with contextlib.suppress(FileNotFoundError):
+                (drop_ins / f"50-{name}.conf").unlink()
+                removed = True
+        with contextlib.suppress(OSError):  # somebody else's are in it
+            drop_ins.rmdir()
+        if removed:
+            _systemctl("daemon-reload")
 
     # ------------------------------------------------------------ the lift
 

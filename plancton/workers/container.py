@@ -6,7 +6,7 @@ https://docs.docker.com/reference/api/engine/ ("Create a container") describes t
 from typing import Any
 
 from plancton.config.schema import Config
-from plancton.docker.replies import Container
+from plancton.docker.replies import Container, Network
 from plancton.model import full_shares
 
 INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
@@ -95,14 +95,23 @@ def _device(text: str) -> dict[str, str]:
     return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": access or "rwm"}
 
 
+NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
+
+
 def network_body(instance: str) -> dict[str, Any]:
     """The workers' own network: they can reach the world, but not each other (ICC off)."""
     return {
         "Driver": "bridge",
         "CheckDuplicate": True,
         "Labels": {INSTANCE: instance},
-        "Options": {"com.docker.network.bridge.enable_icc": "false"},
+        "Options": NETWORK_OPTIONS,
     }
+
+
+def is_workers_network(network: Network) -> bool:
+    """Whether Plancton has made it, this instance or another, as it makes them."""
+    same = NETWORK_OPTIONS.items() <= network.options.items()
+    return INSTANCE in network.labels and network.driver == "bridge" and same
 
 
 def is_ours(container: Container, instance: str, parent: str) -> bool:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerRefused, NotFound
+from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
-from plancton.workers.container import INSTANCE, network_body
+from plancton.workers.container import INSTANCE, is_workers_network, network_body
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ def start_worker(
     docker: Docker, name: str, body: dict[str, object], files: bytes | None, network: str, instance: str
 ) -> Container:
     """Create and start a container; if it can't be started, remove it again."""
+    require_network(docker, network)
     container = docker.create(name, body)
     try:
         if files is not None:
@@ -66,6 +67,19 @@ def start_worker(
     except DockerRefused:
         docker.remove(container, force=True)
         raise
+
+
+def require_network(docker: Docker, name: str) -> None:
+    """DockerError if there is a network of this name that is not made for workers."""
+    try:
+        network = docker.network(name)
+    except NotFound:
+        return  # it is made when the first worker needs it
+    if not is_workers_network(network):
+        raise DockerError(
+            f"the network {name} is not Plancton's, and workers on it would reach what is there: rename or"
+            f" remove it (docker network rm {name}), or set docker.slice to another name"
+        )
 
 
 def flooding(docker: Docker, containers: list[str], since: float) -> list[str]:

@@ -5,6 +5,7 @@ one supervisor and come in the order in which they need its worker.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -217,8 +218,20 @@ def test_donates_again(plancton: Plancton) -> None:
 
 
 def test_leaves_nothing(plancton: Plancton) -> None:
-    """After the supervisor has ended, neither the kernel nor systemd knows the slice."""
-    plancton.send(signal.SIGTERM)
-    assert plancton.ended() == 0
-    assert not plancton.directories()
-    assert not list(RUNTIME_PROPERTIES.glob(f"{plancton.slice.unit}*"))
+    """After the supervisor has ended, neither the kernel nor systemd knows the slice, and what the
+    administrator has set on it is there."""
+    persistent = Path(f"/etc/systemd/system/{plancton.slice.unit}.d")
+    persistent.mkdir()
+    (persistent / "override.conf").write_text("[Slice]\nTasksMax=5000\n")
+    try:
+        shell("systemctl set-property --runtime $SLICE TasksMax=10000", plancton)
+        plancton.send(signal.SIGTERM)
+        assert plancton.ended() == 0
+        assert not plancton.directories()
+        runtime = [path.name for path in RUNTIME_PROPERTIES.glob(f"{plancton.slice.unit}*/*")]
+        assert runtime == ["50-TasksMax.conf"]
+        assert (persistent / "override.conf").exists()
+    finally:
+        shutil.rmtree(persistent)
+        shutil.rmtree(RUNTIME_PROPERTIES / f"{plancton.slice.unit}.d", ignore_errors=True)
+        shell("systemctl daemon-reload", plancton)

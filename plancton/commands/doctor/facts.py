@@ -21,7 +21,7 @@ from plancton.config.load import load_config
 from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerError
+from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Info
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
@@ -31,7 +31,7 @@ from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
-from plancton.workers.docker_calls import list_workers
+from plancton.workers.docker_calls import list_workers, require_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
 
@@ -104,6 +104,8 @@ class Facts(msgspec.Struct, frozen=True):
     psi: bool = False
     engine: Engine | str = ""
     here: Here = Here()
+    network: str = ""
+    """What is wrong with the workers' network."""
     systemd: int | None = None
     slice: Seen | None = None
     host: Host | str = ""
@@ -126,7 +128,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     config, config_error = _config(paths, config_file)
     now = time.time()
     cgroups = read_cgroups(proc)
-    engine, left = ask_docker(config, paths, cgroups.layout)
+    engine, left, network = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
@@ -142,6 +144,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
         engine=engine,
+        network=network,
         here=look_here(config.docker.socket, proc),
         systemd=read_systemd(),
         slice=workers_slice.look() if workers_slice else None,
@@ -298,8 +301,8 @@ def _donates(words: list[str]) -> bool:
 # ---------------------------------------------------------------- Docker
 
 
-def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | str, Left | str]:
-    """What answers at the socket, and which workers it has."""
+def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | str, Left | str, str]:
+    """What answers at the socket, which workers it has, and what is wrong with their network."""
     engine: Engine | str = ""
     with Docker(config.docker.socket, timeout=DOCKER_TIMEOUT) as docker:
         deadline = Timer(DOCKER_SECONDS, docker.close)  # for a Docker that answers byte by byte
@@ -307,11 +310,22 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
         try:
             api = docker.ping()
             engine = Engine(docker.info(), api)
-            return engine, _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
+            left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
+            return engine, left, _network(docker, config.docker.slice)
         except DockerError as error:
-            return engine or str(error), str(error)
+            return engine or str(error), str(error), ""
         finally:
             deadline.cancel()
+
+
+def _network(docker: Docker, name: str) -> str:
+    try:
+        require_network(docker, name)
+    except DockerUnreachable:
+        raise
+    except DockerError as error:
+        return str(error)
+    return ""
 
 
 def _slice(config: Config, layout: Layout, engine: Engine | str) -> Slice | None:

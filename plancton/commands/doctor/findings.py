@@ -145,7 +145,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield cpus(facts.cpus)
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
-    yield ok("network", "bandwidth is not protected, here or on any host: workers share it")
+    yield network(facts.network)
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
     if isinstance(facts.engine, Engine):
@@ -354,6 +354,12 @@ def _of_running(seen: Seen, found: str) -> Finding:
 
 
 # ---------------------------------------------------------------- reserves
+
+
+def network(problem: str) -> Finding:
+    if problem:
+        return broken("network", problem)
+    return ok("network", "bandwidth is not protected, here or on any host: workers share it")
 
 
 def memory(config: Config, host: Host | str, available: int | None, running: Supervisors) -> Finding:

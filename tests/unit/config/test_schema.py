@@ -60,6 +60,11 @@ BAD = [
     ("docker", "{slice: a-b}", "'a-b' is not a plain name"),
     ("docker", "{slice: system}", "'system' is the system's"),
     ("docker", "{slice: docker}", "choose another"),
+    *(
+        ("docker", f"{{slice: {name}}}", "Docker's own networks")
+        for name in ("host", "bridge", "none", "default", "ingress", "docker_gwbridge")
+    ),
+    ("docker", "{slice: _workers}", "a plain name"),
     ("pool", "{spawn_per_tick: 0}", "a whole number ≥ 1 and ≤ 64, not 0"),
     ("pool", "{spawn_per_tick: 1.5}", "a whole number ≥ 1 and ≤ 64, not 1.5"),
     ("pool", "{max_workers: [1]}", "a number or text, not a list"),

@@ -51,6 +51,7 @@ CREATE, START, INSPECT = (
 )
 REMOVE, SIGNAL = f"DELETE /containers/{ID}", f"POST /containers/{ID}/kill"
 LOGS, ARCHIVE = f"GET /containers/{ID}/logs", f"GET /containers/{ID}/archive"
+NETWORK = "GET /networks/plancton"
 PUT = f"PUT /containers/{ID}/archive"
 NO_CONTENT: list[Step] = [b"HTTP/1.1 204 No Content\r\n\r\n"]
 TOKEN = b"eyJhbGciOiJIUzI1NiJ9." + base64.urlsafe_b64encode(b'{"sub":"x"}').rstrip(b"=") + b".c2VjcmV0"
@@ -206,7 +207,7 @@ def test_start(world: Callable[..., World]) -> None:
     assert entry.worker.phase is Phase.RUNNING and entry.worker.id == ID
     assert (entry.group, entry.shim) == (f"plancton/{ID}", 1)
     assert entry.worker.started is not None
-    assert it.asked() == [CREATE, START, INSPECT]
+    assert it.asked() == [NETWORK, CREATE, START, INSPECT]
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,35 @@ def test_network_is_made(world: Callable[..., World]) -> None:
     it.act(Start("room"))
     it.pump()
     assert list(it.phases().values()) == [Phase.RUNNING], it.said
-    assert it.asked() == [CREATE, START, "POST /networks/create", START, INSPECT]
+    assert it.asked() == [NETWORK, CREATE, START, "POST /networks/create", START, INSPECT]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Labels": {}},
+        {"Options": {}},
+        {"Options": {"com.docker.network.bridge.enable_icc": "true"}},
+        {"Driver": "macvlan"},
+    ],
+)
+def test_a_network_that_is_not_ours(world: Callable[..., World], changed: dict[str, Any]) -> None:
+    """On a network of the slice's name that somebody else has made, no worker is started."""
+    network = {**containers.network_body("another"), "Id": "n", "Name": "plancton", **changed}
+    it = world({NETWORK: reply(json.dumps(network).encode())})
+    it.act(Start("room"))
+    it.pump()
+    assert it.asked() == [NETWORK] and len(it.roster) == 0
+    assert "the network plancton is not Plancton's" in it.said[-1]
+
+
+def test_the_network_of_another_instance(world: Callable[..., World]) -> None:
+    """A network that another instance has left is as good as our own."""
+    network = {**containers.network_body("another"), "Id": "n", "Name": "plancton"}
+    it = world({NETWORK: reply(json.dumps(network).encode())})
+    it.act(Start("room"))
+    it.pump()
+    assert list(it.phases().values()) == [Phase.RUNNING]
 
 
 @pytest.mark.parametrize("at", [CREATE, START, INSPECT])
@@ -677,7 +706,7 @@ def test_start_in_a_pool(world: Callable[..., World]) -> None:
     (waiting,) = it.roster
     assert waiting.worker.jobs == () and waiting.worker.phase is Phase.STARTING
     it.pump()
-    assert it.asked() == [CREATE, PUT, START, INSPECT], it.asked()
+    assert it.asked() == [NETWORK, CREATE, PUT, START, INSPECT], it.asked()
     (entry,) = it.roster
     assert entry.worker.phase is Phase.RUNNING and entry.worker.jobs == ()
     created_as, files = bodies

@@ -300,14 +300,48 @@ def test_cores_are_kept_over_a_restart(v2: Slice) -> None:
     assert v2.repair() is None and read(cpus) == "2-3"
 
 
-def test_systemd_is_asked_for_the_controller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has
-    it."""
-    asked = tmp_path / "asked"
-    program = tmp_path / "systemctl"
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What systemctl is asked, which does nothing."""
+    asked, program = tmp_path / "asked", tmp_path / "systemctl"
     program.write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return asked
+
+
+@pytest.mark.parametrize("populated", [False, True])
+def test_removal_with_systemd(tmp_path: Path, asked: Path, populated: bool) -> None:
+    """At the end only what systemd was asked to set is taken back: what the administrator has set
+    on the slice stays, and all of it while somebody else is in the slice."""
+    events = {"cgroup.events": f"populated {populated:d}\nfrozen 0\n"}
+    root = tree(tmp_path / "v2", {"plancton.slice": {**group(), **events}})
+    ours = {"50-CPUWeight.conf": "", "50-MemoryMax.conf": "", "50-IOWeight.conf": ""}
+    theirs = {"50-TasksMax.conf": "", "override.conf": ""}
+    units = tree(tmp_path / "units", {"plancton.slice.d": {**ours, **theirs}, "other.slice.d": ours})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.runtime_units = units
+    workers_slice.remove()
+    left = {path.name for path in (units / "plancton.slice.d").iterdir()}
+    assert left == ({*ours, *theirs} if populated else set(theirs))
+    assert len(list((units / "other.slice.d").iterdir())) == len(ours)
+    said = asked.read_text().splitlines() if asked.exists() else []
+    assert [line.split()[1] for line in said] == ([] if populated else ["stop", "daemon-reload"])
+
+
+def test_removal_where_nothing_was_set(tmp_path: Path, asked: Path) -> None:
+    """Without a drop-in of ours systemd need not load its units again."""
+    workers_slice = of_root(Slice(Layout(tree(tmp_path / "v2")), "plancton", "systemd"))
+    workers_slice.runtime_units = tree(tmp_path / "units", {"plancton.slice.d": {"50-IOWeight.conf": ""}})
+    workers_slice.remove()
+    workers_slice.remove()
+    assert list(workers_slice.runtime_units.iterdir()) == []
+    assert asked.read_text().count("daemon-reload") == 1
+
+
+def test_systemd_is_asked_for_the_controller(tmp_path: Path, asked: Path) -> None:
+    """The slice has no cpuset.cpus until systemd is told of CPUs, so it is told if the kernel has
+    it."""
     directory = {"plancton.slice": group()}
     for number, has in enumerate(("cpuset cpu memory", "cpu memory")):
         root = tree(tmp_path / str(number), {"cgroup.controllers": f"{has}\n"}, directory)
