@@ -1,12 +1,32 @@
 """Small files: users' files read safely, our own replaced atomically, the kernel's read and set."""
 
 import contextlib
+import errno
 import os
+import resource
 import stat
 from pathlib import Path
 
 SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
+
+
+NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
+"""Errors of open(2) and its like: neither this file's fault nor a lasting one."""
+
+
+def raise_descriptors() -> None:
+    """Allow this process as many descriptors as it may have: 1024 are few where workers are many."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):  # forbidden here, or more than the kernel takes
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def most_kept_open() -> int:
+    """How many descriptors may be kept for one kind of the workers' files. There are four kinds, and
+    half of the limit is left for all else."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return (1 << 20 if limit == resource.RLIM_INFINITY else limit) // 8
 
 
 class Unsuitable(OSError):
@@ -49,10 +69,13 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
 
 
 def read_knob(path: Path) -> str | None:
-    """The stripped content of a small kernel file; None if it can't be read."""
+    """The stripped content of a small kernel file; None if it can't be read. Raises OSError if it is
+    only that there is no descriptor: that must not look like a file that is not there."""
     try:
         return path.read_text(errors="replace").strip()
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_DESCRIPTOR:
+            raise
         return None
 
 

@@ -16,6 +16,7 @@ from plancton.daemon.log_file import LogFile
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.sdnotify import Service
 from plancton.errors import PlanctonError
+from plancton.files import raise_descriptors
 from plancton.rundir import AlreadyRunning, default_paths, instance_id, peek_instance, take_lock
 
 EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
@@ -25,6 +26,7 @@ def main(arguments: list[str]) -> int:
     """One line and an exit code for what the user can fix."""
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
     os.umask(0o022)
+    raise_descriptors()
     _log_to_stderr(options)
     service = Service(os.environ)
     paths = default_paths()

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -31,6 +32,7 @@ from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.files import NO_DESCRIPTOR
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Decision, Observation, action_name
@@ -136,6 +138,7 @@ class Supervisor:
         self.host: Host | None = None
         self.recorder: Recorder | None = None
         self.last_said = ""
+        self.lacked_descriptor = False
         self.engine_busy = 0
 
     # ------------------------------------------------------------ the loop
@@ -151,8 +154,9 @@ class Supervisor:
                 if self.actuator:
                     self.actuator.step(now)
                 if now >= next_tick:
-                    self.tick(now)
                     next_tick = max(next_tick + TICK, now)
+                    with self._despite_no_descriptor():
+                        self.tick(now)
         finally:
             self._end()
         if self.again:
@@ -183,9 +187,25 @@ class Supervisor:
                 call = self.inbox.get(timeout=remaining) if remaining > 0 else self.inbox.get_nowait()
             except Empty:
                 return
-            call()
+            with self._despite_no_descriptor():
+                call()
             if self.done():
                 return
+
+    @contextlib.contextmanager
+    def _despite_no_descriptor(self) -> Iterator[None]:
+        """While files can't be opened for want of a descriptor, ticks end early; go on all the
+        same."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            if not self.lacked_descriptor:
+                text = f"{error.strerror}: until that is over, not everything is read or done"
+                self.status_file.warn(text)
+            self.lacked_descriptor = True
+            self.service.ticked(lambda: "Too many files are open.", time.monotonic())
 
     def done(self) -> bool:
         """Whether it may end now."""

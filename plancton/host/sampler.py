@@ -6,18 +6,23 @@ removed and made again is seen at once. Units: seconds and bytes.
 """
 
 import errno
+import logging
 import os
 import time
 from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
 from plancton.errors import PlanctonError
+from plancton.files import NO_DESCRIPTOR, most_kept_open
 from plancton.host._sampler import ffi, lib
 from plancton.model import Sample
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
@@ -108,6 +113,8 @@ class _Files:
             self._fds[i] = os.open(path, os.O_RDONLY)
         except OSError as error:
             self._readings[i].error = -(error.errno or errno.EIO)
+            if error.errno in NO_DESCRIPTOR:
+                _warn(error.errno)
             return False
         failed = _sample(self._fds + i, self._kinds + i, self._out + i, 1, self._counted, self._cpus)
         return not (failed and self.close(i))
@@ -288,10 +295,12 @@ class Sampler:
 
 
 class Group(Generic[K]):
-    """Many cgroups' ``cpu.stat`` and ``memory.stat``, kept open and read in one call."""
+    """Many cgroups' ``cpu.stat`` and ``memory.stat``, kept open and read in one call. Where
+    descriptors are few, the others are opened for each reading, which takes longer."""
 
     def __init__(self, paths: Mapping[K, Path] | None = None) -> None:
         self._files = _Files()
+        self._most = most_kept_open()
         self._slots: dict[K, int] = {}
         self.watch(paths or {})
 
@@ -300,6 +309,8 @@ class Group(Generic[K]):
         unique = list(dict.fromkeys(paths.values()))
         if unique != self._files.paths:
             self._files.assign((path, Source.of(path)) for path in unique)
+            for i in range(self._most, len(unique)):  # what was kept before, at another place
+                self._files.close(i)
         slot = {path: i for i, path in enumerate(unique)}
         self._slots = {key: slot[path] for key, path in paths.items()}
 
@@ -310,6 +321,8 @@ class Group(Generic[K]):
             for i in files.failed():
                 files.close(i)
                 files.open(i)
+                if i >= self._most:
+                    files.close(i)
         return {key: files.number(i) for key, i in self._slots.items()}
 
     def close(self) -> None:
@@ -334,6 +347,12 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
         return Process(started / USER_HZ, cpu / USER_HZ, parent)
     finally:
         files.close_all()
+
+
+@cache
+def _warn(error: int) -> None:
+    """Once: with many workers there would be thousands."""
+    log.warning("%s, so some figures are unknown: raise the limit (ulimit -n)", os.strerror(error))
 
 
 def _words(error: int) -> str:

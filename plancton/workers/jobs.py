@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from plancton.files import most_kept_open
 from plancton.host.sampler import read_process
 
 SETTLED = 1.0
@@ -24,11 +25,31 @@ PAGE = 4096
 class _Group:
     """One worker's cgroup: its processes, and those among them that run a job, with their start."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, path: Path, keep_open: bool) -> None:
+        os.stat(path)  # there is one
+        self.path = path
+        self.descriptor: int | None = None
+        if keep_open:
+            with suppress(OSError):
+                self.descriptor = _open(path)
         self.text = b""
         self.known: dict[int, float | None] = {}
         self.jobs: tuple[float, ...] = ()
+
+    def read(self) -> bytes:
+        """The list of its processes."""
+        if self.descriptor is not None:
+            return _read(self.descriptor)
+        descriptor = _open(self.path)
+        try:
+            return _read(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
 
 
 class JobWatch:
@@ -37,15 +58,18 @@ class JobWatch:
     def __init__(self, proc: Path, command: str) -> None:
         self._proc, self._command = proc, command
         self._groups: dict[str, _Group] = {}
+        self._most = most_kept_open()
 
     def watch(self, groups: Mapping[str, Path]) -> None:
         """Watch these cgroups' directories from now on."""
         for name in self._groups.keys() - groups.keys():
-            os.close(self._groups.pop(name).descriptor)
+            self._groups.pop(name).close()
+        kept = sum(group.descriptor is not None for group in self._groups.values())
         for name, directory in groups.items():
             if name not in self._groups:
                 with suppress(OSError):  # it has ended meanwhile
-                    self._groups[name] = _Group(directory / "cgroup.procs")
+                    self._groups[name] = _Group(directory / "cgroup.procs", kept < self._most)
+                    kept += 1
 
     def read(self, boottime: float) -> dict[str, tuple[float, ...]]:
         """For each worker when its running jobs started, oldest first."""
@@ -56,8 +80,8 @@ class JobWatch:
 
     def _jobs(self, group: _Group, boottime: float) -> tuple[float, ...]:
         try:
-            text = _read(group.descriptor)
-        except OSError:  # the cgroup is gone
+            text = group.read()
+        except OSError:  # the cgroup is gone, or there is no descriptor to read it with
             text = b""
         if not text or text == group.text:  # without a process it has ended, and its last jobs count
             return group.jobs
@@ -89,6 +113,10 @@ class JobWatch:
         # With -classad it only prints its properties.
         job = job and os.path.basename(words[0]) == self._command.encode() and b"-classad" not in words
         return (process.started if job else None), True
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _read(descriptor: int) -> bytes:

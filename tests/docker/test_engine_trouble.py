@@ -1,8 +1,10 @@
 """dockerd dies, hangs or is missing: the loop continues, and recovers when it answers again."""
 
 import json
+import resource
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,21 @@ def test_connections_are_cut(plancton: Plancton, engine: Engine, proxy: DockerPr
     wait_for("events are followed again", lambda: proxy.count("GET", "/events") > streams)
     engine.call("POST", f"/containers/{sorted(workers)[0]}/kill?signal=SIGKILL")
     wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != workers)
+
+
+def test_no_descriptor_is_left(plancton: Plancton) -> None:
+    """While not a single file can be opened the supervisor goes on, changes nothing, and says so
+    once; afterwards all is as before."""
+    plancton.calm()
+    plancton.start()
+    ids = plancton.full(2)
+    before = resource.prlimit(plancton.pid, resource.RLIMIT_NOFILE)
+    assert before[0] == before[1], "not all that there may be are allowed"
+    resource.prlimit(plancton.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    wait_for("it is said", lambda: plancton.lines("Too many open files", "not everything"))
+    time.sleep(6.0)  # one more slow pass
+    resource.prlimit(plancton.pid, resource.RLIMIT_NOFILE, before)
+    plancton.goes_on()
+    assert len(plancton.lines("Too many open files", "not everything")) == 1, plancton.log
+    assert plancton.full(2) == ids
+    assert plancton.status_json()["tier"] == "kernel" and not plancton.lines("tier quota")

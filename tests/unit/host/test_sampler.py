@@ -539,6 +539,29 @@ def test_group_changes_its_set(tmp_path: Path) -> None:
     assert open_files() == before, f"{open_files() - before} descriptors for no file"
 
 
+def test_group_with_few_descriptors(tmp_path: Path) -> None:
+    """More groups than there may be descriptors are read all the same, again and again, and one that
+    has gone is unknown."""
+    for number in range(200):
+        trees.tree(tmp_path / str(number), trees.cgroup(number * 1_000_000, number))
+    program = f"""if True:
+        import resource
+        from pathlib import Path
+        from plancton.host.sampler import Group
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        groups = [Path({str(tmp_path)!r}, str(number)) for number in range(200)]
+        cpu, memory = Group(), Group()
+        for first in (0, 100, 0):
+            for group, name in ((cpu, "cpu.stat"), (memory, "memory.stat")):
+                group.watch({{number: groups[number] / name for number in range(first, 200)}})
+                for _ in range(2):
+                    assert group.read() == {{number: number for number in range(first, 200)}}
+        (groups[150] / "cpu.stat").unlink()
+        assert cpu.read()[150] is None
+    """
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
+
+
 # -- real cgroups -----------------------------------------------------------------------------------------
 
 

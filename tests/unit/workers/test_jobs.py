@@ -1,6 +1,7 @@
 """Which workers run a job, on a fake /proc and fake cgroups whose processes a test controls."""
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +218,21 @@ def test_no_files_leak(it: Watched) -> None:
     assert len(os.listdir("/proc/self/fd")) == before + 3
     it.watch.close()
     assert len(os.listdir("/proc/self/fd")) == before and it.watch.read(BOOT) == {}
+
+
+def test_few_descriptors(it: Watched) -> None:
+    """With more workers than there may be descriptors, each one's jobs are still seen."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    names = [f"w{number}" for number in range(1, 201)]
+    idle(it, *names)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 64, before[1]))
+    try:
+        it.watch.close()
+        it.watch = JobWatch(it.proc, "condor_starter")
+        it.watch.watch({name: it.groups / name for name in names})
+        assert it.watch.read(BOOT) == dict.fromkeys(names, ())
+        for number, name in enumerate(names):
+            it.process(name, 900_000 + number, "condor_starter", "-f")
+        assert it.watch.read(BOOT) == dict.fromkeys(names, (BOOT - 60,))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
