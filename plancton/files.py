@@ -7,6 +7,8 @@ import resource
 import stat
 from pathlib import Path
 
+import msgspec
+
 SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
 
@@ -54,6 +56,23 @@ def read_regular(
     return data, found
 
 
+def to_json(value: object) -> bytes:
+    """As JSON, whatever is in it: what is no character (half of a path that is not UTF-8) becomes a
+    question mark, and a number that is none becomes null."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_with_characters_only(msgspec.to_builtins(value)))
+
+
+def _with_characters_only(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {_with_characters_only(key): _with_characters_only(each) for key, each in value.items()}
+    return [_with_characters_only(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def replace_file(path: Path, data: bytes, mode: int) -> None:
     """Write a file so that readers see either the old content or the new, never a part."""
     part = path.with_name(f".{path.name}.part")
@@ -76,7 +95,9 @@ def read_knob(path: Path) -> str | None:
     except OSError as error:
         if error.errno in NO_DESCRIPTOR:
             raise
-        return None
+    except ValueError:  # a name that holds a null byte
+        pass
+    return None
 
 
 def write_knob(path: Path, text: str) -> None:

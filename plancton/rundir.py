@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from plancton.errors import PlanctonError
-from plancton.files import replace_file
+from plancton.files import replace_file, to_json
 from plancton.model import Status
 
 REQUESTS = ("stop", "force-stop", "finish")
@@ -225,7 +225,7 @@ class RunDir:
 
     def publish(self, status: Status) -> None:
         """Replace status.json; raises OSError, for example on a full disk."""
-        replace_file(self.path / "status.json", msgspec.json.encode(status), 0o644)
+        replace_file(self.path / "status.json", to_json(status), 0o644)
 
     def retract(self) -> None:
         for name in ("status.json", "plancton.pid"):

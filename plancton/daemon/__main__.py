@@ -23,7 +23,8 @@ EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
 
 def main(arguments: list[str]) -> int:
-    """One line and an exit code for what the user can fix."""
+    """One line and an exit code for what the user can fix. That is before the loop runs: later, any
+    error is a bug, which ends it with a traceback, and a service manager starts it again."""
     options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
     os.umask(0o022)
     raise_descriptors()
@@ -33,15 +34,19 @@ def main(arguments: list[str]) -> int:
     try:
         path = Path(options.config) if options.config else paths.config
         file = ConfigFile(path, missing_ok=options.config is None)
+        lock = None
         if options.dry_run:
-            return Supervisor(options, paths, file, peek_instance(paths.state), service).run()
-        instance, docker = instance_id(paths.state), file.config.docker
-        lock = take_lock(paths.state, docker.socket, instance, docker.slice)
-        code = Supervisor(options, paths, file, instance, service).run()
-        os.close(lock)
+            instance = peek_instance(paths.state)
+        else:
+            instance, docker = instance_id(paths.state), file.config.docker
+            lock = take_lock(paths.state, docker.socket, instance, docker.slice)
+        supervisor = Supervisor(options, paths, file, instance, service)
     except PlanctonError as error:
         print(f"plancton: {error}", file=sys.stderr)
         return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
+    code = supervisor.run()
+    if lock is not None:
+        os.close(lock)
     return code
 
 

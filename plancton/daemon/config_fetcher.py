@@ -12,7 +12,7 @@ from plancton.config.clone import clone_of
 from plancton.config.git import Git
 from plancton.config.repository import refresh
 from plancton.config.schema import Repository
-from plancton.docker.request_queue import Inbox
+from plancton.docker.request_queue import Inbox, guarded
 from plancton.errors import PlanctonError
 
 log = logging.getLogger(__name__)
@@ -66,23 +66,22 @@ class ConfigFetcher:
             self._is_now(f"config.refresh: {self._path} is not from a repository (`plancton init --repo`)")
             return
         self._git = Git(clone.root)
-        threading.Thread(target=self._fetch, args=(self._git, self._signers), daemon=True).start()
+        work = partial(self._fetch, self._git, self._signers)
+        threading.Thread(target=guarded, args=(self._inbox, work), name="fetch", daemon=True).start()
 
     def _fetch(self, git: Git, signers: list[str]) -> None:
         """In a thread: fetch once; the loop hears what came of it."""
         said, problem = "", None
         try:
             said = refresh(git, signers)
-        except Exception as error:
+        except PlanctonError as error:
             problem = error
         self._inbox.put(partial(self._fetched, said, problem))
 
-    def _fetched(self, said: str, error: Exception | None) -> None:
+    def _fetched(self, said: str, error: PlanctonError | None) -> None:
         self._git = None
         # Hosts that were started together should not keep asking the server together.
         self._due = self._clock() + self._interval * random.uniform(0.9, 1.1)
-        if error is not None and not isinstance(error, PlanctonError):
-            raise error
         if said:
             self._say(said)
         kept = "(the running configuration stays in force)"

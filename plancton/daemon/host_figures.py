@@ -1,5 +1,6 @@
 """What the kernel says of this host at each tick, and what is done while it says nothing usable."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -87,7 +88,8 @@ class HostFigures:
 
     def watch_engine(self) -> None:
         """Look for the engine's processes."""
-        self._sampler.watch_engine(find_engine(self._proc, self._tree))
+        with contextlib.suppress(OSError):  # no descriptor is left: those that are watched stay
+            self._sampler.watch_engine(find_engine(self._proc, self._tree))
 
     def close(self) -> None:
         self._sampler.close()

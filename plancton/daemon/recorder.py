@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from plancton import __version__
+from plancton.files import to_json
 from plancton.model import Decision, Header, Observation, Settings, Tick
 
 
@@ -27,7 +26,7 @@ class Recorder:
             self._settings = settings
         try:
             for line in lines:
-                self._file.write(msgspec.json.encode(line) + b"\n")
+                self._file.write(to_json(line) + b"\n")
         except OSError as error:
             self._warn(f"{self._path}: {error.strerror}; recording has ended")
             self.close()

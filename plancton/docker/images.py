@@ -13,7 +13,7 @@ from plancton.docker.auth import AuthError, registry_auth
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Image
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import Inbox, RequestQueue, guarded
 from plancton.errors import PlanctonError
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,8 @@ class ImageKeeper:
         if not self.id:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
-        threading.Thread(target=self._pull_now, args=(wish, now), name="pull", daemon=True).start()
+        work = partial(self._pull_now, wish, now)
+        threading.Thread(target=guarded, args=(self._inbox, work), name="pull", daemon=True).start()
 
     def _pull_now(self, wish: Wish, now: float) -> None:
         """In a thread of its own: a pull takes long."""

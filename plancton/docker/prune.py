@@ -14,7 +14,7 @@ import msgspec
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, NotFound
 from plancton.docker.request_queue import RequestQueue
-from plancton.files import replace_file
+from plancton.files import replace_file, to_json
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class OldImages:
     def _save(self) -> None:
         if self._file:
             with contextlib.suppress(OSError):  # a full disk: an image more stays
-                replace_file(self._file, msgspec.json.encode(self._pulled), 0o644)
+                replace_file(self._file, to_json(self._pulled), 0o644)
 
 
 def _load(file: Path | None) -> list[str]:

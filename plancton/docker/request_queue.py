@@ -1,7 +1,8 @@
 """The threads that talk to Docker, so that the loop never waits for it.
 
 They share nothing with the loop but its inbox: answers and events come back as calls that the loop
-makes itself.
+makes itself. So does a bug in any thread beside the loop: the loop dies of it, with its traceback,
+for a thread that ended in silence would never be missed.
 """
 
 import threading
@@ -21,6 +22,18 @@ T = TypeVar("T")
 Inbox = SimpleQueue[Callable[[], None]]
 Done = Callable[[T | None, DockerError | None], None]
 """Takes what a call gave, or the error it ended with; called by the loop."""
+
+
+def guarded(inbox: Inbox, work: Callable[[], None]) -> None:
+    """Do this work of a thread; any exception is raised by the loop."""
+    try:
+        work()
+    except Exception as bug:
+        inbox.put(partial(_raise, bug))
+
+
+def _raise(bug: Exception) -> None:
+    raise bug
 
 
 class RequestQueue(threading.Thread):
@@ -47,10 +60,7 @@ class RequestQueue(threading.Thread):
     def run(self) -> None:
         while (work := self._work.get()[2]) is not None:
             self._since = self._clock()
-            try:
-                work()
-            except Exception as bug:  # let the loop die of it, with its traceback
-                self._inbox.put(partial(_raise, bug))
+            guarded(self._inbox, work)
             self._since = None
         self._docker.close()
 
@@ -64,10 +74,6 @@ class RequestQueue(threading.Thread):
             self._inbox.put(partial(done, None, error))
         else:
             self._inbox.put(partial(done, result, None))
-
-
-def _raise(bug: Exception) -> None:
-    raise bug
 
 
 class Follower(threading.Thread):
@@ -90,6 +96,9 @@ class Follower(threading.Thread):
         self._closed = False
 
     def run(self) -> None:
+        guarded(self._inbox, self._follow)
+
+    def _follow(self) -> None:
         try:
             with self._docker:
                 self._stream = self._docker.events(self._filters, self._since)

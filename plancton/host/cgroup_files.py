@@ -7,6 +7,7 @@ cgroup-v1/{memory,blkio-controller}.rst.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,10 +48,8 @@ class Knob(NamedTuple):
 
     def holds(self) -> bool:
         """Whether it does; ``missing`` where this kernel does not have the file."""
-        try:
-            return self.file.read_text().strip() == self.wanted
-        except OSError:
-            return self.missing
+        found = read_knob(self.file)
+        return self.missing if found is None else found == self.wanted
 
 
 def _pages(size: int) -> str:
@@ -112,5 +111,5 @@ def v1_knobs(
 
 def memory_ceiling(text: str | None) -> int | None:
     """From memory.max or memory.limit_in_bytes; None where there is no limit."""
-    size = int(text) if text and text.isdecimal() else UNLIMITED
+    size = int(text) if text and re.fullmatch(r"[0-9]{1,20}", text) else UNLIMITED
     return None if size >= UNLIMITED else size

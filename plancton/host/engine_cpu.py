@@ -21,7 +21,7 @@ def find_engine(proc: Path, tree: Path | None) -> list[Path]:
     cost more with more workers (theirs is read with the workers', every few seconds).
     """
     paths = set[Path]()
-    for entry in proc.iterdir():
+    for entry in proc.glob("[0-9]*"):
         if entry.name.isdigit() and read_knob(entry / "comm") in NAMES:
             service = service_stat(proc, int(entry.name), tree)
             paths.add(service or entry / "stat")

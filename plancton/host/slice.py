@@ -92,7 +92,11 @@ def find_layout(mountinfo: str) -> Layout:
 
 def read_layout(proc: Path = PROC) -> Layout:
     """This host's layout; LayoutError without a v2 tree."""
-    layout = find_layout((proc / "self/mountinfo").read_text(errors="surrogateescape"))
+    file = proc / "self/mountinfo"
+    try:
+        layout = find_layout(file.read_text(errors="surrogateescape"))
+    except OSError as error:
+        raise LayoutError(f"{file}: {error.strerror}; it says where this host's cgroups are") from None
     if layout.v2 is None:
         raise LayoutError(
             "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1,"
@@ -108,7 +112,7 @@ def group_of(proc: Path, pid: int) -> str | None:
         text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
     except OSError:
         return None
-    found = re.search(r"^0::/(.*)$", text, re.MULTILINE)
+    found = re.search(r"^0::/([^\0\n]*)$", text, re.MULTILINE)
     return found[1] if found and ".." not in found[1].split("/") else None
 
 

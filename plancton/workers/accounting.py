@@ -9,13 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import replace_file
+from plancton.files import replace_file, to_json
 from plancton.model import Work
 
 log = logging.getLogger(__name__)
 
 SAVE_INTERVAL = 600.0
 """Seconds between two writes of what was donated; what jobs did is written at once."""
+MOST = 1e15
+"""Of jobs or CPU seconds, no host has had as many."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ class Accounting:
         if self._path is None:
             return
         try:
-            replace_file(self._path, msgspec.json.encode(_Kept(self.work, self._counted)), 0o644)
+            replace_file(self._path, to_json(_Kept(self.work, self._counted)), 0o644)
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -123,9 +125,17 @@ def _read(path: Path | None) -> _Kept | None:
     if path is None:
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Kept)
+        kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        if not (_is_a_sum(kept.work) and all(map(_is_a_sum, kept.counted.values()))):
+            raise ValueError("a number is not one that Plancton writes")
+        return kept
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # msgspec's are ValueErrors
         log.warning("%s: can't be read, counting starts at zero: %s", path, error)
         return None
+
+
+def _is_a_sum(counted: Work | Report) -> bool:
+    """Whether these can be added to for ever."""
+    return all(0 <= number < MOST for number in msgspec.structs.astuple(counted))

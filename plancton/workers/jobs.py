@@ -18,6 +18,8 @@ MOST = 256
 """How many new processes of a worker one pass looks at: a job may have thousands."""
 LARGEST = 64 * 1024
 """Bytes read of a list of processes, or of a command line, which can have megabytes."""
+LONGEST_PID = 11
+"""Digits of a pid are fewer: at most 2^22 (PID_MAX_LIMIT in include/linux/threads.h)."""
 PAGE = 4096
 """The kernel returns at most this much of a list per call."""
 
@@ -85,7 +87,7 @@ class JobWatch:
             text = b""
         if not text or text == group.text:  # without a process it has ended, and its last jobs count
             return group.jobs
-        pids = [int(word) for word in text.split()]
+        pids = [int(word) for word in text.split() if word.isdigit() and len(word) < LONGEST_PID]
         known = {pid: group.known[pid] for pid in pids if pid in group.known}
         fresh = [pid for pid in pids if pid not in known]
         for pid in fresh[:MOST]:

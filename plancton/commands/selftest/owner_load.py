@@ -61,7 +61,7 @@ def _waited(proc: Path) -> int | None:
     """This thread's nanoseconds on run queues so far (proc_pid_schedstat(5), second field)."""
     try:
         return int((proc / f"self/task/{threading.get_native_id()}/schedstat").read_text().split()[1])
-    except (OSError, IndexError):
+    except (OSError, ValueError, IndexError):
         return None
 
 

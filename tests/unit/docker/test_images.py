@@ -10,6 +10,7 @@ from queue import SimpleQueue
 import pytest
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, reply
 
+from plancton.docker import images
 from plancton.docker.images import ImageKeeper, Policy, short
 from plancton.docker.request_queue import Inbox, RequestQueue
 
@@ -352,3 +353,16 @@ def test_another_is_loaded(kept: Callable[..., Kept], policy: Policy) -> None:
     assert it.step(59.0).id.endswith("1")
     assert it.step(60.0).id.endswith("2")
     assert it.asked() == [LOOK] * 2, "it was pulled"
+
+
+def test_bug_while_pulling(kept: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug in the thread that pulls reaches the loop, instead of leaving no image for ever."""
+
+    def buggy(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(images, "pull", buggy)
+    it = kept({LOOK: NONE})
+    it.keeper.want("busybox", 0.0)
+    with pytest.raises(ZeroDivisionError):
+        it.step(0.0)

@@ -139,6 +139,19 @@ def test_events(made: Callable[[Script], Made]) -> None:
     assert not follower.is_alive()
 
 
+def test_bug_while_following(tmp_path: Path) -> None:
+    """A bug in the thread that follows events reaches the loop, too, instead of ending in
+    silence."""
+    inbox: Inbox = SimpleQueue()
+    with ScriptedDocker(tmp_path / "d.sock", {}) as server:
+        filters = {"type": [object()]}
+        follower = Follower(str(server.path), inbox, filters, 1.0, print, print)  # type: ignore[arg-type]
+        follower.start()
+        with pytest.raises(TypeError):
+            inbox.get(timeout=DEADLINE)()
+        follower.join(DEADLINE)
+
+
 def test_closed_follower(made: Callable[[Script], Made]) -> None:
     """A follower that is closed while it waits ends silently."""
     server, _, inbox = made({"GET /events": [*chunked(EVENT)[:2], HANG]})

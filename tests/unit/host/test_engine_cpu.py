@@ -68,3 +68,13 @@ def test_names_that_are_no_text(tmp_path: Path, file: str) -> None:
     proc = tree(tmp_path, {"10": process("dockerd", "/a"), "11": process("dockerd", "/b")})
     (proc / "11" / file).write_bytes("0::/проверка"[:-1].encode() + b"\xd0\n")
     assert proc / "10/stat" in find_engine(proc, Path("/c"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0::", "0::/\0\n", "\udcff", "0::/a/../b.service\n", "1:x:/y.service\n"]
+)
+def test_strange_groups(tmp_path: Path, text: str) -> None:
+    """A process whose cgroup can't be understood has a figure of its own."""
+    tree(tmp_path / "proc/7", {"comm": "dockerd\n"})
+    (tmp_path / "proc/7/cgroup").write_bytes(text.encode(errors="surrogateescape"))
+    assert find_engine(tmp_path / "proc", tmp_path / "v2") == [tmp_path / "proc/7/stat"]

@@ -243,3 +243,12 @@ def test_a_directory_in_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture
     it.lost(1, 1.0)
     assert it.work.jobs_evicted == 1 and (tmp_path / "work.json").is_dir()
     assert len(caplog.records) == 2, caplog.text
+
+
+@pytest.mark.parametrize("number", ["1e308", "-1", "1" + "0" * 30])
+def test_numbers_that_no_host_has(tmp_path: Path, number: str) -> None:
+    """Sums that are not ours to have are not added to: they would end as infinite."""
+    (tmp_path / "work.json").write_text(f'{{"work": {{"since": 1, "cpu_donated": {number}}}}}')
+    it = accounting(tmp_path / "work.json")
+    it.donated(1.0, 0.0)
+    assert it.work.cpu_donated == 1.0

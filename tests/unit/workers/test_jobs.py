@@ -236,3 +236,14 @@ def test_few_descriptors(it: Watched) -> None:
         assert it.watch.read(BOOT) == dict.fromkeys(names, (BOOT - 60,))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "1 2", "\xff\0", "9" * 5000, "\u0663", "1.5\n\n"])
+def test_strange_lists_of_processes(tmp_path: Path, text: str) -> None:
+    """Whatever a list of processes holds, what is no pid in it is passed over."""
+    it = Watched(tmp_path)
+    it.worker("w")
+    it.process("w", 7, "/usr/sbin/condor_starter", started=BOOT - 60)
+    assert len(it.watch.read(BOOT)["w"]) == 1
+    (it.groups / "w/cgroup.procs").write_text(f"{text}\n7\n")
+    assert len(it.watch.read(BOOT)["w"]) == 1

@@ -1,0 +1,27 @@
+"""Small files: what is written can always be read again."""
+
+import msgspec
+import pytest
+
+from plancton.files import to_json
+from plancton.model import Event, Status, WorkerStatus
+
+HALF = b"/sys/fs/cgroup/\xff".decode(errors="surrogateescape")
+
+
+def test_json_of_half_a_character() -> None:
+    """A path that is not UTF-8 costs a character of the status, not the supervisor."""
+    worker = WorkerStatus("w", "1", "running", 1.0, 1, cgroup=HALF)  # type: ignore[arg-type]
+    status = Status(
+        "1", 1, "i", 1.0, "donating", HALF, HALF, "kernel", HALF, HALF, 2.0, 1,
+        workers=(worker,), events=(Event(1.0, HALF),), problems=(HALF,),
+    )  # fmt: skip
+    read = msgspec.json.decode(to_json(status), type=Status)
+    assert read.workers[0].cgroup == read.problems[0] == "/sys/fs/cgroup/?", read
+    assert read.capacity == 2.0, read
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**70), float("nan"), float("inf"), 1e308])
+def test_json_of_odd_numbers(number: float) -> None:
+    """No number prevents the rest from being written."""
+    assert msgspec.json.decode(to_json({"a": number, "b": 1}))["b"] == 1
