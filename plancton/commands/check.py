@@ -6,7 +6,8 @@ import time
 
 import msgspec
 
-from plancton.config.resolve import Host, max_workers_of, never_starts, policy_settings
+from plancton.config.resolve import Host, max_workers_of, missing_mounts, never_starts, policy_settings
+from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
@@ -38,6 +39,8 @@ class HostCheck(msgspec.Struct, frozen=True):
 
 def check_host(config: Config) -> HostCheck:
     """Watch the host for a second; raises the Docker error if the Engine can't be used."""
+    if missing := missing_mounts(config):
+        raise ConfigError(missing)
     layout = read_layout()
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:

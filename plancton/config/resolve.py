@@ -1,7 +1,9 @@
-"""What a configuration means on one host, in base units. Pure."""
+"""What a configuration means on one host, in base units. Pure, except for
+`missing_mounts`."""
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -86,6 +88,27 @@ def never_starts(config: Config, host: Host) -> str | None:
             " of this host's: make one of them smaller"
         )
     return None
+
+
+def missing_mounts(config: Config) -> str | None:
+    """What `worker.mounts` names and is not on this host, as far as this user can see."""
+    paths = [mount.partition(":")[0] for mount in config.worker.mounts]
+    missing = [path for path in paths if _is_missing(path)]
+    if not missing:
+        return None
+    return (
+        f"worker.mounts: {', '.join(missing)}: no such file or directory on this host: make it or correct it"
+    )
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # it may be there: Docker knows
+        pass
+    return False
 
 
 # ---------------------------------------------------------------- pool.max_workers

@@ -58,7 +58,8 @@ def create_body(
             "Privileged": worker.privileged,
             "ReadonlyRootfs": worker.read_only_root,
             "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
-            "Binds": [_read_only(mount) for mount in worker.mounts],
+            "Mounts": [bind_mount(mount) for mount in worker.mounts if not _has_label(mount)],
+            "Binds": [_read_only(mount) for mount in worker.mounts if _has_label(mount)],
             "Devices": [_device(device) for device in worker.devices],
             "LogConfig": {
                 "Type": "local",
@@ -74,9 +75,35 @@ def create_body(
     return body
 
 
+def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The same container without SELinux labels on its mounts; None if it has none. For `Binds`
+    Docker makes a directory where the host has no such path, for `Mounts` it refuses."""
+    host = body["HostConfig"]
+    if not host["Binds"]:
+        return None
+    mounts = [bind_mount(mount) for mount in host["Binds"]]
+    return {**body, "HostConfig": {**host, "Binds": [], "Mounts": [*host["Mounts"], *mounts]}}
+
+
 def cpu_quota(cpus: float) -> int:
     """Microseconds of CPU per PERIOD; Docker takes no less than 1000."""
     return max(1_000, round(cpus * PERIOD))
+
+
+def bind_mount(mount: str) -> dict[str, Any]:
+    """As Docker's `--mount type=bind`, which refuses a path that does not exist."""
+    host, inside, options = [*mount.split(":"), ""][:3]
+    given = set(options.split(",")) - {"", "z", "Z"}
+    read_only = "rw" not in given
+    body: dict[str, Any] = {"Type": "bind", "Source": host, "Target": inside, "ReadOnly": read_only}
+    for propagation in given - {"ro", "rw"}:  # at most one
+        body["BindOptions"] = {"Propagation": propagation}
+    return body
+
+
+def _has_label(mount: str) -> bool:
+    """Whether it asks for an SELinux label, which only Docker's `--volume` can give (`Binds`)."""
+    return bool({"z", "Z"} & set(mount.split(":")[-1].split(",")))
 
 
 def _read_only(mount: str) -> str:

@@ -8,7 +8,7 @@ from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
-from plancton.workers.container import INSTANCE, is_workers_network, network_body
+from plancton.workers.container import INSTANCE, is_workers_network, network_body, without_labels
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,9 @@ def start_worker(
 ) -> Container:
     """Create and start a container; if it can't be started, remove it again."""
     require_network(docker, network)
+    trial = without_labels(body)
+    if trial is not None:  # for those with a label Docker would make directories on the owner's host
+        docker.remove(docker.create(name, trial))
     container = docker.create(name, body)
     try:
         if files is not None:

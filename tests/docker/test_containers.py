@@ -106,6 +106,21 @@ def test_mount_options(plancton: Plancton, engine: Engine, tmp_path: Path) -> No
         plancton.ended()
 
 
+@pytest.mark.parametrize("options", ["", ":rw", ":rw,Z"])
+def test_a_mount_that_is_not_there(plancton: Plancton, engine: Engine, tmp_path: Path, options: str) -> None:
+    """A path that the host does not have is an error in `check`, in `doctor` and at a worker's
+    start, and nobody makes it."""
+    missing = tmp_path / "no" / "such"
+    plancton.configure(worker={"mounts": [f"{missing}:/data{options}"]})
+    for command in (["check"], ["doctor", "--config"]):
+        done = plancton.cli(*command, str(plancton.config))
+        assert done.returncode in (2, 4) and str(missing) in done.stdout + done.stderr, done
+    plancton.start()
+    wait_for("it says why", lambda: plancton.lines("can't be started", str(missing)))
+    wait_for("nothing is left", lambda: not engine.containers())
+    assert not missing.parent.exists()
+
+
 @contextlib.contextmanager
 def mounted(path: Path) -> Iterator[Path]:
     """A file system there, which shares what is mounted below it."""

@@ -18,7 +18,7 @@ import msgspec
 
 from plancton.commands.migrate import is_old
 from plancton.config.load import load_config
-from plancton.config.resolve import Host
+from plancton.config.resolve import Host, missing_mounts
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
@@ -104,6 +104,7 @@ class Facts(msgspec.Struct, frozen=True):
     psi: bool = False
     engine: Engine | str = ""
     here: Here = Here()
+    missing_mounts: str | None = None
     network: str = ""
     """What is wrong with the workers' network."""
     systemd: int | None = None
@@ -144,6 +145,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
         engine=engine,
+        missing_mounts=missing_mounts(config),
         network=network,
         here=look_here(config.docker.socket, proc),
         systemd=read_systemd(),

@@ -162,6 +162,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
         yield broken(subject, f"{facts.config_error}; the checks below use the defaults")
     elif never:
         yield broken(subject, f"no worker can ever start here: {never}")
+    elif facts.missing_mounts:
+        yield broken(subject, facts.missing_mounts)
     elif config.image.name is None:
         yield broken(subject, "no image is configured, so nothing will be started", "set image.name")
     else:

@@ -264,7 +264,10 @@ def test_mounts_keep_their_options() -> None:
     }
     config = parse(yaml.safe_dump({"worker": {"mounts": list(mounts)}}), "config.yaml")
     body = create_body("x", config, "image", "", "", "", "plancton")
-    assert body["HostConfig"]["Binds"] == list(mounts.values())
+    host = body["HostConfig"]
+    assert host["Binds"] == [text for text in mounts.values() if "z" in text.lower()]
+    unlabelled = [(m["Target"], m["ReadOnly"], m.get("BindOptions")) for m in host["Mounts"]]
+    assert unlabelled == [("/a", True, None), ("/b", True, {"Propagation": "rslave"})]
 
 
 @pytest.mark.parametrize("options", ["", "ro,rw", "ro,ro", "shared,slave", "ro:Z", "no"])

@@ -27,7 +27,7 @@ def test_least_privilege() -> None:
     assert made["User"] == "65534:65534"
     assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], [], False)
     assert host["SecurityOpt"] == ["no-new-privileges"]
-    assert (host["Binds"], host["Devices"]) == ([], [])
+    assert (host["Binds"], host["Mounts"], host["Devices"]) == ([], [], [])
 
 
 def test_yields() -> None:
@@ -67,9 +67,30 @@ def test_what_is_added() -> None:
 
 
 def test_mounts() -> None:
-    """A mount is read-only unless :rw says otherwise."""
-    host = body(worker("{mounts: ['/a:/b', '/a:/c:ro', '/a:/d:rw']}"))["HostConfig"]
-    assert host["Binds"] == ["/a:/b:ro", "/a:/c:ro", "/a:/d:rw"]
+    """A mount is read-only unless :rw says otherwise. Docker makes no path for it on the host,
+    unless it must give it an SELinux label."""
+    mounts = "['/a:/b', '/a:/c:ro', '/a:/d:rw', '/a:/e:rw,rslave', '/a:/f:z', '/a:/g:rw,Z,slave']"
+    host = body(worker(f"{{mounts: {mounts}}}"))["HostConfig"]
+    assert {m["Source"] for m in host["Mounts"]} == {"/a"} and {m["Type"] for m in host["Mounts"]} == {"bind"}
+    assert {m["Target"]: m["ReadOnly"] for m in host["Mounts"]} == {
+        "/b": True, "/c": True, "/d": False, "/e": False,
+    }  # fmt: skip
+    assert [m.get("BindOptions") for m in host["Mounts"]] == [None, None, None, {"Propagation": "rslave"}]
+    assert host["Binds"] == ["/a:/f:ro,z", "/a:/g:rw,Z,slave"]
+
+
+def test_without_labels() -> None:
+    """What Docker is asked first, so that it makes no path for mounts with a label either."""
+    whole = body(worker("{mounts: ['/a:/b', '/c:/d:rw,Z,slave']}"))
+    trial = containers.without_labels(whole)
+    assert trial is not None and trial["HostConfig"]["Binds"] == []
+    assert trial["HostConfig"]["Mounts"] == [
+        {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True},
+        {"Type": "bind", "Source": "/c", "Target": "/d", "ReadOnly": False,
+         "BindOptions": {"Propagation": "slave"}},
+    ]  # fmt: skip
+    assert {**trial, "HostConfig": {}} == {**whole, "HostConfig": {}}
+    assert containers.without_labels(body(worker("{mounts: ['/a:/b']}"))) is None
 
 
 @pytest.mark.parametrize(
@@ -156,7 +177,7 @@ def test_pool() -> None:
     host = made["HostConfig"]
     assert made["Labels"]["plancton.pool"] == "htcondor" and "plancton.pool" not in body()["Labels"]
     assert "_CONDOR_COLLECTOR_HOST=cm" in made["Env"] and made["Volumes"] == {"/var/lib/plancton": {}}
-    assert host["ReadonlyRootfs"] is True and host["Binds"] == ["/c:/etc/condor/host.d:ro"]
+    assert host["ReadonlyRootfs"] is True and host["Mounts"][0]["Target"] == "/etc/condor/host.d"
     assert set(host["Tmpfs"]) == {"/run/condor", "/tmp"}
     assert (made["User"], host["CapDrop"], host["CapAdd"]) == ("65534:65534", ["ALL"], [])
     assert host["SecurityOpt"] == ["no-new-privileges"] and host["Privileged"] is False
