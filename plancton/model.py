@@ -78,7 +78,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
     began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that
-    its output keeps the engine busy.
+    its output keeps the engine busy; ``paused`` that somebody has paused it; ``stuck`` that it
+    outlives being killed. ``renamed`` is what somebody calls its container now.
     """
 
     name: str
@@ -98,6 +99,9 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     worked: bool = False
     quota: float | None = None
     flooding: bool = False
+    paused: bool = False
+    stuck: bool = False
+    renamed: str = ""
 
     def age(self, boottime: float) -> float:
         """Seconds since its first process started; 0 while it is starting."""
@@ -374,6 +378,7 @@ class HeldReason(StrEnum):
     UNPROTECTED = "unprotected"
     NO_IMAGE = "no image"
     DISK = "disk"
+    MEMORY = "memory"
     MAX_WORKERS = "max workers"
     FAILURES = "failures"
     TRIAL = "trial"
@@ -434,7 +439,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0
     to 1). ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run
-    (seconds).
+    (seconds). ``paused``: somebody has paused it; ``stuck``: it outlives being killed.
     """
 
     name: str
@@ -450,6 +455,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     cgroup: str = ""
     jobs: int | None = None
     job_age: float | None = None
+    paused: bool = False
+    stuck: bool = False
 
 
 class Work(msgspec.Struct, frozen=True):

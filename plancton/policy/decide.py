@@ -8,7 +8,7 @@
 - Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what
   would have fitted for two thirds of `grace_spawn`, with some margin, is started.
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
-  once. So it is with the disk, one worker after the other.
+  once. So it is with the disk, one worker after the other. Nothing is started meanwhile.
 - A worker whose output keeps the engine busy leaves.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
@@ -59,6 +59,8 @@ LEAST_LIFETIME = 0.9
 """Workers live for at least this part of the configured lifetime, and at most as much longer."""
 MEMORY_TIMEOUT = 3.0
 """How long a worker may take to leave when the owner needs its memory."""
+DYING = 5.0
+"""One that was killed longer ago than this can't be counted on to give its memory back."""
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
 DISK_WAIT = 30.0
@@ -238,16 +240,27 @@ def _unfit_part(window: TimeWindow, needed: Room, place: int) -> float:
 def out_of_memory(case: Case) -> Iterator[Action]:
     """The last in line, when the owner's reserve is undercut and nobody is on the way out for it
     yet."""
-    seen, reserve = case.seen, case.settings.reserve_memory
-    if seen.memory_available is None or seen.memory_available >= reserve:
+    seen = case.seen
+    if not is_short_of_memory(seen, case.settings):
         return
     soon = seen.time + MEMORY_TIMEOUT
-    if any(w.phase is Phase.KILLED or _leaves_by(w, soon) for w in seen.fleet.workers):
+    if any(_dies(w, seen) or _leaves_by(w, soon) for w in seen.fleet.workers):
         return
-    have, want = human_bytes(seen.memory_available), human_bytes(reserve)
-    reason = f"the owner needs the memory: {have} are available, {want} reserved"
     if worker := _last_in_line(seen.fleet):
-        yield leave(worker, case, MEMORY_TIMEOUT, reason)
+        yield leave(worker, case, MEMORY_TIMEOUT, _memory(seen, case.settings))
+
+
+def is_short_of_memory(seen: Observation, settings: Settings) -> bool:
+    return seen.memory_available is not None and seen.memory_available < settings.reserve_memory
+
+
+def _memory(seen: Observation, settings: Settings) -> str:
+    have, want = human_bytes(seen.memory_available or 0), human_bytes(settings.reserve_memory)
+    return f"the owner needs the memory: {have} are available, {want} reserved"
+
+
+def _dies(worker: Worker, seen: Observation) -> bool:
+    return worker.phase is Phase.KILLED and seen.time - (worker.told or 0.0) < DYING
 
 
 def _leaves_by(worker: Worker, deadline: float) -> bool:
@@ -365,9 +378,15 @@ def start(case: Case) -> Iterator[Action]:
     if seen.max_workers is not None:
         most = min(most, seen.max_workers - len(seen.fleet.workers))
     free = room.cpus - seen.fleet.present_cpus
+    # CPU is yielded at once, memory is not: it has to be there at this very tick, too.
+    now = room_now(seen, settings) or room
     for count in range(1, most + 1):
         needed = needs_to_start(seen.fleet, count, settings)
-        if not room.holds(needed) or _free_part(state.spawn, needed) < LONG_ENOUGH:
+        if (
+            not room.holds(needed)
+            or now.memory < needed.memory
+            or _free_part(state.spawn, needed) < LONG_ENOUGH
+        ):
             return
         yield Start(f"{free:.1f} CPUs are free for workers, {_owner(seen)}")
 
@@ -390,6 +409,8 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
         return Held(HeldReason.NO_IMAGE, "there is no image to start workers from")
     if is_short_of_disk(seen, settings):
         return Held(HeldReason.DISK, _disk(seen, settings))
+    if is_short_of_memory(seen, settings):
+        return Held(HeldReason.MEMORY, _memory(seen, settings))
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return Held(HeldReason.MAX_WORKERS, f"pool.max_workers is {seen.max_workers}")
     return state.delay.held(seen, settings)

@@ -129,12 +129,13 @@ def test_max_workers_lowered() -> None:
         ({"unprotected": "w1 was not in /plancton"}, HeldReason.UNPROTECTED, "was not in"),
         ({"image": ""}, HeldReason.NO_IMAGE, "image"),
         ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4 GB"),
+        ({"memory_available": 0}, HeldReason.MEMORY, "the owner needs the memory"),
         ({"max_workers": 0}, HeldReason.MAX_WORKERS, "max_workers"),
     ],
 )
 def test_held(what: dict[str, Any], reason: HeldReason, word: str) -> None:
     """Room alone is not enough, and the decision says what holds starts."""
-    ticks = Ticks(Settings(reserve_disk=5 * GB), **what)
+    ticks = Ticks(Settings(reserve_disk=5 * GB, reserve_memory=GB), **what)
     assert not ticks.run(200)
     decision = ticks.tick()
     assert why(decision) is reason and says(decision, word) and word in decision.sentence, decision
@@ -403,7 +404,7 @@ def test_memory_one_at_a_time() -> None:
     leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=3.0)
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
     assert not of(Leave, ticks.run(2))
-    ticks.there = [*workers(3), worker("w3", 5, phase=Phase.KILLED, told=0.0, deadline=8.0)]
+    ticks.there = [*workers(3), worker("w3", 5, phase=Phase.KILLED, told=3.0, deadline=8.0)]
     assert not of(Leave, ticks.run(3))
     ticks.there = workers(3)
     assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["w2"]
@@ -414,6 +415,40 @@ def test_memory_does_not_wait_for_who_leaves_slowly() -> None:
     leaving = worker("w3", 5, phase=Phase.LEAVING, told=0.0, deadline=20.0)
     ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), leaving], memory_available=3 * GB)
     assert [a.name for a in ticks.tick().actions if isinstance(a, Leave)] == ["w2"]
+
+
+def test_memory_does_not_wait_for_one_that_cannot_be_killed() -> None:
+    """A worker that has outlived its kill does not keep the owner from getting another's memory."""
+    stuck = worker("w3", 5, phase=Phase.KILLED, told=0.0, deadline=4_000.0)
+    ticks = Ticks(Settings(reserve_memory=4 * GB), there=[*workers(3), stuck], memory_available=3 * GB)
+    left = of(Leave, ticks.run(10))
+    assert left and left[0][1].name == "w2"
+    assert not of(Leave, Ticks(ticks.settings, [*workers(3), stuck], memory_available=3 * GB).run(4))
+
+
+def test_nothing_starts_while_memory_is_short() -> None:
+    """However much of the owner's memory will come back soon, nothing is started below the
+    reserve."""
+    ticks = Ticks(Settings(reserve_memory=4 * GB))
+    ticks.run(200, capacity=2.0)  # there is no room for more CPUs
+    ticks.there = workers(1)
+    # The workers hold nearly all of it, so that the averaged room still looks fine.
+    short = {"memory_available": 3 * GB, "slice_anon": 60 * GB}
+    decision = ticks.tick(**short)
+    assert decision.held and decision.held.reason is HeldReason.MEMORY and not decision.held.reason.is_problem
+    assert "4 GB reserved" in decision.held.sentence
+    assert not of(Start, ticks.run(300, **short))
+
+
+def test_memory_has_to_be_there_now() -> None:
+    """An owner who has just taken memory keeps the next worker from starting, although the room of
+    the last minute would do."""
+    ticks = Ticks()
+    ticks.run(9)
+    assert not of(Start, ticks.run(3, memory_available=GB))
+    ticks = Ticks()
+    ticks.run(9)
+    assert of(Start, ticks.run(3))
 
 
 # -- lifetime and change ----------------------------------------------------------------------------------
