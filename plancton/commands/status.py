@@ -36,6 +36,8 @@ def _worker_line(worker: WorkerStatus) -> str:
         state += f", {jobs} for {human_seconds(worker.job_age)}" if worker.jobs else ", no job"
     if worker.phase is Phase.RUNNING and not worker.fits:
         state += ", waits for CPU"
+    state += ", paused" if worker.paused else ""
+    state += ", stuck: it can't be killed" if worker.stuck else ""
     memory = human_bytes(worker.memory)
     return f"{worker.name:<24} {human_seconds(worker.age):>8} {cpu:>6} {share:>7} {memory:>9}  {state}"
 

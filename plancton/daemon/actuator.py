@@ -1,6 +1,8 @@
-"""Carries decisions out: on Docker through the request queue, on the slice directly.
+"""Carries decisions out: on Docker through the request queues, on the slice directly.
 
-Everything here runs in the loop's thread; Docker's answers come back as calls that the loop makes.
+Removals, logs and archives go through a queue of their own: they may be slow, and a worker that
+must leave can't wait for them. Everything here runs in the loop's thread; Docker's answers come
+back as calls that the loop makes.
 """
 
 import logging
@@ -14,7 +16,14 @@ from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotFound
+from plancton.docker.errors import (
+    Conflict,
+    DockerError,
+    DockerRefused,
+    DockerTimeout,
+    DockerUnreachable,
+    NotFound,
+)
 from plancton.docker.replies import Container, Event
 from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
@@ -25,15 +34,17 @@ from plancton.workers.accounting import Accounting
 from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours
 from plancton.workers.docker_calls import (
     Remains,
+    Unstarted,
     examine,
     flooding,
     how_it_ended,
     prefer,
     read_report,
     remove_network,
+    send_signal,
     start_worker,
 )
-from plancton.workers.roster import Entry, Roster
+from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
 from plancton.workers.token import TokenError, pack, read_token
 
@@ -41,8 +52,10 @@ log = logging.getLogger(__name__)
 
 LIFT_SECONDS = 5.0
 """A lift costs the owner 20 % of a CPU, so it lasts at most this long."""
-KILL_TIMEOUT = 5.0
-"""A kill that has not worked after this time is repeated."""
+KILL_TIMEOUT, LONGEST_KILL_TIMEOUT = 5.0, 300.0
+"""A kill that has not worked after this time is repeated; each time it gets twice as long."""
+FIRST_REMOVAL, LONGEST_REMOVAL = 5.0, 600.0
+"""So are removals that fail."""
 NO_WORK = 75
 """Exit code of a worker that found no work."""
 UNKNOWN = 0.0
@@ -58,6 +71,7 @@ class Actuator:
         self,
         roster: Roster,
         request_queue: RequestQueue,
+        cleanup_queue: RequestQueue,
         workers_slice: Slice,
         instance: str,
         say: Callable[[str], None],
@@ -66,12 +80,18 @@ class Actuator:
         on_trouble: Callable[[DockerError], None],
         on_image_lost: Callable[[], None],
         dry_run: bool = False,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.roster, self.slice, self.accounting = roster, workers_slice, accounting
-        self._request_queue, self._instance, self._say, self._proc = request_queue, instance, say, proc
+        self._request_queue, self._cleanup_queue = request_queue, cleanup_queue
+        self._instance, self._say, self._proc, self._clock = instance, say, proc, clock
         self._network = workers_slice.unit.removesuffix(".slice")
         self._lifted_until: float | None = None
         self._lifted: set[str] = set()
+        self._asked: dict[str, bool] = {}
+        self._removed_ids: set[str] = set()
+        self._left_alone: set[str] = set()
+        self._unremoved: dict[str, str] = {}
         self._unread: dict[str, None] = {}
         self._fetching = False
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
@@ -84,7 +104,6 @@ class Actuator:
         self, actions: tuple[Action, ...], now: float, config: Config, image: str, settings: Settings
     ) -> None:
         """Carry these actions out; ``now`` is CLOCK_MONOTONIC."""
-        lift = [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift]
         for action in actions:
             match action:
                 case Start():
@@ -99,7 +118,7 @@ class Actuator:
                     self._share(name, shares, now)
                 case SetQuota(name=name, cpus=cpus):
                     self._limit(name, cpus)
-        if lift:
+        if [a for a in actions if isinstance(a, Leave | Kill) and a.lift and self._may_lift(a)]:
             self._lift(now)
 
     def _start(self, config: Config, image: str, settings: Settings) -> None:
@@ -132,16 +151,27 @@ class Actuator:
         self._say(f"{name} can't be started: {error}")
         self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
 
-    def _started(self, name: str, container: Container | None, error: DockerError | None) -> None:
-        if container is None:
+    def _started(self, name: str, made: Container | Unstarted | None, error: DockerError | None) -> None:
+        if isinstance(made, Unstarted):
+            self._discard(made.container)
+            self._not_started(name, made.error)
+            return
+        if made is None:
             if isinstance(error, NotFound) and "no such image" in str(error).lower():
                 self._on_image_lost()
             self._not_started(name, error)
             self._trouble(error)
             return
-        entry = self.arrived(container)
+        entry = self.arrived(made)
         if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being created
             self._remove(name, force=True)
+
+    def _discard(self, container: str) -> None:
+        """If this fails, the next list of all containers has it."""
+        self._cleanup_queue.submit(
+            lambda docker: docker.remove(container, force=True),
+            lambda _, error: self._cleanup_trouble(error),
+        )
 
     def arrived(self, container: Container) -> Entry:
         """A container of ours is running: find its processes. If it has ended already, record
@@ -150,10 +180,10 @@ class Actuator:
         entry = self.roster.arrived(container, place.started, place.group, place.shim)
         if not container.state.running:
             code, how = container.state.exit_code, how_it_ended(container)
-            self.ended(container.name, code, how, place.started or 0.0)
+            self.ended(entry.worker.name, code, how, place.started or 0.0)
         elif not place.group and not self._dry_run:  # it may have ended meanwhile
             look = partial(Docker.inspect, container=container.id)
-            self._request_queue.submit(look, partial(self._looked_again, container.name), urgent=True)
+            self._request_queue.submit(look, partial(self._looked_again, entry.worker.name), urgent=True)
         return entry
 
     def _find(self, container: Container) -> Place:
@@ -163,7 +193,7 @@ class Actuator:
         """A worker that still runs and is not in the slice goes at once, and none comes after it."""
         entry = self.roster.get(name)
         if container is None or entry is None or entry.worker.id != container.id:
-            self._told(None, error)
+            self._trouble(error)
             return
         place = self._find(container)
         if not container.state.running or entry.worker.phase is Phase.ENDED:
@@ -190,42 +220,63 @@ class Actuator:
         starting = entry.worker.phase is Phase.STARTING
         self.roster.tell(name, phase, now, timeout)
         if not starting:
-            self._signal(entry.worker.id, signal_name)
+            call = partial(
+                send_signal, container=entry.worker.id, signal_name=signal_name, paused=entry.worker.paused
+            )
+            self._request_queue.submit(call, partial(self._told, name, entry.worker.id), urgent=True)
 
-    def _signal(self, container: str, signal_name: str) -> None:
-        self._request_queue.submit(
-            lambda docker: docker.signal(container, signal_name), self._told, urgent=True
-        )
-
-    def _told(self, _: None, error: DockerError | None) -> None:
-        # Gone or ending already (404, 409): the event stream tells the rest.
-        if error is not None and not isinstance(error, DockerRefused):
-            self._trouble(error)
+    def _told(self, name: str, container: str, _: None, error: DockerError | None) -> None:
+        if isinstance(error, NotFound | Conflict):
+            self.refresh(container)  # it has ended or gone
+        elif isinstance(error, DockerRefused):
+            self._say(f"{name} was not told: {error}")
+        self._trouble(error)
 
     def _kill(self, name: str, now: float, reason: str) -> None:
         entry = self.roster.get(name)
         if entry is None:
             return
-        if entry.worker.phase is not Phase.KILLED:  # else it is a repeated kill
+        wait = min(LONGEST_KILL_TIMEOUT, KILL_TIMEOUT * 2**entry.kills)
+        if entry.worker.phase is Phase.KILLED:
+            self._kill_again(entry, now + wait)
+        else:
             self._say(f"killing {name}: {reason}")
-        self.roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
+            self.roster.tell(name, Phase.KILLED, now, wait)
+        entry.kills = min(entry.kills + 1, 16)
         container = entry.worker.id
-        if container:
-            self._request_queue.submit(
-                lambda docker: docker.signal(container, "SIGKILL"), partial(self._killed, name), urgent=True
+        if container and not entry.killing:
+            entry.killing = True
+            call = partial(
+                send_signal, container=container, signal_name="SIGKILL", paused=entry.worker.paused
             )
+            self._request_queue.submit(call, partial(self._killed, container), urgent=True)
         if self._request_queue.busy_for(now) > HUNG:
-            self._kill_without_docker(name)
+            self._kill_without_docker(entry, "Docker does not answer")
 
-    def _killed(self, name: str, _: None, error: DockerError | None) -> None:
-        if isinstance(error, DockerUnreachable):
-            self._kill_without_docker(name)
-        self._told(None, error)
+    def _kill_again(self, entry: Entry, deadline: float) -> None:
+        """One that outlives being killed, whatever Docker said to that."""
+        name = entry.worker.name
+        self.roster.change(name, deadline=deadline)
+        self.slice.kill(entry.group, entry.worker.id)
+        if entry.worker.id and not entry.worker.stuck and not self.slice.is_empty(entry.group):
+            self.roster.change(name, stuck=True)
+            self._say(f"{name} outlives being killed: tried again ever less often")
 
-    def _kill_without_docker(self, name: str) -> None:
-        entry = self.roster.get(name)
-        if entry is not None and self.slice.kill(entry.group, entry.worker.id):
-            self._say(f"Docker does not answer: {name} was killed through its cgroup")
+    def _killed(self, container: str, _: None, error: DockerError | None) -> None:
+        entry = self.roster.find(container)
+        if entry is not None:
+            entry.killing = False
+            if isinstance(error, NotFound | Conflict):
+                self.refresh(container)  # it has ended or gone
+            elif error is not None:
+                silent = isinstance(error, DockerUnreachable)
+                self._kill_without_docker(entry, "Docker does not answer" if silent else str(error))
+        self._trouble(error)
+
+    def _kill_without_docker(self, entry: Entry, why: str) -> None:
+        if self.slice.kill(entry.group, entry.worker.id) and not entry.bypassed:
+            entry.bypassed = True
+            self._say(f"{why}: {entry.worker.name} was killed through its cgroup")
 
     def _share(self, name: str, shares: int, now: float) -> None:
         entry = self.roster.get(name)
@@ -234,15 +285,18 @@ class Actuator:
         container = entry.worker.id
         # Not busy: if Docker hangs on this call, the worker must still be told to leave.
         self.roster.change(name, shares_time=now)
+        entry.updates += 1
         self._request_queue.submit(
-            lambda docker: docker.set_shares(container, shares), partial(self._shared, name, shares)
+            lambda docker: docker.set_shares(container, shares), partial(self._shared, container, shares)
         )
 
-    def _shared(self, name: str, shares: int, _: None, error: DockerError | None) -> None:
-        if error is None:
-            self.roster.change(name, shares=shares)
-            return
-        self._told(None, error)
+    def _shared(self, container: str, shares: int, _: None, error: DockerError | None) -> None:
+        entry = self.roster.find(container)
+        if entry is not None and error is None:
+            self.roster.change(entry.worker.name, shares=shares)
+        elif entry is not None:
+            entry.updates = max(0, entry.updates - 1)
+        self._trouble(error)
 
     def _limit(self, name: str, cpus: float) -> None:
         entry = self.roster.get(name)
@@ -251,16 +305,19 @@ class Actuator:
         container = entry.worker.id
         # Recorded at once, so that it is not requested again while Docker is slow.
         self.roster.change(name, quota=None if cpus == entry.worker.cpus else cpus)
+        entry.updates += 1
         self._request_queue.submit(
             lambda docker: docker.set_quota(container, cpu_quota(cpus), PERIOD),
-            partial(self._limited, name),
+            partial(self._limited, container),
             urgent=True,
         )
 
-    def _limited(self, name: str, _: None, error: DockerError | None) -> None:
-        if error is not None:
-            self.roster.change(name, quota=UNKNOWN)
-            self._told(None, error)
+    def _limited(self, container: str, _: None, error: DockerError | None) -> None:
+        entry = self.roster.find(container)
+        if entry is not None and error is not None:
+            entry.updates = max(0, entry.updates - 1)
+            self.roster.change(entry.worker.name, quota=UNKNOWN)
+        self._trouble(error)
 
     def look_for_floods(self) -> None:
         """Find out whose output keeps the engine busy; only the log lines tell."""
@@ -271,19 +328,32 @@ class Actuator:
         }
         since = time() - 1.0
         call = partial(flooding, containers=list(names), since=since)
-        self._request_queue.submit(call, partial(self._found_floods, names))
+        self._cleanup_queue.submit(call, partial(self._found_floods, names))
 
     def _found_floods(
         self, names: dict[str, str], found: list[str] | None, error: DockerError | None
     ) -> None:
         for container in found or ():
             self.roster.change(names[container], flooding=True)
-        self._told(None, error)
+        self._cleanup_trouble(error)
 
     # ------------------------------------------------------------ the lift
 
+    def _may_lift(self, action: Leave | Kill) -> bool:
+        """A worker gets one lift to leave and one to die, not more: one that can't die would lift
+        the slice without end."""
+        entry = self.roster.get(action.name)
+        if entry is None or entry.worker.phase in entry.lifted:
+            return False
+        entry.lifted.add(entry.worker.phase)
+        return True
+
     def _leaving(self) -> list[Entry]:
-        return [e for e in self.roster if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group]
+        return [
+            e
+            for e in self.roster
+            if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group and not e.worker.stuck
+        ]
 
     def _lift(self, now: float) -> None:
         """Let all leaving workers leave together."""
@@ -296,13 +366,15 @@ class Actuator:
             self._request_queue.submit(call, self._preferred, urgent=True)
 
     def _preferred(self, _: None, error: DockerError | None) -> None:
-        self._told(None, error)
-        self._raise(monotonic())
+        self._trouble(error)
+        self._raise(self._clock())
 
     def _raise(self, now: float) -> None:
         leaving = {entry.worker.name: entry.group for entry in self._leaving()}
-        others = [
-            e.group for e in self.roster if e.group and e.worker.phase in (Phase.RUNNING, Phase.FINISHING)
+        others = [  # one that is paused is frozen already, and must stay so afterwards
+            e.group
+            for e in self.roster
+            if e.group and e.worker.phase in (Phase.RUNNING, Phase.FINISHING) and not e.worker.paused
         ]
         if not leaving:
             return
@@ -331,14 +403,23 @@ class Actuator:
     # ------------------------------------------------------------ what Docker tells
 
     def on_event(self, event: Event, boottime: float) -> None:
-        """One of our containers died or was removed."""
-        if event.name not in self.roster:
+        """Something happened to one of our containers; whether we did it is not said."""
+        entry = self.roster.find(event.id, event.name)
+        if entry is None:
+            if event.action == "start" and event.id:  # made by somebody from one of ours
+                self.refresh(event.id)
             return
-        if event.action == "die":
-            code = event.attributes.get("exitCode", "unknown")
-            self.ended(event.name, int(code) if code.isdecimal() else None, f"exit code {code}", boottime)
-        elif event.action == "destroy":
-            self.vanished(event.name, "removed by somebody", boottime)
+        name = entry.worker.name
+        match event.action:
+            case "die":
+                code = event.attributes.get("exitCode", "unknown")
+                self.ended(name, int(code) if code.isdecimal() else None, f"exit code {code}", boottime)
+            case "destroy":
+                self.vanished(name, "removed by somebody", boottime)
+            case "update" if entry.updates:
+                entry.updates -= 1
+            case _ if entry.worker.id:  # else our own start is under way
+                self.refresh(entry.worker.id)
 
     def ended(self, name: str, code: int | None, reason: str, boottime: float, unseen: bool = False) -> None:
         """A worker's container has ended: end its lift, read its last words, say so, remove it.
@@ -356,7 +437,7 @@ class Actuator:
             return
         self.roster.change(name, busy=True)
         call = partial(examine, container=worker.id or name, reports=worker.jobs is not None)
-        self._request_queue.submit(call, partial(self._examined, name, code, reason, unseen))
+        self._cleanup_queue.submit(call, partial(self._examined, name, code, reason, unseen), urgent=True)
 
     def _examined(
         self,
@@ -376,8 +457,7 @@ class Actuator:
         told = self.accounting.reported(name, found.report) if found and found.report is not None else 0
         self._lose(entry, told)
         self._say(self.roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
-        if error is not None:
-            self._told(None, error)
+        self._cleanup_trouble(error)
         self._remove(name)
 
     def _lose(self, entry: Entry, told: int = 0) -> None:
@@ -390,8 +470,13 @@ class Actuator:
     def vanished(self, name: str, reason: str, boottime: float) -> None:
         """A worker's container no longer exists, and nobody can say how it ended."""
         entry = self.roster.get(name)
-        if entry is not None and entry.worker.phase is Phase.ENDED and entry.worker.busy:
-            return  # it is being examined or removed: the result of that tells the rest
+        if (
+            entry is not None
+            and entry.worker.phase is Phase.ENDED
+            and entry.worker.busy
+            and not entry.removing
+        ):
+            return  # it is being examined: the result of that tells the rest
         if entry is not None and entry.worker.phase is Phase.STARTING and not entry.worker.id:
             return  # its start is under way, or has failed and is being undone
         if entry is not None and self.roster.ended(name, boottime):
@@ -413,73 +498,171 @@ class Actuator:
             if entry is not None and entry.worker.id and entry.worker.phase is not Phase.ENDED:
                 self._fetching = True
                 call = partial(read_report, container=entry.worker.id)
-                self._request_queue.submit(call, partial(self._fetched, name))
+                self._cleanup_queue.submit(call, partial(self._fetched, name))
 
     def _fetched(self, name: str, report: bytes | None, error: DockerError | None) -> None:
         self._fetching = False
         if report is not None and name in self.roster:
             self.accounting.reported(name, report)
-        self._told(None, error)
+        self._cleanup_trouble(error)
+
+    # ------------------------------------------------------------ removing
 
     def _remove(self, name: str, force: bool = False) -> None:
         entry = self.roster.get(name)
         if entry is None or not entry.worker.id or entry.worker.busy or self._dry_run:
             return
         container = entry.worker.id
+        entry.removing = True
         self.roster.change(name, busy=True)
-        self._request_queue.submit(
-            lambda docker: docker.remove(container, force=force), partial(self._removed, name)
+        self._cleanup_queue.submit(
+            lambda docker: docker.remove(container, force=force), partial(self._removed, container)
         )
 
-    def _removed(self, name: str, _: None, error: DockerError | None) -> None:
+    def _removed(self, container: str, _: None, error: DockerError | None) -> None:
+        entry = self.roster.find(container)
+        if entry is None:
+            return
+        name = entry.worker.name
         if error is None or isinstance(error, NotFound):
             self._gone(name)
             return
+        entry.removing = False
         self.roster.change(name, busy=False)
-        self._told(None, error)
+        entry.next_removal = self._clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
+        entry.removals = min(entry.removals + 1, 16)
+        if isinstance(error, Conflict):
+            self.refresh(container)  # somebody has started it again, or is removing it, too
+        elif isinstance(error, DockerRefused | DockerTimeout):
+            if name not in self._unremoved:
+                self._say(f"{name} can't be removed: {error}")
+            self._unremoved[name] = str(error)
+        self._cleanup_trouble(error)
 
     def _gone(self, name: str) -> None:
         """Its container no longer exists, so its report can't be counted twice."""
         self.accounting.forget(name)
+        self._unremoved.pop(name, None)
+        if entry := self.roster.get(name):
+            self._removed_ids.add(entry.worker.id)
         self.roster.gone(name)
 
-    def sweep(self) -> None:
-        """Try again to remove containers that have ended."""
+    def sweep(self, now: float) -> None:
+        """Try again to remove containers that have ended, each ever less often."""
         for entry in self.roster:
-            if entry.worker.phase is Phase.ENDED:
+            if entry.worker.phase is Phase.ENDED and now >= entry.next_removal:
                 self._remove(entry.worker.name)
+
+    @property
+    def problems(self) -> list[str]:
+        """What can't be carried out, in sentences for the status."""
+        if not self._unremoved:
+            return []
+        count, reason = len(self._unremoved), next(reversed(self._unremoved.values()))
+        which = f"{count} containers" if count > 1 else next(iter(self._unremoved))
+        return [f"{which} can't be removed: {reason}"]
+
+    # ------------------------------------------------------------ making the roster agree
+
+    def refresh(self, container: str) -> None:
+        """Ask Docker how this container is now: something has happened to it."""
+        if container in self._asked:
+            self._asked[container] = True  # the answer may be older than what has happened now
+            return
+        self._asked[container] = False
+        self._request_queue.submit(
+            lambda docker: docker.inspect(container), partial(self._refreshed, container)
+        )
+
+    def _refreshed(self, container: str, found: Container | None, error: DockerError | None) -> None:
+        if self._asked.pop(container):
+            self.refresh(container)
+        boottime = clock_gettime(CLOCK_BOOTTIME)
+        if found is not None:
+            self._agree(found, boottime)
+        elif isinstance(error, NotFound) and (entry := self.roster.find(container)):
+            self.vanished(entry.worker.name, "removed by somebody", boottime)
+        self._trouble(error)
 
     def reconcile(self, found: list[Container], boottime: float) -> None:
         """Make the roster match what Docker has: adopt new ones, and notice which have gone."""
-        names = set()
+        ids = {container.id for container in found}
         for container in found:
-            if not is_ours(container, self._instance, self.slice.parent):
-                log.warning("%s has our label but is not in our slice: left alone", container.name)
-                continue
-            names.add(container.name)
-            self._reconcile_one(container, boottime)
-        self.accounting.keep(names)
+            self._agree(container, boottime)
         for entry in self.roster:
+            entry.updates = 0
             # Without an id its start is still under way.
-            if entry.worker.id and entry.worker.name not in names:
+            if entry.worker.id and entry.worker.id not in ids:
                 self.vanished(entry.worker.name, "gone while Docker did not answer", boottime)
+        self.accounting.keep({entry.worker.name for entry in self.roster})
+        self._removed_ids.clear()
 
-    def _reconcile_one(self, container: Container, boottime: float) -> None:
-        entry = self.roster.get(container.name)
-        if container.state.running:
-            if entry is None or entry.worker.phase is Phase.STARTING:
-                arrived = self.arrived(container)
-            if entry is None:
-                if not self._dry_run:
-                    self.slice.boost.restore_quota(arrived.group, container.host_config.cpu_quota)
-                self._say(f"adopted {container.name}")
+    def _agree(self, container: Container, boottime: float) -> None:
+        """Make the roster match one container."""
+        if container.id in self._removed_ids:
+            return  # this was asked before it was removed
+        if not is_ours(container, self._instance, self.slice.parent):
+            if container.id not in self._left_alone:
+                log.warning("%s has our label but is not in our slice: left alone", container.name)
+            self._left_alone.add(container.id)
             return
-        if entry is None or not entry.worker.id:
-            self.roster.arrived(container, boottime, "", 0)
+        entry = self.roster.find(container.id, container.name)
         if entry is None:
-            # From an earlier supervisor: its end says nothing about the image.
-            self.roster.tell(container.name, Phase.LEAVING, boottime, 0.0)
-        self.ended(container.name, container.state.exit_code, how_it_ended(container), boottime, unseen=True)
+            self._adopt(container, boottime)
+        elif container.state.running:
+            self._agree_running(entry, container)
+        else:
+            if not entry.worker.id:
+                self.roster.arrived(container, boottime, "", 0)
+            code, reason = container.state.exit_code, how_it_ended(container)
+            self.ended(entry.worker.name, code, reason, boottime, unseen=True)
+
+    def _adopt(self, container: Container, boottime: float) -> None:
+        if container.state.running:
+            entry = self.arrived(container)
+            if not self._dry_run:
+                self.slice.boost.restore_quota(entry.group, container.host_config.cpu_quota)
+            self._say(f"adopted {container.name}")
+            self._note(entry, container)
+            return
+        name = self.roster.arrived(container, boottime, "", 0).worker.name
+        # From an earlier supervisor: its end says nothing about the image.
+        self.roster.tell(name, Phase.LEAVING, boottime, 0.0)
+        self.ended(name, container.state.exit_code, how_it_ended(container), boottime, unseen=True)
+
+    def _agree_running(self, entry: Entry, container: Container) -> None:
+        name = entry.worker.name
+        if not entry.worker.id:
+            self.arrived(container)
+        elif container.state.pid != entry.pid:
+            if entry.worker.phase is Phase.ENDED and entry.worker.busy:
+                return  # the removal that follows is refused, and then this comes again
+            if entry.worker.phase is not Phase.ENDED:
+                self._lose(entry)
+            self._unremoved.pop(name, None)
+            self.arrived(container)
+            self._say(f"{name} was started again by somebody")
+        self._note(entry, container)
+
+    def _note(self, entry: Entry, container: Container) -> None:
+        """What others may change on a container that runs."""
+        worker, limits = entry.worker, container.host_config
+        fields: dict[str, object] = {
+            "renamed": "" if container.name == worker.name else container.name,
+            "paused": container.state.paused,
+        }
+        if not entry.updates:  # else these may be older than ours
+            fields["shares"] = limits.cpu_shares or worker.shares
+            fields["memory"] = limits.memory or worker.memory
+            fields["quota"] = quota_of(container, worker.cpus)
+        changed = {key: value for key, value in fields.items() if getattr(worker, key) != value}
+        if not changed:
+            return
+        self.roster.change(worker.name, **changed)
+        if changed.get("renamed"):
+            self._say(f"{worker.name} is called {container.name} now")
+        if "paused" in changed:
+            self._say(f"{worker.name} was {'paused' if container.state.paused else 'unpaused'}")
 
     def force_all(self, now: float) -> None:
         """Remove all workers: their processes at once, their containers as soon as Docker
@@ -500,8 +683,13 @@ class Actuator:
         )
 
     def _trouble(self, error: DockerError | None) -> None:
-        if error is not None:
+        if error is not None and not isinstance(error, DockerRefused):
             self._on_trouble(error)
+
+    def _cleanup_trouble(self, error: DockerError | None) -> None:
+        """A slow removal or log does not mean that Docker is away."""
+        if not isinstance(error, DockerTimeout):
+            self._trouble(error)
 
 
 def _files(config: Config) -> bytes | None:

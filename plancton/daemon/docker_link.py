@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 LONGEST_RETRY = 10.0
 """Seconds between attempts to find Docker again: 1, 2, 4 … up to this."""
+LIST_EVERY = 180.0
+"""Seconds after which all workers are listed anew, whatever the events say."""
+FOLLOWED = ["start", "die", "rename", "pause", "unpause", "update", "destroy", "died", "remove"]
+"""What happens to containers; the last two are Podman's words."""
 
 
 class DockerLink:
@@ -23,7 +27,7 @@ class DockerLink:
     says why.
 
     It calls ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our
-    label, and after that ``on_event`` for each one that ends.
+    label, and after that ``on_event`` for whatever happens to one.
     """
 
     def __init__(
@@ -45,12 +49,18 @@ class DockerLink:
         """Whether Docker has been asked once which workers there are, or could not be."""
         self.problem = "Docker has not answered yet"
         self.retry_at, self.retry_after = 0.0, 1.0
+        self._list_at = 0.0
         self._follower: Follower | None = None
 
     def step(self, now: float) -> None:
-        """Look for Docker if it is time."""
-        if not self.ready and not self.looking and now >= self.retry_at:
+        """Look for Docker, or list the workers, if it is time."""
+        if self.looking:
+            return
+        if not self.ready and now >= self.retry_at:
             self._look()
+        elif self.ready and now >= self._list_at:
+            self.looking = True
+            self._list()
 
     def trouble(self, error: DockerError) -> None:
         """A call failed: if Docker is gone, look for it again."""
@@ -73,12 +83,15 @@ class DockerLink:
         self.close()
         filters = {
             "type": ["container"],
-            "event": ["die", "died", "destroy"],
+            "event": FOLLOWED,
             "label": [f"{INSTANCE}={self._instance}"],
         }
         # Follow events before listing, so that nothing is missed in between.
         self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._on_event, self._cut)
         self._follower.start()
+        self._list()
+
+    def _list(self) -> None:
         self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
 
     def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
@@ -88,6 +101,7 @@ class DockerLink:
         if not self.ready:
             self._status_file.say("Docker answers")
         self.looking, self.looked = False, True
+        self._list_at = time.monotonic() + LIST_EVERY
         self.ready, self.problem, self.retry_after = True, "", 1.0
         self._on_listed(found)
 

@@ -99,10 +99,11 @@ class Supervisor:
         self.inbox: Inbox = SimpleQueue()
         self.engine = file.config.docker
         self.request_queue = RequestQueue(self.engine.socket, self.inbox)
+        self.cleanup_queue = RequestQueue(self.engine.socket, self.inbox)
         self.roster = Roster()
         self.status_file = StatusFile(self.run_dir, instance, self.roster)
         pulled = None if options.dry_run else paths.state / "pulled-images.json"
-        self.old_images = OldImages(pulled, self.request_queue, self.status_file.say)
+        self.old_images = OldImages(pulled, self.cleanup_queue, self.status_file.say)
         self.image = ImageKeeper(
             self.engine.socket,
             self.inbox,
@@ -165,6 +166,7 @@ class Supervisor:
 
     def _begin(self) -> None:
         self.request_queue.start()
+        self.cleanup_queue.start()
         if self.run_dir:
             self.run_dir.begin()
         self.configure()
@@ -317,7 +319,7 @@ class Supervisor:
         if self.actuator and self.slice and not self.options.dry_run:
             self._verify_slice(self.slice)
             if self.docker.ready:
-                self.actuator.sweep()
+                self.actuator.sweep(now)
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
             self.figures.watch_engine()
@@ -440,6 +442,7 @@ class Supervisor:
         self.actuator = Actuator(
             self.roster,
             self.request_queue,
+            self.cleanup_queue,
             self.slice,
             self.instance,
             self.status_file.say,
@@ -482,6 +485,7 @@ class Supervisor:
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
             else "",
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
+            *(self.actuator.problems if self.actuator else ()),
         ]
         return tuple(text for text in found if text)
 

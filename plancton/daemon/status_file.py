@@ -162,7 +162,7 @@ def _worker_status(
 ) -> WorkerStatus:
     cpu = reading.cpu
     return WorkerStatus(
-        name=worker.name,
+        name=worker.renamed or worker.name,
         id=worker.id[:12],
         phase=worker.phase,
         cpus=worker.cpus,
@@ -175,6 +175,8 @@ def _worker_status(
         cgroup=groups.get(worker.name, ""),
         jobs=None if worker.jobs is None else len(worker.jobs),
         job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
+        paused=worker.paused,
+        stuck=worker.stuck,
     )
 
 

@@ -110,6 +110,10 @@ class Docker:
         query = {"signal": signal_name}
         self._container(f"send {signal_name} to", container, "POST", "/kill", Reply, query=query)
 
+    def unpause(self, container: str) -> None:
+        """Let its processes go on: POST /containers/{id}/unpause."""
+        self._container("unpause", container, "POST", "/unpause", Reply)
+
     def remove(self, container: str, force: bool = False) -> None:
         """Remove it with its anonymous volumes; ``force`` kills first: DELETE /containers/{id}."""
         query = {"force": str(int(force)), "v": "1"}

@@ -60,6 +60,7 @@ class ContainerState(Reply, frozen=True):
     """``pid`` is 0 unless the container runs."""
 
     running: bool = False
+    paused: bool = False
     pid: int = 0
     exit_code: int = 0
     oom_killed: bool = field(name="OOMKilled", default=False)
@@ -110,15 +111,22 @@ class Network(Reply, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """Something that happened; ``time`` is seconds since the epoch by dockerd's clock."""
+    """Something that happened to the container with this id and name; ``time`` is seconds since the
+    epoch by dockerd's clock."""
 
     action: str
     name: str
     time: float
     attributes: dict[str, str]
+    id: str = ""
+
+
+PODMANS = {"died": "die", "remove": "destroy"}
+"""Podman's words for events, and Docker's."""
 
 
 class _Actor(Reply, frozen=True):
+    id: str = field(name="ID", default="")
     attributes: dict[str, str] = {}
 
 
@@ -133,10 +141,11 @@ class RawEvent(Reply, frozen=True):
     def event(self) -> Event:
         """The same in our words."""
         return Event(
-            action="die" if self.action == "died" else self.action,  # Podman's word
+            action=PODMANS.get(self.action, self.action),
             name=self.actor.attributes.get("name", ""),
             time=self.time_nano / 1e9 if self.time_nano else float(self.time),
             attributes=self.actor.attributes,
+            id=self.actor.id,
         )
 
 

@@ -398,6 +398,13 @@ class Slice:
             return self.kill_all({container})
         return True
 
+    def is_empty(self, group: str) -> bool:
+        """Whether nothing runs in this cgroup any more, as far as that can be seen."""
+        if not group:
+            return False
+        gone = not (self.tree / group).exists()
+        return gone or "populated 0" in (read_knob(self.tree / group / "cgroup.events") or "")
+
     def kill_all(self, containers: set[str]) -> bool:
         """End these where their own files can't be written; not while anybody else is in the
         slice."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerError, DockerRefused, NotFound
+from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.workers.container import INSTANCE, is_workers_network, network_body, without_labels
 
@@ -29,6 +29,13 @@ class Remains(NamedTuple):
     report: bytes | None
 
 
+class Unstarted(NamedTuple):
+    """A container that was created and could not be started: it is to be removed."""
+
+    container: str
+    error: DockerRefused
+
+
 def examine(docker: Docker, container: str, reports: bool) -> Remains:
     """Look at a container that has ended."""
     words = ""
@@ -49,8 +56,8 @@ def read_report(docker: Docker, container: str) -> bytes:
 
 def start_worker(
     docker: Docker, name: str, body: dict[str, object], files: bytes | None, network: str, instance: str
-) -> Container:
-    """Create and start a container; if it can't be started, remove it again."""
+) -> Container | Unstarted:
+    """Create and start a container."""
     require_network(docker, network)
     trial = without_labels(body)
     if trial is not None:  # for those with a label Docker would make directories on the owner's host
@@ -67,9 +74,28 @@ def start_worker(
             docker.create_network(network, network_body(instance))
             docker.start(container)
         return docker.inspect(container)
+    except DockerRefused as error:
+        return Unstarted(container, error)
+
+
+def send_signal(docker: Docker, container: str, signal_name: str, paused: bool) -> None:
+    """``paused``: it is unpaused, because it could not act on the signal."""
+    if paused:
+        _unpause(docker, container)
+    try:
+        docker.signal(container, signal_name)
+    except Conflict:  # it does not run, or somebody has paused it just now
+        if not _unpause(docker, container):
+            raise
+        docker.signal(container, signal_name)
+
+
+def _unpause(docker: Docker, container: str) -> bool:
+    try:
+        docker.unpause(container)
     except DockerRefused:
-        docker.remove(container, force=True)
-        raise
+        return False
+    return True
 
 
 def require_network(docker: Docker, name: str) -> None:

@@ -84,6 +84,7 @@ class JobWatch:
         try:
             text = group.read()
         except OSError:  # the cgroup is gone, or there is no descriptor to read it with
+            group.close()  # made again if the worker was restarted: from now on it is opened each time
             text = b""
         if not text or text == group.text:  # without a process it has ended, and its last jobs count
             return group.jobs

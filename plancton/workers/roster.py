@@ -22,22 +22,42 @@ from plancton.workers.container import (
 
 class Entry(msgspec.Struct):
     """A worker, and when its start was requested (CLOCK_BOOTTIME). ``group`` is its cgroup in the
-    v2 tree, ``shim`` the process that the engine keeps for it, ``job_cpu`` the CPU seconds that it
-    is known to have used since its oldest running job began."""
+    v2 tree, ``pid`` its first process, ``shim`` the process that the engine keeps for it,
+    ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
+
+    ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
+    counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
+    ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
+    not before ``next_removal`` (CLOCK_MONOTONIC); ``removing`` says that one is under way.
+    """
 
     worker: Worker
     requested: float = 0.0
     group: str = ""
+    pid: int = 0
     shim: int = 0
     job_cpu: float = 0.0
     age: float = 0.0
+    updates: int = 0
+    kills: int = 0
+    killing: bool = False
+    bypassed: bool = False
+    lifted: set[Phase] = set()
+    removals: int = 0
+    next_removal: float = 0.0
+    removing: bool = False
 
 
 class Roster:
-    """All workers by name."""
+    """All workers by name: the one that they were requested or adopted with.
+
+    Whatever Docker tells is about a container's id: others may rename a worker, or give another
+    container its name.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
+        self._names: dict[str, str] = {}
         self._fleet: Fleet | None = None
         self._ended: list[Ended] = []
         self._unexplained: set[str] = set()
@@ -56,6 +76,14 @@ class Roster:
 
     def __getitem__(self, name: str) -> Entry:
         return self._entries[name]
+
+    def find(self, container: str, name: str = "") -> Entry | None:
+        """The worker with this container; else the one of this name whose container is not known
+        yet."""
+        if container in self._names:
+            return self._entries[self._names[container]]
+        entry = self._entries.get(name)
+        return entry if entry is not None and (not entry.worker.id or not container) else None
 
     @property
     def fleet(self) -> Fleet:
@@ -82,15 +110,41 @@ class Roster:
         self._fleet = None
 
     def arrived(self, container: Container, started: float | None, group: str, shim: int) -> Entry:
-        """A container of ours runs: one that was requested, or one to adopt."""
-        entry = self._entries.get(container.name)
+        """A container of ours runs: one that was requested, one to adopt, or one that somebody has
+        started once more."""
+        entry = self.find(container.id, container.name)
         if entry is None:
             entry = Entry(adopted(container))
-            self._entries[container.name] = entry
-        entry.group, entry.shim = group, shim
+            if entry.worker.name in self._entries:  # one that goes still has this name
+                name = f"{container.name}-{container.id[:6]}"
+                entry.worker = msgspec.structs.replace(entry.worker, name=name, renamed=container.name)
+            self._entries[entry.worker.name] = entry
+        elif entry.worker.id and container.state.pid != entry.pid:
+            self._begin_anew(entry)
+        self._names[container.id] = entry.worker.name
+        entry.group, entry.shim, entry.pid = group, shim, container.state.pid
         phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
         self._replace(entry, id=container.id, started=started, phase=phase)
         return entry
+
+    def _begin_anew(self, entry: Entry) -> None:
+        """Whatever its first life was told, the second has not heard of it."""
+        worker = entry.worker
+        entry.kills, entry.bypassed, entry.lifted = 0, False, set()
+        entry.removals, entry.next_removal = 0, 0.0
+        entry.job_cpu = 0.0
+        self._unexplained.discard(worker.name)
+        self._replace(
+            entry,
+            phase=Phase.RUNNING,
+            told=None,
+            deadline=None,
+            busy=False,
+            stuck=False,
+            worked=False,
+            flooding=False,
+            jobs=None if worker.jobs is None else (),
+        )
 
     def failed(self, name: str, reason: str, boottime: float) -> None:
         """A worker could not be started."""
@@ -151,7 +205,9 @@ class Roster:
 
     def gone(self, name: str) -> None:
         """Its container has been removed."""
-        self._entries.pop(name, None)
+        entry = self._entries.pop(name, None)
+        if entry is not None:
+            self._names.pop(entry.worker.id, None)
         self._unexplained.discard(name)
         self._fleet = None
 
@@ -165,13 +221,14 @@ def adopted(container: Container) -> Worker:
         cpus=cpus,
         memory=int(label_number(labels, MEMORY, container.host_config.memory)),
         shares=container.host_config.cpu_shares or 1024,
-        quota=_quota(container, cpus),
+        quota=quota_of(container, cpus),
         image=labels.get(IMAGE, ""),
         digest=labels.get(DIGEST, ""),
         jobs=() if labels.get(POOL) == HTCONDOR else None,
     )
 
 
-def _quota(container: Container, cpus: float) -> float | None:
+def quota_of(container: Container, cpus: float) -> float | None:
+    """What Docker lets it have; None: all that it was created with."""
     has = container.host_config.cpu_quota
     return None if has in (0, cpu_quota(cpus)) else has / PERIOD

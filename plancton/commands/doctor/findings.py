@@ -426,7 +426,7 @@ def supervisors(
 
 
 def left_workers(left: Left | str, running: Supervisors) -> Iterator[Finding]:
-    """Containers that no supervisor looks after."""
+    """Containers that no supervisor looks after, or can end."""
     subject = "workers"
     if isinstance(left, str):
         yield broken(subject, f"can't be listed: {left}")
@@ -442,7 +442,11 @@ def left_workers(left: Left | str, running: Supervisors) -> Iterator[Finding]:
     if left.old:
         remedy = "`plancton migrate --end-old-workers` removes them"
         yield better(subject, f"{_names(left.old)}: left by Plancton 0.6", remedy)
-    if not (orphans or left.others or left.old):
+    stuck = tuple(w.name for w in running.status.workers if w.stuck) if running.status else ()
+    if stuck:
+        remedy = "see what their processes wait for (ps -eo pid,stat,wchan,args): often a disk or a mount"
+        yield broken(subject, f"{_names(stuck)}: killed, and still running", remedy)
+    if not (orphans or left.others or left.old or stuck):
         yield ok(subject, "none is left over")
 
 

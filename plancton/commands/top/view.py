@@ -377,6 +377,10 @@ def _value(worker: WorkerStatus, column: str) -> Any:
 
 def _state(worker: WorkerStatus) -> str:
     """What a worker is about; of one that runs, its job, if its pool lets us know."""
+    if worker.stuck:
+        return "stuck"
+    if worker.paused:
+        return "paused"
     if worker.phase is not Phase.RUNNING:
         return str(worker.phase)
     if not worker.fits:

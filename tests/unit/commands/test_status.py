@@ -60,6 +60,14 @@ def test_jobs_of_one_that_waits() -> None:
     assert lines[-1].endswith("leaving, job for 5s"), lines
 
 
+def test_paused_and_stuck() -> None:
+    """A worker that somebody has paused, and one that outlives being killed, are shown as that."""
+    paused = msgspec.structs.replace(WORKER, paused=True)
+    stuck = msgspec.structs.replace(WORKER, phase=Phase.KILLED, stuck=True)
+    lines = list(status_lines(msgspec.structs.replace(STATUS, workers=(paused, stuck)), 1_000.0))
+    assert lines[-2].endswith("running, paused") and "killed, stuck" in lines[-1], lines
+
+
 def test_work() -> None:
     """What was donated since when, and the outcome as far as jobs are known."""
     since = time.mktime((2026, 11, 23, 12, 0, 0, 0, 0, -1))

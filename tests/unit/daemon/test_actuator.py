@@ -43,6 +43,8 @@ from plancton.workers.docker_calls import list_workers
 from plancton.workers.roster import Roster
 
 DEADLINE = 20.0
+LATER = 1e12
+"""When all that waits is due."""
 ID = "c0ffee" * 8
 CREATE, START, INSPECT = (
     "POST /containers/create",
@@ -67,11 +69,15 @@ def container(
     parent: str = "/plancton",
     instance: str = "i",
     labels: dict[str, str] | None = None,
+    cid: str = ID,
+    pid: int = 42,
+    paused: bool = False,
 ) -> Container:
+    state = ContainerState(running, paused, pid if running else 0, 0 if running else 7)
     return Container(
-        id=ID,
+        id=cid,
         name=name,
-        state=ContainerState(running=running, pid=42 if running else 0, exit_code=0 if running else 7),
+        state=state,
         config=ContainerConfig(labels={containers.INSTANCE: instance, **(labels or {})}),
         host_config=HostConfig(cgroup_parent=parent, memory=10**9, cpu_shares=1024),
     )
@@ -91,11 +97,16 @@ class World:
         }
         worker = {"cgroup.kill": "", "cgroup.freeze": "0", "cpu.weight": "1"}
         self.proc = tree(root / "proc", {"42": {"stat": pid_stat(42), "cgroup": f"0::/plancton/{ID}\n"}})
-        v2 = tree(root / "v2", plancton={"cpu.idle": "0", "cpu.weight": "1", ID: worker, "other": worker})
+        v2 = tree(
+            root / "v2",
+            plancton={"cpu.idle": "0", "cpu.weight": "1", ID: worker, "other": worker, "beef": worker},
+        )
         self.server = ScriptedDocker(root / "d.sock", self.script).__enter__()
         self.inbox: Inbox = SimpleQueue()
         self.request_queue = RequestQueue(str(self.server.path), self.inbox)
         self.request_queue.start()
+        self.cleanup_queue = RequestQueue(str(self.server.path), self.inbox)
+        self.cleanup_queue.start()
         self.slice = Slice(Layout(v2), "plancton", "cgroupfs")
         self.slice.privileged = True  # whoever runs the tests
         self.slice.set_up()
@@ -114,6 +125,7 @@ class World:
         self.actuator = Actuator(
             self.roster,
             self.request_queue,
+            self.cleanup_queue,
             self.slice,
             "i",
             self.said.append,
@@ -130,9 +142,9 @@ class World:
         path.chmod(mode)
         self.config = parse(f"htcondor: {{central_manager: cm, token_file: {path}}}", "FILE")
 
-    def pilot(self, *jobs: float, cpu: float = 0.0, name: str = "w1") -> None:
+    def pilot(self, *jobs: float, cpu: float = 0.0, name: str = "w1", cid: str = ID) -> None:
         """A pool's worker of this name runs these jobs."""
-        self.actuator.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}))
+        self.actuator.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}, cid=cid))
         self.roster.note_jobs(name, jobs, cpu)
 
     def die(self, code: int | None, name: str = "w1") -> None:
@@ -140,16 +152,22 @@ class World:
         self.event("die", **({} if code is None else {"exitCode": str(code)}), name=name)
         self.pump(2)
 
-    def event(self, action: str, name: str = "w1", **attributes: str) -> None:
-        self.actuator.on_event(Event(action, name, 1.0, attributes), 5_000.0)
+    def event(self, action: str, name: str = "w1", cid: str = "", **attributes: str) -> None:
+        self.actuator.on_event(Event(action, name, 1.0, attributes, cid), 5_000.0)
 
     def _image_lost(self) -> None:
         self.lost += 1
 
-    def inspected(self, **state: Any) -> list[Step]:
-        """The container under the name with which it was created."""
-        query = next(r for r in self.server.requests if "/create?" in r).partition("name=")[2]
-        body = {"Id": ID, "Name": f"/{query}", "State": {"Running": True, "Pid": 42, **state}}
+    def inspected(self, name: str = "", cid: str = ID, **state: Any) -> list[Step]:
+        """A container of ours, by default under the name with which it was created."""
+        created = (r.partition("name=")[2] for r in self.server.requests if "/create?" in r)
+        body = {
+            "Id": cid,
+            "Name": f"/{name or next(created, 'w1')}",
+            "State": {"Running": True, "Pid": 42, **state},
+            "Config": {"Labels": {containers.INSTANCE: "i"}},
+            "HostConfig": {"CgroupParent": "/plancton", "Memory": 10**9, "CpuShares": 1024},
+        }
         return reply(json.dumps(body).encode())
 
     def act(self, *actions: Action, now: float | None = None) -> None:
@@ -176,8 +194,9 @@ class World:
 
     def close(self) -> None:
         self.server.__exit__(None, None, None)
-        self.request_queue.close()
-        self.request_queue.join(DEADLINE)
+        for queue in (self.request_queue, self.cleanup_queue):
+            queue.close()
+            queue.join(DEADLINE)
 
 
 @pytest.fixture
@@ -227,7 +246,7 @@ def test_start_that_is_refused(
     """A start that Docker refuses is an end with its reason, and anything created is removed."""
     it = world(script)
     it.act(Start("room"))
-    it.pump()
+    it.pump(2 if removed else 1)
     assert len(it.roster) == 0
     (ended,) = it.roster.take_ended()
     assert ended.age < 5.0 and words in ended.reason, ended
@@ -363,9 +382,9 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
     it.actuator.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
     assert it.phases() == {name: Phase.ENDED}
+    it.pump(2)  # how it ended, and the answer to its start, in any order
+    it.actuator.sweep(LATER)
     it.pump()
-    it.actuator.sweep()
-    it.pump(2)
     assert len(it.roster) == 0 and REMOVE in it.asked(), it.asked()
     (ended,) = it.roster.take_ended()
     assert ended.reason == "exit code 1: central manager can't be reached", ended
@@ -463,8 +482,8 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
     it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     it.pump(2)
     assert it.phases() == {"w1": Phase.ENDED}
-    it.actuator.sweep()
-    it.actuator.sweep()
+    it.actuator.sweep(LATER)
+    it.actuator.sweep(LATER)
     it.pump()
     assert len(it.roster) == 0 and it.asked() == [LOGS, REMOVE, REMOVE]
 
@@ -776,10 +795,10 @@ def test_files_that_are_refused(
     it = world({PUT: steps})
     it.pool()
     it.act(Start("room"))
-    it.pump()
+    it.pump(2 if removed else 1)
     assert START not in it.asked() and (REMOVE in it.asked()) is removed, it.asked()
     assert len(it.roster) == 0 and words in it.said[-1] and it.lost == 0, it.said
-    assert len(it.troubles) == 1
+    assert len(it.troubles) == (0 if removed else 1)
 
 
 # ---------------------------------------------------------------- last words
@@ -1069,9 +1088,9 @@ def test_ended_in_disorder(world: Callable[..., World], code: int) -> None:
 
 def test_one_report_at_a_time(world: Callable[..., World]) -> None:
     """However many jobs end, reports are read one at a time, the longest-waiting first."""
-    it = world({ARCHIVE: report("exit 5.0\n")})
-    for name in ("w1", "w2"):
-        it.pilot(name=name)
+    it = world({ARCHIVE: report("exit 5.0\n"), "GET /containers/beef/archive": report("exit 5.0\n")})
+    it.pilot(name="w1")
+    it.pilot(name="w2", cid="beef")
     for name in ("w1", "w2", "w1", "gone"):
         it.actuator.fetch_report(name)
     for done in (1, 2):
@@ -1080,4 +1099,307 @@ def test_one_report_at_a_time(world: Callable[..., World]) -> None:
         it.pump()
         assert it.accounting.work.jobs_done == done, it.accounting.work
     it.actuator.fetch_next()
-    assert it.asked() == [ARCHIVE, ARCHIVE] and it.inbox.empty()
+    assert it.asked() == [ARCHIVE, "GET /containers/beef/archive"] and it.inbox.empty()
+
+
+# ---------------------------------------------------------------- those that can't be killed
+
+
+def the(it: World) -> Worker:
+    """The only worker."""
+    (entry,) = it.roster
+    return entry.worker
+
+
+def test_kill_that_is_refused(world: Callable[..., World]) -> None:
+    """A kill that Docker refuses goes by the cgroup at once, and is said once, in Docker's words."""
+    it = world({SIGNAL: refused("500 Internal Server Error", "permission denied")})
+    it.adopt()
+    for now in (0.0, 5.0, 15.0):
+        (it.slice.directory / ID / "cgroup.kill").write_text("")
+        it.act(Kill("w1", "late"), now=now)
+        it.pump()
+        assert it.read(f"{ID}/cgroup.kill") == "1" and it.read("other/cgroup.kill") == ""
+    said = [text for text in it.said if "permission denied" in text]
+    assert len(said) == 1 and "w1 was killed through its cgroup" in said[0], it.said
+    assert it.troubles == []
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict"])
+def test_kill_of_one_that_has_ended(world: Callable[..., World], status: str) -> None:
+    """A kill that comes too late leaves the cgroup alone, and the end that nobody told of is
+    found."""
+    it = world({SIGNAL: refused(status, "is not running")})
+    it.script[INSPECT] = refused("404 Not Found", "No such container")
+    it.adopt()
+    it.act(Kill("w1", "late"))
+    it.pump(2)
+    assert it.read(f"{ID}/cgroup.kill") == "" and len(it.roster) == 0, it.said
+
+
+def test_signal_that_apparmor_refuses(world: Callable[..., World]) -> None:
+    """A worker that could not be told to leave is named, with Docker's words."""
+    it = world({SIGNAL: refused("500 Internal Server Error", "permission denied")})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert "w1" in it.said[-1] and "permission denied" in it.said[-1], it.said
+
+
+def test_one_that_outlives_being_killed(world: Callable[..., World]) -> None:
+    """It is killed ever less often, by both ways, with one call outstanding, and shown as stuck."""
+    it = world()
+    it.adopt()
+    waits, now = [], 0.0
+    for _ in range(12):
+        it.act(Kill("w1", "late", lift=True), now=now)
+        it.pump()
+        worker = the(it)
+        assert worker.deadline is not None
+        waits.append(worker.deadline - now)
+        assert worker.told == 0.0, "it counts as leaving from the first kill on, not from the last"
+        now = worker.deadline
+    assert waits[:4] == [5.0, 10.0, 20.0, 40.0] and waits == sorted(waits) and waits[-1] == waits[-2]
+    assert the(it).stuck and it.read(f"{ID}/cgroup.kill") == "1"
+    assert len([text for text in it.said if "outlives being killed" in text]) == 1
+    assert it.asked() == [SIGNAL] * 12
+
+
+def test_one_kill_at_a_time(world: Callable[..., World]) -> None:
+    """While Docker has not answered to a kill, it is not asked for another one."""
+    it = world({SIGNAL: [HANG]})
+    it.adopt()
+    for now in (0.0, 5.0, 15.0):
+        it.act(Kill("w1", "late"), now=now)
+    assert it.server.reached.wait(DEADLINE)
+    assert it.asked() == [SIGNAL]
+
+
+def test_dead_but_not_told(world: Callable[..., World]) -> None:
+    """A worker whose cgroup is empty is dead, and not stuck, whatever Docker says."""
+    it = world()
+    it.adopt()
+    (it.slice.directory / ID / "cgroup.events").write_text("populated 0\n")
+    for now in (0.0, 5.0):
+        it.act(Kill("w1", "late"), now=now)
+        it.pump()
+    assert not the(it).stuck
+
+
+def test_each_leaver_is_lifted_once(world: Callable[..., World]) -> None:
+    """One lift to leave, one to die: one that can't die does not keep the slice lifted."""
+    it = world()
+    it.adopt()
+    lifted = 0.0
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=0.0)
+    for now in range(600):
+        worker = the(it)
+        if worker.deadline is not None and now >= worker.deadline:
+            it.act(Kill("w1", "late", lift=True), now=float(now))
+        it.actuator.step(float(now))
+        lifted += it.slice.lifted
+    assert lifted == 2 * LIFT_SECONDS and it.read("cpu.idle") == "1"
+
+
+def test_stuck_one_gets_no_lift_of_others(world: Callable[..., World]) -> None:
+    """A lift for others is not for one that can't be killed."""
+    it = world()
+    it.adopt()
+    it.actuator.arrived(container("w2", cid="other", pid=0))
+    it.roster["w2"].group = "plancton/other"
+    for now in (0.0, 5.0):
+        it.act(Kill("w1", "late"), now=now)
+    (it.slice.directory / ID / "cpu.weight").write_text("1")
+    it.act(Leave("w2", "no room", 20.0, lift=True), now=6.0)
+    assert it.slice.lifted and it.read(f"{ID}/cpu.weight") == "1" and it.read("other/cpu.weight") == "100"
+
+
+# ---------------------------------------------------------------- what others do to workers
+
+
+def test_restarted_by_somebody(world: Callable[..., World]) -> None:
+    """A worker that somebody restarts has its new pid, start and cgroup, and lives anew."""
+    it = world({REMOVE: refused("409 Conflict", "You cannot remove a running container")})
+    it.adopt()
+    tree(it.proc, {"43": {"stat": pid_stat(43, started=99_000), "cgroup": f"0::/plancton/{ID}\n"}})
+    it.script[INSPECT] = lambda _: it.inspected(Pid=43)
+    before = the(it).started
+    it.act(Leave("w1", "no room", 20.0))
+    it.event("die", exitCode="0", cid=ID)
+    it.event("start", cid=ID)
+    while the(it).phase is not Phase.RUNNING:
+        it.pump()
+    worker = the(it)
+    assert worker.started != before and worker.told is None and not worker.busy
+    assert (it.roster["w1"].pid, it.roster["w1"].group) == (43, f"plancton/{ID}")
+    it.act(Kill("w1", "memory"))
+    assert it.phases() == {"w1": Phase.KILLED}
+
+
+def test_restart_that_nobody_told_of(world: Callable[..., World]) -> None:
+    """A list finds a worker that was restarted while no events came; its jobs are lost."""
+    it = world()
+    it.pilot(50.0, cpu=33.0)
+    tree(it.proc, {"43": {"stat": pid_stat(43), "cgroup": f"0::/plancton/docker-{ID}.scope\n"}})
+    for _ in range(2):
+        it.actuator.reconcile([container(labels={containers.POOL: containers.HTCONDOR}, pid=43)], 5_000.0)
+    assert it.roster["w1"].group == f"plancton/docker-{ID}.scope" and it.phases() == {"w1": Phase.RUNNING}
+    assert it.accounting.work.jobs_evicted == 1 and len(it.said) == 1, it.said
+
+
+def test_renamed_by_somebody(world: Callable[..., World]) -> None:
+    """A renamed worker is the same worker, shown under its new name; events under it count."""
+    it = world()
+    it.adopt()
+    it.script[INSPECT] = lambda _: it.inspected("precious")
+    it.event("rename", "precious", ID, oldName="/w1")
+    it.pump()
+    assert the(it).name == "w1" and the(it).renamed == "precious"
+    it.actuator.reconcile([container("precious")], 5_000.0)
+    assert len(it.roster) == 1 and the(it).phase is Phase.RUNNING
+    it.event("die", "precious", ID, exitCode="0")
+    it.pump(2)
+    assert len(it.roster) == 0 and it.asked()[-1] == REMOVE
+
+
+def test_made_again_under_the_same_name(world: Callable[..., World]) -> None:
+    """A container that somebody makes from a worker, with its name, is another worker; what still
+    comes back about the first is not taken for it."""
+    held: list[World] = []
+
+    def removal(_: bytes) -> list[Step]:
+        held[0].event("start", "w1", "beef")
+        return refused("404 Not Found", "No such container")
+
+    it = world({REMOVE: removal})
+    held.append(it)
+    it.script["GET /containers/beef/json"] = lambda _: it.inspected("w1", "beef")
+    it.adopt()
+    it.event("die", cid=ID, exitCode="0")
+    it.pump(3)
+    (worker,) = (entry.worker for entry in it.roster)
+    assert worker.id == "beef" and worker.phase is Phase.RUNNING
+    assert (worker.renamed or worker.name) == "w1"
+
+
+def test_two_of_one_name(world: Callable[..., World]) -> None:
+    """Two workers that had one name one after the other are both there, under different names."""
+    it = world()
+    it.adopt()
+    it.actuator.reconcile([container("away"), container("w1", cid="beef")], 5_000.0)
+    names = {entry.worker.id: entry.worker.renamed for entry in it.roster}
+    assert names == {ID: "away", "beef": "w1"} and len(it.phases()) == 2
+
+
+@pytest.mark.parametrize("phase", ["leave", "kill"])
+def test_paused_by_somebody(world: Callable[..., World], phase: str) -> None:
+    """A paused worker is shown as that, is not frozen and thawed for others, and is unpaused when
+    it must go."""
+    unpause = f"POST /containers/{ID}/unpause"
+    it = world({unpause: NO_CONTENT})
+    it.adopt()
+    it.script[INSPECT] = lambda _: it.inspected(Paused=True)
+    it.event("pause", cid=ID)
+    it.pump()
+    assert the(it).paused and the(it).phase is Phase.RUNNING
+    it.act(Leave("w1", "no room", 20.0) if phase == "leave" else Kill("w1", "late"))
+    it.pump()
+    assert it.asked()[-2:] == [unpause, SIGNAL]
+    it.script[INSPECT] = lambda _: it.inspected()
+    it.event("unpause", cid=ID)
+    it.pump()
+    assert not the(it).paused
+
+
+def test_paused_just_now(world: Callable[..., World]) -> None:
+    """A signal that is refused because of a pause that is not known yet comes after an unpause."""
+    answers = iter([refused("409 Conflict", "is paused"), NO_CONTENT])
+    unpause = f"POST /containers/{ID}/unpause"
+    it = world({SIGNAL: lambda _: next(answers), unpause: NO_CONTENT})
+    it.adopt()
+    it.act(Leave("w1", "no room", 20.0))
+    it.pump()
+    assert it.asked() == [SIGNAL, unpause, SIGNAL] and it.troubles == []
+
+
+def test_paused_are_not_frozen_for_leavers(world: Callable[..., World]) -> None:
+    """A lift does not freeze a paused worker, which it would thaw afterwards."""
+    it = world()
+    it.adopt()
+    it.actuator.arrived(container("w2", cid="other"))
+    it.roster["w2"].group = "plancton/other"
+    it.roster.change("w2", paused=True)
+    it.act(Leave("w1", "no room", 20.0, lift=True), now=0.0)
+    assert it.slice.lifted and it.read("other/cgroup.freeze") == "0"
+
+
+def test_updated_by_somebody(world: Callable[..., World]) -> None:
+    """Shares, quota and memory that somebody changes are seen; the echo of our own update is not
+    asked about."""
+    it = world({f"POST /containers/{ID}/update": reply(b"{}")})
+    it.adopt()
+    it.act(SetShares("w1", 2, "does not fit"), now=7.0)
+    it.pump()
+    it.event("update", cid=ID)
+    assert it.inbox.empty() and INSPECT not in it.asked()
+    it.event("update", cid=ID)
+    it.pump()
+    assert INSPECT in it.asked() and the(it).shares == 1024
+
+
+def test_removed_and_listed(world: Callable[..., World]) -> None:
+    """A list that was made before a worker was removed does not bring it back."""
+    it = world()
+    it.adopt()
+    it.die(0)
+    said = len(it.said)
+    it.actuator.reconcile([container(running=False)], 5_000.0)
+    assert len(it.roster) == 0 and len(it.said) == said and it.asked().count(REMOVE) == 1
+
+
+def test_a_stranger_is_named_once(world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
+    """A container with our label elsewhere is left alone, which the log says once."""
+    it = world()
+    for _ in range(3):
+        it.actuator.reconcile([container("w2", parent="/docker")], 1.0)
+    assert len(it.roster) == 0 and caplog.text.count("left alone") == 1
+
+
+# ---------------------------------------------------------------- removals that are slow or refused
+
+
+def test_leave_beside_a_slow_removal(world: Callable[..., World]) -> None:
+    """While a removal hangs, another worker is told to leave."""
+    leave = "POST /containers/beef/kill"
+    it = world({REMOVE: [HANG], leave: NO_CONTENT})
+    it.adopt()
+    it.actuator.arrived(container("w2", cid="beef"))
+    it.event("die", cid=ID, exitCode="0")
+    it.pump()
+    assert it.server.reached.wait(DEADLINE)
+    it.act(Leave("w2", "no room", 20.0))
+    it.pump()
+    assert it.asked()[-1] == leave and it.phases() == {"w1": Phase.ENDED, "w2": Phase.LEAVING}
+
+
+def test_removals_ever_less_often(world: Callable[..., World]) -> None:
+    """A container that can't be removed is tried ever less often, said once and shown with Docker's
+    words until it is gone."""
+    it = world({REMOVE: refused("500 Internal Server Error", "device or resource busy")})
+    it.adopt()
+    it.die(0)
+    waits = []
+    for _ in range(10):
+        waits.append(round(it.roster["w1"].next_removal - time.monotonic(), -1))
+        it.actuator.sweep(it.roster["w1"].next_removal - 1.0)
+        assert not the(it).busy
+        it.actuator.sweep(LATER)
+        it.pump()
+    assert waits == sorted(waits) and waits[1] == 10 and waits[-1] == 600, waits
+    assert len([text for text in it.said if "can't be removed" in text]) == 1
+    (problem,) = it.actuator.problems
+    assert "w1" in problem and "device or resource busy" in problem
+    it.script[REMOVE] = NO_CONTENT
+    it.actuator.sweep(LATER)
+    it.pump()
+    assert len(it.roster) == 0 and it.actuator.problems == []

@@ -41,6 +41,7 @@ class Run:
         paths = Paths(self.config, root / "run", root / "state")
         self.it = Supervisor(Options(**options), paths, ConfigFile(self.config, missing_ok=False), "i")
         self.it.request_queue.start()
+        self.it.cleanup_queue.start()
         self.it.configure()
         self.now = time.monotonic()
 
@@ -74,8 +75,9 @@ class Run:
         self.it.docker.close()
         if self.server:
             self.server.__exit__(None, None, None)
-        self.it.request_queue.close()
-        self.it.request_queue.join(DEADLINE)
+        for queue in (self.it.request_queue, self.it.cleanup_queue):
+            queue.close()
+            queue.join(DEADLINE)
         self.it.figures.close()
         if self.it.recorder:
             self.it.recorder.close()

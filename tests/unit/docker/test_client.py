@@ -677,12 +677,14 @@ def test_import(serve: Serve, tar: bytes | io.BytesIO) -> None:
 
 
 def test_events(serve: Serve) -> None:
-    """Events carry action, name, exact time and attributes; Podman's "died" is Docker's "die"."""
-    server, docker = serve({"GET /events": chunked(event("start") + event("died", "w2"), end=False)})
+    """Events carry action, id, name, exact time and attributes, in Docker's words, also from
+    Podman."""
+    events = event("start") + event("died", "w2") + event("remove", "w2")
+    server, docker = serve({"GET /events": chunked(events, end=False)})
     stream = docker.events({"label": ["a=b"], "event": ["die"]}, since=1_700_000_000.25)
     attributes = {"name": "w1", "exitCode": "0", "text": "grün"}
-    assert next(stream) == Event("start", "w1", 1_700_000_000.5, attributes)
-    assert next(stream).action == "die"
+    assert next(stream) == Event("start", "w1", 1_700_000_000.5, attributes, "c0ffee")
+    assert [next(stream).action for _ in range(2)] == ["die", "destroy"]
     with pytest.raises(DockerUnreachable):
         next(stream)
     assert list(stream) == []

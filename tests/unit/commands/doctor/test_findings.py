@@ -30,7 +30,7 @@ from plancton.config.schema import Config
 from plancton.docker.replies import Info
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
-from plancton.model import Status, WorkerStatus
+from plancton.model import Phase, Status, WorkerStatus
 from plancton.rundir import Paths
 from plancton.workers.container import INSTANCE
 
@@ -51,6 +51,7 @@ STATUS = Status(
     tier_reason="r", slice="plancton", capacity=8.0, fit=1,
 )  # fmt: skip
 RUNS = Supervisors(7, STATUS)
+STUCK = WorkerStatus("w1", "id", Phase.KILLED, 1.0, 0, stuck=True)
 DISKS = Disks({"sda": "bfq"}, of_slice={"weight": "default 1"})
 FACTS = Facts(
     config=parse("image: {name: busybox}", "FILE"),
@@ -352,6 +353,7 @@ def test_supervisors(
         (Left(others={"x1": ("a",)}), RUNS, [BETTER], "another installation (instance x1)"),
         (Left(old=("plancton-worker-1",)), RUNS, [BETTER], "left by Plancton 0.6; `plancton migrate --end-old-workers` removes them"),
         ("cut", RUNS, [BROKEN], "can't be listed: cut"),
+        (Left(), Supervisors(7, replace(STATUS, workers=(STUCK,))), [BROKEN], "w1: killed, and still running"),
     ],
 )  # fmt: skip
 def test_workers(left: Left | str, running: Supervisors, levels: list[Level], words: str) -> None:

@@ -191,6 +191,8 @@ def test_shows_the_tiers_reason_when_it_is_weak() -> None:
         ({"jobs": 3, "job_age": 723.0}, "3 jobs"),
         ({"jobs": 1, "job_age": 723.0, "fits": False}, "waits for CPU"),
         ({"jobs": 1, "job_age": 723.0, "phase": Phase.LEAVING}, "leaving"),
+        ({"jobs": 1, "job_age": 723.0, "paused": True}, "paused"),
+        ({"phase": Phase.KILLED, "stuck": True}, "stuck"),
         ({"jobs": 0, "phase": Phase.STARTING}, "starting"),
     ],
 )
