@@ -9,6 +9,7 @@ import msgspec
 from plancton.config.resolve import Host, max_workers_of, missing_mounts, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
+from plancton.config.security import read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here
@@ -38,10 +39,12 @@ class HostCheck(msgspec.Struct, frozen=True):
 
 
 def check_host(config: Config) -> HostCheck:
-    """Watch the host for a second; raises the Docker error if the Engine can't be used."""
+    """Watch the host for a second; raises the error if the Engine, or a file that
+    workers get, can't be used."""
     if missing := missing_mounts(config):
         raise ConfigError(missing)
     layout = read_layout()
+    read_profiles(config.worker.security_options)
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = require(docker)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Section, default, require
+from plancton.config.security import NO_NEW_PRIVILEGES, canonical
 from plancton.files import Unsuitable, read_regular
 from plancton.units import shown
 
@@ -25,7 +26,8 @@ HOST_TOKEN = "/etc/plancton/token"
 """The host's own token for its pool, where the documentation puts it."""
 SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 SLICE = "plancton"
-HARMLESS = frozenset({"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"})
+HARMLESS_LIMITS = frozenset({"cpu", "data", "fsize", "nofile", "nproc", "rss", "stack"})
+"""Not those on what a worker takes of the kernel, nor core: on many hosts root handles the dumps."""
 
 
 class Problem(NamedTuple):
@@ -51,6 +53,8 @@ class Allow(Section, frozen=True):
     devices: list[str] = default([])
     capabilities: list[str] = default([])
     security_options: list[str] = default([])
+    runtimes: list[str] = default([])
+    ulimits: list[str] = default([])
     mounts: list[str] = default([])
     files: list[str] = default([])
     sockets: list[str] = default([])
@@ -127,9 +131,15 @@ def problems(
     for name in worker.capabilities:
         if _capability(name) not in permitted:
             yield Problem(f"worker.capabilities: {shown(name)}", f"capabilities: [{_capability(name)}]")
-    for option in worker.security_options:
-        if option not in HARMLESS and option not in allow.security_options:
+    harmless = {NO_NEW_PRIVILEGES, *map(canonical, allow.security_options)}
+    for option in map(canonical, worker.security_options):
+        if option not in harmless:
             yield Problem(f"worker.security_options: {shown(option)}", f"security_options: ['{option}']")
+    if worker.runtime is not None and worker.runtime not in allow.runtimes:
+        yield Problem(f"worker.runtime: {worker.runtime}", f"runtimes: [{worker.runtime}]")
+    for limit in worker.ulimits:
+        if limit not in HARMLESS_LIMITS and limit not in allow.ulimits:
+            yield Problem(f"worker.ulimits: {limit}", f"ulimits: [{limit}]")
     for mount in worker.mounts:
         yield from _mount(mount, allow, place, real)
     if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 import yaml
 
-from plancton.config.schema import Section, alternatives, section_of, takes
+from plancton.config.schema import Section, alternatives, section_of, takes, takes_null
 from plancton.errors import PlanctonError
 from plancton.units import Number, shown
 
@@ -210,6 +210,8 @@ def _unknown(key: str, known: list[str]) -> str:
 
 def _value(value: Any, kind: Any, place: str) -> Any:
     section, parts = section_of(kind), alternatives(kind)
+    if value is None and takes_null(kind):
+        return None
     if section is not None:
         return _section(value, section, place)
     for part in parts:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from plancton.config import security
 from plancton.units import Duration, Number, Portion, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
@@ -177,6 +178,22 @@ def _is_mount(text: str) -> bool:
     return _is_path(host) and _is_path(inside) and len(given) == len(groups) == len(set(groups))
 
 
+_ULIMITS = (
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"),
+    *("rttime", "sigpending", "stack"),
+)
+"""Docker's, except for rtprio."""
+
+
+def _is_limit(text: str) -> bool:
+    """Docker's `--ulimit`: the soft limit, which the hard one is not below."""
+    found = re.fullmatch(r"(-1|\d{1,18})(?::(-1|\d{1,18}))?", text, re.ASCII)
+    if found is None:
+        return False
+    soft, hard = (math.inf if limit == "-1" else int(limit) for limit in (found[1], found[2] or found[1]))
+    return soft <= hard
+
+
 class Worker(Section, frozen=True):
     """What one worker is: the container that is donated."""
 
@@ -196,7 +213,10 @@ class Worker(Section, frozen=True):
         list[str], Meta(description="/dev/name, /dev/name:/dev/other or /dev/name:/dev/other:r")
     ] = []
     capabilities: Annotated[list[str], Meta(description="all are dropped except these")] = []
-    security_options: Annotated[list[str], Meta(description="added to no-new-privileges")] = []
+    security_options: Annotated[
+        list[str],
+        Meta(description=f"as of `docker run --security-opt`: {security.KNOWN}".replace("…", "TEXT")),
+    ] = []
     privileged: Annotated[bool, Meta(description="true: no protection from what runs inside")] = False
     read_only_root: Annotated[
         bool, Meta(description="true: it can write to its tmpfs, volumes and :rw mounts only")
@@ -205,6 +225,19 @@ class Worker(Section, frozen=True):
         list[str], Meta(description="/container/path or /container/path:size=64m,mode=1777")
     ] = []
     volumes: Annotated[list[str], Meta(description="/container/path: on disk, removed with the worker")] = []
+    shm_size: Annotated[
+        Size | None, Meta(description="the size of its /dev/shm; null: a quarter of the memory")
+    ] = None
+    ulimits: Annotated[
+        dict[str, str],
+        Meta(description="NAME: number or SOFT:HARD (-1: none), added to nofile: 65536 and core: 1"),
+    ] = {}
+    init: Annotated[
+        bool, Meta(description="false: no init of Docker's, for an image whose own must be process 1")
+    ] = True
+    runtime: Annotated[str | None, Meta(description="one of Docker's runtimes; null: Docker's default")] = (
+        None
+    )
     lifetime: Annotated[
         Duration, Meta(description="after this time it is asked to finish, and a new one takes its place")
     ] = default(Duration(43_200))
@@ -226,6 +259,15 @@ class Worker(Section, frozen=True):
         require_each(self, "tmpfs volumes", re.compile("/.+").fullmatch, "/container/path")
         require_each(self, "devices", re.compile("/dev/.*").fullmatch, "/dev/NAME[:/dev/NAME[:rwm]]")
         require_each(self, "environment", re.compile("[^=]+").fullmatch, "a variable's name")
+        require_each(self, "runtime", re.compile(r"[A-Za-z0-9][\w.-]*").fullmatch, "a runtime's name")
+        for option in self.security_options:
+            wrong = security.problem(option)
+            require(not wrong, f"security_options: {wrong}")
+        for name, value in self.ulimits.items():
+            require(name != "rtprio", "ulimits: with rtprio a worker would not yield to the owner")
+            require(name in _ULIMITS, f"ulimits: {shown(name)} is none of {', '.join(_ULIMITS)}")
+            require(_is_limit(value), f"ulimits: {name}: {shown(value)} is neither a number nor SOFT:HARD")
+        require(self.shm_size is None or self.shm_size > 0, "shm_size: must be more than 0")
 
 
 # ---------------------------------------------------------------- the other sections
@@ -371,6 +413,11 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
         return alternatives(get_args(kind)[0])
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     return tuple(part for part in parts if part is not NoneType and not (part is int and float in parts))
+
+
+def takes_null(kind: Any) -> bool:
+    """Whether null is a value of this type."""
+    return NoneType in get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
 
 
 def takes(kind: Any) -> str:

@@ -15,6 +15,7 @@ from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
+from plancton.config.security import SecurityError, read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import (
     Conflict,
@@ -29,7 +30,19 @@ from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
 from plancton.host.placement import Place, find_worker
 from plancton.host.slice import Slice
-from plancton.model import Action, Finish, Kill, Leave, Phase, SetQuota, SetShares, Settings, Start, Worker
+from plancton.model import (
+    Action,
+    Finish,
+    Kill,
+    Leave,
+    Phase,
+    SetQuota,
+    SetShares,
+    Settings,
+    Start,
+    Worker,
+    full_shares,
+)
 from plancton.workers.accounting import Accounting
 from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours
 from plancton.workers.docker_calls import (
@@ -124,22 +137,23 @@ class Actuator:
     def _start(self, config: Config, image: str, settings: Settings) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
         made_of = digest(config)
-        body = create_body(name, config, image, made_of, self._instance, self.slice.parent, self._network)
-        shares = body["HostConfig"]["CpuShares"]
         worker = Worker(
             name,
             cpus=settings.worker_cpus,
             memory=settings.worker_memory,
-            shares=shares,
+            shares=full_shares(config.worker.cpus),
             image=image,
             digest=made_of,
             jobs=() if config.htcondor else None,
         )
         self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME))
         self._say(f"starting {name}")
+        place = (self._instance, self.slice.parent, self._network)
         try:
+            profiles = read_profiles(config.worker.security_options)
+            body = create_body(name, config, image, made_of, *place, profiles)
             files = _files(config)
-        except TokenError as error:
+        except (SecurityError, TokenError) as error:
             self._not_started(name, error)
             return
         start = partial(

@@ -34,6 +34,7 @@ class Info(Reply, frozen=True):
     docker_root_dir: str = ""
     driver: str = ""
     security_options: list[str] = []
+    runtimes: dict[str, Any] = {}
     buildah_version: str = ""
     kernel_version: str = ""
     cpus: int = field(name="NCPU", default=0)

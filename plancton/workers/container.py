@@ -3,8 +3,10 @@
 https://docs.docker.com/reference/api/engine/ ("Create a container") describes the fields.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from plancton.config import security
 from plancton.config.schema import Config
 from plancton.docker.replies import Container, Network
 from plancton.model import full_shares
@@ -19,14 +21,27 @@ PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
 LEAST_BLKIO_WEIGHT = 10
+ULIMITS = {"nofile": "65536", "core": "1"}
+"""Unless others are configured. Some daemons give 2³⁰ descriptors, and what makes a table of them
+is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5))."""
 
 
 def create_body(
-    name: str, config: Config, image: str, digest: str, instance: str, parent: str, network: str
+    name: str,
+    config: Config,
+    image: str,
+    digest: str,
+    instance: str,
+    parent: str,
+    network: str,
+    profiles: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A worker's container, with the least privileges that the configuration allows."""
+    """A worker's container, with the least privileges that the configuration allows.
+
+    ``profiles``: the seccomp rules that it names (`security.read_profiles`).
+    """
     worker = config.worker
-    security = ["no-new-privileges", *worker.security_options]
+    options, shows_paths = security.translate(worker.security_options, profiles or {})
     body: dict[str, Any] = {
         "Image": image,
         "Hostname": name,  # its name in the pool
@@ -51,10 +66,12 @@ def create_body(
             "OomScoreAdj": 1000,
             "BlkioWeight": LEAST_BLKIO_WEIGHT,
             "PidsLimit": PIDS_LIMIT,
-            "Init": True,
+            "Init": worker.init,
+            "ShmSize": int(worker.memory) // 4 if worker.shm_size is None else int(worker.shm_size),
+            "Ulimits": [_ulimit(*limit) for limit in (ULIMITS | worker.ulimits).items()],
             "CapDrop": [] if worker.privileged else ["ALL"],
             "CapAdd": worker.capabilities,
-            "SecurityOpt": security,
+            "SecurityOpt": options,
             "Privileged": worker.privileged,
             "ReadonlyRootfs": worker.read_only_root,
             "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
@@ -69,6 +86,10 @@ def create_body(
             "RestartPolicy": {"Name": "no"},
         },
     }
+    if shows_paths:
+        body["HostConfig"] |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    if worker.runtime is not None:
+        body["HostConfig"]["Runtime"] = worker.runtime
     if worker.command is not None:
         text = isinstance(worker.command, str)
         body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
@@ -115,6 +136,11 @@ def _read_only(mount: str) -> str:
 def _tmpfs(text: str) -> tuple[str, str]:
     path, _, options = text.partition(":")
     return path, options
+
+
+def _ulimit(name: str, limits: str) -> dict[str, str | int]:
+    soft, _, hard = limits.partition(":")
+    return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
 
 
 def _device(text: str) -> dict[str, str]:

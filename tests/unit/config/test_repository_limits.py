@@ -69,6 +69,18 @@ RULES = [
         "worker.security_options",
         "security_options: ['seccomp=unconfined']",
     ),
+    (
+        "worker: {security_options: ['no-new-privileges:false']}",
+        "worker.security_options",
+        "security_options: ['no-new-privileges=false']",
+    ),
+    (
+        "worker: {security_options: ['seccomp=ROOT/pool.d/rules.json']}",
+        "worker.security_options",
+        "security_options: ['seccomp=ROOT/pool.d/rules.json']",
+    ),
+    ("worker: {runtime: runsc}", "worker.runtime", "runtimes: [runsc]"),
+    ("worker: {ulimits: {core: -1}}", "worker.ulimits", "ulimits: [core]"),
     ("worker: {mounts: ['/cvmfs:/cvmfs']}", "worker.mounts", "mounts: ['/cvmfs']"),
     ("worker: {mounts: ['/data:/data:rw']}", "worker.mounts", "mounts: ['/data:rw']"),
     ("worker: {mounts: ['ROOT/.git:/x']}", "worker.mounts", "mounts: ['ROOT/.git']"),
@@ -113,6 +125,7 @@ def test_others_are_not_asked(tmp_path: Path) -> None:
 HARMLESS = [
     "worker: {mounts: ['ROOT/pool.d:/etc/pool.d']}",
     "worker: {user: '65534'}",
+    "worker: {init: false, shm_size: 1GB, ulimits: {nofile: 100000}}",
     "worker: {security_options: ['no-new-privileges:true']}",
     "htcondor: {central_manager: cm, token_file: ROOT/token, config_dir: ROOT/pool.d}",
     "htcondor: {central_manager: cm, token_file: /etc/plancton/token}",

@@ -58,11 +58,15 @@ MADE_OF = {
     "mounts": ["/a:/b"],
     "devices": ["/dev/x"],
     "capabilities": ["CHOWN"],
-    "security_options": ["seccomp=x"],
+    "security_options": ["seccomp=/x"],
     "privileged": True,
     "read_only_root": True,
     "tmpfs": ["/tmp"],
     "volumes": ["/v"],
+    "shm_size": "1GB",
+    "ulimits": {"core": "0"},
+    "init": False,
+    "runtime": "runsc",
 }
 TREATED = {
     "lifetime": "1h",

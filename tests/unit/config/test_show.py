@@ -49,7 +49,13 @@ configs = st.builds(
         ),
         devices=st.lists(paths.map("/dev{}".format), max_size=2),
         capabilities=st.lists(words, max_size=2),
-        security_options=st.lists(words, max_size=2),
+        security_options=st.lists(
+            st.sampled_from(["seccomp=unconfined", "label:disable", "apparmor=1:30"]), max_size=2
+        ),
+        shm_size=st.one_of(st.none(), sizes),
+        ulimits=st.dictionaries(st.sampled_from(["core", "nofile"]), st.sampled_from(["0", "1:30", "-1"])),
+        init=st.booleans(),
+        runtime=st.one_of(st.none(), st.sampled_from(["runsc", "3.10", "0123"])),
         privileged=st.booleans(),
         read_only_root=st.booleans(),
         tmpfs=st.lists(st.builds("{}{}".format, paths_below, st.sampled_from(["", ":size=1m"])), max_size=2),

@@ -66,6 +66,42 @@ def test_what_is_added() -> None:
     assert host["SecurityOpt"] == ["no-new-privileges", "seccomp=unconfined"]
 
 
+def test_system_paths() -> None:
+    """`systempaths=unconfined` hides nothing of /proc and /sys, which Docker's API has other fields
+    for."""
+    host = body(worker("{security_options: [systempaths=unconfined]}"))["HostConfig"]
+    assert (host["MaskedPaths"], host["ReadonlyPaths"]) == ([], [])
+    assert "MaskedPaths" not in body()["HostConfig"]
+
+
+def test_limits() -> None:
+    """A worker has few descriptors and no core handler, whatever the daemon's defaults; others are
+    added."""
+    assert body()["HostConfig"]["Ulimits"] == [
+        {"Name": "nofile", "Soft": 65536, "Hard": 65536},
+        {"Name": "core", "Soft": 1, "Hard": 1},
+    ]
+    made = body(worker("{ulimits: {core: -1, stack: 1024:4096}}"))["HostConfig"]["Ulimits"]
+    assert made[1:] == [
+        {"Name": "core", "Soft": -1, "Hard": -1},
+        {"Name": "stack", "Soft": 1024, "Hard": 4096},
+    ]
+
+
+def test_shared_memory() -> None:
+    """/dev/shm is a quarter of the memory, or what is configured."""
+    assert body(worker("{memory: 400MB}"))["HostConfig"]["ShmSize"] == 100_000_000
+    assert body(worker("{shm_size: 1MB}"))["HostConfig"]["ShmSize"] == 1_000_000
+    assert body(worker("{memory: 400MB, shm_size: null}"))["HostConfig"]["ShmSize"] == 100_000_000
+
+
+def test_init_and_runtime() -> None:
+    """An image may bring its own init, and another of Docker's runtimes may run it."""
+    host = body(worker("{init: false, runtime: runsc}"))["HostConfig"]
+    assert (host["Init"], host["Runtime"]) == (False, "runsc")
+    assert body()["HostConfig"]["Init"] is True and "Runtime" not in body()["HostConfig"]
+
+
 def test_mounts() -> None:
     """A mount is read-only unless :rw says otherwise. Docker makes no path for it on the host,
     unless it must give it an SELinux label."""
