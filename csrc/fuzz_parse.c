@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { KINDS = PLANCTON_PID_STAT + 1, LARGEST = 2048 };
+enum { KINDS = PLANCTON_ARC + 1, LARGEST = 2048 };
 
 static const char *const SEEDS[] = {
     "cpu  90296 12 3672 117167 351 7 75 22 5 3\ncpu0 38006 0 1368 66275 93 0 9 7 0 0\n"
@@ -23,6 +23,8 @@ static const char *const SEEDS[] = {
     "usage_usec 956022770\nuser_usec 918321197\nsystem_usec 37701572\nnice_usec 0\n",
     "cache 9203712\nrss 6230016\nrss_huge 0\ntotal_cache 5\ntotal_rss 48308224\ntotal_rss_huge 0\ntotal_shmem 8192\n",
     "12517 (a) R 1 (b) S 12504 12504 11361 0 -1 4194304 97 0 0 0 30 12 0 0 20 0 1 0 107742 3133440 379\n",
+    "13 1 0x01 123 33456 4123456789 98765432109876\nname type data\nhits 4 1838274911\nc 4 16812220416\n"
+    "c_min                           4    1050827776\nsize                            4    16790327296\nl2 4 0\n",
     "anon 4096\nfile 8192\nkernel 77\nshmem 512\n",
     "cpu 18446744073709551615 18446744073709551616 99999999999999999999999 -1\ncpu0\n\n\ncpu",
     "cpu  0 0 0 0 0 0 0 0 0 0\ncpu  57589 20 24452 2480547 5183 0 636 0 0 0\ncpu0 1 2 3 4 5 6 7 8\nintr 1\n",

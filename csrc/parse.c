@@ -186,6 +186,18 @@ static bool parse_pid_stat(struct span *s, uint64_t *value)
     return !__builtin_add_overflow(user, system, &value[0]);
 }
 
+/* A line of a kstat: name, type, value. */
+static bool kstat(struct span s, const char *name, uint64_t *out)
+{
+    uint64_t type;
+    return find_line(&s, name) && number(&s, &type) && number(&s, out);
+}
+
+static bool parse_arc(struct span *s, uint64_t *value)
+{
+    return kstat(*s, "size ", &value[0]) && kstat(*s, "c_min ", &value[1]);
+}
+
 static bool parse(uint8_t kind, struct span *s, uint64_t *value)
 {
     switch (kind) {
@@ -195,6 +207,7 @@ static bool parse(uint8_t kind, struct span *s, uint64_t *value)
     case PLANCTON_CPU_STAT: return parse_cpu_stat(s, value);
     case PLANCTON_MEMORY_STAT: return parse_memory_stat(s, value);
     case PLANCTON_PID_STAT: return parse_pid_stat(s, value);
+    case PLANCTON_ARC: return parse_arc(s, value);
     default: return false;
     }
 }

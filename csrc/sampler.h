@@ -20,6 +20,7 @@ enum plancton_kind {
     PLANCTON_CPU_STAT,    /* a v2 cpu.stat: usage, in microseconds */
     PLANCTON_MEMORY_STAT, /* a memory.stat: anon + shmem (v1: total_rss + total_shmem), in bytes */
     PLANCTON_PID_STAT,    /* /proc/PID/stat: utime + stime in ticks, starttime in ticks since boot, ppid */
+    PLANCTON_ARC,         /* OpenZFS's arcstats: size, c_min, in bytes */
 };
 
 struct plancton_reading {

@@ -25,7 +25,8 @@ class Sample(msgspec.Struct, frozen=True):
     ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs)
     memory. ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures
     of different epochs can't be compared. ``unreadable`` names a file of the slice that is there
-    but has no figures, and says why: what the workers use is then unknown, not nothing.
+    but has no figures, and says why: what the workers use is then unknown, not nothing. ``arc`` is
+    what ZFS's cache would give back; ``memory_available`` has it already.
     """
 
     monotonic: float
@@ -46,6 +47,7 @@ class Sample(msgspec.Struct, frozen=True):
     engine: float | None = None
     engine_epoch: int = 0
     unreadable: str = ""
+    arc: int = 0
 
 
 LEAST_SHARES = 2

@@ -16,6 +16,7 @@ class _Lib:
     PLANCTON_CPU_STAT: int
     PLANCTON_MEMORY_STAT: int
     PLANCTON_PID_STAT: int
+    PLANCTON_ARC: int
     PLANCTON_UNKNOWN: int
     def plancton_sample(
         self, fds: _CData, kinds: _CData, out: _CData, n: int, counted: _CData, cpus: int, /

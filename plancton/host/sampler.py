@@ -8,6 +8,7 @@ removed and made again is seen at once. Units: seconds and bytes.
 import errno
 import logging
 import os
+import re
 import time
 from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from enum import IntEnum
@@ -18,7 +19,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from plancton.errors import PlanctonError
-from plancton.files import NO_DESCRIPTOR, most_kept_open
+from plancton.files import NO_DESCRIPTOR, most_kept_open, read_knob
 from plancton.host._sampler import ffi, lib
 from plancton.model import Sample
 
@@ -46,6 +47,7 @@ class Source(IntEnum):
     CPU_STAT = lib.PLANCTON_CPU_STAT
     MEMORY_STAT = lib.PLANCTON_MEMORY_STAT
     PID_STAT = lib.PLANCTON_PID_STAT
+    ARC = lib.PLANCTON_ARC
 
     @classmethod
     def of(cls, path: Path) -> "Source":
@@ -150,7 +152,8 @@ class _Files:
 # Sampler's files by number; the engine's follow.
 _STAT, _MEMINFO, _CPU_PSI, _MEMORY_PSI = range(4)
 _SLICE_CPU, _SLICE_CPU_PSI, _SLICE_MEMORY_PSI, _SLICE_ANON = range(4, 8)
-_ENGINE = 8
+_ARC = 8
+_ENGINE = 9
 _NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
 _ABSENT = {0, errno.ENOENT, errno.ENODEV, errno.EBADF}
 """What a file of the slice gives while there is none (ENODEV: it was removed while open)."""
@@ -180,13 +183,14 @@ class Sampler:
             (of_slice("cpu.pressure"), Source.PSI),
             (of_slice("memory.pressure"), Source.PSI),
             (slice_memory_stat or of_slice("memory.stat"), Source.MEMORY_STAT),
+            (proc / "spl/kstat/zfs/arcstats" if counts_arc(proc) else None, Source.ARC),
         ]
         self._files = _Files(self._fixed)
         self._files.count(cpus)
         self._hopeless = {i for i, (path, _) in enumerate(self._fixed) if path is None}
         self._engine: frozenset[Path] = frozenset()
         self._engine_slots: list[int] = []
-        self._epoch = 0
+        self._epoch = self._arc = 0
         self._files.read()
         self._repair()
 
@@ -195,7 +199,8 @@ class Sampler:
         The same set changes nothing, except that vanished processes are looked for again."""
         files, engine = self._files, frozenset(paths)
         if engine == self._engine:
-            back = [i for i in self._hopeless.intersection(self._engine_slots) if files.open(i)]
+            again = self._hopeless.intersection([_ARC, *self._engine_slots])  # ZFS may be loaded late
+            back = [i for i in again if files.open(i)]
             self._hopeless.difference_update(back)
             self._epoch += bool(back)
             return
@@ -225,7 +230,8 @@ class Sampler:
             unreadable = self._unreadable(_SLICE_CPU, _SLICE_ANON, absent=_ABSENT)
         values, number = files.values, files.number
         cpus, user, nice, system, idle, iowait, irq, softirq, steal = _unpack(values[_STAT], 9)
-        total, available, swap = _unpack(values[_MEMINFO], 3)
+        swap = values[_MEMINFO][2]
+        (total, available), arc = self._memory(), self._arc
         anon = number(_SLICE_ANON)
         return Sample(
             monotonic,
@@ -235,7 +241,7 @@ class Sampler:
             (idle + iowait) / USER_HZ,
             steal / USER_HZ,
             total,
-            None if available == _UNKNOWN else available,
+            available,
             swap,
             number(_CPU_PSI),
             number(_MEMORY_PSI),
@@ -246,14 +252,28 @@ class Sampler:
             self._engine_seconds() if self._engine_slots else None,
             self._epoch,
             unreadable,
+            arc,
         )
 
     def memory(self) -> tuple[int, int | None] | None:
         """Total and available, as the last `sample` found them: they may be known without CPUs."""
         if self._files.error(_MEMINFO):
             return None
-        total, available = _unpack(self._files.values[_MEMINFO], 2)
-        return total, None if available == _UNKNOWN else available
+        return self._memory()
+
+    def _memory(self) -> tuple[int, int | None]:
+        """Total and available. ZFS's cache (ARC) gives its memory back like the page cache, but the
+        kernel counts it as used: it is neither page cache nor reclaimable slab (si_mem_available in
+        mm/show_mem.c). OpenZFS frees all above c_min when asked (arc_evictable_memory in
+        module/os/linux/zfs/arc_os.c). That is read at each tick, on hosts with ZFS only: an older
+        figure would count memory twice that the owner has just taken from the cache."""
+        files, (total, available) = self._files, _unpack(self._files.values[_MEMINFO], 2)
+        if not files.error(_ARC):
+            size, least = _unpack(files.values[_ARC], 2)
+            self._arc = max(0, size - least)
+        elif _ARC in self._hopeless:  # else one bad reading
+            self._arc = 0
+        return total, None if available == _UNKNOWN else min(total, available + self._arc)
 
     def close(self) -> None:
         """Close all files; a later sample would open them again."""
@@ -281,7 +301,7 @@ class Sampler:
         """Whether the file was there before or is there now."""
         files = self._files
         vanished = files.close(i)
-        if _SLICE_CPU < i < _ENGINE and files.error(_SLICE_CPU):
+        if _SLICE_CPU < i <= _SLICE_ANON and files.error(_SLICE_CPU):
             files.is_missing(i)  # no slice: one attempt per tick is enough
         elif i == _SLICE_CPU and not os.access(files.paths[i] or "", os.F_OK):
             files.is_missing(i)  # no slice yet; cheaper than an open that fails with an exception
@@ -289,6 +309,8 @@ class Sampler:
             self._hopeless.add(i)  # by now the pid may belong to another process
         elif files.open(i):
             return True
+        elif i == _ARC and files.error(i) in _ABSENT:
+            self._hopeless.add(i)
         elif i in (_CPU_PSI, _MEMORY_PSI) and files.error(i) in _NO_PSI:
             self._hopeless |= {i, i - _CPU_PSI + _SLICE_CPU_PSI}
         return vanished
@@ -347,6 +369,14 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
         return Process(started / USER_HZ, cpu / USER_HZ, parent)
     finally:
         files.close_all()
+
+
+def counts_arc(proc: Path) -> bool:
+    """Whether ZFS's cache, if there is one, is of the memory that /proc/meminfo is about. In a
+    container that is lxcfs's, and the cache is the whole host's."""
+    mounts = read_knob(proc / "self/mountinfo") or ""
+    shown_by = re.search(rf"^.* {re.escape(str(proc / 'meminfo'))} .* - (\S+)", mounts, re.MULTILINE)
+    return shown_by is None or not shown_by[1].startswith("fuse")
 
 
 @cache

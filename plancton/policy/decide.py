@@ -226,7 +226,7 @@ def do_not_fit(case: Case) -> Iterator[Action]:
         part = _unfit_part(window, needs_to_stay(case.seen.fleet, place, case.settings), place)
         if part < LONG_ENOUGH:
             return  # what those before it need is less
-        reason = f"has not fitted for {part * case.settings.grace_kill:.0f} s, {_owner(case.seen)}"
+        reason = f"has not fitted for {part * case.settings.grace_kill:.0f} s, {_why_unfit(case, place)}"
         yield leave(line[place], case, case.settings.leave_timeout, reason)
 
 
@@ -355,7 +355,7 @@ def share(case: Case) -> Iterator[Action]:
         wanted = full_shares(worker.cpus) if place < fit else LEAST_SHARES
         recent = worker.shares_time is not None and seen.time - worker.shares_time < SHARE_INTERVAL
         if worker.shares != wanted and worker.phase is not Phase.STARTING and not recent:
-            reason = "fits" if place < fit else f"does not fit, {_owner(seen)}"
+            reason = "fits" if place < fit else f"does not fit, {_why_unfit(case, place)}"
             yield SetShares(worker.name, wanted, reason)
 
 
@@ -459,7 +459,22 @@ def _what_happens(actions: tuple[Action, ...]) -> str:
     return f"{verb} {names}: {told[0].reason}"
 
 
+def _why_unfit(case: Case, place: int) -> str:
+    """Why the worker at this place in line does not fit, or no other one could start after them."""
+    seen, room = case.seen, case.room
+    fleet, starts = seen.fleet, place == len(seen.fleet.line)
+    needed = needs_to_start(fleet, 1, case.settings) if starts else needs_to_stay(fleet, place, case.settings)
+    if room is None or room.cpus < needed.cpus or room.memory >= needed.memory:
+        return _owner(seen)
+    count = len(fleet.workers) + 1 if starts else place + 1
+    takes = needed.memory if starts else fleet.memory_before[count]
+    workers = "a worker takes" if count == 1 else f"{count} workers take"
+    left = human_bytes(max(0, room.memory))
+    return f"the owner leaves {left} of memory, {workers} {human_bytes(takes)}"
+
+
 def _how_it_is(case: Case, worth: int) -> str:
     line = len(case.seen.fleet.line)
-    fits = f"{line} worker{'' if line == 1 else 's'}, {worth} fit, {_owner(case.seen)}"
+    why = _why_unfit(case, case.fit) if worth <= line and not case.held else _owner(case.seen)
+    fits = f"{line} worker{'' if line == 1 else 's'}, {worth} fit, {why}"
     return f"{fits}; {case.held.sentence}" if case.held else fits

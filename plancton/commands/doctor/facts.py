@@ -111,6 +111,8 @@ class Facts(msgspec.Struct, frozen=True):
     slice: Seen | None = None
     host: Host | str = ""
     memory_available: int | None = None
+    arc: int = 0
+    """Bytes of it that are in ZFS's cache."""
     disk_free: int | None = None
     smt: bool | None = None
     cpus: Cpus = Cpus()
@@ -134,7 +136,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
     cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
-    host, available = read_host(proc, total, cpus)
+    host, available, arc = read_host(proc, total, cpus)
     commands = read_commands(proc)
     supervisors = find_supervisors(commands, paths)
     return Facts(
@@ -152,6 +154,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         slice=workers_slice.look() if workers_slice else None,
         host=host,
         memory_available=available,
+        arc=arc,
         disk_free=free,
         smt=_read_smt(sys),
         cpus=cpus,
@@ -201,14 +204,15 @@ def read_cgroups(proc: Path) -> Cgroups:
     return Cgroups(layout, frozenset({*layout.v1, *of_v2}), "cpu.idle" in knobs if knobs else None)
 
 
-def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int | None]:
-    """CPUs, memory and swap, and how much memory is available."""
+def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int | None, int]:
+    """CPUs, memory and swap, how much memory is available, and how much of that is ZFS's cache."""
     try:
         with closing(Sampler(proc, cpus=cpus.counted)) as sampler:
             sample = sampler.sample()
     except SamplerError as error:
-        return str(error), None
-    return Host(sample.cpus, sample.memory_total, sample.swap_total, disk), sample.memory_available
+        return str(error), None, 0
+    host = Host(sample.cpus, sample.memory_total, sample.swap_total, disk)
+    return host, sample.memory_available, sample.arc
 
 
 def read_disk(directory: str) -> tuple[int | None, int]:

@@ -140,7 +140,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
         yield slice_state(facts.slice, facts.supervisors, facts.user)
-    yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors)
+    yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors, facts.arc)
     yield disk_space(facts.config, facts.host, facts.disk_free)
     yield cpus(facts.cpus)
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
@@ -364,7 +364,10 @@ def network(problem: str) -> Finding:
     return ok("network", "bandwidth is not protected, here or on any host: workers share it")
 
 
-def memory(config: Config, host: Host | str, available: int | None, running: Supervisors) -> Finding:
+def memory(
+    config: Config, host: Host | str, available: int | None, running: Supervisors, arc: int = 0
+) -> Finding:
+    """``arc``: bytes of ``available`` that are in ZFS's cache."""
     subject = "memory"
     if isinstance(host, str):
         return broken(subject, f"can't be read: {host}", "mount /proc")
@@ -373,6 +376,8 @@ def memory(config: Config, host: Host | str, available: int | None, running: Sup
         return broken(subject, text, "use Linux 3.14 or newer")
     reserve = config.owner.reserve_memory.of(host.ram)
     text = f"{human_bytes(available)} of {human_bytes(host.ram)} available, {human_bytes(reserve)} reserved"
+    if arc:
+        text += f" (ZFS's cache gives back {human_bytes(arc)} of it)"
     if available < reserve:
         remedy = "free some, or lower owner.reserve_memory: workers leave until there is enough"
         return better(subject, text, remedy)

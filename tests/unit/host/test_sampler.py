@@ -103,6 +103,61 @@ def test_huge_interrupt_line(tmp_path: Path) -> None:
     assert (got.cpus, got.stolen) == (2, 8 / USER_HZ), got
 
 
+ARC = "13 1 0x01 9 99 4 9\nname type data\nc 4 7\nc_min     4    {least}\nsize     4 {size}\nl2_size 4 1\n"
+
+
+def arcstats(size: int, least: int = 1_000) -> trees.Tree:
+    return {"spl": {"kstat": {"zfs": {"arcstats": ARC.format(size=size, least=least)}}}}
+
+
+def test_zfs_cache_is_available(tmp_path: Path) -> None:
+    """What ZFS's cache has above its least size is available memory, up to all there is; one bad
+    reading does not take it away."""
+    proc, _ = make(tmp_path)
+    trees.tree(proc, arcstats(500_001_000))
+    available, total = 6_000_000 * 1024, 8_000_000 * 1024
+    sampler = Sampler(proc)
+    got = sampler.sample()
+    assert (got.arc, got.memory_available, got.memory_total) == (500_000_000, available + 500_000_000, total)
+    assert sampler.memory() == (total, available + 500_000_000)
+    for text, arc in (("", 500_000_000), (ARC.format(size=10**13, least=0), 10**13), ("size 4 1\n", 10**13)):
+        (proc / "spl/kstat/zfs/arcstats").write_text(text)
+        got = sampler.sample()
+        assert got.arc == arc and got.memory_available == min(total, available + arc), text
+    trees.tree(proc, arcstats(500, least=1_000))
+    assert (sampler.sample().arc, sampler.sample().memory_available) == (0, available)
+
+
+def test_zfs_loaded_later(tmp_path: Path) -> None:
+    """Its cache counts from the next look for the engine on, and no longer once it is unloaded."""
+    proc, _ = make(tmp_path)
+    sampler = Sampler(proc)
+    sampler.watch_engine([])
+    assert sampler.sample().arc == 0
+    trees.tree(proc, arcstats(2_000))
+    sampler.watch_engine([])
+    assert sampler.sample().arc == 1_000
+    trees.vanish(proc / "spl/kstat/zfs/arcstats")
+    assert sampler.sample().arc == 0
+
+
+def test_zfs_cache_of_another_host(tmp_path: Path) -> None:
+    """In a container whose meminfo is lxcfs's, the cache of the whole host does not count."""
+    proc, _ = make(tmp_path)
+    mounted = f"99 98 0:45 /proc/meminfo {proc}/meminfo rw,nosuid - fuse.lxcfs lxcfs rw,user_id=0\n"
+    trees.tree(proc, arcstats(2_000), {"self": {"mountinfo": mounted}})
+    assert (Sampler(proc).sample().arc, Sampler(proc).sample().memory_available) == (0, 6_000_000 * 1024)
+
+
+def test_a_file_server_with_zfs(tmp_path: Path) -> None:
+    """An idle one, whose memory is ZFS's cache, has room for workers."""
+    proc, _ = make(tmp_path)
+    (proc / "meminfo").write_text(trees.meminfo(32_838_368, 2_913_280, swap=0))
+    trees.tree(proc, arcstats(16_790_327_296, least=1_050_827_776))
+    got = Sampler(proc).sample()
+    assert got.memory_available == 2_913_280 * 1024 + 16_790_327_296 - 1_050_827_776
+
+
 def test_only_cpus_that_count(tmp_path: Path) -> None:
     """What happens on isolated CPUs is neither capacity nor load, until they count again."""
     proc, slice_v2 = make(tmp_path)

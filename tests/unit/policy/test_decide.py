@@ -69,6 +69,22 @@ def test_start_needs_room_now() -> None:
     assert not of(Start, ticks.run(5, owner=4.0))
 
 
+def test_the_sentence_names_the_memory() -> None:
+    """When it is for the memory that nothing fits, the sentence says so, with figures."""
+    ticks = Ticks(memory_available=int(1.2 * GB))
+    ticks.run(20)
+    assert "the owner leaves 1.2 GB of memory, a worker takes 2 GB" in ticks.tick().sentence
+    ticks = Ticks(there=workers(3), memory_available=GB, slice_anon=3 * GB)
+    ticks.run(20)
+    sentence = ticks.tick().sentence
+    assert "2 fit" in sentence and "the owner leaves 4 GB of memory, 3 workers take 6 GB" in sentence
+    _, (leave, *_) = ticks.until(Leave)
+    assert "3 workers take 6 GB" in leave.reason
+    busy = Ticks(memory_available=0, owner=4.0)
+    busy.run(20)
+    assert "the owner uses 4.0 of 4 CPUs" in busy.tick().sentence
+
+
 def test_start_asks_for_all_of_the_memory() -> None:
     """Memory can't be taken back gently: 2 GB must be free beyond what is promised to the
     others."""

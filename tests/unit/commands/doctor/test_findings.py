@@ -137,6 +137,13 @@ def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None
     says(doctor.smt(active, cpuset, GOOD), level, words)
 
 
+def test_zfs() -> None:
+    """Doctor says how much of the available memory is in ZFS's cache."""
+    found = doctor.memory(Config(), Host(4, 16 * 10**9), 12 * 10**9, Supervisors(), 3 * 10**9)
+    says(found, OK, "3 GB")
+    assert "ZFS" not in doctor.memory(Config(), Host(4, 16 * 10**9), 12 * 10**9, Supervisors()).text
+
+
 def test_cpus() -> None:
     """Doctor says which CPUs count, where not all of them do."""
     says(doctor.cpus(Cpus()), OK, "all")
