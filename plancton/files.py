@@ -74,10 +74,14 @@ def _with_characters_only(value: object) -> object:
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
-    """Write a file so that readers see either the old content or the new, never a part."""
+    """Write a file so that readers see either the old content or the new, never a part.
+
+    A link of either name is replaced, never followed: root writes in users' directories, too.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        part.unlink(missing_ok=True)  # what a crash has left, perhaps
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
             file.write(data)
         part.replace(path)

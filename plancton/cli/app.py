@@ -13,12 +13,12 @@ from plancton import __version__
 from plancton.cli import stdout
 from plancton.commands import control
 from plancton.errors import PlanctonError
-from plancton.rundir import RunDirError, default_paths, paths_in_use, running, withdraw
+from plancton.rundir import RunDirError, default_paths, holder, no_status, paths_in_use, running, withdraw
 
 if TYPE_CHECKING:
     from plancton.config.schema import Config
 
-EXIT_DOES_NOT_YIELD, EXIT_BAD_INPUT, EXIT_NOT_RUNNING = 1, 2, 3
+EXIT_DOES_NOT_YIELD = 1
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -248,17 +248,21 @@ def _progress(text: str) -> None:
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """Say what Plancton does now. Exit code 0: it is running, 3: it is not."""
-    found = running(paths_in_use())
+    paths = paths_in_use()
+    found, pid = running(paths), holder(paths)
+    problem = "" if found or pid is None else no_status(paths, pid)
     if as_json:
-        _print_json({"running": found is not None, **(msgspec.to_builtins(found) if found else {})})
+        unread = {"pid": pid, "message": problem} if problem else {}
+        known = msgspec.to_builtins(found) if found else unread
+        _print_json({"running": pid is not None, **known})
     elif found is None:
-        typer.echo(str(control.NotRunning()))
+        typer.echo(problem or str(control.NotRunning()))
     else:
         from plancton.commands.status import status_lines
 
         typer.echo("\n".join(status_lines(found, time.time())))
-    if found is None:
-        raise typer.Exit(EXIT_NOT_RUNNING)
+    if pid is None:
+        raise typer.Exit(control.NotRunning.exit_code)
 
 
 @app.command()
@@ -342,11 +346,14 @@ def stop(
     force: Annotated[bool, typer.Option("--force", help="Remove all workers at once.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop donating: all workers leave, then Plancton ends."""
+    """Stop donating: all workers leave, then Plancton ends.
+
+    With --wait or --force, exit code 4: some are left, or may be.
+    """
     if force and keep_workers:
         raise RunDirError("--force removes the workers and --keep-workers keeps them: give one of the two")
     paths = paths_in_use()
-    if force and running(paths) is None:
+    if force and holder(paths) is None:
         from plancton.commands.force_stop import remove_leftovers
 
         _say(remove_leftovers(paths), as_json)
@@ -397,8 +404,8 @@ def main() -> None:
         stdout.end_without_reader()
     except control.NotRunning as error:
         stdout.complain(str(error))
-        sys.exit(EXIT_NOT_RUNNING)
+        sys.exit(error.exit_code)
     except PlanctonError as error:
         for line in error.lines:
             stdout.complain(f"plancton: {line}")
-        sys.exit(EXIT_BAD_INPUT)
+        sys.exit(error.exit_code)

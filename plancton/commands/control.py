@@ -8,8 +8,11 @@ from plancton.rundir import (
     KEEP_WORKERS,
     Paths,
     RunDirError,
+    holder,
     is_locked,
+    no_status,
     paths_in_use,
+    read_locks,
     request,
     running,
     withdraw,
@@ -22,6 +25,8 @@ REACTS = 10.0
 class NotRunning(PlanctonError):
     """There is nobody to ask."""
 
+    exit_code = 3
+
     def __init__(self) -> None:
         super().__init__("Plancton is not running; start its service, or `plancton run` where there is none.")
 
@@ -29,7 +34,7 @@ class NotRunning(PlanctonError):
 def running_paths() -> Paths:
     """The running supervisor's; NotRunning if none runs."""
     paths = paths_in_use()
-    if running(paths) is None:
+    if holder(paths) is None:
         raise NotRunning
     return paths
 
@@ -47,8 +52,10 @@ def wait_until_drained(paths: Paths, stop: bool) -> None:
     """Return when no worker is left, and with ``stop`` no supervisor."""
 
     def drained() -> bool:
-        status = running(paths)
-        return status is None or not (status.workers or stop)
+        status, pid = running(paths), holder(paths)
+        if status is None and pid is not None and not stop:
+            raise RunDirError(f"{no_status(paths, pid)} Whether it has drained can't be seen")
+        return pid is None or (status is not None and not (status.workers or stop))
 
     _wait_until(drained, paths)
 
@@ -60,12 +67,17 @@ def resume(paths: Paths) -> str:
 
 def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:
     """End the supervisor; ``force`` removes the workers at once, and waits, too."""
-    status = running(paths)
-    if status is None:
+    pid = holder(paths)
+    place = next((lock for lock in read_locks(paths.state) if lock.holder == pid), None)
+    if pid is None or place is None:
         raise NotRunning
     _ask(paths, "force-stop" if force else "stop", KEEP_WORKERS if keep_workers else "")
     if wait or force:
-        _wait_until(lambda: not is_locked(paths.state, status.pid), paths)
+        _wait_until(lambda: not is_locked(paths.state, pid), paths)
+        if not keep_workers and place.workers_slice:
+            from plancton.commands.force_stop import verify_none_left
+
+            return verify_none_left(paths, place)
         return "Stopped."
     return "Stopping, the workers stay." if keep_workers else "Stopping: all workers leave."
 
@@ -80,7 +92,7 @@ def _wait_until(holds: Callable[[], bool], paths: Paths, seconds: float | None =
     """Look a few times a second; a supervisor that ends meanwhile ends the wait."""
     deadline = None if seconds is None else time.monotonic() + seconds
     while not holds():
-        if running(paths) is None:
+        if holder(paths) is None:
             return
         if deadline is not None and time.monotonic() > deadline:
             raise RunDirError(f"{paths.run}: the supervisor does not react; its log says more")

@@ -1,33 +1,112 @@
-"""Ends workers that a supervisor which no longer runs has left behind."""
+"""What `stop` does without a supervisor: sees that no worker is left, and with --force ends them."""
 
 import contextlib
+import time
+from collections.abc import Iterator
 
 from plancton.docker.client import Docker
-from plancton.docker.errors import NotFound
-from plancton.host.slice import Slice, read_layout
-from plancton.rundir import Paths, last_places, peek_instance
+from plancton.docker.errors import DockerError, DockerRefused, NotFound
+from plancton.docker.replies import Container
+from plancton.errors import PlanctonError
+from plancton.host.slice import PROC, Slice, group_of, read_layout
+from plancton.rundir import Lock, Paths, last_places, peek_instance, read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers, remove_network
+
+UNDER_WAY = 5.0
+"""Seconds for removals that Docker still works on when the supervisor has given up."""
+
+
+class WorkersLeft(PlanctonError):
+    """The supervisor has ended, but some of its workers are left, or may be."""
+
+    exit_code = 4
+
+
+def verify_none_left(paths: Paths, place: Lock) -> str:
+    """After the supervisor's end: one sentence, or raise what it has left behind, and why."""
+    deadline = time.monotonic() + UNDER_WAY
+    try:
+        with _workers_of(place) as (docker, workers_slice):
+            while left := _ours(docker, workers_slice, peek_instance(paths.state)):
+                if time.monotonic() > deadline:
+                    raise _told(left, read_left(paths.run))
+                time.sleep(0.2)
+    except DockerError as error:
+        if _anything_runs(place.workers_slice):
+            raise WorkersLeft(f"Plancton has stopped, but workers still run: {error}") from None
+        return "Stopped. Docker does not answer, but nothing runs in the workers' slice."
+    return "Stopped."
+
+
+def _anything_runs(name: str) -> bool:
+    """Whether there is a process in this slice, whichever cgroup driver Docker has."""
+    layout = read_layout()
+    return any(Slice(layout, name, driver).look().populated for driver in ("cgroupfs", "systemd"))
 
 
 def remove_leftovers(paths: Paths) -> str:
     """Remove all containers of this instance, its network and its slice; one sentence about it."""
     instance = peek_instance(paths.state)
-    count = sum(
-        _remove(socket, workers_slice, instance) for socket, workers_slice in last_places(paths.state)
-    )
+    count = sum(_remove(place, instance) for place in last_places(paths.state))
     left = f"{count} worker that was" if count == 1 else f"{count} workers that were"
     return f"Plancton is not running; {left} left: removed."
 
 
-def _remove(socket: str, name: str, instance: str) -> int:
-    with Docker(socket) as docker:
-        workers_slice = Slice(read_layout(), name, docker.info().cgroup_driver)
-        ours = [c for c in list_workers(docker, instance) if is_ours(c, instance, workers_slice.parent)]
+@contextlib.contextmanager
+def _workers_of(place: Lock) -> Iterator[tuple[Docker, Slice]]:
+    with Docker(place.socket) as docker:
+        yield docker, Slice(read_layout(), place.workers_slice, docker.info().cgroup_driver)
+
+
+def _ours(docker: Docker, workers_slice: Slice, instance: str) -> list[Container]:
+    return [c for c in list_workers(docker, instance) if is_ours(c, instance, workers_slice.parent)]
+
+
+def _told(left: list[Container], reasons: dict[str, str]) -> WorkersLeft:
+    lines = [
+        f"{each.name} {'runs' if each.state.running else 'has ended, but is not removed'}: "
+        + reasons.get(each.name, "Plancton's log may say why")
+        for each in left
+    ]
+    count = "1 worker is" if len(left) == 1 else f"{len(left)} workers are"
+    whole = f"Plancton has stopped, but {count} left; `plancton stop --force` tries again to remove them"
+    return WorkersLeft(whole, (whole, *lines))
+
+
+def _remove(place: Lock, instance: str) -> int:
+    try:
+        return _remove_with(place, instance)
+    except DockerError as error:
+        raise WorkersLeft(
+            f"Plancton is not running; whether it has left workers can't be seen: {error}"
+        ) from None
+
+
+def _remove_with(place: Lock, instance: str) -> int:
+    reasons = dict[str, str]()
+    with _workers_of(place) as (docker, workers_slice):
+        ours = _ours(docker, workers_slice, instance)
         for container in ours:
-            with contextlib.suppress(NotFound):
-                docker.remove(container.id, force=True)
+            try:
+                _end(docker, container, workers_slice)
+            except DockerRefused as error:
+                reasons[container.name] = str(error)
+        if left := _ours(docker, workers_slice, instance):
+            raise _told(left, reasons)
         with contextlib.suppress(NotFound):
-            remove_network(docker, name, instance)
+            remove_network(docker, place.workers_slice, instance)
     workers_slice.remove()
     return len(ours)
+
+
+def _end(docker: Docker, container: Container, workers_slice: Slice) -> None:
+    """Docker kills and removes it; if it refuses, the kernel kills it first."""
+    with contextlib.suppress(NotFound):
+        try:
+            docker.remove(container.id, force=True)
+        except DockerRefused:
+            group = group_of(PROC, container.state.pid) if container.state.pid else None
+            if not workers_slice.kill(group or "", container.id):
+                raise
+            docker.remove(container.id, force=True)

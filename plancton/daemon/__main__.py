@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
             instance = peek_instance(paths.state)
         else:
             instance, docker = instance_id(paths.state), file.config.docker
-            lock = take_lock(paths.state, docker.socket, instance, docker.slice)
+            lock = take_lock(paths.state, docker.socket, instance, docker.slice, paths.run)
         supervisor = Supervisor(options, paths, file, instance, service)
     except PlanctonError as error:
         print(f"plancton: {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ from plancton.docker.errors import (
     NotFound,
 )
 from plancton.docker.replies import Container, Event
-from plancton.docker.request_queue import RequestQueue
+from plancton.docker.request_queue import Queued, RequestQueue
 from plancton.errors import PlanctonError
 from plancton.host.placement import Place, find_worker
 from plancton.host.slice import Slice
@@ -105,6 +105,7 @@ class Actuator:
         self._removed_ids: set[str] = set()
         self._left_alone: set[str] = set()
         self._unremoved: dict[str, str] = {}
+        self._starts: dict[str, Queued] = {}
         self._unread: dict[str, None] = {}
         self._fetching = False
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
@@ -159,13 +160,24 @@ class Actuator:
         start = partial(
             start_worker, name=name, body=body, files=files, network=self._network, instance=self._instance
         )
-        self._request_queue.submit(start, partial(self._started, name))
+        self._starts[name] = self._request_queue.submit(start, partial(self._started, name))
+
+    def _cancel_start(self, name: str) -> bool:
+        """Whether its start was still in the queue: then there is nothing to end."""
+        start = self._starts.get(name)
+        if start is None or not start.take():
+            return False
+        del self._starts[name]
+        self._say(f"{name} is not started after all")
+        self._gone(name)
+        return True
 
     def _not_started(self, name: str, error: PlanctonError | None) -> None:
         self._say(f"{name} can't be started: {error}")
         self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
 
     def _started(self, name: str, made: Container | Unstarted | None, error: DockerError | None) -> None:
+        self._starts.pop(name, None)
         if isinstance(made, Unstarted):
             self._discard(made.container)
             self._not_started(name, made.error)
@@ -227,7 +239,7 @@ class Actuator:
         self, name: str, phase: Phase, signal_name: str, now: float, timeout: float, reason: str
     ) -> None:
         entry = self.roster.get(name)
-        if entry is None:
+        if entry is None or self._cancel_start(name):
             return
         verb = "leave" if phase is Phase.LEAVING else "finish"
         self._say(f"asking {name} to {verb}: {reason}")
@@ -248,7 +260,7 @@ class Actuator:
 
     def _kill(self, name: str, now: float, reason: str) -> None:
         entry = self.roster.get(name)
-        if entry is None:
+        if entry is None or self._cancel_start(name):
             return
         wait = min(LONGEST_KILL_TIMEOUT, KILL_TIMEOUT * 2**entry.kills)
         if entry.worker.phase is Phase.KILLED:
@@ -283,6 +295,7 @@ class Actuator:
             if isinstance(error, NotFound | Conflict):
                 self.refresh(container)  # it has ended or gone
             elif error is not None:
+                entry.refused = str(error)
                 silent = isinstance(error, DockerUnreachable)
                 self._kill_without_docker(entry, "Docker does not answer" if silent else str(error))
         self._trouble(error)
@@ -543,6 +556,7 @@ class Actuator:
             return
         entry.removing = False
         self.roster.change(name, busy=False)
+        entry.refused = str(error)
         entry.next_removal = self._clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
         entry.removals = min(entry.removals + 1, 16)
         if isinstance(error, Conflict):
@@ -683,6 +697,8 @@ class Actuator:
         answers."""
         self.slice.kill_all({entry.worker.id for entry in self.roster if entry.worker.id})
         for entry in self.roster:
+            if self._cancel_start(entry.worker.name):
+                continue
             self.slice.kill(entry.group, entry.worker.id)
             self._lose(entry)
             self.roster.change(entry.worker.name, jobs=None)

@@ -71,6 +71,12 @@ class DockerLink:
         if self._follower:
             self._follower.close()
 
+    def look_again(self) -> None:
+        """Ask which workers there are, whatever is known of them."""
+        if self.ready and not self.looking:
+            self.looking = True
+            self._list()
+
     def _look(self) -> None:
         self.looking = True
         self._request_queue.submit(require, self._found)

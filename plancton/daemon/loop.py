@@ -33,6 +33,7 @@ from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.files import NO_DESCRIPTOR
+from plancton.host.sampler import read_process
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Decision, Observation, action_name
@@ -43,7 +44,7 @@ from plancton.rundir import (
     RunDir,
 )
 from plancton.workers.accounting import Accounting
-from plancton.workers.roster import Roster
+from plancton.workers.roster import Entry, Roster
 from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
@@ -131,6 +132,10 @@ class Supervisor:
         self.state = State()
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
         self.look_until = self.stop_deadline = 0.0
+        self.verify_until: float | None = None
+        """Once no worker is known, Docker is asked for this long whether there is one all the
+        same."""
+        self.verified = False
         self.usage: WorkerUsage | None = None
         self.disk: Disk | None = None
         self.disk_path = "/"
@@ -168,7 +173,9 @@ class Supervisor:
         self.request_queue.start()
         self.cleanup_queue.start()
         if self.run_dir:
-            self.run_dir.begin()
+            process = read_process(os.getpid(), PROC)
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - process.started if process else 0.0
+            self.run_dir.begin(time.time() - age)
         self.configure()
         if self.options.record:
             self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
@@ -217,8 +224,22 @@ class Supervisor:
             now = time.monotonic()
             if not self.docker.looked and now < self.look_until:
                 return False
-            return len(self.roster) == 0 or (self.stopping and now > self.stop_deadline)
+            return self._nothing_left(now) or (self.stopping and now > self.stop_deadline)
         return False
+
+    def _nothing_left(self, now: float) -> bool:
+        """No worker is known, and Docker knows none either, as far as it answers."""
+        late = self.verify_until is not None and now > self.verify_until
+        return len(self.roster) == 0 and (self.verified or late or not self.docker.ready)
+
+    def _verify_nothing_left(self) -> None:
+        """A container that was restarted by others, or whose start took too long, is found by
+        this."""
+        if len(self.roster) or self.options.dry_run:
+            self.verify_until, self.verified = None, False
+        elif self.verify_until is None:
+            self.verify_until = time.monotonic() + LOOK_BEFORE_STOP
+            self.docker.look_again()
 
     def tick(self, now: float) -> None:
         """Look at the host, decide, act, and tell."""
@@ -236,6 +257,8 @@ class Supervisor:
             self.status_file.say("the configuration has changed")
         self.repo.step(now)
         self.docker.step(now)
+        if self.stopping or self.stop_when_empty:
+            self._verify_nothing_left()
         if self.docker.ready:
             self.image.step(now)
             self.old_images.step(now, self.image.id, self.roster.fleet.images)
@@ -456,6 +479,7 @@ class Supervisor:
     def _docker_listed(self, found: list[Container]) -> None:
         assert self.actuator
         self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
+        self.verified = self.verify_until is not None and len(self.roster) == 0
         if self.forced and not self.options.dry_run:
             self.actuator.force_all(time.monotonic())
 
@@ -502,11 +526,16 @@ class Supervisor:
                 self._clean_up()
         if self.run_dir and not self.again:
             self.run_dir.retract()
+            if len(self.roster) and not self.keep_workers and (self.stopping or self.stop_when_empty):
+                self.run_dir.leave({entry.worker.name: self._why_left(entry) for entry in self.roster})
         if self.recorder:
             self.recorder.close()
         self.figures.close()
         if self.usage:
             self.usage.close()
+
+    def _why_left(self, entry: Entry) -> str:
+        return entry.refused or self.docker.problem or "it did not end in time"
 
     def _clean_up(self) -> None:
         assert self.actuator and self.slice
@@ -516,6 +545,8 @@ class Supervisor:
         if len(self.roster):
             if not self.keep_workers:
                 log.warning("%d workers could not be removed: they stay under the slice", len(self.roster))
+                for entry in self.roster:
+                    log.warning("%s is left: %s", entry.worker.name, self._why_left(entry))
             return
         removed: list[bool] = []
         self.actuator.remove_network(lambda: removed.append(True))

@@ -36,6 +36,18 @@ def _raise(bug: Exception) -> None:
     raise bug
 
 
+class Queued:
+    """A call that waits for its turn. Who takes it first decides: the thread makes it, or the loop
+    cancels it."""
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether it was still waiting."""
+        return self._taken.acquire(blocking=False)
+
+
 class RequestQueue(threading.Thread):
     """Makes one Docker call after the other, in the order given; urgent ones before the others."""
 
@@ -48,9 +60,13 @@ class RequestQueue(threading.Thread):
         self._count = count()
         self._since: float | None = None
 
-    def submit(self, call: Callable[[Docker], T], done: Done[T], urgent: bool = False) -> None:
-        """``urgent``: a worker that must leave can't wait until others have been started."""
-        self._work.put((0 if urgent else 1, next(self._count), partial(self._carry_out, call, done)))
+    def submit(self, call: Callable[[Docker], T], done: Done[T], urgent: bool = False) -> Queued:
+        """``urgent``: a worker that must leave can't wait until others have been started. Whoever
+        takes what is returned before its turn has cancelled the call; ``done`` never hears of it."""
+        queued = Queued()
+        work = partial(self._carry_out, queued, call, done)
+        self._work.put((0 if urgent else 1, next(self._count), work))
+        return queued
 
     def busy_for(self, now: float) -> float:
         """How long the call under way has taken so far (seconds)."""
@@ -67,7 +83,9 @@ class RequestQueue(threading.Thread):
     def close(self) -> None:
         self._work.put((2, next(self._count), None))
 
-    def _carry_out(self, call: Callable[[Docker], T], done: Done[T]) -> None:
+    def _carry_out(self, queued: Queued, call: Callable[[Docker], T], done: Done[T]) -> None:
+        if not queued.take():
+            return
         try:
             result = call(self._docker)
         except DockerError as error:

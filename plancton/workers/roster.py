@@ -28,7 +28,8 @@ class Entry(msgspec.Struct):
     ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
     counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
     ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
-    not before ``next_removal`` (CLOCK_MONOTONIC); ``removing`` says that one is under way.
+    not before ``next_removal`` (CLOCK_MONOTONIC); ``removing`` says that one is under way,
+    ``refused`` why Docker did not end or remove it when it was last asked to.
     """
 
     worker: Worker
@@ -46,6 +47,7 @@ class Entry(msgspec.Struct):
     removals: int = 0
     next_removal: float = 0.0
     removing: bool = False
+    refused: str = ""
 
 
 class Roster:

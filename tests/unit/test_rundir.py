@@ -1,11 +1,13 @@
 """The files that are the interface: status.json, requests, the lock, the instance's id."""
 
+import errno
 import fcntl
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,15 +19,19 @@ from plancton import rundir
 from plancton.model import Status
 from plancton.rundir import (
     AlreadyRunning,
+    Lock,
     Paths,
     RunDir,
     RunDirError,
     default_paths,
     hand_over,
+    holder,
     instance_id,
     is_locked,
     last_places,
+    paths_in_use,
     peek_instance,
+    read_left,
     read_status,
     request,
     running,
@@ -290,9 +296,84 @@ def test_old_requests_are_cleared(run_dir: RunDir) -> None:
     """Requests to an earlier supervisor are dropped; the drain state stays."""
     for name in (*rundir.REQUESTS, "drain"):
         request(run_dir.path, name, "finish")
-    run_dir.begin()
+    run_dir.leave({"w1": "stuck"})
+    run_dir.begin(time.time() + 1)
     assert {path.name for path in run_dir.path.iterdir()} == {"drain", "plancton.pid"}
     assert run_dir.drain() == "finish"
+
+
+def test_requests_to_a_process_that_runs_again(run_dir: RunDir) -> None:
+    """A supervisor that executes itself again still finds what it was asked meanwhile."""
+    request(run_dir.path, "stop", "keep-workers")
+    run_dir.begin(time.time() - 60)
+    assert run_dir.take_request("stop") == "keep-workers"
+
+
+def test_requests_appear_complete(run_dir: RunDir) -> None:
+    """However often it looks, the supervisor never takes `stop --keep-workers` for a plain stop."""
+    over = threading.Event()
+
+    def ask() -> None:
+        for _ in range(500):
+            request(run_dir.path, "stop", "keep-workers")
+        over.set()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    taken = set()
+    while not over.is_set():
+        taken.add(run_dir.take_request("stop"))
+    asker.join()
+    assert taken <= {None, "keep-workers"}, taken
+
+
+def test_links_are_not_followed(run_dir: RunDir, tmp_path: Path) -> None:
+    """Whoever writes in a directory of somebody else's neither reads nor changes what links there
+    point to, and waits for no FIFO."""
+    other = tmp_path / "other"
+    other.write_text("secret")
+    names = ("stop", ".stop.part", "status.json", ".status.json.part", ".plancton.pid.part", "left.json")
+    for name in names:
+        (run_dir.path / name).symlink_to(other)
+    assert run_dir.take_request("stop") is None and read_status(run_dir.path) is None
+    request(run_dir.path, "stop", "keep-workers")
+    run_dir.publish(status(text="ours"))
+    run_dir.leave({"w1": "stuck"})
+    assert run_dir.take_request("stop") == "keep-workers" and read_left(run_dir.path) == {"w1": "stuck"}
+    assert read_status(run_dir.path) == status(text="ours")
+    run_dir.begin(0.0)
+    assert other.read_text() == "secret" and read_left(run_dir.path) == {}
+    for name in ("drain", "finish"):
+        os.mkfifo(run_dir.path / name)
+    assert (run_dir.drain(), run_dir.take_request("finish")) == ("", None)
+
+
+def test_drain_that_cannot_be_read(run_dir: RunDir) -> None:
+    """As long as the drain file can't be read, the last state stays; before the first reading,
+    nothing is started."""
+    drain = run_dir.path / "drain"
+    drain.symlink_to(drain)  # ELOOP
+    assert run_dir.drain() == ""
+    drain.unlink()
+    assert run_dir.drain() is None
+    drain.symlink_to(drain)
+    assert run_dir.drain() is None
+    request(run_dir.path, "drain", "finish")
+    assert run_dir.drain() == "finish"
+    drain.unlink()
+    drain.symlink_to(drain)
+    assert run_dir.drain() == "finish"
+
+
+def test_request_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there is no room for a request, the message does not send the user to sudo."""
+
+    def full(path: Path, data: bytes, mode: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(rundir, "replace_file", full)
+    with pytest.raises(RunDirError, match=r"/stop: No space left .*; make room there, or .* SIGTERM"):
+        request(tmp_path, "stop", "keep-workers")
 
 
 def test_drain_is_a_state(run_dir: RunDir) -> None:
@@ -325,12 +406,13 @@ def test_request_without_a_directory(tmp_path: Path) -> None:
 
 HOLD = (
     "import sys; from pathlib import Path; from plancton.rundir import take_lock\n"
-    "take_lock(Path(sys.argv[1]), sys.argv[2], 'i'); print('locked', flush=True); sys.stdin.read()"
+    "path = Path(sys.argv[1])\n"
+    "take_lock(path, sys.argv[2], 'i', run=path); print('locked', flush=True); sys.stdin.read()"
 )
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def holder_of_s(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock of /s and instance i."""
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", HOLD, tmp_path, "/s"],
@@ -344,31 +426,31 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_second_supervisor(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_second_supervisor(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -> None:
     """A second one on the same socket and instance is told the first one's pid; others may run."""
-    with pytest.raises(AlreadyRunning, match=rf"already runs here \(pid {holder.pid}\); see"):
+    with pytest.raises(AlreadyRunning, match=rf"already runs here \(pid {holder_of_s.pid}\); see"):
         take_lock(tmp_path, "/s", "i")
     for socket, instance in (("/other", "i"), ("/s", "other")):
         os.close(take_lock(tmp_path, socket, instance))
-    assert is_locked(tmp_path, holder.pid)
+    assert is_locked(tmp_path, holder_of_s.pid)
     assert not is_locked(tmp_path, os.getpid())
 
 
-def test_lock_by_another_name(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_lock_by_another_name(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -> None:
     """A link to the same socket is the same socket."""
     link = tmp_path / "link"
     link.symlink_to("/s")
-    with pytest.raises(AlreadyRunning, match=str(holder.pid)):
+    with pytest.raises(AlreadyRunning, match=str(holder_of_s.pid)):
         take_lock(tmp_path, str(link), "i")
 
 
-def test_lock_of_the_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_lock_of_the_dead(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -> None:
     """A killed supervisor's lock is free at once, and its status does not count as running."""
-    RunDir(tmp_path).publish(status(holder.pid))
+    RunDir(tmp_path).publish(status(holder_of_s.pid))
     paths = Paths(tmp_path / "c", tmp_path, tmp_path)
     assert running(paths) is not None, "it is not seen while it runs"
-    holder.kill()
-    holder.wait()
+    holder_of_s.kill()
+    holder_of_s.wait()
     assert running(paths) is None, "it is seen after it was killed"
     os.close(take_lock(tmp_path, "/s", "i"))
 
@@ -378,7 +460,79 @@ def test_places_of_the_dead(tmp_path: Path) -> None:
     descriptor = take_lock(tmp_path, "/s", "i", "donors")
     assert last_places(tmp_path) == []
     os.close(descriptor)
-    assert last_places(tmp_path) == [("/s", "donors")]
+    assert last_places(tmp_path) == [Lock(None, "/s", "donors", Path("/"))]
+
+
+def test_lock_says_where_the_supervisor_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run directory in the lock is found from a shell whose environment names another one, or
+    none; one that was named on purpose is not left for it."""
+    run, state = tmp_path / "run", tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("PLANCTON_STATE_DIR", str(state))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "session"))
+    descriptor = take_lock(state, "/s", "i", "donors", run)
+    try:
+        assert paths_in_use().run == run
+        assert holder(paths_in_use()) == os.getpid()
+        monkeypatch.setenv("PLANCTON_RUN_DIR", str(tmp_path / "other"))
+        assert paths_in_use().run == tmp_path / "other" and holder(paths_in_use()) is None
+    finally:
+        os.close(descriptor)
+
+
+SEEN = (
+    "import os, sys; from pathlib import Path; from plancton.rundir import *\n"
+    f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); path = Path(sys.argv[1])\n"
+    "print(holder(Paths(path, path, path)), os.access(next(path.glob('*.lock')), os.R_OK))"
+)
+"""What nobody sees of the lock in a directory."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_lock_that_others_see(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -> None:
+    """Whoever may not open the lock, so that they can't hold it, sees all the same who does."""
+    let_others_in(tmp_path)
+    tmp_path.chmod(0o755)
+
+    def seen() -> str:
+        command = [sys.executable, "-P", "-c", SEEN, str(tmp_path)]
+        return subprocess.check_output(command, text=True, timeout=30)
+
+    assert seen() == f"{holder_of_s.pid} False\n"
+    holder_of_s.kill()
+    holder_of_s.wait()
+    assert seen() == "None False\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_lock_of_a_stranger(tmp_path: Path) -> None:
+    """Somebody who opened the lock when it was open to all keeps nobody out, and nobody else takes
+    them for a supervisor."""
+    os.close(take_lock(tmp_path, "/s", "i"))
+    (lock,) = tmp_path.glob("*.lock")
+    lock.chmod(0o644)  # an earlier version's
+    code = (
+        f"import fcntl, os, sys; file = open(sys.argv[1]); os.setuid({NOBODY})\n"
+        "fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as stranger:
+        assert stranger.stdout and stranger.stdout.readline() == "locked\n"
+        os.close(take_lock(tmp_path, "/s", "i"))
+        assert mode(lock) == 0o600 and [each.name for each in tmp_path.glob("*.lock")] == [lock.name]
+
+
+def test_lock_that_is_a_link(tmp_path: Path) -> None:
+    """A link in place of the lock is replaced; nothing is written to where it points."""
+    os.close(take_lock(tmp_path, "/s", "i"))
+    (lock,) = tmp_path.glob("*.lock")
+    lock.unlink()
+    other = tmp_path / "other"
+    other.write_text("secret")
+    lock.symlink_to(other)
+    os.close(take_lock(tmp_path, "/s", "i"))
+    assert not lock.is_symlink() and other.read_text() == "secret"
 
 
 def test_reused_pid(tmp_path: Path) -> None:

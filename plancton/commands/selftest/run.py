@@ -31,7 +31,7 @@ from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Tier
-from plancton.rundir import paths_in_use, running
+from plancton.rundir import holder, no_status, paths_in_use, running
 from plancton.workers.same_host import require
 
 PAIRS = 9
@@ -97,7 +97,10 @@ def _refuse_inside(workers_slice: Slice) -> None:
 
 def _prepare(workers_slice: Slice, config: Config) -> bool | None:
     """Whether we made the slice; None where nobody can. A supervisor's own is left as it is."""
-    status = running(paths_in_use())
+    paths = paths_in_use()
+    status, pid = running(paths), holder(paths)
+    if status is None and pid is not None:
+        raise SelftestError(f"{no_status(paths, pid)} Its slice can't be known; restart it, or stop it")
     theirs = status.slice if status is not None else ""  # empty, too, until it has found Docker
     if theirs not in ("", workers_slice.path):
         raise SelftestError(
@@ -149,7 +152,7 @@ def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, o
         raise SelftestError(f"the selftest's workers will end by themselves in a minute: {error}") from None
     finally:
         # A supervisor may have started meanwhile: then the slice is its own.
-        if made and running(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
+        if made and holder(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
             workers_slice.remove()
 
 

@@ -213,7 +213,7 @@ def _title(screen: Screen) -> Line:
 def _headline(screen: Screen) -> Iterator[Line]:
     status = screen.status
     if status is None:
-        text = "No supervisor runs here: these are the host's own figures."
+        text = "No supervisor's status is found here: these are the host's own figures."
         yield from _wrapped(screen, text, 2, LOUD)
         return
     yield from _wrapped(screen, status.sentence, 2 if screen.roomy else 1, LOUD)

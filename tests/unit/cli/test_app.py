@@ -619,9 +619,54 @@ def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None
     assert host("resume").stdout == "Donating again.\n"
     assert host("resume").stdout == "Plancton was not draining.\n"
     done = host("stop", "--wait")
-    assert (done.returncode, done.stdout) == (0, "Stopped.\n"), done
+    assert (done.returncode, done.stdout.startswith("Stopped. Docker does not answer")) == (0, True), done
     assert supervisor.wait(DEADLINE) == 0
     assert not (host.run_dir / "status.json").exists(), "it left its status behind"
+
+
+def test_status_that_cannot_be_read(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """A supervisor whose status can't be written, or is of another version, runs all the same: that
+    is said in one line, and requests work."""
+    wait_for("the status", (host.run_dir / "status.json").exists)
+    (host.run_dir / ".status.json.part").mkdir()  # nothing is written from now on
+    for text, why in (("{}", "is damaged or of another version"), (None, "No such file")):
+        (host.run_dir / "status.json").unlink()
+        if text is not None:
+            (host.run_dir / "status.json").write_text(text)
+        done = host("status")
+        assert (done.returncode, done.stderr) == (0, "") and why in done.stdout, done
+        assert done.stdout.count("\n") == 1 and f"pid {supervisor.pid}" in done.stdout, done.stdout
+        seen = json.loads(host("status", "--json").stdout)
+        assert (seen["running"], seen["pid"]) == (True, supervisor.pid), seen
+    assert host("drain").returncode == 0
+    waiting = host("drain", "--wait")
+    assert waiting.returncode == 2 and "can't be seen" in waiting.stderr, waiting
+    done = host("stop", "--force")
+    assert done.returncode == 0 and done.stdout.startswith("Stopped."), done
+    assert supervisor.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("lost", ["XDG_RUNTIME_DIR", "PLANCTON_RUN_DIR"])
+def test_another_shell(host: Host, lost: str) -> None:
+    """A shell without the variable that says where the run directory is, as cron's, finds the
+    supervisor by its lock."""
+    del host.environ["PLANCTON_RUN_DIR"]
+    if lost == "XDG_RUNTIME_DIR" and os.geteuid() == 0:
+        pytest.skip("for root it moves nothing")
+    host.environ[lost] = str(host.home / "elsewhere")
+    supervisor = host.start("run", "--config", host.config())
+    try:
+        wait_for("the status", lambda: host("status").returncode == 0)
+        del host.environ[lost]
+        assert json.loads(host("status", "--json").stdout)["pid"] == supervisor.pid
+        assert json.loads(host("top", "--json").stdout)["status"]["pid"] == supervisor.pid
+        assert host("drain").returncode == 0
+        done = host("stop", "--wait")
+        assert done.returncode == 0 and done.stdout.startswith("Stopped."), done
+        assert supervisor.wait(DEADLINE) == 0
+    finally:
+        supervisor.kill()
+        supervisor.communicate()
 
 
 def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
@@ -703,6 +748,7 @@ def test_bad_input_is_2(host: Host, name: str) -> None:
 DOCTOR = "import plancton.commands.doctor.findings as d, plancton.commands.doctor.facts as h; h.look = lambda *_: None; "
 SELFTEST = "import plancton.commands.selftest.run as s, types; s.run_selftest = lambda *_: dataclasses.make_dataclass('R', ['yields'])"
 PREPARE = "import plancton.commands.prepare as p; p.prepare_host = lambda *_: 'made'"
+STATE = "__import__('pathlib').Path(__import__('os').environ['PLANCTON_STATE_DIR'])"
 CODES = [
     ("check config.yaml", 0, ""),
     ("init new.yaml", 0, ""),
@@ -718,6 +764,11 @@ CODES = [
     ("drain", 3, ""),
     ("resume", 3, ""),
     ("stop", 3, ""),
+    (
+        "stop --force",
+        4,
+        f"{STATE}.mkdir(); ({STATE} / '0.lock').write_text('1\\n/no.sock\\nplancton_test\\n')",
+    ),
     ("replay desk.csv --cpus 2", 0, ""),
 ]
 """What ends with which code here, where no supervisor runs, after these statements."""

@@ -5,11 +5,12 @@ import base64
 import io
 import json
 import tarfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from unit.host.test_slice import files
@@ -362,14 +363,52 @@ def test_retired_while_starting(world: Callable[..., World]) -> None:
     """A worker told to leave while it is being created gets no signal, and is removed when it
     arrives."""
     it = world()
+    create, told = it.script[CREATE], threading.Event()
+    begun = threading.Event()
+
+    def slow(_: bytes) -> Iterable[Step]:
+        begun.set()
+        told.wait(DEADLINE)
+        return cast(list[Step], create)
+
+    it.script[CREATE] = slow
     it.act(Start("room"))
     (name,) = it.phases()
+    assert begun.wait(DEADLINE)
     it.act(Leave(name, "no room", 20.0))
+    told.set()
     assert it.phases() == {name: Phase.LEAVING}
     it.pump(2)
     assert it.asked()[-1] == REMOVE and SIGNAL not in it.asked()
     assert "force=1" in it.server.requests[-1]
     assert len(it.roster) == 0 and it.roster.take_ended() == ()
+
+
+@pytest.mark.parametrize("how", ["leave", "kill", "force"])
+def test_start_that_is_cancelled(world: Callable[..., World], how: str) -> None:
+    """A worker retired while its start waits in the queue is never created, and that is no
+    failure."""
+    it = world()
+    waits, over = threading.Event(), threading.Event()
+
+    def hold(_: object) -> None:
+        waits.set()
+        over.wait(DEADLINE)
+
+    it.request_queue.submit(hold, lambda *_: None)
+    assert waits.wait(DEADLINE)
+    it.act(Start("room"))
+    (name,) = it.phases()
+    if how == "force":
+        it.actuator.force_all(0.0)
+    else:
+        it.act(Leave(name, "no room", 20.0) if how == "leave" else Kill(name, "no room"))
+    assert it.phases() == {} and it.roster.take_ended() == ()
+    over.set()
+    it.pump()
+    it.request_queue.submit(lambda _: None, lambda *_: None)
+    it.pump()
+    assert CREATE not in it.asked(), it.asked()
 
 
 def test_end_before_the_answer(world: Callable[..., World]) -> None:

@@ -156,7 +156,7 @@ def test_shows_the_host_without_a_supervisor() -> None:
     """A missing status is mentioned, the host's figures stay, and keys that need one are not
     offered."""
     text = text_of(a_screen(status=None))
-    assert "No supervisor runs here" in text and "1.3 CPUs" in text, text
+    assert "No supervisor's status" in text and "1.3 CPUs" in text, text
     assert "drain" not in text, text
 
 
