@@ -424,7 +424,8 @@ def _require_strangers(descriptor: int, file: Path) -> None:
 
 
 def _not_writable(path: Path, error: OSError, variable: str) -> str:
-    return f"{path}: can't be written: {error.strerror}; run as root or set {variable}"
+    remedy = "run as root" if os.geteuid() else "make it writable"
+    return f"{path}: can't be written: {error.strerror}; {remedy} or set {variable}"
 
 
 def peek_instance(state: Path) -> str:

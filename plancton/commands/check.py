@@ -51,7 +51,7 @@ def check_host(config: Config) -> HostCheck:
         require_network(docker, config.docker.slice)
         found = doubts(info, look_here(docker.socket))
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
-    workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver)
+    workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
     sampler.watch_engine(find_engine(PROC, layout.v2))

@@ -8,7 +8,8 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
-from plancton.host.slice import PROC, Slice, group_of, read_layout
+from plancton.host.placement import find_worker
+from plancton.host.slice import PROC, Slice, read_layout
 from plancton.rundir import Lock, Paths, last_places, peek_instance, read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers, remove_network
@@ -106,7 +107,7 @@ def _end(docker: Docker, container: Container, workers_slice: Slice) -> None:
         try:
             docker.remove(container.id, force=True)
         except DockerRefused:
-            group = group_of(PROC, container.state.pid) if container.state.pid else None
-            if not workers_slice.kill(group or "", container.id):
+            place = find_worker(workers_slice, container.id, container.state.pid, PROC)
+            if not workers_slice.kill(place.group, container.id):
                 raise
             docker.remove(container.id, force=True)

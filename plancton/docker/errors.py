@@ -13,6 +13,7 @@ there is one, the remedy:
         └ Conflict            409
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -77,10 +78,10 @@ def connect_error(path: str, error: OSError) -> DockerUnreachable:
     """Why no connection to the socket can be had."""
     match error:
         case PermissionError():
-            return DockerPermission(
-                f"permission denied on {path}: add this user to the docker group"
-                " (usermod -aG docker USER) or run as root"
-            )
+            remedy = "add this user to the docker group (usermod -aG docker USER) or run as root"
+            if os.geteuid() == 0:
+                remedy = "a sandbox or a security module (AppArmor, SELinux) keeps root from it: see its log"
+            return DockerPermission(f"permission denied on {path}: {remedy}")
         case FileNotFoundError() | NotADirectoryError():
             remedy = "start Docker (systemctl start docker) or set docker.socket"
             return DockerUnreachable(f"there is no Docker socket at {path}: {remedy}")

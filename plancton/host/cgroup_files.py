@@ -23,6 +23,17 @@ UNLIMITED = 1 << 60
 """From here on a v1 memory limit means none (the kernel's value depends on its page size)."""
 
 
+def group_of(proc: Path, pid: int) -> str | None:
+    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone, or
+    outside of what this cgroup namespace shows (then the kernel writes a path with ..)."""
+    try:
+        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
+    except OSError:
+        return None
+    found = re.search(r"^0::/([^\0\n]*)$", text, re.MULTILINE)
+    return found[1] if found and ".." not in found[1].split("/") else None
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that
     they may run on, as the kernel lists them; empty: all; None: left as it is."""

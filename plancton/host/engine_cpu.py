@@ -8,7 +8,7 @@ own.
 from pathlib import Path
 
 from plancton.files import read_knob
-from plancton.host.slice import group_of
+from plancton.host.cgroup_files import group_of
 
 NAMES = frozenset({"dockerd", "containerd", "docker-proxy"})
 

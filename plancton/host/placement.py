@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from plancton.host.cgroup_files import group_of
 from plancton.host.sampler import read_process
-from plancton.host.slice import Slice, group_of, worker_group
+from plancton.host.slice import Slice, worker_group
 
 
 class Place(msgspec.Struct, frozen=True):

@@ -7,12 +7,14 @@ kernel/sched/core.c) while cgroup.freeze and cgroup.kill are in the v2 tree.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import pwd
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import msgspec
 
@@ -20,6 +22,7 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
 from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, read_cpuset, v1_knobs, v2_knobs
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
+from plancton.host.realtime import realtime_outside_root
 from plancton.model import Tier
 
 log = logging.getLogger(__name__)
@@ -73,20 +76,50 @@ class LayoutError(PlanctonError):
     """This host has no cgroups that Plancton can use, in one line."""
 
 
-def find_layout(mountinfo: str) -> Layout:
-    """From the text of /proc/self/mountinfo (proc(5)); the first mount of each kind counts."""
-    v2, v1 = None, dict[str, Path]()
+class _Mount(NamedTuple):
+    """A line of proc_pid_mountinfo(5)."""
+
+    number: str
+    parent: str
+    point: Path
+    kind: str
+    options: str
+
+
+def _mounts(mountinfo: str) -> list[_Mount]:
+    found = []
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
         fields, kind = left.split(), right.split()
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
-        if kind[0] == "cgroup2":
-            v2 = v2 or point
-        elif kind[0] == "cgroup":
-            for option in kind[2].split(","):
-                v1.setdefault(option, point)
+        if len(fields) >= 5 and len(kind) >= 3:
+            point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
+            found.append(_Mount(fields[0], fields[1], point, kind[0], kind[2]))
+    return found
+
+
+def _reachable(mounts: list[_Mount]) -> Iterator[_Mount]:
+    """Those that a path leads to: others are hidden by a later mount, there or above."""
+    numbers = {mount.number for mount in mounts}
+    on = {(m.parent if m.parent in numbers else "", m.point): m for m in mounts}  # the later one counts
+    for mount in mounts:
+        way = list[_Mount]()
+        for directory in (*reversed(mount.point.parents), mount.point):
+            while (top := on.get((way[-1].number if way else "", directory))) and top not in way:
+                way.append(top)
+        if way and way[-1] is mount:
+            yield mount
+
+
+def find_layout(mountinfo: str) -> Layout:
+    """From the text of /proc/self/mountinfo; the first mount of each kind that can be reached
+    counts."""
+    v2, v1 = None, dict[str, Path]()
+    for mount in _reachable(_mounts(mountinfo)):
+        if mount.kind == "cgroup2":
+            v2 = v2 or mount.point
+        elif mount.kind == "cgroup":
+            for option in mount.options.split(","):
+                v1.setdefault(option, mount.point)
     return Layout(v2, v1)
 
 
@@ -105,15 +138,19 @@ def read_layout(proc: Path = PROC) -> Layout:
     return layout
 
 
-def group_of(proc: Path, pid: int) -> str | None:
-    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone, or
-    outside of what this cgroup namespace shows (then the kernel writes a path with ..)."""
-    try:
-        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
-    except OSError:
-        return None
-    found = re.search(r"^0::/([^\0\n]*)$", text, re.MULTILINE)
-    return found[1] if found and ".." not in found[1].split("/") else None
+def enabled_controllers(tree: Path) -> frozenset[str]:
+    """Those that the groups below the v2 tree's root have."""
+    return frozenset((read_knob(tree / "cgroup.subtree_control") or "").split())
+
+
+def no_cpu_controller(tree: Path, proc: Path = PROC) -> str:
+    """What to do where the kernel gives the groups no cpu controller."""
+    if found := realtime_outside_root(proc):
+        return (
+            f"end {found.name} (pid {found.pid}), a realtime process in /{found.group} (with one outside the"
+            f" root group this kernel has no cpu controller), or `echo {found.pid} >{tree}/cgroup.procs`,"
+        )
+    return f"enable the cpu controller (echo +cpu >{tree}/cgroup.subtree_control)"
 
 
 def worker_group(group: str, workers_slice: str, container: str) -> str:
@@ -161,6 +198,7 @@ class Slice:
         """Where systemd writes what it is asked to set until the next boot."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
+        self._refusal: OSError | None = None
         self.tier: Tier = "none"
         self.tier_reason = "the slice is not set up yet"
 
@@ -174,6 +212,8 @@ class Slice:
         except OSError as error:
             log.debug("making %s: %s", self.directory, error)
         self.tier, self.tier_reason = self._yield()
+        if self._refusal:
+            self.tier_reason = self._why_quota(self._refusal)
         self._bind()
         self.drop(everything=True)
 
@@ -223,7 +263,7 @@ class Slice:
 
     def _yield(self) -> tuple[Tier, str]:
         idle = self.cpu / "cpu.idle"
-        self.ours = True
+        self.ours, self._refusal = True, None
         try:
             if self.strongest == "quota":
                 return self._give_up(idle)
@@ -236,17 +276,32 @@ class Slice:
                     write_knob(idle, "0")
             self._write_own(knob, wanted)
         except OSError as error:
-            return "quota", (
-                f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
-                f" limited through Docker, within seconds: {self._remedy} to have the kernel yield at once"
-            )
+            self._refusal = error
+            return "quota", ""
         if not self.ours:
-            reason += f", but {knob} is not ours to change, so leavers get no CPU: {self._remedy} fixes that"
+            remedy = f"`sudo plancton prepare --user {user_name()}` fixes that"
+            reason += f", but {knob} is not ours to change, so leavers get no CPU: {remedy}"
         return tier, reason
 
-    @property
-    def _remedy(self) -> str:
-        return "run as root" if self.privileged else f"`sudo plancton prepare --user {user_name()}`"
+    def _why_quota(self, error: OSError) -> str:
+        """In one line, with the remedy for this cause."""
+        return (
+            f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
+            f" limited through Docker, within seconds: {self._remedy(error)} to have the kernel yield at once"
+        )
+
+    def _remedy(self, error: OSError) -> str:
+        if not self.privileged:
+            return f"`sudo plancton prepare --user {user_name()}`"
+        if error.errno == errno.EROFS:
+            return (
+                f"mount {self.cpu.parent} so that it can be written (mount -o remount,rw {self.cpu.parent})"
+            )
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return "run on the host itself: this root may not write its cgroups (a container, a sandbox)"
+        if error.errno == errno.ENOENT and not self.v1 and "cpu" not in enabled_controllers(self.tree):
+            return no_cpu_controller(self.tree)
+        return "see whether something else on this host removes or replaces the slice"
 
     def _write_own(self, knob: Path, wanted: str) -> None:
         try:

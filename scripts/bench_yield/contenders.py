@@ -13,7 +13,8 @@ from play.stage import BUSY, Stage, plancton, workers
 
 from bench_yield.figures import ALONE, AT_ONCE, LOADS
 from plancton.docker.client import Docker
-from plancton.host.slice import PROC, Layout, group_of
+from plancton.host.cgroup_files import group_of
+from plancton.host.slice import PROC, Layout
 
 
 class Contender:

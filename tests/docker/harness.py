@@ -24,8 +24,8 @@ from helpers.addresses import claim_addresses
 from helpers.dictated_host import CPUS, DictatedHost
 from helpers.wait import PATIENCE, wait_for
 
-from plancton.host.cgroup_files import PERIOD
-from plancton.host.slice import Slice, group_of, read_layout
+from plancton.host.cgroup_files import PERIOD, group_of
+from plancton.host.slice import Slice, read_layout
 from plancton.model import Phase, Status
 from plancton.rundir import Paths, read_status, running
 from plancton.workers.container import INSTANCE

@@ -25,8 +25,18 @@ from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Info
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
+from plancton.host.cgroup_files import group_of
+from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError
-from plancton.host.slice import PROC, Layout, Seen, Slice, find_layout, group_of, user_name
+from plancton.host.slice import (
+    PROC,
+    Layout,
+    Seen,
+    Slice,
+    enabled_controllers,
+    find_layout,
+    user_name,
+)
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
@@ -55,11 +65,16 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Cgroups(msgspec.Struct, frozen=True):
-    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows it."""
+    """The mounted trees and their controllers; ``idle_class`` is None where no cgroup shows it.
+
+    ``enabled`` are the controllers that groups get, v1's included; ``realtime`` is what may keep
+    the kernel from giving them cpu."""
 
     layout: Layout = Layout(None)
     controllers: frozenset[str] = frozenset()
     idle_class: bool | None = None
+    enabled: frozenset[str] = frozenset()
+    realtime: Realtime | None = None
 
 
 class Engine(msgspec.Struct, frozen=True):
@@ -70,11 +85,13 @@ class Engine(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """Names of our containers: of this instance, of others (by instance), of Plancton 0.6."""
+    """Names of our containers: of this instance, of others (by instance), of Plancton 0.6; and the
+    ids of all of them."""
 
     own: tuple[str, ...] = ()
     others: dict[str, tuple[str, ...]] = {}
     old: tuple[str, ...] = ()
+    ids: frozenset[str] = frozenset()
 
 
 class Disks(msgspec.Struct, frozen=True):
@@ -159,7 +176,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         smt=_read_smt(sys),
         cpus=cpus,
         disks=read_disks(sys, cgroups.layout, workers_slice.path if workers_slice else ""),
-        processes=tuple(find_takers(commands, proc)),
+        processes=tuple(each for each in find_takers(commands, proc) if not _is_in(each.group, left)),
         supervisors=supervisors,
         left=left,
         user=user_name() if os.geteuid() else "",
@@ -201,7 +218,14 @@ def read_cgroups(proc: Path) -> Cgroups:
     of_v2 = (read_knob(layout.v2 / "cgroup.controllers") or "").split()
     cpu = layout.v1.get("cpu", layout.v2)
     knobs = {file.name for name in ("idle", "weight", "shares") for file in cpu.glob(f"*/cpu.{name}")}
-    return Cgroups(layout, frozenset({*layout.v1, *of_v2}), "cpu.idle" in knobs if knobs else None)
+    enabled = frozenset({*layout.v1, *enabled_controllers(layout.v2)})
+    return Cgroups(
+        layout,
+        frozenset({*layout.v1, *of_v2}),
+        "cpu.idle" in knobs if knobs else None,
+        enabled,
+        None if "cpu" in enabled else realtime_outside_root(proc),
+    )
 
 
 def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int | None, int]:
@@ -283,12 +307,32 @@ def read_commands(proc: Path) -> list[Command]:
 def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
     """Others that lend idle CPU: BOINC, HTCondor's own startd, Plancton 0.6."""
     for pid, name, words in commands:
-        # Scripts run as `python SCRIPT`, perhaps with an option before it.
-        script = words[1:3] if Path(words[0]).name.startswith("python") else words[:1]
-        if any(Path(word).name == OLD_PLANCTON for word in script):
+        if Path(_program(words)).name == OLD_PLANCTON:
             yield Process(pid, OLD_PLANCTON)
-        elif name in IDLE_TAKERS:
+        elif name in IDLE_TAKERS and _is_executable(proc / str(pid), name, words):
             yield Process(pid, name, group_of(proc, pid) or "")
+
+
+def _program(words: list[str]) -> str:
+    """What a command line runs; of `python SCRIPT`, the script."""
+    if not Path(words[0]).name.startswith("python"):
+        return words[0]
+    return next((word for word in words[1:] if not word.startswith("-")), "")
+
+
+def _is_executable(process: Path, name: str, words: list[str]) -> bool:
+    """Whether its executable has that name, not only the process, which may call itself
+    anything."""
+    try:
+        path = os.readlink(process / "exe").removesuffix(" (deleted)")
+    except OSError:  # another user's
+        path = words[0]
+    return Path(path).name == name
+
+
+def _is_in(group: str, left: Left | str) -> bool:
+    """Whether it is a worker's, of whatever Plancton on this host."""
+    return isinstance(left, Left) and any(container in group for container in left.ids)
 
 
 def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
@@ -338,7 +382,7 @@ def _slice(config: Config, layout: Layout, engine: Engine | str) -> Slice | None
     """Where workers are; None where that can't be known."""
     if layout.v2 is None or isinstance(engine, str):
         return None
-    return Slice(layout, config.docker.slice, engine.info.cgroup_driver)
+    return Slice(layout, config.docker.slice, engine.info.cgroup_driver, config.docker.tier)
 
 
 def _left(docker: Docker, instance: str, workers_slice: Slice | None) -> Left:
@@ -346,9 +390,11 @@ def _left(docker: Docker, instance: str, workers_slice: Slice | None) -> Left:
     parent = workers_slice.parent if workers_slice else ""
     own = [container for container in own if is_ours(container, instance, parent)]
     others = dict[str, tuple[str, ...]]()
-    for each in docker.containers(INSTANCE):
+    ours = docker.containers(INSTANCE)
+    for each in ours:
         whose = each.labels.get(INSTANCE, "")
         if whose and whose != instance:
             others[whose] = (*others.get(whose, ()), *each.names[:1])
     old = [each.names[0] for each in docker.containers_named(PREFIX) if is_old(each)]
-    return Left(tuple(container.name for container in own), others, tuple(old))
+    names = tuple(container.name for container in own)
+    return Left(names, others, tuple(old), frozenset(each.id for each in ours))

@@ -125,9 +125,12 @@ def expected_tier(facts: Facts) -> Tier:
         return "none"
     if status is not None and status.slice:  # else it has not found Docker yet
         return status.tier
+    asked = facts.config.docker.tier
+    if asked == "quota":
+        return "quota"
     if not seen.writable:
         return "quota" if seen.tier == "none" else seen.tier
-    return "kernel" if has_idle_class(facts.kernel, facts.cgroups) else "weight"
+    return "kernel" if asked == "kernel" and has_idle_class(facts.kernel, facts.cgroups) else "weight"
 
 
 def _findings(facts: Facts) -> Iterator[Finding]:
@@ -139,7 +142,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.engine, Engine):
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
-        yield slice_state(facts.slice, facts.supervisors, facts.user)
+        yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors, facts.arc)
     yield disk_space(facts.config, facts.host, facts.disk_free)
     yield cpus(facts.cpus)
@@ -213,8 +216,18 @@ def cgroups(found: Cgroups) -> Finding:
     if "memory" not in found.controllers:
         text = "there is no memory controller, so nothing bounds a worker's memory"
         return broken(subject, text, "boot with cgroup_enable=memory")
+    if "cpu" not in found.enabled and found.realtime:
+        process = f"{found.realtime.name} (pid {found.realtime.pid})"
+        text = (
+            f"no group has the cpu controller, and a realtime process in /{found.realtime.group} may be why"
+        )
+        remedy = f"end {process}, or move it to the root group (echo {found.realtime.pid} >{v2}/cgroup.procs)"
+        return better(subject, text, remedy)
     of_v1 = sorted({"cpu", "memory"} & set(found.layout.v1))
-    return ok(subject, f"hybrid: v2 at {v2}, v1 for {' and '.join(of_v1)}" if of_v1 else f"v2 at {v2}")
+    text = f"hybrid: v2 at {v2}, v1 for {' and '.join(of_v1)}" if of_v1 else f"v2 at {v2}"
+    if missing := sorted({"cpu", "memory"} - found.enabled):
+        text += f"; no group has {' and '.join(missing)} yet: the first start enables that"
+    return ok(subject, text)
 
 
 def psi(readable: bool) -> Finding:
@@ -307,8 +320,8 @@ def systemd(version: int | None, driver: str) -> Finding:
     return ok(subject, f"{version}")
 
 
-def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
-    """``user``: who runs doctor, and would run Plancton; empty: root."""
+def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = "kernel") -> Finding:
+    """``user``: who runs doctor, and would run Plancton; empty: root. ``asked``: docker.tier."""
     subject, status = "slice", running.status
     by_docker = "so Docker limits the workers one by one, within seconds"
     prepare = f"`sudo plancton prepare --user {user}`"
@@ -320,6 +333,9 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "") -> Finding:
         return broken(subject, status.unprotected)
     if status and (status.tier == "quota" or status.tier_reason in status.problems):
         return better(subject, f"tier {status.tier}: {status.tier_reason}")
+    if asked == "quota":
+        text = "tier quota, and docker.tier asks for no more: Docker limits the workers, within seconds"
+        return better(subject, text, "set docker.tier to kernel, and the kernel yields at once")
     if not seen.exists and running.pid is not None:
         return better(subject, f"{seen.path} is gone", "the supervisor makes it again within 5 s")
     if not seen.exists and seen.writable:

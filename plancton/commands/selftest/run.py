@@ -60,7 +60,8 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
     with Docker(config.docker.socket, SILENCE) as docker:
-        workers_slice = Slice(layout, config.docker.slice, require(docker).cgroup_driver)
+        section, driver = config.docker, require(docker).cgroup_driver
+        workers_slice = Slice(layout, section.slice, driver, section.tier)
         _refuse_inside(workers_slice)
         with _only_one(workers_slice.tree):
             made = _prepare(workers_slice, config)
@@ -120,7 +121,8 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
     except FileNotFoundError:
         raise SelftestError(f"{knob} is missing: the selftest needs Linux 5.2 or newer") from None
     except OSError as error:
-        raise SelftestError(f"{knob}: {error.strerror}; run the selftest as root") from None
+        remedy = "on the host itself" if workers_slice.privileged else "as root"
+        raise SelftestError(f"{knob}: {error.strerror}; run the selftest {remedy}") from None
     if frozen:
         raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
     return not there

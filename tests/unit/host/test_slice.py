@@ -8,8 +8,8 @@ from unit.trees import Tree, tree
 
 import plancton.host.slice as slices
 from plancton.files import write_knob
-from plancton.host.cgroup_files import Bounds, v2_knobs
-from plancton.host.slice import Layout, LayoutError, Seen, Slice, find_layout, group_of, read_layout
+from plancton.host.cgroup_files import Bounds, group_of, v2_knobs
+from plancton.host.slice import Layout, LayoutError, Seen, Slice, find_layout, read_layout
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -90,9 +90,50 @@ def test_layout_with_odd_names() -> None:
     assert find_layout(several).v2 == Path("/c")
 
 
+WSL2 = """\
+64 98 8:32 / / rw,relatime - ext4 /dev/sdc rw
+67 64 0:23 / /sys rw - sysfs sysfs rw
+73 67 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+74 73 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+76 73 0:31 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
+79 73 0:34 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+"""
+OVER = " 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
+PURE = Layout(Path("/sys/fs/cgroup"), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        (WSL2 + "96 67" + OVER, PURE),
+        (WSL2 + "96 73" + OVER, PURE),
+        (WSL2 + "95 67 0:40 / /sys/fs rw - tmpfs tmpfs rw\n96 95" + OVER, PURE),
+        (WSL2 + "95 67 0:40 / /sys/fs rw - tmpfs tmpfs rw\n", Layout(None)),
+    ],
+    ids=["beside", "on top", "above, and again", "above"],
+)
+def test_layout_of_hidden_mounts(text: str, layout: Layout) -> None:
+    """A later mount at the same place or above it hides what was there (WSL 2 mounts cgroup2 over
+    v1)."""
+    assert find_layout(text) == layout
+
+
+def test_layout_in_any_order() -> None:
+    """The root may be listed after what is mounted below it, as an initramfs leaves it."""
+    first, *others = WSL2.splitlines(keepends=True)
+    seen = find_layout("".join([*others, first]))
+    assert seen.v2 == Path("/sys/fs/cgroup/unified") and set(seen.v1) == {"rw", "cpu", "memory"}
+    assert find_layout("1 2 0:1 / / rw - x x rw\n2 1 0:1 / / rw - x x rw\n") == Layout(None)
+
+
 def test_layout_of_several_mounts() -> None:
     """If a tree is mounted more than once, the first mount counts."""
-    text = V2 + V2.replace("/sys/fs/cgroup", "/elsewhere") + HYBRID.replace("/cpu,cpuacct rw", "/again rw")
+    text = (
+        V2
+        + V2.replace("25 1 0:22 / /sys/fs/cgroup", "26 1 0:22 / /elsewhere")
+        + HYBRID.replace("/cpu,cpuacct rw", "/again rw")
+    )
+    text = text.replace("30 25", "30 26").replace(" /sys/fs/cgroup ro", " /elsewhere/cgroup ro")
     assert find_layout(text).v2 == Path("/sys/fs/cgroup")
 
 
@@ -110,7 +151,7 @@ def test_no_layout(tmp_path: Path, text: str) -> None:
 def test_mount_that_is_no_text(tmp_path: Path) -> None:
     """A mount point in another encoding does not prevent finding the cgroups."""
     tree(tmp_path, self={})
-    odd = "1 1 0:9 / /mnt/caf\xe9 rw - ext4 /dev/x rw\n".encode("latin-1")
+    odd = "24 1 0:9 / /mnt/caf\xe9 rw - ext4 /dev/x rw\n".encode("latin-1")
     (tmp_path / "self/mountinfo").write_bytes(odd + V2.encode())
     assert read_layout(tmp_path).v2 == Path("/sys/fs/cgroup")
 
@@ -186,7 +227,7 @@ def test_tier_quota(v2: Slice) -> None:
     v2.set_up()
     assert v2.tier == "quota" and not v2.can_lift
     assert "/cpu.idle can't be written (Is a directory), so the workers' CPU is" in v2.tier_reason
-    assert "run as root" in v2.tier_reason, v2.tier_reason
+    assert "as root" not in v2.tier_reason and "something else on this host" in v2.tier_reason
 
 
 def test_no_more_than_asked_for(v2: Slice, hybrid: Slice) -> None:
@@ -543,6 +584,26 @@ def read_all(workers_slice: Slice) -> list[str]:
     """The knobs of both trees' roots."""
     roots = (workers_slice.tree, workers_slice.cpu.parent)
     return [read(file) for root in roots for file in sorted(root.iterdir()) if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [
+        (PermissionError(13, "Permission denied"), "on the host itself"),
+        (OSError(30, "Read-only file system"), "remount,rw"),
+        (FileNotFoundError(2, "No such file or directory"), "echo +cpu >"),
+    ],
+)
+def test_remedies_for_root(v2: Slice, monkeypatch: pytest.MonkeyPatch, error: OSError, word: str) -> None:
+    """Root is never told to run as root: the remedy is one for the cause."""
+
+    def refuse(path: Path, text: str) -> None:
+        raise error
+
+    monkeypatch.setattr(slices, "write_knob", refuse)
+    v2.set_up()
+    assert v2.tier == "quota"
+    assert word in v2.tier_reason and "as root" not in v2.tier_reason, v2.tier_reason
 
 
 def test_lift_in_tier_weight(v2: Slice) -> None:

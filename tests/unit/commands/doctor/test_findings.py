@@ -28,9 +28,10 @@ from plancton.config.load import parse
 from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.replies import Info
+from plancton.host.realtime import Realtime
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
-from plancton.model import Phase, Status, WorkerStatus
+from plancton.model import Phase, Status, Tier, WorkerStatus
 from plancton.rundir import Paths
 from plancton.workers.container import INSTANCE
 
@@ -38,7 +39,7 @@ PLANCTON = Path(sys.executable).with_name("plancton")
 OK, BETTER, BROKEN = Level.OK, Level.BETTER, Level.BROKEN
 NOW = 1_800_000_000.0
 BOTH = frozenset({"cpu", "memory"})
-GOOD = Cgroups(Layout(Path("/cg")), BOTH, True)
+GOOD = Cgroups(Layout(Path("/cg")), BOTH, True, enabled=BOTH)
 DOCKER = Engine(
     Info(server_version="20.10.24", cgroup_driver="cgroupfs", docker_root_dir="/", driver="overlay2"), "1.41"
 )
@@ -105,7 +106,12 @@ def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> No
     ("found", "level", "words"),
     [
         (GOOD, OK, "v2 at /cg"),
-        (Cgroups(find_layout(HYBRID), BOTH), OK, "hybrid: v2 at /sys/fs/cgroup/unified, v1 for cpu and memory"),
+        (replace(GOOD, enabled=frozenset({"memory"})), OK, "no group has cpu yet: the first start enables that"),
+        (
+            replace(GOOD, enabled=frozenset(), realtime=Realtime(7, "audio", "user.slice")),
+            BETTER, "a realtime process in /user.slice may be why; end audio (pid 7), or move it",
+        ),
+        (Cgroups(find_layout(HYBRID), BOTH, enabled=BOTH), OK, "hybrid: v2 at /sys/fs/cgroup/unified, v1 for cpu and memory"),
         (Cgroups(), BROKEN, "no cgroup v2 tree is mounted; boot with systemd.unified_cgroup_hierarchy=1"),
         (replace(GOOD, controllers=frozenset({"memory"})), BROKEN, "no cpu controller"),
         (replace(GOOD, controllers=frozenset({"cpu"})), BROKEN, "cgroup_enable=memory"),
@@ -259,6 +265,16 @@ def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, word
     """A user is told whether the slice was prepared, and the command with which root prepares
     it."""
     says(doctor.slice_state(seen, running, "donor"), level, words)
+
+
+@pytest.mark.parametrize(("asked", "tier"), [("kernel", "kernel"), ("weight", "weight"), ("quota", "quota")])
+def test_the_tier_that_is_asked_for(asked: Tier, tier: Tier) -> None:
+    """docker.tier bounds what doctor expects, and quota is said."""
+    config = parse(f"docker: {{tier: {asked}}}", "FILE")
+    facts = replace(FACTS, config=config, supervisors=Supervisors(), slice=GONE)
+    assert doctor.expected_tier(facts) == tier
+    found = doctor.slice_state(GONE, Supervisors(), asked=asked)
+    says(found, BETTER if asked == "quota" else OK, "docker.tier" if asked == "quota" else "the first start")
 
 
 CONFIG = parse("worker: {memory: 2GB}", "FILE")
@@ -553,7 +569,18 @@ def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
         )
     )
     found = place.look().left
-    assert found == Left(("plancton-worker-a",), {"theirs": ("plancton-worker-b",)}, ("plancton-worker-c",))
+    assert isinstance(found, Left)
+    assert replace(found, ids=frozenset()) == Left(
+        ("plancton-worker-a",), {"theirs": ("plancton-worker-b",)}, ("plancton-worker-c",)
+    )
+
+
+def test_a_startd_in_a_worker(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """HTCondor in a worker, of whatever Plancton, is not HTCondor on the host."""
+    serve(script(container("plancton-worker-b", "theirs", parent="/other")))
+    place.process(13, "condor_startd", "condor_startd", group="other/plancton-worker-b")
+    place.process(14, "condor_startd", "condor_startd", group="other/somebody")
+    assert [process.pid for process in place.look().processes] == [14]
 
 
 def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
@@ -565,6 +592,9 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
     place.process(12, "boinc_client", "/usr/bin/boinc_client", group="system.slice/boinc.service")
     place.process(13, "condor_startd", "condor_startd", group="plancton/abc")
     run = ["/x/python", "-P", "-m", "plancton.daemon"]
+    place.process(16, "condor_startd", "/usr/bin/python3", "/home/u/condor_startd")
+    place.process(17, "python3", "/usr/bin/python3", "/home/u/backup.py", "planctonctl")
+    place.process(18, "boinc", "/opt/boinc-manager/boinc-view")
     place.process(14, "python", *run, '{"config":null,"dry_run":false,"record":null,"verbose":false}')
     place.process(15, "python", *run, '{"config":null,"dry_run":true,"record":null,"verbose":false}')
     serve(script())
