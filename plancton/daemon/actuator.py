@@ -232,7 +232,7 @@ class Actuator:
             why = f"nothing would protect the owner: nothing more is started; {NOT_HERE}"
             self.unprotected = f"{name} was not in {where}, so {why}"
             self._say(self.unprotected)
-        self.roster.tell(name, Phase.KILLED, monotonic(), KILL_TIMEOUT)
+        self.roster.tell(name, Phase.KILLED, self._clock(), KILL_TIMEOUT)
         self._remove(name, force=True)
 
     def _tell(

@@ -1,0 +1,335 @@
+"""Actuator, roster, slice and decide on an Engine that may refuse, delay, drop or lie about any
+call.
+
+The suite makes 500 steps, the same each time. More of them, and others (50 for each example):
+HYPOTHESIS_EXAMPLES=200 pytest tests/property/test_scripted_engine.py
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from property.scripted_engine import FATES, VERBS, Box, Queue, ScriptedEngine
+from unit.trees import Tree, tree
+
+from plancton.config.resolve import digest
+from plancton.config.schema import Config
+from plancton.daemon.actuator import Actuator
+from plancton.docker.errors import DockerError, DockerUnreachable
+from plancton.docker.replies import Container
+from plancton.host.slice import Layout, Slice
+from plancton.model import Decision, Observation, Phase, Settings, Start
+from plancton.policy.decide import State, decide
+from plancton.workers.accounting import Accounting
+from plancton.workers.docker_calls import list_workers
+from plancton.workers.roster import Roster
+
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
+GB = 1_000_000_000
+CPUS = 4.0
+LIST_EVERY = 180.0
+IMAGE = "sha256:i"
+SETTINGS = Settings(
+    grace_kill=20.0, grace_spawn=10.0, reserve_memory=2 * GB, lifetime=1e9, leave_timeout=10.0, gap=1e9
+)
+OWNERS = {"cgroup.freeze": "0", "cgroup.kill": "", "cpu.weight": "100", "cpu.max": "max 100000"}
+
+
+class Supervisor:
+    """What loop.py and docker_link.py do, on virtual time."""
+
+    def __init__(self, root: Path, engine: ScriptedEngine) -> None:
+        self.engine = engine
+        self.requests, self.cleanup = Queue(engine), Queue(engine)
+        self.roster = Roster()
+        self.slice = Slice(Layout(engine.tree), engine.slice.name, "cgroupfs")
+        self.slice.privileged = True  # whoever runs the tests
+        self.slice.set_up()
+        self.said: list[str] = []
+        self.actuator = Actuator(
+            self.roster,
+            self.requests,  # type: ignore[arg-type]
+            self.cleanup,  # type: ignore[arg-type]
+            self.slice,
+            "i",
+            self.said.append,
+            engine.proc,
+            Accounting(root / "work.json", 0.0, 1_000.0),
+            on_trouble=self._trouble,
+            on_image_lost=lambda: None,
+            clock=lambda: engine.now,
+        )
+        self.ready = self.listing = False
+        self.list_at = 0.0
+        self.next_sweep = 0.0
+        self.state = State()
+        self.decision: Decision | None = None
+        self.stopping = False
+        self.lifted_since: float | None = None
+
+    def _trouble(self, error: DockerError) -> None:
+        if isinstance(error, DockerUnreachable):
+            self.ready, self.list_at = False, self.engine.now + 1.0
+
+    def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
+        self.listing = False
+        if found is None:
+            self.ready, self.list_at = False, self.engine.now + 1.0
+            return
+        self.ready, self.list_at = True, self.engine.now + LIST_EVERY
+        self.actuator.reconcile(found, self.engine.boottime + self.engine.now)
+
+    def hear(self) -> None:
+        """Answers and events, in the order in which they came."""
+        events, self.engine.events = self.engine.events, []
+        for event in events:
+            self.actuator.on_event(event, self.engine.boottime + self.engine.now)
+        for queue in (self.requests, self.cleanup):
+            answers, queue.answers = queue.answers, []
+            for answer in answers:
+                answer()
+
+    def tick(self, seen: Observation) -> None:
+        now = self.engine.now
+        if not self.listing and now >= self.list_at:
+            self.listing = True
+            self.requests.submit(lambda docker: list_workers(docker, "i"), self._listed)
+        if self.ready and now >= self.next_sweep:
+            self.next_sweep = now + 5.0
+            self.actuator.sweep(now)
+        self.decision, self.state = decide(seen, self.state, SETTINGS)
+        self.actuator.act(self.decision.actions, now, Config(), IMAGE, SETTINGS)
+
+
+class ScriptedTrouble(RuleBasedStateMachine):
+    """An owner, others who meddle with the workers, and an Engine with troubles of all kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="plancton-test-"))
+        files: Tree = {**OWNERS, "owners.service": {**OWNERS}}
+        others: Tree = {"c0ffee": {**OWNERS}}
+        tree(self.root, v2={"user.slice": files, "docker": others, "p": {"cpu.idle": "0"}})
+        self.engine = ScriptedEngine(self.root, "p")
+        tree(self.engine.proc, {"1": {"stat": "1 (init) S 0 1 1 0 -1 0 0", "cgroup": "0::/user.slice\n"}})
+        self.outside = self.look_outside()
+        self.it = Supervisor(self.root, self.engine)
+        self.owner, self.available, self.most = 0.0, 60 * GB, 3
+        self.draining = False
+
+    @initialize()
+    def workers_run(self) -> None:
+        self.pass_seconds(25)
+
+    # ------------------------------------------------------------ time
+
+    def pass_seconds(self, seconds: int, step: float = 1.0) -> None:
+        for _ in range(int(seconds / step)):
+            self.engine.now += step
+            self.engine.kernel()
+            for queue in (self.it.requests, self.it.cleanup):
+                queue.pass_time()
+            self.it.hear()
+            self.it.actuator.step(self.engine.now)
+            self.it.tick(self.seen(step))
+            self.check_tick()
+
+    def seen(self, interval: float) -> Observation:
+        it, now = self.it, self.engine.now
+        return Observation(
+            now,
+            self.engine.boottime + now,
+            CPUS,
+            interval,
+            owner=self.owner,
+            idle=0.0 if self.owner else CPUS,
+            memory_total=64 * GB,
+            memory_available=self.available,
+            slice_anon=0,
+            max_workers=self.most,
+            image=IMAGE,
+            digest=digest(Config()),
+            docker=it.ready and it.requests.busy_for(now) < 10.0,
+            draining=self.draining,
+            stopping=it.stopping,
+            ended=it.roster.take_ended(),
+            unexplained=it.roster.unexplained,
+            unprotected=it.actuator.unprotected,
+            fleet=it.roster.fleet,
+        )
+
+    def check_tick(self) -> None:
+        it, decision = self.it, self.it.decision
+        assert decision is not None
+        starts = [a for a in decision.actions if isinstance(a, Start)]
+        forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
+        assert not (starts and (forbidden or it.actuator.unprotected)), decision
+        assert decision.held is None or not starts, decision
+        if not it.slice.lifted:
+            it.lifted_since = None
+        elif it.actuator.lift_ends() is None:
+            raise AssertionError("lifted without an end")
+
+    # ------------------------------------------------------------ what happens
+
+    @rule(seconds=st.integers(1, 40))
+    def time_passes(self, seconds: int) -> None:
+        self.pass_seconds(seconds)
+
+    @rule(owner=st.sampled_from([0.0, 1.0, 3.0, 4.0]))
+    def owner_uses(self, owner: float) -> None:
+        self.owner = owner
+
+    @rule(short=st.booleans())
+    def owner_takes_memory(self, short: bool) -> None:
+        self.available = GB if short else 60 * GB
+
+    @rule(draining=st.booleans())
+    def administrator_drains(self, draining: bool) -> None:
+        self.draining = draining
+
+    @rule(most=st.integers(0, 4))
+    def administrator_wants(self, most: int) -> None:
+        self.most = most
+
+    @rule(verb=st.sampled_from(VERBS), fate=st.sampled_from(FATES))
+    def engine_gets_into_trouble(self, verb: str, fate: str) -> None:
+        self.engine.fates[verb] = fate
+
+    @rule(deaf=st.booleans())
+    def events_are_lost(self, deaf: bool) -> None:
+        self.engine.deaf = deaf
+
+    @rule()
+    def engine_recovers(self) -> None:
+        self.engine.fates, self.engine.deaf = {}, False
+
+    @rule()
+    def supervisor_crashes(self) -> None:
+        """What its calls have not done yet is never done."""
+        self.it = Supervisor(self.root, self.engine)
+
+    # ------------------------------------------------------------ what others do to workers
+
+    def one(self, data: st.DataObject) -> Box:
+        return self.engine.boxes[data.draw(st.sampled_from(sorted(self.engine.running())))]
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data(), stubborn=st.booleans(), immortal=st.booleans())
+    def worker_is_hard_to_end(self, data: st.DataObject, stubborn: bool, immortal: bool) -> None:
+        box = self.one(data)
+        box.stubborn, box.immortal = stubborn, immortal
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data(), code=st.sampled_from([0, 1, 75, 137]))
+    def worker_ends(self, data: st.DataObject, code: int) -> None:
+        self.engine.end(self.one(data), code)
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data(), seen=st.booleans())
+    def somebody_restarts_one(self, data: st.DataObject, seen: bool) -> None:
+        box = self.one(data)
+        self.engine.end(box, 137)
+        if seen:
+            self.pass_seconds(1)
+        if box.id in self.engine.boxes:
+            self.engine.begin(box)
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data(), new=st.booleans())
+    def somebody_renames_one(self, data: st.DataObject, new: bool) -> None:
+        box = self.one(data)
+        box.name = f"renamed-{box.id[:4]}" if new else "precious"
+        self.engine.tell("rename", box)
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data())
+    def somebody_pauses_one(self, data: st.DataObject) -> None:
+        box = self.one(data)
+        box.paused = True
+        self.engine.tell("pause", box)
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data())
+    def somebody_removes_one(self, data: st.DataObject) -> None:
+        self.engine.destroy(self.one(data))
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data())
+    def somebody_makes_one_again(self, data: st.DataObject) -> None:
+        """As Watchtower does: the same body under the same name."""
+        old = self.one(data)
+        self.engine.destroy(old)
+        self.engine.begin(self.engine.new(old.name, old.body))
+
+    @precondition(lambda self: self.engine.running())
+    @rule(data=st.data(), shares=st.sampled_from([2, 512, 1024]))
+    def somebody_updates_one(self, data: st.DataObject, shares: int) -> None:
+        box = self.one(data)
+        box.limits["CpuShares"] = shares
+        self.engine.tell("update", box)
+
+    # ------------------------------------------------------------ what must hold
+
+    def look_outside(self) -> dict[str, str]:
+        """All files that are none of the slice's, except the one with which a tree is set up."""
+        files = [path for path in self.engine.tree.rglob("*") if path.is_file()]
+        outside = [path for path in files if self.engine.slice not in path.parents]
+        return {str(path): path.read_text() for path in outside if path.name != "cgroup.subtree_control"}
+
+    @invariant()
+    def nothing_outside_the_slice_is_written(self) -> None:
+        assert self.look_outside() == self.outside
+
+    def settle(self) -> None:
+        """The trouble ends."""
+        self.engine.fates, self.engine.deaf = {}, False
+        for box in self.engine.boxes.values():
+            box.immortal = False
+        # Until all that waits ever longer is due, and all workers have been listed once more.
+        self.pass_seconds(900, step=2.0)
+        while self.it.listing:  # just now, as every few minutes
+            self.pass_seconds(1)
+
+    def everything_has_settled(self) -> None:
+        it = self.it
+        entries = list(it.roster)
+        where = (entries, it.said[-20:])
+        assert all(e.worker.phase in (Phase.RUNNING, Phase.STARTING) for e in entries), where
+        assert {e.worker.id for e in entries} == self.engine.running() == set(self.engine.boxes), where
+        assert not any(e.worker.busy or e.killing or e.removing or e.worker.stuck for e in entries), where
+        for entry in entries:
+            box = self.engine.boxes[entry.worker.id]
+            assert (entry.worker.renamed or entry.worker.name) == box.name, where
+            assert entry.worker.paused == box.paused and entry.pid == box.pid, where
+            assert entry.group == f"p/{box.id}", where
+        assert it.requests.idle and it.cleanup.idle and it.actuator.problems == []
+        assert not it.slice.lifted and (self.engine.slice / "cpu.idle").read_text() == "1"
+        frozen = [file for file in self.engine.slice.glob("*/cgroup.freeze") if file.read_text() == "1"]
+        assert frozen == []
+
+    def teardown(self) -> None:
+        try:
+            self.owner, self.available = 0.0, 60 * GB
+            self.settle()
+            self.everything_has_settled()
+            self.it.stopping = True
+            self.pass_seconds(60)
+            assert len(self.it.roster) == 0 and self.engine.boxes == {}, self.it.said[-20:]
+            self.nothing_outside_the_slice_is_written()
+        finally:
+            shutil.rmtree(self.root)
+
+
+TestScriptedTrouble = ScriptedTrouble.TestCase
+TestScriptedTrouble.settings = settings(
+    max_examples=EXAMPLES or 10,
+    stateful_step_count=50,
+    deadline=None,
+    derandomize=not EXAMPLES,
+    database=None,
+)
