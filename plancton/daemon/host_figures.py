@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,10 +54,11 @@ class HostFigures:
         return seen
 
     def _without_sample(self, why: str) -> Observation:
+        monotonic, boottime = self._sampler.clocks()
         memory = self._sampler.memory()
         return Observation(
-            time=time.monotonic(),
-            boottime=time.clock_gettime(time.CLOCK_BOOTTIME),
+            time=monotonic,
+            boottime=boottime,
             capacity=self._known.capacity,
             memory_available=memory[1] if memory else None,
             unknown=why,

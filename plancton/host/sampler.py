@@ -219,10 +219,14 @@ class Sampler:
         """Only these CPUs count from now on: samples from before can't be compared any more."""
         self._files.count(cpus)
 
+    def clocks(self) -> tuple[float, float]:
+        """CLOCK_MONOTONIC and CLOCK_BOOTTIME."""
+        return _monotonic(), _clock(_BOOTTIME)
+
     def sample(self) -> Sample:
         """All counters now; SamplerError when /proc/stat or /proc/meminfo has no figures."""
         files, unreadable = self._files, ""
-        monotonic, boottime = _monotonic(), _clock(_BOOTTIME)
+        monotonic, boottime = self.clocks()
         if files.read() > len(self._hopeless):
             self._repair()
             if unusable := self._unreadable(_STAT, _MEMINFO):
@@ -312,7 +316,9 @@ class Sampler:
         elif i == _ARC and files.error(i) in _ABSENT:
             self._hopeless.add(i)
         elif i in (_CPU_PSI, _MEMORY_PSI) and files.error(i) in _NO_PSI:
-            self._hopeless |= {i, i - _CPU_PSI + _SLICE_CPU_PSI}
+            of_slice = i - _CPU_PSI + _SLICE_CPU_PSI
+            files.close(of_slice)  # it must not have figures either: `sample` counts who has none
+            self._hopeless |= {i, of_slice}
         return vanished
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from unit import trees
 
 from plancton.daemon import host_figures
 from plancton.daemon.host_figures import QUIET, HostFigures
 from plancton.host.sampler import Sampler
-from plancton.model import Observation, Sample
+from plancton.model import Observation
 
 
 class Host:
@@ -35,8 +34,8 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     class Steady(Sampler):
-        def sample(self) -> Sample:
-            return msgspec.structs.replace(super().sample(), monotonic=it.now)
+        def clocks(self) -> tuple[float, float]:
+            return it.now, it.now
 
     monkeypatch.setattr(host_figures, "Sampler", Steady)
     it = Host(tmp_path)

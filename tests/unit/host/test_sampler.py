@@ -325,6 +325,17 @@ def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened == [], f"a tick opened {opened}"
 
 
+def test_pressure_of_the_slice_alone(tmp_path: Path) -> None:
+    """Where only the slice has pressure figures, a /proc/stat without figures is noticed as well."""
+    proc, slice_v2 = make(tmp_path, pressure=False)
+    host = Sampler(proc, slice_v2)
+    host.sample()
+    (proc / "stat").write_text("")
+    for _ in range(3):
+        with pytest.raises(SamplerError, match="is empty"):
+            host.sample()
+
+
 def test_garbled_pressure(tmp_path: Path) -> None:
     """A garbled pressure file is unknown only while it is garbled."""
     proc, slice_v2 = make(tmp_path)
