@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from unit.trees import pid_stat, tree
 
@@ -30,8 +30,10 @@ from plancton.docker.replies import (
     Network,
     Summary,
 )
+from plancton.docker.request_queue import Queued
 
 T = TypeVar("T")
+Done = Callable[[Any, Any], None]
 
 TIMEOUT, LATE, CALLS = 30.0, 12.0, 8
 """How long a call hangs until the client gives it up, how long a late one takes, and how many quick
@@ -266,26 +268,38 @@ class Client(Docker):
         raise NotFound("find the network", 404, "no such network")
 
 
+class Call(NamedTuple):
+    """One that waits for its turn."""
+
+    late: bool
+    number: int
+    queued: Queued
+    call: Callable[[Docker], Any]
+    done: Done
+
+
+class UnderWay(NamedTuple):
+    """One that takes long."""
+
+    since: float
+    delayed: Delayed
+    done: Done
+
+
 class Queue:
     """A RequestQueue whose calls are made when time passes."""
 
     def __init__(self, engine: ScriptedEngine) -> None:
         self.engine, self.client = engine, Client(engine)
-        self.waiting: list[tuple[int, int, Callable[[Docker], Any], Callable[[Any, Any], None]]] = []
+        self.waiting: list[Call] = []
         self.answers: list[Callable[[], None]] = []
         self._count = 0
-        self._under_way: tuple[float, float, Callable[[], Any] | None, Callable[[Any, Any], None]] | None = (
-            None
-        )
+        self._under_way: UnderWay | None = None
 
-    def submit(
-        self,
-        call: Callable[[Docker], T],
-        done: Callable[[T | None, DockerError | None], None],
-        urgent: bool = False,
-    ) -> None:
+    def submit(self, call: Callable[[Docker], T], done: Done, urgent: bool = False) -> Queued:
         self._count += 1
-        self.waiting.append((0 if urgent else 1, self._count, call, done))
+        self.waiting.append(Call(not urgent, self._count, Queued(), call, done))
+        return self.waiting[-1].queued
 
     def busy_for(self, now: float) -> float:
         return 0.0 if self._under_way is None else now - self._under_way[0]
@@ -301,33 +315,34 @@ class Queue:
                 return
             if not self.waiting:
                 return
-            first = min(self.waiting, key=lambda each: each[:2])
+            first = min(self.waiting, key=lambda call: (call.late, call.number))
             self.waiting.remove(first)
-            _, _, call, done = first
+            if not first.queued.take():
+                continue
             try:
-                self._answer(done, call(self.client), None)
+                self._answer(first.done, first.call(self.client), None)
             except DockerError as error:
-                self._answer(done, None, error)
+                self._answer(first.done, None, error)
             except Delayed as delayed:
-                self._under_way = (self.engine.now, delayed.seconds, delayed.act, done)
+                self._under_way = UnderWay(self.engine.now, delayed, first.done)
                 return
 
     def _end(self) -> bool:
         """Whether the call under way has ended."""
         assert self._under_way is not None
-        since, seconds, act, done = self._under_way
-        if self.engine.now - since < seconds:
+        since, delayed, done = self._under_way
+        if self.engine.now - since < delayed.seconds:
             return False
         self._under_way = None
-        # It was one of several that belong together; what it would have given is not kept.
+        # It may be one of several that belong together, so its result is of no use.
+        error: DockerError = DockerTimeout("no answer in time")
         try:
-            if act is not None:
-                act()
-            error: DockerError = DockerTimeout("no answer in time")
+            if delayed.act is not None:
+                delayed.act()
         except DockerError as refused:
             error = refused
         self._answer(done, None, error)
         return True
 
-    def _answer(self, done: Callable[[Any, Any], None], result: Any, error: DockerError | None) -> None:
+    def _answer(self, done: Done, result: Any, error: DockerError | None) -> None:
         self.answers.append(lambda: done(result, error))

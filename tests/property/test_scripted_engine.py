@@ -68,8 +68,7 @@ class Supervisor:
         self.next_sweep = 0.0
         self.state = State()
         self.decision: Decision | None = None
-        self.stopping = False
-        self.lifted_since: float | None = None
+        self.stopping = self.verifying = self.verified = False
 
     def _trouble(self, error: DockerError) -> None:
         if isinstance(error, DockerUnreachable):
@@ -82,6 +81,14 @@ class Supervisor:
             return
         self.ready, self.list_at = True, self.engine.now + LIST_EVERY
         self.actuator.reconcile(found, self.engine.boottime + self.engine.now)
+        self.verified = self.verifying and len(self.roster) == 0
+
+    def verify(self) -> None:
+        """That no worker is left is claimed only after Docker was asked."""
+        if len(self.roster):
+            self.verifying = self.verified = False
+        elif not self.verifying and not self.listing:
+            self.verifying, self.list_at = True, self.engine.now
 
     def hear(self) -> None:
         """Answers and events, in the order in which they came."""
@@ -95,6 +102,8 @@ class Supervisor:
 
     def tick(self, seen: Observation) -> None:
         now = self.engine.now
+        if self.stopping:
+            self.verify()
         if not self.listing and now >= self.list_at:
             self.listing = True
             self.requests.submit(lambda docker: list_workers(docker, "i"), self._listed)
@@ -119,7 +128,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         self.outside = self.look_outside()
         self.it = Supervisor(self.root, self.engine)
         self.owner, self.available, self.most = 0.0, 60 * GB, 3
-        self.draining = False
+        self.draining = self.claimed = False
 
     @initialize()
     def workers_run(self) -> None:
@@ -169,10 +178,11 @@ class ScriptedTrouble(RuleBasedStateMachine):
         forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
         assert not (starts and (forbidden or it.actuator.unprotected)), decision
         assert decision.held is None or not starts, decision
-        if not it.slice.lifted:
-            it.lifted_since = None
-        elif it.actuator.lift_ends() is None:
-            raise AssertionError("lifted without an end")
+        assert not it.slice.lifted or it.actuator.lift_ends() is not None, "lifted without an end"
+        lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}
+        if it.verified and not lies and not self.claimed:
+            self.claimed = True
+            assert self.engine.boxes == {}, f"the stop says that nothing is left: {it.said[-20:]}"
 
     # ------------------------------------------------------------ what happens
 
@@ -211,7 +221,11 @@ class ScriptedTrouble(RuleBasedStateMachine):
     @rule()
     def supervisor_crashes(self) -> None:
         """What its calls have not done yet is never done."""
-        self.it = Supervisor(self.root, self.engine)
+        self.it, self.claimed = Supervisor(self.root, self.engine), False
+
+    @rule()
+    def administrator_stops(self) -> None:
+        self.it.stopping = True
 
     # ------------------------------------------------------------ what others do to workers
 
@@ -319,7 +333,9 @@ class ScriptedTrouble(RuleBasedStateMachine):
             self.everything_has_settled()
             self.it.stopping = True
             self.pass_seconds(60)
-            assert len(self.it.roster) == 0 and self.engine.boxes == {}, self.it.said[-20:]
+            assert self.it.verified and len(self.it.roster) == 0 and self.engine.boxes == {}, self.it.said[
+                -20:
+            ]
             self.nothing_outside_the_slice_is_written()
         finally:
             shutil.rmtree(self.root)
