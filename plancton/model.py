@@ -251,6 +251,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
+    ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
+    to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free.
     ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``unknown``
     names the file whose figures can't be used at this tick, and says why.
     """
@@ -272,6 +274,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_pressure: float | None = None
     disk_free: int | None = None
     disk_total: int | None = None
+    disk_path: str = ""
+    disk_inodes: float | None = None
     max_workers: int | None = None
     image: str = ""
     digest: str = ""
@@ -488,7 +492,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """status.json: all that `plancton status` and `plancton top` show, without any secret.
 
     ``time`` is Unix time; ``mode`` one of donating, draining, stopping, dry-run. ``slice`` is the
-    slice's path below the v2 mount. ``unprotected``: see Observation.
+    slice's path below the v2 mount. ``unprotected``: see Observation. ``unseen_disks`` are the
+    directories that workers write to and that the supervisor can't look at.
     """
 
     version: str
@@ -518,6 +523,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     image_id: str = ""
     docker: str = ""
     unprotected: str = ""
+    unseen_disks: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
     events: tuple[Event, ...] = ()

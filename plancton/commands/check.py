@@ -1,7 +1,6 @@
 """What `plancton check` says of this host: how many workers would fit now, and what prevents
 more."""
 
-import os
 import time
 
 import msgspec
@@ -21,6 +20,7 @@ from plancton.model import Fleet
 from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
+from plancton.workers.disks import not_kept, read_disks, written_by_workers
 from plancton.workers.docker_calls import require_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.token import expiry, read_token
@@ -59,10 +59,13 @@ def check_host(config: Config) -> HostCheck:
     time.sleep(SECONDS)
     seen = observe(before, sampler.sample())
     sampler.close()
-    disk = os.statvfs(info.docker_root_dir) if os.path.isdir(info.docker_root_dir) else None
-    host = Host(
-        int(seen.capacity), seen.memory_total, seen.swap_total, disk.f_blocks * disk.f_frsize if disk else 0
-    )
+    disks = read_disks(written_by_workers(info, config), config.owner.reserve_disk)
+    disk = disks.least
+    host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk.total if disk else 0)
+    if unkept := not_kept(disks.unseen, config.owner.reserve_disk):
+        found.append(unkept)
+    if disk and disk.margin(config.owner.reserve_disk) < 0:
+        found.append(f"the disk with {disk.path} is short: nothing is started until more is free")
     made = policy_settings(config, host)
     room = room_now(seen, made)
     fit = startable(Fleet(), max_workers_of(config)(host), room, made) if room else 0

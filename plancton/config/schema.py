@@ -292,8 +292,8 @@ class Owner(Section, frozen=True):
     reserve_memory: Annotated[
         Portion, Meta(description="of RAM, or a size; the kernel keeps the workers to the rest")
     ] = default(Portion.parse("10%"))
-    reserve_disk: Annotated[Portion, Meta(description="of the disk that Docker uses, or a size")] = default(
-        Portion.parse("5%")
+    reserve_disk: Annotated[Portion, Meta(description="of each disk that workers write to, or a size")] = (
+        default(Portion.parse("5%"))
     )
 
 

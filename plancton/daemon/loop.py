@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +43,7 @@ from plancton.rundir import (
     RunDir,
 )
 from plancton.workers.accounting import Accounting
+from plancton.workers.disks import Disks, not_kept, read_disks, written_by_workers
 from plancton.workers.roster import Entry, Roster
 from plancton.workers.usage import WorkerUsage
 
@@ -78,13 +78,6 @@ class Options(msgspec.Struct, frozen=True):
     record: str | None = None
     verbose: bool = False
     log: str | None = None
-
-
-class Disk(NamedTuple):
-    """Bytes where Docker keeps its data."""
-
-    free: int
-    total: int
 
 
 class Supervisor:
@@ -137,8 +130,8 @@ class Supervisor:
         same."""
         self.verified = False
         self.usage: WorkerUsage | None = None
-        self.disk: Disk | None = None
-        self.disk_path = "/"
+        self.info: Info | None = None
+        self.disks, self.disk_paths = Disks(), tuple[str, ...]()
         self.next_slow = self.next_scan = self.next_reading = 0.0
         self.in_force = HostSettings()
         self.host: Host | None = None
@@ -275,11 +268,14 @@ class Supervisor:
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
         self._resolve(seen)
+        disk = self.disks.least
         draining, finish = self._drain_state()
         return msgspec.structs.replace(
             seen,
-            disk_free=self.disk.free if self.disk else None,
-            disk_total=self.disk.total if self.disk else None,
+            disk_free=disk.free if disk else None,
+            disk_total=disk.total if disk else None,
+            disk_path=disk.path if disk else "",
+            disk_inodes=disk.inodes if disk else None,
             max_workers=self.in_force.max_workers,
             image=self.image.id,
             digest=self.in_force.digest,
@@ -289,9 +285,16 @@ class Supervisor:
             stopping=self.stopping,
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
-            unprotected=self.actuator.unprotected if self.actuator else "",
+            unprotected=self._why_unprotected(),
             fleet=self.roster.fleet,
         )
+
+    def _why_unprotected(self) -> str:
+        """Why a new worker would not be in the slice, as far as that is known."""
+        driver = self.info.cgroup_driver if self.info else ""
+        if self.slice is not None and self.slice.systemd != (driver == "systemd"):
+            return f"Docker's cgroup driver is {driver} now, the slice is for another: restart Plancton"
+        return self.actuator.unprotected if self.actuator else ""
 
     def _drain_state(self) -> tuple[bool, bool]:
         """Whether nothing may be started, and whether workers are asked to finish."""
@@ -303,7 +306,7 @@ class Supervisor:
     def _resolve(self, seen: Observation) -> None:
         """See to it that the settings are those for the host as it is now, and was at the tick
         before: workers must not pay for one odd reading."""
-        disk = self.disk.total if self.disk else 0
+        disk = self.disks.least.total if self.disks.least else 0
         host, before = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk), self.host
         self.host = host
         if host != self.in_force.host and host.ram and (host == before or self.in_force.host is None):
@@ -329,7 +332,7 @@ class Supervisor:
 
     def _slow_pass(self, now: float, seen: Observation) -> None:
         self.next_slow = now + SLOW_PASS
-        self._read_disk()
+        self.disks = read_disks(self.disk_paths, self.file.config.owner.reserve_disk)
         if self.actuator and self.docker.ready:
             self.engine_busy = self.engine_busy + 1 if (seen.engine or 0.0) >= BUSY_ENGINE else 0
             if self.engine_busy >= 2:
@@ -376,14 +379,6 @@ class Supervisor:
             if ended and self.actuator:
                 self.actuator.fetch_report(name)
 
-    def _read_disk(self) -> None:
-        try:
-            stat = os.statvfs(self.disk_path)
-        except OSError:
-            self.disk = None
-            return
-        self.disk = Disk(stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
-
     # ------------------------------------------------------------ configuration and requests
 
     def configure(self) -> None:
@@ -391,6 +386,8 @@ class Supervisor:
         config = self.file.config
         self.in_force.host = None  # the next tick works out what it means here
         image = config.image
+        if self.info:
+            self.disk_paths = written_by_workers(self.info, config, PROC)
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
         self.repo.want(config.config)
 
@@ -448,9 +445,12 @@ class Supervisor:
     # ------------------------------------------------------------ Docker
 
     def _docker_found(self, info: Info) -> None:
-        self.disk_path = info.docker_root_dir or "/"
+        self.info = info
+        self.disk_paths = written_by_workers(info, self.file.config, PROC)
         if self.slice is None:
             self._make_slice(info)
+        elif problem := self._why_unprotected():
+            self.status_file.warn(problem)
 
     def _make_slice(self, info: Info) -> None:
         self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
@@ -492,7 +492,8 @@ class Supervisor:
     def _facts(self, decision: Decision, now: float) -> Facts:
         image = (self.image.name or "", self.image.id)
         docker = self.docker.problem or "answers"
-        return Facts(self.slice, image, docker, self._problems(decision, now), self.accounting.work)
+        problems, unseen = self._problems(decision, now), self.disks.unseen
+        return Facts(self.slice, image, docker, problems, self.accounting.work, unseen)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.request_queue.busy_for(now)
@@ -508,6 +509,7 @@ class Supervisor:
             self.slice.tier_reason
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
             else "",
+            not_kept(self.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.problems if self.actuator else ()),
         ]

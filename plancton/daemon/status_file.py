@@ -25,13 +25,14 @@ EVENTS = 20
 
 class Facts(NamedTuple):
     """What the loop knows besides the observation: the slice, the image's name and id, the state of
-    Docker, and the work done."""
+    Docker, the work done, and which of the workers' file systems can't be looked at."""
 
     slice: Slice | None
     image: tuple[str, str]
     docker: str
     problems: tuple[str, ...]
     work: Work
+    unseen_disks: tuple[str, ...] = ()
 
 
 class StatusFile:
@@ -108,6 +109,7 @@ class StatusFile:
             image_id=short(image_id),
             docker=facts.docker,
             unprotected=seen.unprotected,
+            unseen_disks=facts.unseen_disks,
             problems=facts.problems,
             workers=self._worker_statuses(seen, decision, usage),
             events=tuple(self._events),

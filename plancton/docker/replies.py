@@ -26,6 +26,12 @@ class Identity(Reply, frozen=True):
     id: str
 
 
+class Containerd(Reply, frozen=True):
+    """The containerd that Docker uses."""
+
+    address: str = ""
+
+
 class Info(Reply, frozen=True):
     """Docker and its host: GET /info."""
 
@@ -33,11 +39,19 @@ class Info(Reply, frozen=True):
     cgroup_driver: str = ""
     docker_root_dir: str = ""
     driver: str = ""
+    driver_status: list[list[str]] = []
+    containerd: Containerd = Containerd()
     security_options: list[str] = []
     runtimes: dict[str, Any] = {}
     buildah_version: str = ""
     kernel_version: str = ""
     cpus: int = field(name="NCPU", default=0)
+
+    @property
+    def has_containerd_store(self) -> bool:
+        """Whether containerd keeps the images and what containers write, not Docker (from 29 on
+        that is the default)."""
+        return ["driver-type", "io.containerd.snapshotter.v1"] in self.driver_status
 
     @property
     def is_podman(self) -> bool:

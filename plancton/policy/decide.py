@@ -281,12 +281,24 @@ def out_of_disk(case: Case) -> Iterator[Action]:
 
 
 def is_short_of_disk(seen: Observation, settings: Settings) -> bool:
-    return seen.disk_free is not None and seen.disk_free < settings.reserve_disk
+    if seen.disk_free is None:
+        return False
+    return seen.disk_free < settings.reserve_disk or _is_short_of_inodes(seen, settings)
+
+
+def _is_short_of_inodes(seen: Observation, settings: Settings) -> bool:
+    """As many inodes are reserved as bytes, in parts of the whole."""
+    inodes, total = seen.disk_inodes, seen.disk_total
+    return inodes is not None and bool(total) and inodes < settings.reserve_disk / (total or 1)
 
 
 def _disk(seen: Observation, settings: Settings) -> str:
-    free, reserved = human_bytes(seen.disk_free or 0), human_bytes(settings.reserve_disk)
-    return f"only {free} of disk are free, {reserved} are reserved"
+    where = f" ({seen.disk_path})" if seen.disk_path else ""
+    if (seen.disk_free or 0) >= settings.reserve_disk:
+        reserved = settings.reserve_disk / (seen.disk_total or 1)
+        return f"only {seen.disk_inodes or 0:.1%} of the inodes are free, {reserved:.1%} are reserved{where}"
+    free, reserve = human_bytes(seen.disk_free or 0), human_bytes(settings.reserve_disk)
+    return f"only {free} of disk are free, {reserve} are reserved{where}"
 
 
 def flood(case: Case) -> Iterator[Action]:

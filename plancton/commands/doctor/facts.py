@@ -41,6 +41,8 @@ from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
+from plancton.workers.disks import Disk, written_by_workers
+from plancton.workers.disks import read_disks as look_at_disks
 from plancton.workers.docker_calls import list_workers, require_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
@@ -130,7 +132,10 @@ class Facts(msgspec.Struct, frozen=True):
     memory_available: int | None = None
     arc: int = 0
     """Bytes of it that are in ZFS's cache."""
-    disk_free: int | None = None
+    disk: Disk | None = None
+    """Of those that workers write to, the one with the least beyond the reserve."""
+    unseen_disks: tuple[str, ...] = ()
+    """Those that can't be looked at from here, or by the supervisor that runs."""
     smt: bool | None = None
     cpus: Cpus = Cpus()
     disks: Disks = Disks()
@@ -150,10 +155,11 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     cgroups = read_cgroups(proc)
     engine, left, network = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
-    free, total = read_disk(engine.info.docker_root_dir) if isinstance(engine, Engine) else (None, 0)
+    written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()
+    disks = look_at_disks(written, config.owner.reserve_disk)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
     cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
-    host, available, arc = read_host(proc, total, cpus)
+    host, available, arc = read_host(proc, disks.least.total if disks.least else 0, cpus)
     commands = read_commands(proc)
     supervisors = find_supervisors(commands, paths)
     return Facts(
@@ -172,7 +178,8 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         host=host,
         memory_available=available,
         arc=arc,
-        disk_free=free,
+        disk=disks.least,
+        unseen_disks=supervisors.status.unseen_disks if supervisors.status else disks.unseen,
         smt=_read_smt(sys),
         cpus=cpus,
         disks=read_disks(sys, cgroups.layout, workers_slice.path if workers_slice else ""),
@@ -237,15 +244,6 @@ def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int 
         return str(error), None, 0
     host = Host(sample.cpus, sample.memory_total, sample.swap_total, disk)
     return host, sample.memory_available, sample.arc
-
-
-def read_disk(directory: str) -> tuple[int | None, int]:
-    """Free bytes and the size of a directory's disk; None where it can't be seen from here."""
-    try:
-        found = os.statvfs(directory)
-    except OSError:
-        return None, 0
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
 
 
 def _read_smt(sys: Path) -> bool | None:

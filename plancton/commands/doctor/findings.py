@@ -28,6 +28,7 @@ from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
 from plancton.units import human_bytes, human_seconds
+from plancton.workers.disks import Disk, not_kept
 from plancton.workers.same_host import Here, doubts, elsewhere
 
 IDLE_CLASS_KERNEL = (5, 15)
@@ -144,7 +145,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     if facts.slice is not None:
         yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors, facts.arc)
-    yield disk_space(facts.config, facts.host, facts.disk_free)
+    yield disk_space(facts.config, facts.disk, facts.unseen_disks)
     yield cpus(facts.cpus)
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
@@ -403,16 +404,24 @@ def memory(
     return ok(subject, text)
 
 
-def disk_space(config: Config, host: Host | str, free: int | None) -> Finding:
-    subject = "disk space"
-    if free is None or isinstance(host, str):
-        return ok(subject, "not checked: Docker's data can't be seen from here")
-    reserve = config.owner.reserve_disk.of(host.disk)
-    text = f"{human_bytes(free)} of {human_bytes(host.disk)} free, {human_bytes(reserve)} reserved"
-    if free < reserve:
+def disk_space(config: Config, disk: Disk | None, unseen: tuple[str, ...] = ()) -> Finding:
+    """``disk``: the one with the least beyond the reserve; ``unseen``: others, which nobody looks
+    at."""
+    subject, portion = "disk space", config.owner.reserve_disk
+    if disk is not None and disk.margin(portion) < 0:
+        reserve = portion.of(disk.total)
+        text = f"{human_bytes(disk.free)} of {human_bytes(disk.total)} free, {human_bytes(reserve)} reserved"
+        if disk.free >= reserve:
+            text = f"{disk.inodes or 0:.1%} of the inodes free, {reserve / disk.total:.1%} reserved"
         remedy = "nothing is started until there is more: free some, or lower owner.reserve_disk"
-        return broken(subject, text, remedy)
-    return ok(subject, text)
+        return broken(subject, f"{text} on the disk with {disk.path}", remedy)
+    if problem := not_kept(unseen, portion):
+        remedy = "let Plancton see it (ProtectHome=, the directory's permissions), or set it to 0%"
+        return better(subject, problem, remedy)
+    if disk is None:
+        return ok(subject, "not checked: Docker's data can't be seen from here")
+    text = f"{human_bytes(disk.free)} of {human_bytes(disk.total)} free"
+    return ok(subject, f"{text}, {human_bytes(portion.of(disk.total))} reserved")
 
 
 # ---------------------------------------------------------------- others, and what is left

@@ -127,6 +127,41 @@ def test_hang_after_a_while(run: Callable[..., Run]) -> None:
     assert it.it.stopping
 
 
+def test_another_cgroup_driver(run: Callable[..., Run]) -> None:
+    """When dockerd comes back with another cgroup driver, nothing is started, and the status says
+    that Plancton must be restarted; when it comes back as it was, all is well."""
+    it = run({**WORKING}, "image: {name: busybox}")
+    it.ready()
+
+    def comes_back_with(driver: str) -> None:
+        assert it.server
+        info = {"CgroupDriver": driver, "DockerRootDir": "/"}
+        it.server.script["GET /info"] = reply(json.dumps(info).encode())
+        it.server.hang_up()
+
+    comes_back_with("systemd")
+    it.until(lambda: it.status().unprotected, "the problem")
+    assert any("restart Plancton" in problem for problem in it.status().problems)
+    comes_back_with("cgroupfs")
+    it.until(lambda: not it.status().unprotected, "its end")
+    assert not any("restart Plancton" in problem for problem in it.status().problems)
+
+
+def test_disks(run: Callable[..., Run], tmp_path: Path) -> None:
+    """All that workers write to is looked at; what can't be is a problem, and said to doctor."""
+    hidden = tmp_path / "hidden"
+    info = {"CgroupDriver": "cgroupfs", "DockerRootDir": str(hidden)}
+    it = run({**WORKING, "GET /info": reply(json.dumps(info).encode())})
+    it.ready()
+    it.now += 10
+    it.until(lambda: it.status().unseen_disks == (str(hidden),), "the disk")
+    assert any("reserve_disk" in problem and str(hidden) in problem for problem in it.status().problems)
+    hidden.mkdir()
+    it.now += 10
+    it.until(lambda: not it.status().unseen_disks, "the disk")
+    assert it.it.disks.least and it.it.disks.least.path == str(hidden)
+
+
 def test_no_docker(run: Callable[..., Run]) -> None:
     """Without a socket the loop looks for it less and less often, at most every 10 s, and says so
     once."""

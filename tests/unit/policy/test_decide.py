@@ -145,6 +145,11 @@ def test_max_workers_lowered() -> None:
         ({"unprotected": "w1 was not in /plancton"}, HeldReason.UNPROTECTED, "was not in"),
         ({"image": ""}, HeldReason.NO_IMAGE, "image"),
         ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4 GB"),
+        (
+            {"disk_free": 50 * GB, "disk_total": 100 * GB, "disk_inodes": 0.04, "disk_path": "/data"},
+            HeldReason.DISK,
+            "4.0% of the inodes are free, 5.0% are reserved (/data)",
+        ),
         ({"memory_available": 0}, HeldReason.MEMORY, "the owner needs the memory"),
         ({"max_workers": 0}, HeldReason.MAX_WORKERS, "max_workers"),
     ],

@@ -34,6 +34,7 @@ from plancton.host.topology import Cpus
 from plancton.model import Phase, Status, Tier, WorkerStatus
 from plancton.rundir import Paths
 from plancton.workers.container import INSTANCE
+from plancton.workers.disks import Disk
 
 PLANCTON = Path(sys.executable).with_name("plancton")
 OK, BETTER, BROKEN = Level.OK, Level.BETTER, Level.BROKEN
@@ -46,6 +47,7 @@ DOCKER = Engine(
 SLICE = Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
 WRONG = replace(SLICE, tier="none", knob="cpu.idle is 0")
 GONE = Seen("plancton", exists=False, writable=True)
+DISK = Disk("/var/lib/docker", 50_000_000_000, 100_000_000_000, 0.5)
 HOST = Host(8, 16_000_000_000, 0, 100_000_000_000)
 STATUS = Status(
     version="1", pid=7, instance="i", time=NOW, mode="donating", sentence="s", decision="d", tier="kernel",
@@ -63,7 +65,7 @@ FACTS = Facts(
     slice=SLICE,
     host=HOST,
     memory_available=12_000_000_000,
-    disk_free=50_000_000_000,
+    disk=DISK,
     smt=False,
     disks=DISKS,
     supervisors=RUNS,
@@ -299,16 +301,25 @@ def test_memory(
 
 
 @pytest.mark.parametrize(
-    ("free", "level", "words"),
+    ("disk", "unseen", "level", "words"),
     [
-        (50_000_000_000, OK, "50 GB of 100 GB free, 5 GB reserved"),
-        (4_000_000_000, BROKEN, "nothing is started until there is more"),
-        (None, OK, "can't be seen"),
+        (DISK, (), OK, "50 GB of 100 GB free, 5 GB reserved"),
+        (replace(DISK, free=4_000_000_000), (), BROKEN, "nothing is started until there is more"),
+        (replace(DISK, free=4_000_000_000), ("/data",), BROKEN, "on the disk with /var/lib/docker"),
+        (replace(DISK, inodes=0.01), (), BROKEN, "1.0% of the inodes free, 5.0% reserved"),
+        (DISK, ("/data",), BETTER, "owner.reserve_disk (5%) is not kept on /data"),
+        (None, ("/data", "/x"), BETTER, "not kept on /data, /x"),
+        (None, (), OK, "not checked"),
     ],
 )
-def test_disk_space(free: int | None, level: Level, words: str) -> None:
-    """Below the reserve nothing would ever be started."""
-    says(doctor.disk_space(CONFIG, HOST, free), level, words)
+def test_disk_space(disk: Disk | None, unseen: tuple[str, ...], level: Level, words: str) -> None:
+    """Below the reserve nothing would ever be started; what can't be looked at could be better."""
+    says(doctor.disk_space(CONFIG, disk, unseen), level, words)
+
+
+def test_nothing_is_reserved() -> None:
+    """Where no disk is reserved, none must be seen."""
+    says(doctor.disk_space(parse("owner: {reserve_disk: 0%}", "FILE"), None, ("/data",)), OK, "not checked")
 
 
 @pytest.mark.parametrize(
@@ -527,7 +538,7 @@ def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
     assert isinstance(found.engine, Engine) and found.engine.api == "1.41"
     assert found.slice == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
     assert isinstance(found.host, Host) and (found.host.cpus, found.host.ram) == (4, 8_000_000 * 1024)
-    assert found.host.disk > 0 and found.disk_free is not None and found.memory_available == 6_000_000 * 1024
+    assert found.host.disk > 0 and found.disk is not None and found.memory_available == 6_000_000 * 1024
     assert found.disks.schedulers == {"nvme0n1": "none", "sda": "bfq"}
     assert found.left == Left() and found.supervisors == Supervisors()
 
