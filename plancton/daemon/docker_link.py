@@ -26,8 +26,8 @@ class DockerLink:
     """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem``
     says why.
 
-    It calls ``on_info`` when Docker is found, then ``on_listed`` with all containers that have our
-    label, and after that ``on_event`` for whatever happens to one.
+    It calls ``on_info`` when Docker is found (False: `follow` is called later), then ``on_listed``
+    with all containers that have our label, and after that ``on_event`` for whatever happens to one.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class DockerLink:
         inbox: Inbox,
         request_queue: RequestQueue,
         status_file: StatusFile,
-        on_info: Callable[[Info], None],
+        on_info: Callable[[Info], bool],
         on_listed: Callable[[list[Container]], None],
         on_event: Callable[[Event], None],
     ) -> None:
@@ -85,7 +85,11 @@ class DockerLink:
         if info is None:
             self._lost(error)
             return
-        self._on_info(info)
+        if self._on_info(info):
+            self.follow()
+
+    def follow(self) -> None:
+        """Follow events and list the workers of the Docker that was found."""
         self.close()
         filters = {
             "type": ["container"],

@@ -22,6 +22,7 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.docker_link import DockerLink
+from plancton.daemon.helper_thread import beside
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.recorder import Recorder
@@ -123,6 +124,7 @@ class Supervisor:
         self.topology, self.cpus = Topology(), Cpus()
         self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
         self.state = State()
+        self.trying_out = False
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
         self.look_until = self.stop_deadline = 0.0
         self.verify_until: float | None = None
@@ -429,33 +431,44 @@ class Supervisor:
 
     def _asked_to_run_again(self) -> None:
         """SIGHUP: take a new version or environment in place, unless it would not start."""
-        import subprocess  # seldom needed: not worth its memory from the start
+        if not self.trying_out:
+            self.trying_out = True
+            beside(self.inbox, why_not_again, self._tried_out)
 
-        check = [sys.executable, "-P", "-c", "import plancton.daemon.__main__"]
-        done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode == 0:
+    def _tried_out(self, problem: str) -> None:
+        self.trying_out = False
+        if problem:
+            said = f"not running again in place: the installed Plancton does not start ({problem})"
+            self.status_file.say(said)
+        elif not self.stopping:
             self.status_file.say("running again in place, the workers stay")
             self.again = True
-        else:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            self.status_file.say(
-                f"not running again in place: the installed Plancton does not start ({reason})"
-            )
 
     # ------------------------------------------------------------ Docker
 
-    def _docker_found(self, info: Info) -> None:
+    def _docker_found(self, info: Info) -> bool:
         self.info = info
         self.disk_paths = written_by_workers(info, self.file.config, PROC)
-        if self.slice is None:
-            self._make_slice(info)
-        elif problem := self._why_unprotected():
-            self.status_file.warn(problem)
+        if self.slice is not None:
+            if problem := self._why_unprotected():
+                self.status_file.warn(problem)
+            return True
+        workers_slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
+        workers_slice.run_what_waits = lambda work: beside(self.inbox, work, lambda _: None)
+        if self.options.dry_run:
+            self._use_slice(workers_slice)
+            return True
+        beside(self.inbox, workers_slice.make, lambda _: self._slice_made(workers_slice))
+        return False
 
-    def _make_slice(self, info: Info) -> None:
-        self.slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
+    def _slice_made(self, workers_slice: Slice) -> None:
+        self._use_slice(workers_slice)
+        self.docker.follow()
+
+    def _use_slice(self, workers_slice: Slice) -> None:
+        self.slice = workers_slice
         if not self.options.dry_run:
-            self.slice.set_up()
+            self.slice.take()
             best = self.slice.tier == "kernel" and self.slice.ours
             say = self.status_file.say if best else self.status_file.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
@@ -563,3 +576,19 @@ class Supervisor:
         os.environ.update(self.service.variables)
         self.service.reloading()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
+
+
+def why_not_again(seconds: float = 60.0) -> str:
+    """Why the installed version would not start; empty if it would."""
+    import subprocess  # seldom needed: not worth its memory from the start
+
+    command = [sys.executable, "-P", "-c", "import plancton.daemon.__main__"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it needs more than {seconds:g} s"
+    except OSError as error:
+        return f"{error.filename or sys.executable}: {error.strerror}"
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -60,9 +60,10 @@ class ImageKeeper:
         request_queue: RequestQueue,
         may_pull: bool,
         on_brought: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket, self._inbox, self._request_queue = socket, inbox, request_queue
-        self._may_pull, self._on_brought = may_pull, on_brought
+        self._may_pull, self._on_brought, self._clock = may_pull, on_brought, clock
         self._wish = Wish()
         self.id, self.problem = "", NO_IMAGE
         self.due, self.busy = 0.0, False
@@ -93,13 +94,13 @@ class ImageKeeper:
             return
         self.busy = True
         if self.id and wish.refresh and wish.policy == "always" and not wish.name.startswith(LOCAL):
-            self._pull(wish, now)
+            self._pull(wish)
         else:
             look = partial(Docker.image, name=wish.name)
-            self._request_queue.submit(look, partial(self._looked, wish, now))
+            self._request_queue.submit(look, partial(self._looked, wish))
 
-    def _looked(self, wish: Wish, now: float, image: Image | None, error: DockerError | None) -> None:
-        self.busy = False
+    def _looked(self, wish: Wish, image: Image | None, error: DockerError | None) -> None:
+        self.busy, now = False, self._clock()
         if wish.name is None or wish.name != self.name:
             return
         self.due = now + self.RETRY
@@ -111,14 +112,14 @@ class ImageKeeper:
             if wish.name.startswith(LOCAL) or self._wish.policy == "never":
                 self.problem = not_here(wish.name)
             else:
-                self._pull(self._wish, now)
+                self._pull(self._wish)
 
     def _use(self, image: Image) -> None:
         if image.id != self.id:
             log.info("image %s is %s (%s)", self.name, "now" if self.id else "here", short(image.id))
         self.id, self.problem, self._failures = image.id, "", 0
 
-    def _pull(self, wish: Wish, now: float) -> None:
+    def _pull(self, wish: Wish) -> None:
         if not self._may_pull:
             self.busy, self.due = False, math.inf
             self.problem = "" if self.id else f"image {wish.name} is not here (a dry run does not pull it)"
@@ -127,19 +128,19 @@ class ImageKeeper:
         if not self.id:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
-        work = partial(self._pull_now, wish, now)
+        work = partial(self._pull_now, wish)
         threading.Thread(target=guarded, args=(self._inbox, work), name="pull", daemon=True).start()
 
-    def _pull_now(self, wish: Wish, now: float) -> None:
+    def _pull_now(self, wish: Wish) -> None:
         """In a thread of its own: a pull takes long."""
         try:
             pulled, error = pull(self._socket, str(wish.name), wish.auth_file), None
         except (DockerError, AuthError) as failed:
             pulled, error = None, failed
-        self._inbox.put(partial(self._pulled, wish, now, pulled, error))
+        self._inbox.put(partial(self._pulled, wish, pulled, error))
 
-    def _pulled(self, wish: Wish, now: float, pulled: Pulled | None, error: PlanctonError | None) -> None:
-        self.busy = False
+    def _pulled(self, wish: Wish, pulled: Pulled | None, error: PlanctonError | None) -> None:
+        self.busy, now = False, self._clock()  # a pull that fails may have taken many minutes
         if pulled is not None and pulled.new:
             self._on_brought(pulled.image.id)
         if wish.name != self.name:

@@ -12,7 +12,8 @@ import logging
 import os
 import pwd
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -45,6 +46,11 @@ HANDED = (
 )
 """The slice's own files that a supervisor without root needs; those below are what they are called
 in v1."""
+
+
+SYSTEMD_ANSWERS, AT_THE_END = 60.0, 10.0
+"""Seconds: a host that is short of memory or disk may need that long. Nobody waits so long for the
+supervisor's end."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -196,6 +202,9 @@ class Slice:
         over can be written: the slice's own, never a worker's."""
         self.runtime_units = Path("/run/systemd/system.control")
         """Where systemd writes what it is asked to set until the next boot."""
+        self._waiting = False
+        self.run_what_waits: Callable[[Callable[[], None]], None] = _at_once
+        """Runs what waits for systemd. The loop has it run beside itself."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
         self._refusal: OSError | None = None
@@ -207,15 +216,48 @@ class Slice:
     def set_up(self) -> None:
         """Make the slice and put it into the best tier that this host has; undo a lift that a crash
         left."""
+        self.make()
+        self.take()
+
+    def make(self) -> None:
+        """The first half, which may wait for systemd."""
         try:
             self._make()
         except OSError as error:
             log.debug("making %s: %s", self.directory, error)
+
+    def take(self) -> None:
+        """The second half, which only writes files."""
         self.tier, self.tier_reason = self._yield()
         if self._refusal:
             self.tier_reason = self._why_quota(self._refusal)
         self._bind()
         self.drop(everything=True)
+
+    def _wait_for_systemd(self, work: Callable[[], None]) -> None:
+        """One at a time: what is left out here is seen and asked for again at a later repair."""
+        if self._waiting:
+            return
+        self._waiting = True
+
+        def whole() -> None:
+            try:
+                work()
+            finally:
+                self._waiting = False
+
+        self.run_what_waits(whole)
+
+    def _set_up_again(self) -> bool:
+        """Like `set_up`; False: systemd is asked to make the slice, which isn't there yet."""
+        if self.systemd and self.privileged:
+            self._wait_for_systemd(self.make)
+        else:
+            self.make()
+        if self.systemd and not self.cpu.is_dir():
+            return False
+        self.take()
+        return True
 
     def bound(self, bounds: Bounds) -> None:
         """Set what all workers together may take at most, from now on."""
@@ -256,8 +298,9 @@ class Slice:
     def _ask_systemd(self) -> None:
         weight = {"kernel": "idle", "weight": "1"}.get(self.strongest, "100")
         known = _systemctl("set-property", "--runtime", self.unit, f"CPUWeight={weight}", "CPUAccounting=yes")
-        # Before systemd 252 there is no idle class; what it does not know it would overwrite.
-        if not known and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
+        # Before systemd 252 there is no idle class; what it does not know it would overwrite. A slow
+        # systemd has not said that it knows none.
+        if known is False and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
             self.strongest = WEIGHT
         _systemctl("start", self.unit)
 
@@ -330,7 +373,7 @@ class Slice:
         wrong = [(knob, read_knob(knob.file)) for knob in self._knobs() if not knob.holds()]
         units = [knob.unit for knob, _ in wrong if knob.unit]
         if units and self.systemd and self.privileged:
-            _systemctl("set-property", "--runtime", self.unit, *units)
+            self._wait_for_systemd(partial(_set_properties, self.unit, units))
         for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
             for knob, _found in wrong:
                 with contextlib.suppress(OSError):
@@ -347,13 +390,14 @@ class Slice:
         knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
         found, before = read_knob(self.cpu / knob), self.tier
         if found != wanted:
-            self.set_up()
             what = f"the slice had {knob} {found or 'missing'} instead of {wanted}"
+            if not self._set_up_again():
+                return f"{what}: systemd is asked to make it"
             if self.tier == before:
                 return f"{what}: put back to tier {self.tier}"
             return f"{what}: tier {self.tier}: {self.tier_reason}"
         if self.ours != os.access(self.cpu / knob, os.W_OK):  # rebuilt by others, or handed over meanwhile
-            self.set_up()
+            self._set_up_again()
             return f"tier {self.tier}: {self.tier_reason}"
         repaired = self._bind()
         return f"the slice had {', '.join(repaired)}: put back" if repaired else None
@@ -362,7 +406,7 @@ class Slice:
         """Where nobody had prepared the slice, somebody may have done so by now."""
         if self.strongest == "quota" or self._yield()[0] == "quota":
             return None
-        self.set_up()
+        self._set_up_again()
         return f"tier {self.tier}: {self.tier_reason}"
 
     def hand_over(self, uid: int) -> list[str]:
@@ -382,7 +426,7 @@ class Slice:
             return
         if self.systemd:
             if "populated 1" not in (read_knob(self.directory / "cgroup.events") or ""):
-                _systemctl("stop", self.unit)
+                _systemctl("stop", self.unit, patience=AT_THE_END)
                 self._forget_properties()
             return
         for root in self._roots:
@@ -401,7 +445,7 @@ class Slice:
         with contextlib.suppress(OSError):  # somebody else's are in it
             drop_ins.rmdir()
         if removed:
-            _systemctl("daemon-reload")
+            _systemctl("daemon-reload", patience=AT_THE_END)
 
     # ------------------------------------------------------------ the lift
 
@@ -508,16 +552,28 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
-def _systemctl(*arguments: str) -> bool:
-    """Whether systemd has done it; else the log says why."""
+def _at_once(work: Callable[[], None]) -> None:
+    work()
+
+
+def _set_properties(unit: str, properties: Iterable[str]) -> None:
+    _systemctl("set-property", "--runtime", unit, *properties)
+
+
+def _systemctl(*arguments: str, patience: float | None = None) -> bool | None:
+    """Whether systemd has done it, None: it has not answered. The log says why not."""
     import subprocess  # only hosts with the systemd driver pay for it
 
     command = ["systemctl", "--no-ask-password", *arguments]
+    timeout = SYSTEMD_ANSWERS if patience is None else patience
+    found: bool | None = False
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        problem = "" if done.returncode == 0 else done.stderr.strip() or "failed"
-    except (OSError, subprocess.SubprocessError) as error:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        found, problem = done.returncode == 0, done.stderr.strip() or "failed"
+    except subprocess.TimeoutExpired:
+        found, problem = None, f"no answer within {timeout:g} s"
+    except OSError as error:
         problem = str(error)
-    if problem:
+    if not found:
         log.warning("systemctl %s: %s", " ".join(arguments), problem.splitlines()[0])
-    return not problem
+    return found

@@ -57,6 +57,9 @@ FIRST_START = 10.0
 """The very first start waits this long instead of grace_spawn: someone is watching."""
 LEAST_LIFETIME = 0.9
 """Workers live for at least this part of the configured lifetime, and at most as much longer."""
+SETTLING = 5.0
+"""An image and a configuration are in force for this long before a worker of others must finish:
+what is taken back within it costs nobody a job."""
 MEMORY_TIMEOUT = 3.0
 """How long a worker may take to leave when the owner needs its memory."""
 DYING = 5.0
@@ -79,6 +82,7 @@ class State(msgspec.Struct, frozen=True):
     which room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the
     last tick with known figures, ``last_short`` of the last one at which a worker was told to leave
     while the disk was short. ``first``: nothing has been started yet. ``quota``: see Decision.
+    ``kind``: the image and the configuration in force, since ``kind_since``.
     """
 
     kill: TimeWindow = TimeWindow(0.0)
@@ -89,6 +93,8 @@ class State(msgspec.Struct, frozen=True):
     delay: StartDelay = StartDelay()
     last_short: float = -math.inf
     quota: float | None = None
+    kind: tuple[str, str] = "", ""
+    kind_since: float = 0.0
 
     @property
     def room(self) -> Room | None:
@@ -166,6 +172,8 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
     delay = state.delay.after_ends(seen).forgiven(seen)
     if delay is not state.delay:
         state = msgspec.structs.replace(state, delay=delay)
+    if state.kind != (seen.image, seen.digest):
+        state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
     room = room_now(seen, settings)
     if room is None or not seen.interval or gap:
         return state
@@ -310,7 +318,9 @@ def flood(case: Case) -> Iterator[Action]:
 def finish(case: Case) -> Iterator[Action]:
     """All when that is asked for, those past their lifetime, one of the outdated."""
     seen, fleet, settings = case.seen, case.seen.fleet, case.settings
-    changing = fleet.finishing or len(fleet.running) < fleet.active  # one of the new kind is starting
+    settled = seen.time >= case.state.kind_since + SETTLING
+    starting = len(fleet.running) < fleet.active  # one of the new kind
+    changing = fleet.finishing or starting or not settled
     all_ages = seen.finish or any(_outdated(*kind, seen) for kind in fleet.kinds)
     for worker in fleet.running:
         age = worker.age(seen.boottime)

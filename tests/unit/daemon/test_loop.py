@@ -3,6 +3,7 @@ faults."""
 
 import io
 import json
+import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -224,6 +225,41 @@ def test_docker_that_is_cut(run: Callable[..., Run], where: str) -> None:
         it.it.docker.retry_at = 0.0
         it.until(lambda: it.it.docker.ready or not it.it.docker.looking, "an answer")
     assert it.it.docker.ready and answers == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root asks systemd")
+def test_systemd_that_hangs(run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While systemd hangs, ticks continue, both as the slice is made and as it is repaired; what
+    others change in it meanwhile is put back all the same."""
+    group, answers = tmp_path / "v2/plancton.slice", tmp_path / "answers"
+    program = tmp_path / "systemctl"
+    program.write_text(
+        f"#!/bin/sh\n: >'{tmp_path}/asked'\nwhile [ ! -e '{answers}' ]; do sleep 0.05; done\n"
+        f"mkdir -p '{group}'\n[ -e '{group}/cpu.idle' ] || echo 0 >'{group}/cpu.idle'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    info = {"CgroupDriver": "systemd", "DockerRootDir": "/"}
+    it = run({**WORKING, "GET /info": reply(json.dumps(info).encode())})
+    it.until((tmp_path / "asked").exists, "systemctl")
+    for _ in range(30):
+        it.tick()
+    assert not it.it.docker.ready and it.status().tier_reason == "waiting for Docker"
+    answers.touch()
+    it.ready()
+    assert (group / "cpu.idle").read_text().strip() == "1"
+    answers.unlink()
+    (group / "cpu.idle").write_text("0")
+    for _ in range(30):
+        it.tick()
+    assert (group / "cpu.idle").read_text().strip() == "1" and it.status().tier == "kernel"
+    answers.touch()
+
+
+def test_trying_out() -> None:
+    """What is installed here would start; what takes too long to try out is said as that."""
+    assert module.why_not_again() == ""
+    assert "more than 0.001 s" in module.why_not_again(0.001)
 
 
 # ---------------------------------------------------------------- configuration

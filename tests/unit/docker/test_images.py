@@ -34,10 +34,16 @@ class Kept:
         self.request_queue = RequestQueue(str(path), self.inbox)
         self.request_queue.start()
         self.brought = list[str]()
-        self.keeper = ImageKeeper(str(path), self.inbox, self.request_queue, may_pull, self.brought.append)
+        self.now, self.takes = 0.0, 0.0
+        self.keeper = ImageKeeper(
+            str(path), self.inbox, self.request_queue, may_pull, self.brought.append, lambda: self.now
+        )
 
     def step(self, now: float) -> ImageKeeper:
+        """``takes``: so many seconds go by until Docker has answered."""
+        self.now = now
         self.keeper.step(now)
+        self.now += self.takes
         while self.keeper.busy:
             self.inbox.get(timeout=DEADLINE)()
         return self.keeper
@@ -198,6 +204,19 @@ def test_pull_that_fails(kept: Callable[..., Kept], steps: list[Step], words: st
         assert it.asked() == [], "it was retried too early"
         now = keeper.due
     assert waits == [30, 60, 120, 240, 480, 960, 1800, 1800, 1800], waits
+
+
+def test_pull_that_takes_long(kept: Callable[..., Kept]) -> None:
+    """A pull that fails after an hour is repeated later, not at once: its retries count from its
+    end, and so does a refresh."""
+    it = kept({LOOK: NONE, PULL: REFUSED})
+    it.keeper.want("busybox", 43_200.0)
+    it.takes = 3_600.0
+    assert it.step(0.0).due == 3_630.0
+    assert it.step(3_630.0).due == 3_630.0 + 3_600.0 + 60.0
+    it.server.script[LOOK], it.server.script[PULL] = image(), PULLED
+    it.step(10_000.0)
+    assert it.step(it.keeper.due).due == it.now + 43_200.0
 
 
 def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:

@@ -351,6 +351,17 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return asked
 
 
+def test_slow_systemd(tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A systemd that does not answer in time has not said that it knows no idle class."""
+    program = asked.with_name("systemctl")
+    program.write_text(program.read_text() + "exec sleep 60\n")
+    monkeypatch.setattr(slices, "SYSTEMD_ANSWERS", 0.2)
+    root = tree(tmp_path / "v2", {"plancton.slice": group()})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.set_up()
+    assert workers_slice.tier == "kernel", workers_slice.tier_reason
+
+
 @pytest.mark.parametrize("populated", [False, True])
 def test_removal_with_systemd(tmp_path: Path, asked: Path, populated: bool) -> None:
     """At the end only what systemd was asked to set is taken back: what the administrator has set

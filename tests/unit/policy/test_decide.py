@@ -28,7 +28,7 @@ from plancton.model import (
     Start,
     Worker,
 )
-from plancton.policy.decide import arbitrate, decide, lifetime
+from plancton.policy.decide import SETTLING, arbitrate, decide, lifetime
 
 # -- starting ---------------------------------------------------------------------------------------------
 
@@ -497,6 +497,7 @@ def test_outdated_one_at_a_time(what: str) -> None:
     ticks = Ticks(there=workers(3), draining=True)
     assert not ticks.run(100)
     ticks.same[what] = "newer"
+    assert not ticks.run(math.ceil(SETTLING)), "it may be taken back"
     first = ticks.tick().actions
     assert [(type(a), a.name) for a in first if not isinstance(a, Start)] == [(Finish, "w0")], first
     ticks.there[0] = worker("w0", phase=Phase.FINISHING, told=ticks.now, deadline=1e9)
@@ -506,6 +507,24 @@ def test_outdated_one_at_a_time(what: str) -> None:
     newer: dict[str, Any] = {what: "newer"}
     ticks.there = [worker("n", **newer)]
     assert not of(Finish, ticks.run(10))
+
+
+@pytest.mark.parametrize("what", ["image", "digest"])
+def test_change_that_is_taken_back(what: str) -> None:
+    """A configuration or image that is swapped for another and back, however often, costs no worker
+    its life."""
+    ticks = Ticks(there=workers(3), draining=True)
+    assert not ticks.run(100)
+    before = ticks.same.get(what)
+    for _ in range(10):
+        ticks.same[what] = "newer"
+        assert not ticks.run(4)
+        if before is None:
+            del ticks.same[what]
+        else:
+            ticks.same[what] = before
+        assert not ticks.run(4)
+    assert not ticks.run(100)
 
 
 def test_unknown_image_outdates_nobody() -> None:
