@@ -560,7 +560,8 @@ class Actuator:
         entry.next_removal = self._clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
         entry.removals = min(entry.removals + 1, 16)
         if isinstance(error, Conflict):
-            self.refresh(container)  # somebody has started it again, or is removing it, too
+            entry.pid = 0  # somebody has started it again, or is removing it, too
+            self.refresh(container)
         elif isinstance(error, DockerRefused | DockerTimeout):
             if name not in self._unremoved:
                 self._say(f"{name} can't be removed: {error}")

@@ -50,13 +50,14 @@ class DockerLink:
         self.problem = "Docker has not answered yet"
         self.retry_at, self.retry_after = 0.0, 1.0
         self._list_at = 0.0
+        self._following = False
         self._follower: Follower | None = None
 
     def step(self, now: float) -> None:
         """Look for Docker, or list the workers, if it is time."""
         if self.looking:
             return
-        if not self.ready and now >= self.retry_at:
+        if (self.ready and not self._following) or (not self.ready and now >= self.retry_at):
             self._look()
         elif self.ready and now >= self._list_at:
             self.looking = True
@@ -99,6 +100,7 @@ class DockerLink:
         # Follow events before listing, so that nothing is missed in between.
         self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._on_event, self._cut)
         self._follower.start()
+        self._following = True
         self._list()
 
     def _list(self) -> None:
@@ -130,5 +132,6 @@ class DockerLink:
     def _cut(self, error: DockerError) -> None:
         """The stream has ended or was silent for long: list again, then keep following."""
         log.log(logging.DEBUG if isinstance(error, DockerTimeout) else logging.INFO, "events: %s", error)
+        self._following = False  # while workers are being listed, the next step looks again
         if not self.looking:
             self._look()

@@ -61,14 +61,14 @@ class Box:
 
 class ScriptedEngine:
     """The Engine and the kernel below it. ``fates`` says what happens to calls of a verb from now
-    on; ``deaf``: nobody hears its events."""
+    on; ``deaf``: nobody hears its events; ``lag`` is how late they come (seconds)."""
 
     def __init__(self, root: Path, workers_slice: str) -> None:
         self.proc, self.tree = tree(root / "proc"), root / "v2"
         self.slice, self.parent = self.tree / workers_slice, f"/{workers_slice}"
         self.boxes: dict[str, Box] = {}
         self.fates: dict[str, str] = {}
-        self.deaf = False
+        self.deaf, self.lag = False, 0.0
         self.events: list[Event] = []
         self.started: list[str] = []
         self.now = 0.0

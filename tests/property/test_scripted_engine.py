@@ -91,8 +91,10 @@ class Supervisor:
             self.verifying, self.list_at = True, self.engine.now
 
     def hear(self) -> None:
-        """Answers and events, in the order in which they came."""
-        events, self.engine.events = self.engine.events, []
+        """Answers and events, each in the order in which they came."""
+        heard = self.engine.now - self.engine.lag
+        events = [event for event in self.engine.events if event.time <= heard]
+        self.engine.events = self.engine.events[len(events) :]
         for event in events:
             self.actuator.on_event(event, self.engine.boottime + self.engine.now)
         for queue in (self.requests, self.cleanup):
@@ -214,9 +216,18 @@ class ScriptedTrouble(RuleBasedStateMachine):
     def events_are_lost(self, deaf: bool) -> None:
         self.engine.deaf = deaf
 
+    @rule(lag=st.sampled_from([0.0, 3.0]))
+    def events_come_late(self, lag: float) -> None:
+        """Later than answers, by a thread of their own."""
+        self.engine.lag = lag
+
+    @rule()
+    def stream_is_cut(self) -> None:
+        self.it.list_at = self.engine.now
+
     @rule()
     def engine_recovers(self) -> None:
-        self.engine.fates, self.engine.deaf = {}, False
+        self.engine.fates, self.engine.deaf, self.engine.lag = {}, False, 0.0
 
     @rule()
     def supervisor_crashes(self) -> None:
@@ -301,7 +312,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """The trouble ends."""
-        self.engine.fates, self.engine.deaf = {}, False
+        self.engine.fates, self.engine.deaf, self.engine.lag = {}, False, 0.0
         for box in self.engine.boxes.values():
             box.immortal = False
         # Until all that waits ever longer is due, and all workers have been listed once more.

@@ -1442,3 +1442,15 @@ def test_removals_ever_less_often(world: Callable[..., World]) -> None:
     it.actuator.sweep(LATER)
     it.pump()
     assert len(it.roster) == 0 and it.actuator.problems == []
+
+
+def test_end_that_is_told_late(world: Callable[..., World]) -> None:
+    """A worker whose first end is heard of only after its restart was seen runs on."""
+    it = world({REMOVE: refused("409 Conflict", "You cannot remove a running container")})
+    it.adopt()
+    tree(it.proc, {"43": {"stat": pid_stat(43), "cgroup": f"0::/plancton/{ID}\n"}})
+    it.actuator.reconcile([container(pid=43)], 5_000.0)
+    it.script[INSPECT] = lambda _: it.inspected(Pid=43)
+    it.event("die", cid=ID, exitCode="0")
+    it.pump(3)
+    assert it.phases() == {"w1": Phase.RUNNING} and it.roster["w1"].pid == 43

@@ -1,0 +1,97 @@
+"""How Docker is found, followed and found again."""
+
+import threading
+import time
+from pathlib import Path
+from queue import SimpleQueue
+
+from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
+
+from plancton.daemon.docker_link import DockerLink
+from plancton.daemon.status_file import StatusFile
+from plancton.docker.replies import Container
+from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.workers.roster import Roster
+
+DEADLINE = 20.0
+MINUTES = 3_600.0
+INFO = reply(b'{"CgroupDriver":"cgroupfs"}')
+
+
+class Linked:
+    """A link to a scripted Docker; `pump` makes the calls that come back."""
+
+    def __init__(self, server: ScriptedDocker) -> None:
+        self.server = server
+        self.inbox: Inbox = SimpleQueue()
+        self.queue = RequestQueue(str(server.path), self.inbox)
+        self.queue.start()
+        self.lists: list[list[Container]] = []
+        self.link = DockerLink(
+            str(server.path),
+            "i",
+            self.inbox,
+            self.queue,
+            StatusFile(None, "i", Roster()),
+            on_info=lambda _: True,
+            on_listed=self.lists.append,
+            on_event=lambda _: None,
+        )
+
+    def pump(self) -> None:
+        self.inbox.get(timeout=DEADLINE)()
+
+    def asked(self, path: str) -> int:
+        return sum(path in request for request in self.server.requests)
+
+    def close(self) -> None:
+        self.link.close()
+        self.queue.close()
+        self.queue.join(DEADLINE)
+
+
+def test_stream_that_is_cut_during_a_list(tmp_path: Path) -> None:
+    """Events are followed again also if their stream was cut while the workers were listed."""
+    streams, gate = iter([[CUT], [HANG]]), threading.Event()
+
+    def listed(_: bytes) -> list[Step]:
+        gate.wait(DEADLINE)
+        return reply(b"[]")
+
+    script: Script = {
+        "GET /info": INFO,
+        "GET /events": lambda _: next(streams),
+        "GET /containers/json": listed,
+    }
+    with ScriptedDocker(tmp_path / "d.sock", script) as server:
+        it = Linked(server)
+        it.link.step(0.0)
+        it.pump()  # Docker is found
+        it.pump()  # the stream is cut
+        gate.set()
+        it.pump()  # the workers are listed
+        assert it.link.ready
+        it.link.step(time.monotonic())
+        it.pump()
+        assert server.reached.wait(DEADLINE) and it.asked("/events") == 2
+        it.close()
+
+
+def test_listed_every_few_minutes(tmp_path: Path) -> None:
+    """All workers are listed every few minutes, whatever the stream of events does."""
+    script: Script = {"GET /info": INFO, "GET /events": [HANG], "GET /containers/json": reply(b"[]")}
+    with ScriptedDocker(tmp_path / "d.sock", script) as server:
+        it = Linked(server)
+        it.link.step(0.0)
+        it.pump()
+        it.pump()
+        it.link.step(time.monotonic())
+        assert len(it.lists) == 1 and it.inbox.empty()
+        it.link.step(time.monotonic() + MINUTES)
+        it.link.step(time.monotonic() + MINUTES)
+        it.pump()
+        assert len(it.lists) == 2 and it.asked("/containers/json") == 2 and it.asked("/info") == 1
+        assert server.reached.wait(DEADLINE)
+        for word in ("start", "rename", "unpause", "update", "destroy"):
+            assert it.asked(f"%22{word}%22") == 1
+        it.close()
