@@ -3,6 +3,7 @@
 https://docs.docker.com/reference/api/engine/ ("Create a container") describes the fields.
 """
 
+import resource
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,19 @@ PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
 LEAST_BLKIO_WEIGHT = 10
-ULIMITS = {"nofile": "65536", "core": "1"}
+
+
+def _at_most(limit: int, kind: int) -> str:
+    """Also no more than this host gives us: a dockerd without CAP_SYS_RESOURCE, as in many LXC
+    containers, can't give more either, and refuses to start what asks for it."""
+    hard = resource.getrlimit(kind)[1]
+    return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard))
+
+
+ULIMITS = {
+    "nofile": _at_most(65_536, resource.RLIMIT_NOFILE),
+    "core": _at_most(1, resource.RLIMIT_CORE),
+}
 """Unless others are configured. Some daemons give 2³⁰ descriptors, and what makes a table of them
 is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5))."""
 

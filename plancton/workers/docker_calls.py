@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
@@ -38,12 +39,23 @@ class Unstarted(NamedTuple):
 
 def examine(docker: Docker, container: str, reports: bool) -> Remains:
     """Look at a container that has ended."""
-    words = ""
-    for line in docker.logs(container, LAST_LINES).splitlines():
+    lines = docker.logs(container, LAST_LINES).splitlines()
+    for line in lines:
         log.debug("%s wrote: %s", container[:12], line)
-        if line.startswith(WORDS):
-            words = line.removeprefix(WORDS)[:LONGEST_WORDS]
-    return Remains(words, read_report(docker, container) if reports else None)
+    return Remains(last_words(lines), read_report(docker, container) if reports else None)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """What a worker addressed to the owner last; else its last line that says anything, quoted."""
+    addressed = [line.removeprefix(WORDS) for line in lines if line.startswith(WORDS)]
+    if addressed:
+        return _cut(" ".join(addressed[-1].split()))
+    said = [" ".join(line.split()) for line in lines if line.strip()]
+    return f'the worker says "{_cut(said[-1])}"' if said else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_WORDS else f"{text[: LONGEST_WORDS - 1]}…"
 
 
 def read_report(docker: Docker, container: str) -> bytes:

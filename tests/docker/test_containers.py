@@ -1,6 +1,7 @@
 """Which containers are ours, and what happens when one ends by itself."""
 
 import contextlib
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from docker.harness import IDLE, IMAGE, Engine, Plancton, wait_for
 
-from plancton.workers.container import INSTANCE, PREFIX
+from plancton.workers.container import INSTANCE, PREFIX, ULIMITS
 
 pytestmark = pytest.mark.docker
 
@@ -156,13 +157,36 @@ def test_removed_by_hand(plancton: Plancton, engine: Engine) -> None:
     assert len(plancton.ids() & first) == 1
 
 
+def test_what_the_kernel_gives_a_worker(plancton: Plancton, engine: Engine) -> None:
+    """Limits, shared memory, seccomp rules, system paths and process 1 are as configured."""
+    rules = plancton.directory / "rules.json"
+    rules.write_text('{\n "defaultAction": "SCMP_ACT_ALLOW"\n}')
+    plancton.calm(1)
+    options = [f"seccomp={rules}", "systempaths=unconfined", "no-new-privileges:true"]
+    plancton.configure(worker={"init": False, "security_options": options})
+    plancton.start()
+    (worker,) = plancton.full(1)
+    process = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}")
+    limits = (process / "limits").read_text().splitlines()
+    seen = {line[:26].strip(): line[26:].split()[:2] for line in limits}
+    assert seen["Max open files"] == 2 * [ULIMITS["nofile"]]
+    assert seen["Max core file size"] == 2 * [ULIMITS["core"]]
+    mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+    (shm,) = [" ".join(mount) for mount in mounts if mount[4] == "/dev/shm"]
+    assert f"size={(64 << 20) // 4 // 1024}k" in shm
+    assert not [mount[4] for mount in mounts if mount[4].startswith("/proc/")], "nothing is masked"
+    assert (process / "comm").read_text().strip() in ("sh", "busybox"), "there is no other init"
+    assert re.search(r"Seccomp:\s+2\n", (process / "status").read_text()), "the rules are in force"
+
+
 def test_ends_at_once(plancton: Plancton, engine: Engine) -> None:
     """A worker that fails at once is started less and less often; status says why until it is
     fixed."""
     plancton.calm(1)
-    plancton.configure(worker={"command": "exit 3"})
+    plancton.configure(worker={"command": r"printf '\033[31mno licence\033[m\n\n'; exit 3"})
     plancton.start()
     wait_for("status says so", lambda: "exit code 3" in plancton.problems())
+    assert 'the worker says "no licence"' in plancton.problems(), "its own words are quoted"
     assert "backing off" in plancton.problems()
     wait_for("it is tried again", lambda: len(plancton.lines("starting")) >= 2)
     wait_for("no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))

@@ -848,17 +848,18 @@ def test_files_that_are_refused(
     [
         (["plancton: the pool had no job for it"], ": the pool had no job for it"),
         (["noise", "plancton: first", "plancton: last", "more noise"], ": last"),
-        (["no words for us", " plancton: not at the beginning", "Plancton: another"], ""),
-        (["plancton:without a space"], ""),
-        (["plancton: " + "x" * 500], ": " + "x" * 200),
-        (["plancton: \x1b[31mred\x07\u202e\r"], ":  [31mred   "),
+        ([" plancton: not at the beginning", "Plancton: another"], ': the worker says "Plancton: another"'),
+        (["plancton:without a space"], ': the worker says "plancton:without a space"'),
+        (["plancton: " + "x" * 500], ": " + "x" * 199 + "…"),
+        (["plancton: \x1b[31mred\x07\u202e\r"], ": red"),
+        (["\x1b]0;title\x07not \u2066process 1"], ': the worker says "not process 1"'),
         (["plancton: "], ""),
         ([], ""),
     ],
     ids=str,
 )
 def test_last_words(world: Callable[..., World], lines: list[str], words: str) -> None:
-    """A worker's last words are in the sentence, short and harmless; its other output is not."""
+    """A worker's last words are in the sentence, short and harmless; without any, its last line."""
     it = world({LOGS: log(*lines)})
     it.adopt()
     it.die(7)

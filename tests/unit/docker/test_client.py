@@ -383,12 +383,14 @@ def frame(stream: int, text: bytes) -> bytes:
         (b"a terminal\r\nhas no frames", "a terminal\nhas no frames"),
         (frame(1, b"1\n2\n3\n4\n"), "2\n3\n4"),
         (frame(1, b"cut short")[:-2], "cut sho"),
-        (frame(1, b"\x1b[31mred\x07 \xff"), " [31mred  \ufffd"),
+        (frame(1, b"\x1b[31mred\x07 \xff"), "red  \ufffd"),
+        (frame(1, b"\x1b]0;a title\x07\x1b[2J\x1b[1;1Hshown\x1b(B\x1b[m"), "shown"),
+        (frame(1, "\u202eno\u2066t \x9b31m".encode()), " no t  31m"),
         (b"\x01\x00", ""),
     ],
 )
 def test_logs(serve: Serve, data: bytes, text: str) -> None:
-    """A log is freed of frames and control codes, and never has more lines than asked for."""
+    """A log is freed of frames and of what a terminal would obey, and never has more lines than asked for."""
     _, docker = serve({"GET /containers/w1/logs": chunked(data) if data else reply(b"")})
     assert docker.logs("w1", lines=3) == text
 
