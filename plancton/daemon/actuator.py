@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
+import msgspec
+
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
 from plancton.config.security import SecurityError, read_profiles
@@ -28,7 +30,7 @@ from plancton.docker.errors import (
 from plancton.docker.replies import Container, Event
 from plancton.docker.request_queue import Queued, RequestQueue
 from plancton.errors import PlanctonError
-from plancton.host.placement import Place, find_worker
+from plancton.host.placement import Place, find_worker, to_boottime
 from plancton.host.slice import Slice
 from plancton.model import (
     Action,
@@ -213,7 +215,11 @@ class Actuator:
         return entry
 
     def _find(self, container: Container) -> Place:
-        return find_worker(self.slice, container.id, container.state.pid, self._proc)
+        place = find_worker(self.slice, container.id, container.state.pid, self._proc)
+        if place.started is None and container.state.running:  # hidden from us: Docker knows as well
+            started = to_boottime(container.state.started_at, time(), clock_gettime(CLOCK_BOOTTIME))
+            return msgspec.structs.replace(place, started=started)
+        return place
 
     def _looked_again(self, name: str, container: Container | None, error: DockerError | None) -> None:
         """A worker that still runs and is not in the slice goes at once, and none comes after it."""

@@ -72,7 +72,7 @@ class Summary(Reply, frozen=True):
 
 
 class ContainerState(Reply, frozen=True):
-    """``pid`` is 0 unless the container runs."""
+    """``pid`` is 0 unless the container runs; ``started_at`` is a time as RFC 3339 has it."""
 
     running: bool = False
     paused: bool = False
@@ -80,6 +80,7 @@ class ContainerState(Reply, frozen=True):
     exit_code: int = 0
     oom_killed: bool = field(name="OOMKilled", default=False)
     error: str = ""
+    started_at: str = ""
 
 
 class ContainerConfig(Reply, frozen=True):

@@ -25,6 +25,9 @@ def find_engine(proc: Path, tree: Path | None) -> list[Path]:
         if entry.name.isdigit() and read_knob(entry / "comm") in NAMES:
             service = service_stat(proc, int(entry.name), tree)
             paths.add(service or entry / "stat")
+    if not paths and tree:  # perhaps they are hidden from us (hidepid): then their services are not
+        services = (tree / "system.slice" / f"{name}.service/cpu.stat" for name in ("docker", "containerd"))
+        paths.update(service for service in services if service.exists())
     return sorted(paths)
 
 

@@ -5,6 +5,7 @@ a pid namespace of its own. So a group counts only if it is below the slice and 
 container, and nothing else is ever read, frozen, limited or killed as a worker's.
 """
 
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -43,3 +44,15 @@ def find_worker(workers_slice: Slice, container: str, pid: int, proc: Path) -> P
         for path in workers_slice.directory.glob(f"*{container}*/"):
             return Place(f"{workers_slice.path}/{path.name}")
     return Place(elsewhere=elsewhere)
+
+
+def to_boottime(timestamp: str, wall: float, boottime: float) -> float | None:
+    """When that was by CLOCK_BOOTTIME, from what both clocks say now; ``timestamp`` as RFC 3339 has
+    it. None: never (Docker writes year 1), or no such time."""
+    try:
+        then = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return None
+    if then.tzinfo is None or then.year < 1970:
+        return None
+    return max(0.0, min(boottime, boottime - (wall - then.timestamp())))

@@ -31,8 +31,8 @@ characters)."""
 
 class Here(msgspec.Struct, frozen=True):
     """This host, and who listens on Docker's socket. ``peer`` is the listener's pid: 0 if it is in
-    no pid namespace that can be seen from here, None if unknown; ``cgroups`` is a cgroup
-    namespace."""
+    no pid namespace that can be seen from here, None if unknown; ``usable`` are the CPUs that this
+    process may run on; ``cgroups`` is a cgroup namespace."""
 
     kernel: str = ""
     cpus: int = 0
@@ -40,6 +40,7 @@ class Here(msgspec.Struct, frozen=True):
     peer: int | None = None
     peer_name: str = ""
     peer_cgroups: str = ""
+    usable: int = 0
 
 
 def look_here(socket: str, proc: Path = PROC) -> Here:
@@ -47,6 +48,7 @@ def look_here(socket: str, proc: Path = PROC) -> Here:
     return Here(
         kernel=os.uname().release,
         cpus=os.cpu_count() or 0,
+        usable=len(os.sched_getaffinity(0)),
         cgroups=_namespace(proc / "self"),
         peer=peer,
         peer_name=read_knob(proc / str(peer) / "comm") or "" if peer else "",
@@ -99,7 +101,8 @@ def elsewhere(info: Info, here: Here) -> str:
 def doubts(info: Info, here: Here) -> list[str]:
     """What makes it doubtful that this Docker is this host's."""
     found = []
-    if info.cpus and here.cpus and info.cpus != here.cpus:
+    # Docker counts the CPUs that it may run on: not isolated ones (moby, pkg/sysinfo/numcpu_linux.go).
+    if info.cpus and here.cpus and info.cpus not in (here.cpus, here.usable):
         found.append(f"Docker tells of {info.cpus} CPUs, this host has {here.cpus}: is it on this host?")
     if here.peer == 0:
         found.append(

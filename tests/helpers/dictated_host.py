@@ -15,6 +15,7 @@ from typing import Self
 CPUS = os.cpu_count() or 1
 HZ = os.sysconf("SC_CLK_TCK")
 GB = 1024**3
+HIDE = "mount -t proc -o hidepid=2 proc /proc && "
 MOUNT = (
     'mount --bind "$1" /proc/stat && mount --bind "$2" /proc/meminfo &&'
     ' mount --bind "$3" /sys/devices/system/cpu/isolated && shift 3 && exec "$@"'
@@ -33,6 +34,8 @@ class DictatedHost:
         self.files = directory / "proc-stat", directory / "proc-meminfo", directory / "isolated"
         self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self.files[:2])
         self.isolate("")
+        self.hides_processes = False
+        """From users other than root, as hidepid does (proc(5))."""
         self._write()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._go_on, daemon=True)
@@ -53,7 +56,8 @@ class DictatedHost:
 
     def command(self, *words: str) -> list[str]:
         """This command on this host. It keeps its pid: each step executes the next."""
-        enter = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", MOUNT, "sh"]
+        mount = HIDE + MOUNT if self.hides_processes else MOUNT
+        enter = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", mount, "sh"]
         return [*enter, *map(str, self.files), *words]
 
     def _go_on(self) -> None:

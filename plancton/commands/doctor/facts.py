@@ -27,7 +27,7 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
 from plancton.host.realtime import Realtime, realtime_outside_root
-from plancton.host.sampler import Sampler, SamplerError
+from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.slice import (
     PROC,
     Layout,
@@ -121,6 +121,8 @@ class Facts(msgspec.Struct, frozen=True):
     kernel: str = ""
     cgroups: Cgroups = Cgroups()
     psi: bool = False
+    hidden: bool = False
+    """Whether others' processes, or Docker's, can't be seen in /proc."""
     engine: Engine | str = ""
     here: Here = Here()
     missing_mounts: str | None = None
@@ -157,6 +159,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     workers_slice = _slice(config, cgroups.layout, engine)
     written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()
     disks = look_at_disks(written, config.owner.reserve_disk)
+    here = look_here(config.docker.socket, proc)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
     cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
     host, available, arc = read_host(proc, disks.least.total if disks.least else 0, cpus)
@@ -169,10 +172,11 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         kernel=os.uname().release,
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
+        hidden=read_process(1, proc) is None or here.peer == 0,
         engine=engine,
         missing_mounts=missing_mounts(config),
         network=network,
-        here=look_here(config.docker.socket, proc),
+        here=here,
         systemd=read_systemd(),
         slice=workers_slice.look() if workers_slice else None,
         host=host,

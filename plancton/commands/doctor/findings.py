@@ -139,6 +139,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield kernel(facts.kernel, facts.cgroups)
     yield cgroups(facts.cgroups)
     yield psi(facts.psi)
+    yield processes(facts.hidden)
     yield engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
@@ -244,6 +245,19 @@ def cpus(found: Cpus) -> Finding:
         return ok(subject, f"all {found.number} count, none is isolated")
     which = f"{found.number} count ({format_cpus(found.counted)})"
     return ok(subject, f"{which}; workers keep off the others, which are isolated or outside of the cpuset")
+
+
+def processes(hidden: bool) -> Finding:
+    """``hidden``: others' can't be seen."""
+    subject = "processes"
+    if not hidden:
+        return ok(subject, "those of other users can be seen")
+    text = (
+        "those of other users are hidden in /proc: what Docker itself uses may count as the owner's, it is"
+        " not known which HTCondor workers run a job, and doctor does not see who else takes idle CPU"
+    )
+    remedy = "mount /proc without hidepid, or with gid= of a group that Plancton's user is in"
+    return better(subject, text, remedy)
 
 
 def smt(active: bool | None, cpuset: str, found: Cgroups) -> Finding:

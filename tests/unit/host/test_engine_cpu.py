@@ -78,3 +78,11 @@ def test_strange_groups(tmp_path: Path, text: str) -> None:
     tree(tmp_path / "proc/7", {"comm": "dockerd\n"})
     (tmp_path / "proc/7/cgroup").write_bytes(text.encode(errors="surrogateescape"))
     assert find_engine(tmp_path / "proc", tmp_path / "v2") == [tmp_path / "proc/7/stat"]
+
+
+def test_hidden_processes(tmp_path: Path) -> None:
+    """Where others' processes are hidden, the services that systemd has for them are read."""
+    proc = tree(tmp_path / "proc", {"10": process("bash", "/user.slice/x.scope")})
+    v2 = tree(tmp_path / "v2", {"system.slice": {"docker.service": {"cpu.stat": ""}}})
+    assert find_engine(proc, v2) == [v2 / "system.slice/docker.service/cpu.stat"]
+    assert find_engine(proc, None) == find_engine(proc, tmp_path / "none") == []

@@ -1,11 +1,12 @@
 """Which cgroup is a worker's, whatever pid Docker tells."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from unit.trees import pid_stat, tree
 
-from plancton.host.placement import Place, find_worker
+from plancton.host.placement import Place, find_worker, to_boottime
 from plancton.host.slice import Layout, Slice, worker_group
 
 ID = "c0ffee" * 8
@@ -86,3 +87,27 @@ def test_a_pid_that_is_reused_meanwhile(tmp_path: Path) -> None:
             return Reused(path)
 
     assert find_worker(Slice(Layout(v2), "plancton", "cgroupfs"), ID, 42, Reused(proc)).group == ""
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "age"),
+    [
+        ("2026-11-26T20:53:17.123456789Z", 60.0),
+        ("2026-11-26T21:53:17+01:00", 60.1),
+        ("2026-11-26T20:54:17Z", 0.1),
+        ("2026-11-26T20:55:00Z", 0.0),
+        ("1999-01-01T00:00:00Z", 5_000.0),
+    ],
+)
+def test_docker_tells_the_age(timestamp: str, age: float) -> None:
+    """A start by the wall clock becomes one by CLOCK_BOOTTIME, neither in the future nor before the
+    boot."""
+    now = datetime(2026, 11, 26, 20, 54, 17, 123_456, UTC).timestamp()
+    started = to_boottime(timestamp, now, 5_000.0)
+    assert started is not None and 5_000.0 - started == pytest.approx(age, abs=0.05)
+
+
+@pytest.mark.parametrize("timestamp", ["", "0001-01-01T00:00:00Z", "2026-11-26T20:53:17", "soon", "9" * 5000])
+def test_docker_tells_no_age(timestamp: str) -> None:
+    """What has never started, and what is no time, gives no start."""
+    assert to_boottime(timestamp, 1.8e9, 5_000.0) is None

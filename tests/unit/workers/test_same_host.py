@@ -102,3 +102,8 @@ def test_listener(tmp_path: Path) -> None:
         (proc / str(os.getpid()) / "ns/cgroup").symlink_to(OTHER)
         here = look_here(str(path), proc)
     assert (here.cgroups, here.peer_cgroups, here.peer_name) == (INITIAL, OTHER, "ssh")
+
+
+def test_isolated_cpus() -> None:
+    """Docker does not count isolated CPUs, which is no sign of another host."""
+    assert list(doubts(INFO, replace(HERE, cpus=64, usable=8))) == list(doubts(INFO, HERE))

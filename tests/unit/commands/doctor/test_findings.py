@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 from unit.host.test_slice import HYBRID, V2, files
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, reply
-from unit.trees import cores, meminfo, stat, tree
+from unit.trees import cores, meminfo, pid_stat, stat, tree
 
 from plancton.commands.doctor import facts as host_facts
 from plancton.commands.doctor import findings as doctor
@@ -463,6 +464,7 @@ class Place:
                 "meminfo": meminfo(),
                 "self": {"mountinfo": mounts},
                 "pressure": {"cpu": "some"},
+                "1": {"stat": pid_stat(1)},
             },
             sys={
                 "devices": {"system": {"cpu": {"smt": {"active": "1\n"}, **cores("0,2", "1,3")}}},
@@ -522,6 +524,16 @@ def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedD
     assert place.look().cpus.for_workers == ""
     place.configure("owner: {reserve_cpus: 2}")
     assert place.look().cpus.for_workers == "1,3"
+
+
+def test_hidden_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Doctor says what can't be seen on hosts that hide processes, and what that costs."""
+    serve(script())
+    assert not place.look().hidden
+    says(doctor.processes(False), OK, "can be seen")
+    shutil.rmtree(place.root / "proc/1")
+    assert place.look().hidden
+    says(doctor.processes(True), BETTER, "gid=")
 
 
 def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
