@@ -12,7 +12,7 @@ from plancton.config.security import read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here
-from plancton.host.engine_cpu import find_engine
+from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Topology
@@ -54,7 +54,8 @@ def check_host(config: Config) -> HostCheck:
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
-    sampler.watch_engine(find_engine(PROC, layout.v2))
+    listening = listener(config.docker.socket)
+    sampler.watch_engine(find_engine(PROC, layout.v2, listening, workers_slice.path))
     before = sampler.sample()
     time.sleep(SECONDS)
     seen = observe(before, sampler.sample())

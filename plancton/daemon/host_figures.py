@@ -29,6 +29,7 @@ class HostFigures:
         self._sampler = Sampler(proc)
         self._previous: Sample | None = None
         self._counted: frozenset[int] | None = None
+        self._workers = ""
         self._known = Observation(0.0, 0.0, float(os.cpu_count() or 1))
         self.problem = ""
         self._said = False
@@ -78,18 +79,18 @@ class HostFigures:
         """Read this slice's figures, too."""
         self._sampler.close()
         self._sampler = Sampler(self._proc, workers_slice.directory, workers_slice.memory_stat)
+        self._workers = workers_slice.path
         self.count(self._counted)
-        self.watch_engine()
 
     def count(self, cpus: frozenset[int] | None) -> None:
         """Only these CPUs count from now on; None: all. What was seen before can't be compared."""
         self._counted, self._previous = cpus, None
         self._sampler.count(cpus)
 
-    def watch_engine(self) -> None:
-        """Look for the engine's processes."""
+    def watch_engine(self, listening: int | None) -> None:
+        """Look for the engine's processes; ``listening`` is the one behind Docker's socket."""
         with contextlib.suppress(OSError):  # no descriptor is left: those that are watched stay
-            self._sampler.watch_engine(find_engine(self._proc, self._tree))
+            self._sampler.watch_engine(find_engine(self._proc, self._tree, listening, self._workers))
 
     def close(self) -> None:
         self._sampler.close()

@@ -33,6 +33,7 @@ from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import Inbox, RequestQueue
 from plancton.files import NO_DESCRIPTOR
+from plancton.host.engine_cpu import listener
 from plancton.host.sampler import read_process
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
@@ -350,7 +351,7 @@ class Supervisor:
                 self.actuator.sweep(now)
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
-            self.figures.watch_engine()
+            self.figures.watch_engine(listener(self.engine.socket))
 
     def _look_at_cpus(self) -> None:
         """See which CPUs are there for workers and which for the owner."""
@@ -473,6 +474,7 @@ class Supervisor:
             say = self.status_file.say if best else self.status_file.warn
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
         self.figures.watch_slice(self.slice)
+        self.figures.watch_engine(listener(self.engine.socket))
         self.in_force.host = None
         self.usage = WorkerUsage(self.slice, PROC)
         self.actuator = Actuator(

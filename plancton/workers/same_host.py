@@ -6,7 +6,6 @@ looked for in the slice all the same (actuator.py).
 
 import os
 import re
-import socket as sockets
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY
 from plancton.docker.supported import require as require_supported
 from plancton.files import read_knob
+from plancton.host.engine_cpu import listener
 
 PROC = Path("/proc")
 NOT_HERE = "Plancton needs a Docker Engine that root runs on this host itself (docker.socket)"
@@ -54,18 +54,6 @@ def look_here(socket: str, proc: Path = PROC) -> Here:
         peer_name=read_knob(proc / str(peer) / "comm") or "" if peer else "",
         peer_cgroups=_namespace(proc / str(peer)) if peer else "",
     )
-
-
-def listener(socket: str) -> int | None:
-    """The pid of whoever made this socket (unix(7), SO_PEERCRED); 0: it can't be seen from here."""
-    try:
-        with sockets.socket(sockets.AF_UNIX) as connection:
-            connection.settimeout(5.0)
-            connection.connect(socket)
-            found = connection.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, 12)
-    except OSError:
-        return None
-    return int.from_bytes(found[:4], "little")
 
 
 def _namespace(process: Path) -> str:

@@ -82,7 +82,7 @@ class Stage:
         memory = self.layout.v1.get("memory", self.layout.v2)
         assert self.layout.v2 and memory
         sampler = Sampler(PROC, self.layout.v2 / path, memory / path / "memory.stat")
-        sampler.watch_engine(find_engine(PROC, self.layout.v2))
+        sampler.watch_engine(find_engine(PROC, self.layout.v2, None, path))
         return sampler
 
     def measure(self, name: str, sampler: Sampler, seconds: float) -> Row:

@@ -12,7 +12,7 @@ from unit.trees import tree
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotDocker
 from plancton.docker.replies import Info, decode
-from plancton.workers.same_host import INITIAL, Here, doubts, elsewhere, listener, look_here, require
+from plancton.workers.same_host import INITIAL, Here, doubts, elsewhere, look_here, require
 
 INFO = Info(kernel_version="6.12.0-amd64", cpus=8)
 HERE = Here("6.12.0-amd64", 8, INITIAL, 700, "dockerd", INITIAL)
@@ -89,14 +89,12 @@ def test_docker_desktop(tmp_path: Path) -> None:
         require(docker)
 
 
-def test_listener(tmp_path: Path) -> None:
-    """The listener on a socket is known by its pid; without one it is unknown."""
+def test_who_listens(tmp_path: Path) -> None:
+    """Who listens on the socket is known by name and by its view of the cgroups."""
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
-        assert listener(str(path)) is None
         server.listen()
-        assert listener(str(path)) == os.getpid()
         proc = tree(tmp_path / "proc", {"self": {"ns": {}}, str(os.getpid()): {"comm": "ssh\n", "ns": {}}})
         (proc / "self/ns/cgroup").symlink_to(INITIAL)
         (proc / str(os.getpid()) / "ns/cgroup").symlink_to(OTHER)

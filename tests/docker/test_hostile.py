@@ -1,0 +1,54 @@
+"""What a job does to blind, stall or kill the supervisor: each attack in a real worker."""
+
+import os
+from pathlib import Path
+
+import pytest
+from docker.harness import Engine, Plancton
+from helpers.wait import wait_for
+
+from plancton.host.engine_cpu import find_engine
+from plancton.host.slice import PROC
+
+pytestmark = pytest.mark.docker
+
+MANY = 50
+DOCKERD = f"""\
+#!/bin/sh
+n=0
+while [ $n -lt {MANY} ]; do (while :; do sleep 60; done) & n=$((n + 1)); done
+while :; do sleep 60; done
+"""
+"""A script's process has the name of its file, and so have its forks."""
+
+
+def named(plancton: Plancton, container: str) -> int:
+    """How many of a worker's processes are called dockerd."""
+    pids = (plancton.slice.tree / plancton.group(container) / "cgroup.procs").read_text().split()
+    names = [comm.read_text() for pid in pids if (comm := Path(f"/proc/{pid}/comm")).exists()]
+    return names.count("dockerd\n")
+
+
+def test_processes_named_as_the_engine(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
+    """Dozens of a worker's processes that are called dockerd are not taken for Docker: they take
+    no descriptors of the supervisor's, and what they use stays the worker's."""
+    plancton.calm(1)
+    script = tmp_path / "job" / "dockerd"
+    script.parent.mkdir()
+    script.write_text(DOCKERD)
+    script.chmod(0o755)
+    plancton.configure(worker={"command": "/job/dockerd", "mounts": [f"{script.parent}:/job"], "cpus": 1.0})
+    plancton.start()
+    (container,) = plancton.full(1)
+    wait_for("they are there", lambda: named(plancton, container) >= MANY)
+    plancton.crash()
+    plancton.start()  # it looks for Docker's processes when it starts
+    plancton.full(1)
+    plancton.goes_on()
+    assert engine.process
+    found = find_engine(PROC, plancton.slice.tree, engine.process.pid, plancton.slice.path)
+    worker = (plancton.slice.tree / plancton.group(container) / "cgroup.procs").read_text().split()
+    assert not {path.parent.name for path in found} & set(worker)
+    assert PROC / str(engine.process.pid) / "stat" in found
+    held = [os.readlink(link) for link in Path(f"/proc/{plancton.pid}/fd").iterdir() if link.is_symlink()]
+    assert not [path for path in held if path.split("/")[2:3] and path.split("/")[2] in worker], held
