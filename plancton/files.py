@@ -7,8 +7,6 @@ import resource
 import stat
 from pathlib import Path
 
-import msgspec
-
 SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
 
@@ -59,6 +57,8 @@ def read_regular(
 def to_json(value: object) -> bytes:
     """As JSON, whatever is in it: what is no character (half of a path that is not UTF-8) becomes a
     question mark, and a number that is none becomes null."""
+    import msgspec  # `install --uninstall` runs without: all that it needs is above
+
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:

@@ -29,15 +29,15 @@ quietly() {   # quietly COMMAND...: its output is shown only when it fails
 }
 
 need_venv() {   # need_venv WHAT: a virtual environment in .venv with WHAT installed from this clone
-  [ -x .venv/bin/python ] || quietly /usr/bin/python3 -m venv .venv
+  [ -x .venv/bin/python ] || quietly /usr/bin/python3 -I -m venv .venv
   say "Installing Plancton into .venv"
   rm -rf build   # else modules that were deleted since the last build are installed as well
-  quietly .venv/bin/pip install --quiet "$1"
-  quietly .venv/bin/pip install --quiet --force-reinstall --no-deps .   # the version may be the same, the code is not
+  quietly .venv/bin/python -I -m pip install --quiet "$1"
+  quietly .venv/bin/python -I -m pip install --quiet --force-reinstall --no-deps .   # the version may be the same, the code is not
 }
 
 docker_answers() {   # by Plancton's own client: Debian has the docker command line in a package of its own
-  .venv/bin/python -P -c "from plancton.docker.client import Docker; Docker('/var/run/docker.sock', timeout=5).ping()" 2>/dev/null
+  .venv/bin/python -I -c "from plancton.docker.client import Docker; Docker('/var/run/docker.sock', timeout=5).ping()" 2>/dev/null
 }
 
 need_docker() {   # an Engine that answers; where we started it, $dockerd is its pid

@@ -50,8 +50,9 @@ class LogFile(logging.StreamHandler[TextIO]):
 
 
 def open_log(path: Path) -> int:
-    """Follow no symbolic link: root may log to a directory that was handed over to a user."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Follow no symbolic link, and wait for no reader of a FIFO: root may log to a directory that
+    was handed over to a user."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         return os.open(path, flags, 0o644)

@@ -14,7 +14,7 @@ import msgspec
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, NotFound
 from plancton.docker.request_queue import RequestQueue
-from plancton.files import replace_file, to_json
+from plancton.files import read_regular, replace_file, to_json
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def _load(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
-        return msgspec.json.decode(file.read_bytes(), type=list[str])
+        return msgspec.json.decode(read_regular(file, 1 << 20, follow=False)[0], type=list[str])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return []
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import replace_file, to_json
+from plancton.files import read_regular, replace_file, to_json
 from plancton.model import Work
 
 log = logging.getLogger(__name__)
 
+LARGEST = 16 << 20
 SAVE_INTERVAL = 600.0
 """Seconds between two writes of what was donated; what jobs did is written at once."""
 MOST = 1e15
@@ -125,7 +126,7 @@ def _read(path: Path | None) -> _Kept | None:
     if path is None:
         return None
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        kept = msgspec.json.decode(read_regular(path, LARGEST, follow=False)[0], type=_Kept)
         if not (_is_a_sum(kept.work) and all(map(_is_a_sum, kept.counted.values()))):
             raise ValueError("a number is not one that Plancton writes")
         return kept

@@ -1,6 +1,7 @@
 """scripts/install as far as it goes without changing the host: what it refuses, in one line, exit
 code 2."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -56,3 +57,49 @@ def test_shell() -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout
+
+
+def run_alone(
+    tmp_path: Path, *arguments: str, prefix: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The script without its clone, called in a directory whose Python files leave a trace when they
+    run."""
+    script, poisoned = tmp_path / "alone/scripts/install", tmp_path / "poisoned"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_bytes(SCRIPT.read_bytes())
+    poisoned.mkdir(exist_ok=True)
+    for name in ("venv", "pip", "ensurepip", "sys", "plancton", "encodings"):
+        (poisoned / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    return subprocess.run(
+        ["sh", script, "--no-docker", "--no-start", "--prefix", tmp_path / "prefix", *arguments],
+        capture_output=True, text=True, timeout=300, check=False, cwd=poisoned,
+        env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels"},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_directory_with_poisoned_modules(tmp_path: Path) -> None:
+    """Called in a directory that holds a venv.py and a pip.py, it runs none of them; it comes as far
+    as a version that no index has."""
+    done = run_alone(tmp_path, "77.0")
+    assert done.returncode == 2 and "plancton==77.0" in done.stderr, done
+    assert (tmp_path / "prefix/bin/python").exists(), "it came no further than that"
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_no_version(tmp_path: Path) -> None:
+    """Outside of a clone, without a version, it takes nothing from an index."""
+    done = run_alone(tmp_path)
+    assert done.returncode == 2 and "give a VERSION or --wheel" in done.stderr, done
+    assert not (tmp_path / "prefix/bin").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_older_plancton_in_the_way(tmp_path: Path) -> None:
+    """An older Plancton where this one would go is named, and nothing of it is touched."""
+    (tmp_path / "prefix/bin").mkdir(parents=True)
+    (tmp_path / "prefix/bin/planctonctl").write_text("0.5")
+    done = run_alone(tmp_path, "77.0")
+    assert done.returncode == 2 and "older Plancton" in done.stderr and "crontab" in done.stderr, done
+    assert [path.name for path in (tmp_path / "prefix").rglob("*")] == ["bin", "planctonctl"]

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from plancton.errors import PlanctonError
 from plancton.files import SHARE
 
 UPGRADE_TIMEOUT = 60.0
+USERS = "PrivateUsers=yes"
 
 
 def need_docker(machine: Machine, init: InitSystem) -> None:
@@ -97,10 +99,17 @@ def need_config(
         replace(config, new, 0o640, user.pw_gid)  # it may hold secrets
         machine.did(f"{config}: {told}")
     # What was there before this user was.
-    if token.exists():
-        os.chown(token, user.pw_uid, -1)
-    if not config.stat().st_mode & 0o004 and config.stat().st_uid != user.pw_uid:
-        os.chown(config, -1, user.pw_gid)
+    _give(token, user.pw_uid, -1)
+    found = config.lstat()
+    if not found.st_mode & 0o004 and found.st_uid != user.pw_uid:
+        _give(config, -1, user.pw_gid)
+
+
+def _give(path: Path, uid: int, gid: int) -> None:
+    """Change a file's owner or group, unless it is only a name of a file elsewhere: the directory
+    may be the user's already."""
+    if os.path.lexists(path) and stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_nlink == 1:
+        os.chown(path, uid, gid, follow_symlinks=False)
 
 
 def need_service(machine: Machine, init: InitSystem, user: str) -> None:
@@ -109,6 +118,8 @@ def need_service(machine: Machine, init: InitSystem, user: str) -> None:
     for path, name in init.files.items():
         text = (SHARE / name).read_text(encoding="utf-8")
         text = text.replace("@PREFIX@", str(machine.prefix)).replace("@USER@", user)
+        if USERS in text and not _can_have_users(machine):
+            text = text.replace(USERS, f"# Not on this host, which gives it no user namespace: {USERS}")
         machine.put(machine.root / path, text.encode(), 0o755 if text.startswith("#!") else 0o644)
     if machine.changes != before:
         machine.run(init.reload)
@@ -119,6 +130,17 @@ def need_service(machine: Machine, init: InitSystem, user: str) -> None:
         machine.record("file", at_boot)
         machine.run(init.enable)
         machine.did(f"starts at boot: {at_boot}")
+
+
+def _can_have_users(machine: Machine) -> bool:
+    """Whether services can have user namespaces; else systemd would start ours in vain, for ever.
+    user.max_user_namespaces may be 0, and so may a container's rights."""
+    if not machine.succeeds("systemd-run --quiet --wait true"):
+        return True  # that says nothing
+    if machine.succeeds(f"systemd-run --quiet --wait --property={USERS} true"):
+        return True
+    print("This host gives services no user namespaces: Plancton's goes without (PrivateUsers)")
+    return False
 
 
 def need_start(machine: Machine, init: InitSystem, upgraded: bool) -> None:
@@ -193,5 +215,5 @@ def hand_back(machine: Machine) -> None:
     """What is kept becomes root's: the user may be gone, and its number be somebody else's one
     day."""
     for top in filter(os.path.exists, (machine.etc, machine.state)):
-        machine.run(f"chown -R 0:0 {top}")
+        machine.run(f"chown -Rh 0:0 {top}")
         print(f"{top} stays (--purge removes it)")

@@ -250,9 +250,11 @@ def test_service(machine: Dummy, tmp_path: Path, kind: str) -> None:
         (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
     if kind in AT_BOOT:
         (machine.root / AT_BOOT[kind]).touch()  # what `enable` does
-    changes, ran = machine.changes, len(machine.ran)
+    changes = machine.changes
+    machine.ran.clear()
     steps.need_service(machine, init, "donor")
-    assert (machine.changes, len(machine.ran)) == (changes, ran)
+    assert machine.changes == changes
+    assert not [command for command in machine.ran if not command.startswith("systemd-run")], machine.ran
     steps.remove(machine, init)
     assert machine.files() == before
 
@@ -345,3 +347,39 @@ def test_what_stops_it_is_one_line(
     assert main() == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("install: ") and str(tmp_path / "none") in line
+
+
+# ---------------------------------------------------------------- what a host can't do, or must not
+
+RUN = "systemd-run --quiet --wait"
+
+
+@pytest.mark.parametrize("failing", [(), (f"{RUN} --property=PrivateUsers=yes true",), (f"{RUN} true",)])
+def test_host_without_user_namespaces(
+    machine: Dummy, capsys: pytest.CaptureFixture[str], failing: tuple[str, ...]
+) -> None:
+    """Where services can have no user namespace, ours goes without, so that it starts, and that is
+    said; where even that can't be tried, the sandbox stays whole."""
+    (machine.root / "run/systemd/system").mkdir(parents=True)
+    machine.failing |= set(failing)
+    if len(failing) and "PrivateUsers" not in failing[0]:
+        machine.failing.add(f"{RUN} --property=PrivateUsers=yes true")
+    steps.need_service(machine, init_system(machine), "donor")
+    lines = (machine.root / "etc/systemd/system/plancton.service").read_text().splitlines()
+    without = bool(failing) and "PrivateUsers" in failing[0]
+    assert ("PrivateUsers=yes" in lines) is not without
+    assert ("no user namespaces" in capsys.readouterr().out) is without
+
+
+def test_links_are_not_followed(machine: Dummy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a directory that belongs to a user, root gives away no file that a name there leads to."""
+    outside = machine.root / "shadow"
+    outside.write_text(GOOD)
+    outside.chmod(0o640)
+    machine.etc.mkdir(parents=True)
+    (machine.etc / "token").symlink_to(outside)
+    os.link(outside, machine.etc / "config.yaml")
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, *_, **__: given.append(path))
+    steps.need_config(machine, account("donor"), None, None, None)
+    assert given == []
