@@ -368,15 +368,16 @@ def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "", 
 
     The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid,
     the socket, the slice's name and the run directory, one per line: that is where to find us and,
-    after we have ended, our workers.
+    after we have ended, our workers. It stays held while this process executes itself again.
     """
     name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
     file = state / f"{name}.lock"
     try:
-        descriptor = _open_lock(file)
+        descriptor = _inherited(file) or _open_lock(file)
         while not _locked(descriptor, file):
             os.close(descriptor)
             descriptor = _open_lock(file)
+        os.set_inheritable(descriptor, True)  # by execv(3); programs that we start get no descriptor
         os.ftruncate(descriptor, 0)
         os.pwrite(
             descriptor, os.fsencode(f"{os.getpid()}\n{socket}\n{workers_slice}\n{os.path.realpath(run)}\n"), 0
@@ -384,6 +385,22 @@ def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "", 
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     return descriptor
+
+
+def _inherited(file: Path) -> int | None:
+    """The descriptor that holds this lock since before the process executed itself again. One of
+    another lock, of the configuration before, is closed."""
+    found = None
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            target = Path(os.readlink(f"/proc/self/fd/{name}"))
+            if target.suffix != ".lock" or target.parent != Path(os.path.realpath(file.parent)):
+                continue
+            if target.name == file.name and os.path.samestat(os.fstat(int(name)), file.lstat()):
+                found = int(name)
+            else:
+                os.close(int(name))
+    return found
 
 
 def _open_lock(file: Path) -> int:

@@ -480,6 +480,23 @@ def test_lock_says_where_the_supervisor_is(tmp_path: Path, monkeypatch: pytest.M
         os.close(descriptor)
 
 
+AGAIN = (
+    "import os, sys; from pathlib import Path; from plancton.rundir import *; path = Path(sys.argv[1])\n"
+    "print(os.getpid(), *holders(path), flush=True); take_lock(path, sys.argv[2], 'i', run=path)\n"
+    "print(*holders(path), len(last_places(path)), flush=True)\n"
+    "if sys.argv[3:]: os.execv(sys.executable, [sys.executable, '-P', '-c', *sys.argv[3:]])"
+)
+
+
+@pytest.mark.parametrize("socket", ["/s", "/other"])
+def test_lock_while_it_executes_itself_again(tmp_path: Path, socket: str) -> None:
+    """From before to after, the lock is held; with another socket, only the new one is."""
+    command = [sys.executable, "-P", "-c", AGAIN, str(tmp_path), "/s", AGAIN, str(tmp_path), socket]
+    said = subprocess.check_output(command, text=True, timeout=60).splitlines()
+    pid = said[0]
+    assert said == [pid, f"{pid} 0", f"{pid} {pid}", f"{pid} 0"], said
+
+
 SEEN = (
     "import os, sys; from pathlib import Path; from plancton.rundir import *\n"
     f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); path = Path(sys.argv[1])\n"
