@@ -104,7 +104,7 @@ class Actuator:
         self._lifted_until: float | None = None
         self._lifted: set[str] = set()
         self._asked: dict[str, bool] = {}
-        self._removed_ids: set[str] = set()
+        self._removed_at: dict[str, float] = {}
         self._left_alone: set[str] = set()
         self._unremoved: dict[str, str] = {}
         self._starts: dict[str, Queued] = {}
@@ -579,7 +579,7 @@ class Actuator:
         self.accounting.forget(name)
         self._unremoved.pop(name, None)
         if entry := self.roster.get(name):
-            self._removed_ids.add(entry.worker.id)
+            self._removed_at[entry.worker.id] = self._clock()
         self.roster.gone(name)
 
     def sweep(self, now: float) -> None:
@@ -619,8 +619,12 @@ class Actuator:
             self.vanished(entry.worker.name, "removed by somebody", boottime)
         self._trouble(error)
 
-    def reconcile(self, found: list[Container], boottime: float) -> None:
-        """Make the roster match what Docker has: adopt new ones, and notice which have gone."""
+    def reconcile(self, found: list[Container], boottime: float, asked: float = 0.0) -> None:
+        """Make the roster match what Docker has: adopt new ones, and notice which have gone.
+
+        ``asked`` is when Docker was asked (CLOCK_MONOTONIC): what was removed later may be in it.
+        """
+        self._removed_at = {cid: time for cid, time in self._removed_at.items() if time >= asked}
         ids = {container.id for container in found}
         for container in found:
             self._agree(container, boottime)
@@ -630,11 +634,10 @@ class Actuator:
             if entry.worker.id and entry.worker.id not in ids:
                 self.vanished(entry.worker.name, "gone while Docker did not answer", boottime)
         self.accounting.keep({entry.worker.name for entry in self.roster})
-        self._removed_ids.clear()
 
     def _agree(self, container: Container, boottime: float) -> None:
         """Make the roster match one container."""
-        if container.id in self._removed_ids:
+        if container.id in self._removed_at:
             return  # this was asked before it was removed
         if not is_ours(container, self._instance, self.slice.parent):
             if container.id not in self._left_alone:

@@ -50,6 +50,8 @@ class DockerLink:
         self.problem = "Docker has not answered yet"
         self.retry_at, self.retry_after = 0.0, 1.0
         self._list_at = 0.0
+        self.asked_at = 0.0
+        """When Docker was asked for the last list of workers (CLOCK_MONOTONIC)."""
         self._following = False
         self._follower: Follower | None = None
 
@@ -74,9 +76,7 @@ class DockerLink:
 
     def look_again(self) -> None:
         """Ask which workers there are, whatever is known of them."""
-        if self.ready and not self.looking:
-            self.looking = True
-            self._list()
+        self._list_at = 0.0  # the next step asks, as soon as no list is under way
 
     def _look(self) -> None:
         self.looking = True
@@ -104,6 +104,8 @@ class DockerLink:
         self._list()
 
     def _list(self) -> None:
+        self.asked_at = time.monotonic()
+        self._list_at = self.asked_at + LIST_EVERY
         self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
 
     def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
@@ -113,7 +115,6 @@ class DockerLink:
         if not self.ready:
             self._status_file.say("Docker answers")
         self.looking, self.looked = False, True
-        self._list_at = time.monotonic() + LIST_EVERY
         self.ready, self.problem, self.retry_after = True, "", 1.0
         self._on_listed(found)
 

@@ -493,8 +493,10 @@ class Supervisor:
 
     def _docker_listed(self, found: list[Container]) -> None:
         assert self.actuator
-        self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME))
-        self.verified = self.verify_until is not None and len(self.roster) == 0
+        asked = self.docker.asked_at
+        self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME), asked)
+        since = None if self.verify_until is None else self.verify_until - LOOK_BEFORE_STOP
+        self.verified = since is not None and asked >= since and len(self.roster) == 0
         if self.forced and not self.options.dry_run:
             self.actuator.force_all(time.monotonic())
 

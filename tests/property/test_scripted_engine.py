@@ -68,7 +68,9 @@ class Supervisor:
         self.next_sweep = 0.0
         self.state = State()
         self.decision: Decision | None = None
-        self.stopping = self.verifying = self.verified = False
+        self.stopping = self.verified = False
+        self.verify_since: float | None = None
+        self.asked_at = 0.0
 
     def _trouble(self, error: DockerError) -> None:
         if isinstance(error, DockerUnreachable):
@@ -79,16 +81,17 @@ class Supervisor:
         if found is None:
             self.ready, self.list_at = False, self.engine.now + 1.0
             return
-        self.ready, self.list_at = True, self.engine.now + LIST_EVERY
-        self.actuator.reconcile(found, self.engine.boottime + self.engine.now)
-        self.verified = self.verifying and len(self.roster) == 0
+        self.ready = True
+        self.actuator.reconcile(found, self.engine.boottime + self.engine.now, self.asked_at)
+        asked = self.verify_since is not None and self.asked_at >= self.verify_since
+        self.verified = asked and len(self.roster) == 0
 
     def verify(self) -> None:
         """That no worker is left is claimed only after Docker was asked."""
         if len(self.roster):
-            self.verifying = self.verified = False
-        elif not self.verifying and not self.listing:
-            self.verifying, self.list_at = True, self.engine.now
+            self.verify_since, self.verified = None, False
+        elif self.verify_since is None:
+            self.verify_since, self.list_at = self.engine.now, 0.0
 
     def hear(self) -> None:
         """Answers and events, each in the order in which they came."""
@@ -107,7 +110,7 @@ class Supervisor:
         if self.stopping:
             self.verify()
         if not self.listing and now >= self.list_at:
-            self.listing = True
+            self.listing, self.asked_at, self.list_at = True, now, now + LIST_EVERY
             self.requests.submit(lambda docker: list_workers(docker, "i"), self._listed)
         if self.ready and now >= self.next_sweep:
             self.next_sweep = now + 5.0
@@ -130,10 +133,11 @@ class ScriptedTrouble(RuleBasedStateMachine):
         self.outside = self.look_outside()
         self.it = Supervisor(self.root, self.engine)
         self.owner, self.available, self.most = 0.0, 60 * GB, 3
-        self.draining = self.claimed = False
+        self.draining = self.claimed = self.may_stop = False
 
-    @initialize()
-    def workers_run(self) -> None:
+    @initialize(may_stop=st.sampled_from([False, False, True]))
+    def workers_run(self, may_stop: bool) -> None:
+        self.may_stop = may_stop
         self.pass_seconds(25)
 
     # ------------------------------------------------------------ time
@@ -182,9 +186,9 @@ class ScriptedTrouble(RuleBasedStateMachine):
         assert decision.held is None or not starts, decision
         assert not it.slice.lifted or it.actuator.lift_ends() is not None, "lifted without an end"
         lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}
-        if it.verified and not lies and not self.claimed:
-            self.claimed = True
-            assert self.engine.boxes == {}, f"the stop says that nothing is left: {it.said[-20:]}"
+        if it.verified and not self.claimed:
+            assert lies or self.engine.boxes == {}, f"the stop says that nothing is left: {it.said[-20:]}"
+        self.claimed = it.verified
 
     # ------------------------------------------------------------ what happens
 
@@ -234,6 +238,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         """What its calls have not done yet is never done."""
         self.it, self.claimed = Supervisor(self.root, self.engine), False
 
+    @precondition(lambda self: self.may_stop)
     @rule()
     def administrator_stops(self) -> None:
         self.it.stopping = True

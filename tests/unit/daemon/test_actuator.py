@@ -1397,6 +1397,18 @@ def test_removed_and_listed(world: Callable[..., World]) -> None:
     assert len(it.roster) == 0 and len(it.said) == said and it.asked().count(REMOVE) == 1
 
 
+def test_removed_only_by_its_word(world: Callable[..., World]) -> None:
+    """A container that is still there after Docker said that it was removed is found and removed
+    once more."""
+    it = world()
+    it.adopt()
+    it.die(0)
+    it.actuator.reconcile([container(running=False)], 5_000.0, asked=time.monotonic())
+    assert len(it.roster) == 1
+    it.pump()
+    assert len(it.roster) == 0 and it.asked().count(REMOVE) == 2
+
+
 def test_a_stranger_is_named_once(world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
     """A container with our label elsewhere is left alone, which the log says once."""
     it = world()

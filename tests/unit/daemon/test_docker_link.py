@@ -95,3 +95,22 @@ def test_listed_every_few_minutes(tmp_path: Path) -> None:
         for word in ("start", "rename", "unpause", "update", "destroy"):
             assert it.asked(f"%22{word}%22") == 1
         it.close()
+
+
+def test_asked_again_during_a_list(tmp_path: Path) -> None:
+    """Who wants a new list while one is under way gets one that was asked for afterwards."""
+    script: Script = {"GET /info": INFO, "GET /events": [HANG], "GET /containers/json": reply(b"[]")}
+    with ScriptedDocker(tmp_path / "d.sock", script) as server:
+        it = Linked(server)
+        it.link.step(0.0)
+        it.pump()
+        wanted = time.monotonic()
+        it.link.look_again()
+        it.pump()
+        assert it.link.asked_at <= wanted
+        it.link.step(time.monotonic())
+        it.pump()
+        assert it.link.asked_at >= wanted and len(it.lists) == 2
+        it.link.step(time.monotonic())
+        assert it.inbox.empty() and it.asked("/containers/json") == 2
+        it.close()
