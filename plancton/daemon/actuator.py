@@ -110,6 +110,7 @@ class Actuator:
         self._starts: dict[str, Queued] = {}
         self._unread: dict[str, None] = {}
         self._fetching = False
+        self._lost_image = ""
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
         self.unprotected = ""
         """Why no worker may be started any more: one was found outside the slice."""
@@ -117,13 +118,20 @@ class Actuator:
     # ------------------------------------------------------------ decisions
 
     def act(
-        self, actions: tuple[Action, ...], now: float, config: Config, image: str, settings: Settings
+        self,
+        actions: tuple[Action, ...],
+        now: float,
+        config: Config,
+        image: str,
+        newest: str,
+        settings: Settings,
     ) -> None:
-        """Carry these actions out; ``now`` is CLOCK_MONOTONIC."""
+        """Carry these actions out; ``now`` is CLOCK_MONOTONIC. Workers of ``image`` are made from
+        the ``newest`` id that Docker has for it."""
         for action in actions:
             match action:
                 case Start():
-                    self._start(config, image, settings)
+                    self._start(config, image, newest, settings)
                 case Finish(name=name, reason=reason, timeout=timeout):
                     self._tell(name, Phase.FINISHING, config.worker.finish_signal, now, timeout, reason)
                 case Leave(name=name, reason=reason, timeout=timeout):
@@ -137,7 +145,7 @@ class Actuator:
         if [a for a in actions if isinstance(a, Leave | Kill) and a.lift and self._may_lift(a)]:
             self._lift(now)
 
-    def _start(self, config: Config, image: str, settings: Settings) -> None:
+    def _start(self, config: Config, image: str, newest: str, settings: Settings) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
         made_of = digest(config)
         worker = Worker(
@@ -154,7 +162,7 @@ class Actuator:
         place = (self._instance, self.slice.parent, self._network)
         try:
             profiles = read_profiles(config.worker.security_options)
-            body = create_body(name, config, image, made_of, *place, profiles)
+            body = create_body(name, config, image, made_of, *place, profiles) | {"Image": newest}
             files = _files(config)
         except (SecurityError, TokenError) as error:
             self._not_started(name, error)
@@ -162,7 +170,8 @@ class Actuator:
         start = partial(
             start_worker, name=name, body=body, files=files, network=self._network, instance=self._instance
         )
-        self._starts[name] = self._request_queue.submit(start, partial(self._started, name))
+        done = partial(self._started, name, newest, self._lost_image)
+        self._starts[name] = self._request_queue.submit(start, done)
 
     def _cancel_start(self, name: str) -> bool:
         """Whether its start was still in the queue: then there is nothing to end."""
@@ -178,7 +187,14 @@ class Actuator:
         self._say(f"{name} can't be started: {error}")
         self.roster.failed(name, str(error), clock_gettime(CLOCK_BOOTTIME))
 
-    def _started(self, name: str, made: Container | Unstarted | None, error: DockerError | None) -> None:
+    def _started(
+        self,
+        name: str,
+        image: str,
+        lost_before: str,
+        made: Container | Unstarted | None,
+        error: DockerError | None,
+    ) -> None:
         self._starts.pop(name, None)
         if isinstance(made, Unstarted):
             self._discard(made.container)
@@ -187,12 +203,24 @@ class Actuator:
         if made is None:
             if isinstance(error, NotFound) and "no such image" in str(error).lower():
                 self._on_image_lost()
+                if self._image_moved(name, image, lost_before):
+                    return
             self._not_started(name, error)
             self._trouble(error)
             return
         entry = self.arrived(made)
         if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being created
             self._remove(name, force=True)
+
+    def _image_moved(self, name: str, image: str, lost_before: str) -> bool:
+        """Somebody may have pulled a newer one by hand: that is no failure, unless the same one was
+        missing when the start was asked for."""
+        if image == lost_before:
+            return False
+        self._lost_image = image
+        self._say(f"{name} is not started: its image has just been replaced or removed")
+        self._gone(name)
+        return True
 
     def _discard(self, container: str) -> None:
         """If this fails, the next list of all containers has it."""

@@ -257,7 +257,7 @@ class Supervisor:
             self._verify_nothing_left()
         if self.docker.ready:
             self.image.step(now)
-            self.old_images.step(now, self.image.id, self.roster.fleet.images)
+            self.old_images.step(now, self.image.newest, self.roster.fleet.images)
         seen = self._completed(seen, now)
         self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.in_force.settings)
@@ -322,7 +322,8 @@ class Supervisor:
         if self.options.dry_run:
             self._say_what_would_be(decision)
         elif self.actuator:
-            self.actuator.act(decision.actions, now, self.file.config, self.image.id, self.in_force.settings)
+            image = self.image.id, self.image.newest
+            self.actuator.act(decision.actions, now, self.file.config, *image, self.in_force.settings)
 
     def _say_what_would_be(self, decision: Decision) -> None:
         kinds = [action_name(a) for a in decision.actions]

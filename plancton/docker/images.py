@@ -59,13 +59,17 @@ class ImageKeeper:
         inbox: Inbox,
         request_queue: RequestQueue,
         may_pull: bool,
-        on_brought: Callable[[str], None],
+        on_brought: Callable[[Image], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket, self._inbox, self._request_queue = socket, inbox, request_queue
         self._may_pull, self._on_brought, self._clock = may_pull, on_brought, clock
         self._wish = Wish()
         self.id, self.problem = "", NO_IMAGE
+        self.newest = ""
+        """Docker's id for it now. ``id`` stays when all that a worker is made of stays."""
+        self._known: Image | None = None
+        self._first_id = ""
         self.due, self.busy = 0.0, False
         self._failures = 0
 
@@ -115,9 +119,13 @@ class ImageKeeper:
                 self._pull(self._wish)
 
     def _use(self, image: Image) -> None:
-        if image.id != self.id:
+        if self._known is None or not image.is_same(self._known):
             log.info("image %s is %s (%s)", self.name, "now" if self.id else "here", short(image.id))
-        self.id, self.problem, self._failures = image.id, "", 0
+            self._first_id = image.id
+        elif image.id != self._known.id:
+            log.info("image %s is the same as before under another id (%s)", self.name, short(image.id))
+        self._known, self.newest = image, image.id
+        self.id, self.problem, self._failures = self._first_id, "", 0
 
     def _pull(self, wish: Wish) -> None:
         if not self._may_pull:
@@ -142,7 +150,7 @@ class ImageKeeper:
     def _pulled(self, wish: Wish, pulled: Pulled | None, error: PlanctonError | None) -> None:
         self.busy, now = False, self._clock()  # a pull that fails may have taken many minutes
         if pulled is not None and pulled.new:
-            self._on_brought(pulled.image.id)
+            self._on_brought(pulled.image)
         if wish.name != self.name:
             return
         if pulled is not None:

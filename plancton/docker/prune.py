@@ -1,6 +1,7 @@
 """Old versions of the image that we pulled: removed once no container is made of them.
 
-Only what a pull of ours brought is remembered; what somebody has given a name since is theirs.
+Only what a pull of ours brought is remembered, with the names it had then; what somebody has given
+another name since is theirs.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import msgspec
 
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, NotFound
+from plancton.docker.replies import Image
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import read_regular, replace_file, to_json
 
@@ -27,20 +29,21 @@ class OldImages:
 
     def __init__(self, file: Path | None, request_queue: RequestQueue, say: Callable[[str], None]) -> None:
         self._file, self._request_queue, self._say = file, request_queue, say
-        self._pulled = _load(file)
+        self._pulled: dict[str, list[str]] = _load(file)
         self._due = 0.0
         self.busy = False
 
-    def brought(self, image: str) -> None:
+    def brought(self, image: Image) -> None:
         """A pull brought this one, which was not here before."""
-        if image not in self._pulled:
-            self._pulled.append(image)
-            self._save()
+        self._pulled[image.id] = image.repo_tags
+        self._save()
         self._due = 0.0
 
     def step(self, now: float, current: str, used: frozenset[str] = frozenset()) -> None:
         """When due, remove those that are neither the current one nor our workers'."""
-        old = [image for image in self._pulled if image != current and image not in used]
+        old = {
+            image: names for image, names in self._pulled.items() if image != current and image not in used
+        }
         if self.busy or not current or not old or now < self._due:
             return
         self.busy, self._due = True, now + INTERVAL
@@ -49,7 +52,7 @@ class OldImages:
     def _removed(self, gone: dict[str, bool] | None, error: DockerError | None) -> None:
         self.busy = False
         for image, removed in (gone or {}).items():
-            self._pulled.remove(image)
+            del self._pulled[image]
             if removed:
                 self._say(f"removed an old version of the image ({image.removeprefix('sha256:')[:12]})")
         if gone:
@@ -61,24 +64,27 @@ class OldImages:
                 replace_file(self._file, to_json(self._pulled), 0o644)
 
 
-def _load(file: Path | None) -> list[str]:
+def _load(file: Path | None) -> dict[str, list[str]]:
     if file is None:
-        return []
+        return {}
     try:
-        return msgspec.json.decode(read_regular(file, 1 << 20, follow=False)[0], type=list[str])
+        data = read_regular(file, 1 << 20, follow=False)[0]
+        return msgspec.json.decode(data, type=dict[str, list[str]])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return []
+        return {}
 
 
-def _remove(images: list[str], docker: Docker) -> dict[str, bool]:
+def _remove(images: dict[str, list[str]], docker: Docker) -> dict[str, bool]:
     """Those that need no more looking after: whether we removed them."""
     gone = dict[str, bool]()
-    for image in images:
+    for image, ours in images.items():
         try:
-            if docker.image(image).repo_tags:
-                gone[image] = False  # it has a name: somebody wants it
+            names = docker.image(image).repo_tags
+            if not set(names) <= set(ours):
+                gone[image] = False  # it has another name: somebody wants it
                 continue
-            docker.remove_image(image, force=False)
+            for name in names or [image]:
+                docker.remove_image(name, force=False)
             gone[image] = True
         except NotFound:
             gone[image] = False

@@ -111,11 +111,31 @@ class Container(Reply, frozen=True):
         msgspec.structs.force_setattr(self, "name", self.name.removeprefix("/"))
 
 
+class RootFs(Reply, frozen=True):
+    """The layers of an image's files."""
+
+    layers: list[str] = []
+
+
 class Image(Reply, frozen=True):
     """An image and the names it has."""
 
     id: str
     repo_tags: list[str] = []
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    config: dict[str, Any] = {}
+    root_fs: RootFs = field(name="RootFS", default=RootFs())
+
+    def is_same(self, other: "Image") -> bool:
+        """Whether containers of both are the same. With the containerd store an id stands for all
+        of an image's platforms, and changes when another one's does."""
+        return self.id == other.id or (self.root_fs.layers != [] and self._content == other._content)
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        return self.os, self.architecture, self.variant, self.config, self.root_fs.layers
 
 
 class Network(Reply, frozen=True):

@@ -116,7 +116,7 @@ class Supervisor:
             self.next_sweep = now + 5.0
             self.actuator.sweep(now)
         self.decision, self.state = decide(seen, self.state, SETTINGS)
-        self.actuator.act(self.decision.actions, now, Config(), IMAGE, SETTINGS)
+        self.actuator.act(self.decision.actions, now, Config(), IMAGE, IMAGE, SETTINGS)
 
 
 class ScriptedTrouble(RuleBasedStateMachine):

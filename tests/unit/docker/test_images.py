@@ -12,6 +12,7 @@ from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, re
 
 from plancton.docker import images
 from plancton.docker.images import ImageKeeper, Policy, short
+from plancton.docker.replies import Image
 from plancton.docker.request_queue import Inbox, RequestQueue
 
 DEADLINE = 20.0
@@ -33,7 +34,7 @@ class Kept:
         self.inbox: Inbox = SimpleQueue()
         self.request_queue = RequestQueue(str(path), self.inbox)
         self.request_queue.start()
-        self.brought = list[str]()
+        self.brought = list[Image]()
         self.now, self.takes = 0.0, 0.0
         self.keeper = ImageKeeper(
             str(path), self.inbox, self.request_queue, may_pull, self.brought.append, lambda: self.now
@@ -104,6 +105,28 @@ def test_refresh_of_a_new_version(kept: Callable[..., Kept]) -> None:
     assert it.step(100.0).id.endswith("2")
 
 
+def with_content(number: int, *layers: str, command: str = "a") -> list[Step]:
+    found = {"Id": f"sha256:{number:064}", "Os": "linux", "Config": {"Cmd": [command]}}
+    return reply(json.dumps(found | {"RootFS": {"Type": "layers", "Layers": layers}}).encode())
+
+
+def test_another_id_for_the_same(kept: Callable[..., Kept]) -> None:
+    """An index in which only another platform changed has a new id: workers of the old one stay, and
+    new ones are made from the new id, also after the image was lost in between."""
+    same = [with_content(1, "x", "y"), with_content(2, "x", "y"), with_content(3, "x", "y")]
+    others = [with_content(4, "x", "z"), with_content(5, "x", "z", command="b")]
+    versions = iter(same + others)
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 100.0)
+    seen = []
+    for now in (0.0, 100.0, 200.0, 300.0, 400.0):
+        it.step(now)
+        seen.append((int(it.keeper.id[-1]), int(it.keeper.newest[-1])))
+        if now == 100.0:
+            it.keeper.lost()
+    assert seen == [(1, 1), (1, 2), (1, 3), (4, 4), (5, 5)]
+
+
 def test_never_refreshed(kept: Callable[..., Kept]) -> None:
     """refresh 0s: an image that is here is never refreshed."""
     it = kept({LOOK: image(), PULL: PULLED})
@@ -169,7 +192,7 @@ def test_what_a_pull_brought(kept: Callable[..., Kept]) -> None:
     it.keeper.want("busybox", 100.0)
     for now in (0.0, 100.0, 200.0):
         it.step(now)
-    assert it.keeper.id.endswith("3") and it.brought == [f"sha256:{3:064}"]
+    assert it.keeper.id.endswith("3") and [each.id for each in it.brought] == [f"sha256:{3:064}"]
 
 
 @pytest.mark.parametrize(
