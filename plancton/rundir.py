@@ -244,11 +244,11 @@ def _lockers(file: Path) -> tuple[list[int], list[int]]:
             words = line.split()
             if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(found.st_ino):
                 pid = int(words[4])
-                (trusted if _user_of(pid) in (None, 0, found.st_uid) else strangers).append(pid)
+                (trusted if user_of(pid) in (None, 0, found.st_uid) else strangers).append(pid)
     return trusted, strangers
 
 
-def _user_of(pid: int) -> int | None:
+def user_of(pid: int) -> int | None:
     """By its credentials: /proc/PID belongs to root for all that may not be dumped. None where
     others' processes are hidden."""
     try:

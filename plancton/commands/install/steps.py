@@ -14,7 +14,7 @@ from plancton import __version__
 from plancton.commands.install.init_systems import InitSystem
 from plancton.commands.install.machine import Machine, replace
 from plancton.errors import PlanctonError
-from plancton.files import SHARE
+from plancton.files import SHARE, read_regular
 
 UPGRADE_TIMEOUT = 60.0
 USERS = "PrivateUsers=yes"
@@ -158,7 +158,7 @@ def need_start(machine: Machine, init: InitSystem, upgraded: bool) -> None:
 
 
 def _take_over(machine: Machine) -> None:
-    os.kill(int((machine.root / "run/plancton/plancton.pid").read_text()), signal.SIGHUP)
+    os.kill(_pid_of_the_service(machine), signal.SIGHUP)
     deadline = time.monotonic() + UPGRADE_TIMEOUT
     while time.monotonic() < deadline:
         status = machine.call(f"{machine.plancton} status --json").stdout or "{}"
@@ -166,6 +166,18 @@ def _take_over(machine: Machine) -> None:
             return
         time.sleep(0.5)
     raise PlanctonError(f"{__version__} has not taken over: `plancton status` and the log say why")
+
+
+def _pid_of_the_service(machine: Machine) -> int:
+    """The file is the user's, who may have written any number: root signals only who is theirs."""
+    from plancton.rundir import user_of
+
+    file = machine.root / "run/plancton/plancton.pid"
+    data, found = read_regular(file, 32, follow=False)
+    pid = int(data) if data.strip().isdigit() else 0
+    if not pid or user_of(pid) != found.st_uid:
+        raise PlanctonError(f"{file}: names no running Plancton: restart its service")
+    return pid
 
 
 def run_doctor(machine: Machine, user: str) -> int:

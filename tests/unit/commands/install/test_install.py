@@ -383,3 +383,16 @@ def test_links_are_not_followed(machine: Dummy, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "chown", lambda path, *_, **__: given.append(path))
     steps.need_config(machine, account("donor"), None, None, None)
     assert given == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may signal everybody")
+def test_pid_that_a_user_wrote(machine: Dummy) -> None:
+    """An upgrade sends a signal to no process but one of the user to whom the pid file belongs."""
+    machine.failing.clear()
+    file = machine.root / "run/plancton/plancton.pid"
+    file.parent.mkdir(parents=True)
+    for text in ("", "none", "1", str(2**30)):
+        file.write_text(text)
+        os.chown(file, 65534, -1)
+        with pytest.raises(PlanctonError, match="names no running Plancton"):
+            steps.need_start(machine, init_system(machine), upgraded=True)
