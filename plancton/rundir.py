@@ -394,7 +394,8 @@ def _inherited(file: Path) -> int | None:
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             target = Path(os.readlink(f"/proc/self/fd/{name}"))
-            if target.suffix != ".lock" or target.parent != Path(os.path.realpath(file.parent)):
+            ours = target.suffix == ".lock" and target.parent == Path(os.path.realpath(file.parent))
+            if not ours or not os.get_inheritable(int(name)):
                 continue
             if target.name == file.name and os.path.samestat(os.fstat(int(name)), file.lstat()):
                 found = int(name)
