@@ -15,6 +15,7 @@ from docker.harness import BUSY, STUBBORN, Engine, Plancton, wait_for
 from plancton.workers.container import INSTANCE, PREFIX
 
 pytestmark = pytest.mark.docker
+PROC_STAT = Path(__file__).parents[1] / "proc"
 
 
 def nothing_is_left(plancton: Plancton) -> None:
@@ -368,6 +369,25 @@ def test_record_and_replay(plancton: Plancton) -> None:
     done = plancton.cli("replay", str(recording))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all decided as recorded" in done.stdout
+
+
+@pytest.mark.parametrize("stat", ["", (PROC_STAT / "stat-two-cpu-lines").read_text()])
+def test_goes_on_without_figures(plancton: Plancton, stat: str) -> None:
+    """While /proc/stat holds nothing that can be used, the status says so; then the same supervisor
+    goes on with the same workers."""
+    plancton.calm()
+    plancton.start()
+    workers, supervisor = plancton.full(2), plancton.pid
+    plancton.host.stat = stat
+    wait_for("the status says so", lambda: "/proc/stat" in plancton.problems())
+    assert "/proc/stat" in plancton.cli("status").stdout
+    plancton.goes_on()
+    plancton.host.stat = None
+    wait_for("figures are back", lambda: (s := plancton.status) and s.owner is not None and not s.problems)
+    assert plancton.ids() == workers
+    assert plancton.pid == supervisor
+    assert len(plancton.lines("WARNING", "/proc/stat")) == 1
+    assert len(plancton.lines("figures are back")) == 1
 
 
 def test_status_is_open_to_all_and_holds_no_secret(plancton: Plancton) -> None:

@@ -23,12 +23,14 @@ MOUNT = (
 
 
 class DictatedHost:
-    """Set ``owner`` (CPUs that the owner uses) and ``memory_available`` (bytes) at any time."""
+    """Set ``owner`` (CPUs that the owner uses) and ``memory_available`` (bytes) at any time, or
+    ``stat``: what /proc/stat holds instead of figures."""
 
     memory_total = 16 * GB
 
     def __init__(self, directory: Path) -> None:
         self.owner, self.memory_available = 0.0, 12 * GB
+        self.stat: str | None = None
         self._busy, self._idle = 1_000.0, 100_000.0
         self._last = time.monotonic()
         self.files = directory / "proc-stat", directory / "proc-meminfo", directory / "isolated"
@@ -75,7 +77,11 @@ class DictatedHost:
         self._idle += (CPUS - owner) * passed
         lines = [_cpu_line("cpu", self._busy, self._idle)]
         lines += [_cpu_line(f"cpu{n}", self._busy / CPUS, self._idle / CPUS) for n in range(CPUS)]
-        os.pwrite(self._stat, "".join([*lines, "ctxt 1\n"]).encode(), 0)
+        if self.stat is None:
+            os.pwrite(self._stat, "".join([*lines, "ctxt 1\n"]).encode(), 0)
+        else:
+            os.truncate(self._stat, len(self.stat))
+            os.pwrite(self._stat, self.stat.encode(), 0)
         sizes = {"MemTotal": self.memory_total, "MemFree": GB, "MemAvailable": self.memory_available}
         sizes |= {"SwapTotal": 0, "SwapFree": 0}
         text = "".join(f"{name}: {size // 1024:>15} kB\n" for name, size in sizes.items())
