@@ -242,6 +242,8 @@ def _lockers(file: Path) -> tuple[list[int], list[int]]:
         found = file.stat(follow_symlinks=False)
         for line in LOCKS.read_text().splitlines():
             words = line.split()
+            if len(words) < 6 or not words[4].isdecimal():
+                continue
             if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(found.st_ino):
                 pid = int(words[4])
                 (trusted if user_of(pid) in (None, 0, found.st_uid) else strangers).append(pid)
@@ -255,7 +257,8 @@ def user_of(pid: int) -> int | None:
         text = Path(f"/proc/{pid}/status").read_text(errors="replace")
     except OSError:
         return None
-    return int(text.partition("\nUid:")[2].split()[0])
+    found = re.search(r"^Uid:\s+([0-9]{1,10})\s", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def request(run: Path, name: str, content: str = "") -> None:

@@ -80,7 +80,8 @@ def _candidate(proc: Path, pid: int, name: str, workers: str) -> Candidate | Non
     own = len(status.get("NSpid", "0").split()) == 1
     if not own or set(status.get("Uid", "").split()) != {"0"}:
         return None
-    return Candidate(pid, name, int(status.get("PPid", "0")))
+    parent = re.match(r"[0-9]{1,10}", status.get("PPid", ""))
+    return Candidate(pid, name, int(parent[0]) if parent else 0)
 
 
 def _belongs(candidate: Candidate, found: dict[int, Candidate], listening: int | None) -> bool:

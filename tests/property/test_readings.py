@@ -38,7 +38,7 @@ from plancton.model import (
 )
 from plancton.policy.decide import State, decide
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0")) or 100
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0")) or 60
 GB = 1_000_000_000
 HZ = os.sysconf("SC_CLK_TCK")
 CPUS, ENGINE = 4, 0.1
@@ -46,6 +46,7 @@ BEGIN = 1_000.0
 SETTINGS = Settings(worker_memory=GB // 4, grace_kill=15.0, grace_spawn=6.0, reserve_memory=GB // 2)
 FILES = (
     "proc/stat", "proc/meminfo", "proc/pressure/cpu", "proc/pressure/memory", "proc/7/stat",
+    "proc/7/status", "proc/7/cgroup", "proc/7/comm",
     "v2/slice/cpu.stat", "v2/slice/memory.stat", "v2/slice/cpu.pressure", "v2/slice/memory.pressure",
 )  # fmt: skip
 ANY_ERRNO = sorted(errno.errorcode)
@@ -74,7 +75,6 @@ class Host:
             Worker(f"w{n}", f"id{n}", Phase.RUNNING, memory=GB // 4, started=BEGIN) for n in range(workers)
         ]
         self.fleet, self.state, self.said = Fleet.of(fleet), State(), list[str]()
-        trees.tree(root / "proc/7", {"comm": "dockerd\n", "cgroup": "0::/\n"})
         self.write([])
         self.figures = HostFigures(root / "proc", None, self.said.append, self.said.append)
         self.figures.watch_slice(Slice(Layout(root / "v2"), "slice", "cgroupfs"))
@@ -85,6 +85,9 @@ class Host:
         idle = BEGIN + (CPUS - self.owner - self.donated - ENGINE) * self.time
         cpu = (round(used * HZ), 0, 0, round(idle * HZ), 0, 0, 0, 0)
         return {
+            "proc/7/status": "Name:\tdockerd\nPPid:\t1\nUid:\t0\t0\t0\t0\nNSpid:\t7\n",
+            "proc/7/cgroup": "0::/\n",
+            "proc/7/comm": "dockerd\n",
             "proc/stat": trees.stat(cpu, CPUS),
             "proc/meminfo": trees.meminfo(),
             "proc/7/stat": trees.pid_stat(7, "dockerd", utime=round(ENGINE * self.time * HZ), stime=0),
@@ -105,6 +108,8 @@ class Host:
         self.time += 1.0
         self.write(troubles)
         with refusing({str(self.root / t.file): t.error for t in troubles if t.error}):
+            if self.time % 4 == 0:
+                self.figures.watch_engine(7)
             seen = self.figures.look(0.0, self.time)
         seen = msgspec.structs.replace(seen, fleet=self.fleet, image="", digest="")
         seen = msgspec.structs.replace(seen, image="i", max_workers=8)
@@ -207,7 +212,9 @@ def test_any_text_in_any_file(bad: list[list[Trouble]], owner: float, workers: i
     owner is seen as before."""
     with host(owner, workers if owner < 3 else 0) as it:
         for _ in range(12):
-            check(*it.tick([]))
+            seen, decision = it.tick([])
+            check(seen, decision)
+        assert seen.engine == pytest.approx(ENGINE), "the engine was not found"
         for wrong in bad:
             seen, decision = it.tick(wrong)
             check(seen, decision)
