@@ -164,13 +164,13 @@ def _device(text: str) -> dict[str, str]:
 NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
 
 
-def network_body(instance: str) -> dict[str, Any]:
+def network_body(instance: str, mtu: int) -> dict[str, Any]:
     """The workers' own network: they can reach the world, but not each other (ICC off)."""
     return {
         "Driver": "bridge",
         "CheckDuplicate": True,
         "Labels": {INSTANCE: instance},
-        "Options": NETWORK_OPTIONS,
+        "Options": {**NETWORK_OPTIONS, "com.docker.network.driver.mtu": str(mtu)},
     }
 
 

@@ -9,6 +9,7 @@ from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
+from plancton.host.route import smallest_default_mtu
 from plancton.workers.container import INSTANCE, is_workers_network, network_body, without_labels
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def start_worker(
         except NotFound as error:
             if f"network {network}" not in str(error):
                 raise
-            docker.create_network(network, network_body(instance))
+            docker.create_network(network, network_body(instance, smallest_default_mtu()))
             docker.start(container)
         return docker.inspect(container)
     except DockerRefused as error:

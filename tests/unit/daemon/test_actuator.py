@@ -337,7 +337,7 @@ def test_network_is_made(world: Callable[..., World]) -> None:
 )
 def test_a_network_that_is_not_ours(world: Callable[..., World], changed: dict[str, Any]) -> None:
     """On a network of the slice's name that somebody else has made, no worker is started."""
-    network = {**containers.network_body("another"), "Id": "n", "Name": "plancton", **changed}
+    network = {**containers.network_body("another", 1500), "Id": "n", "Name": "plancton", **changed}
     it = world({NETWORK: reply(json.dumps(network).encode())})
     it.act(Start("room"))
     it.pump()
@@ -347,7 +347,7 @@ def test_a_network_that_is_not_ours(world: Callable[..., World], changed: dict[s
 
 def test_the_network_of_another_instance(world: Callable[..., World]) -> None:
     """A network that another instance has left is as good as our own."""
-    network = {**containers.network_body("another"), "Id": "n", "Name": "plancton"}
+    network = {**containers.network_body("another", 1500), "Id": "n", "Name": "plancton"}
     it = world({NETWORK: reply(json.dumps(network).encode())})
     it.act(Start("room"))
     it.pump()

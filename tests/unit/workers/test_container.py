@@ -223,9 +223,11 @@ def test_pool() -> None:
 
 
 def test_network() -> None:
-    """Workers can't reach each other on their network, and it carries our label."""
-    made = network_body("inst")
-    assert made["Options"] == {"com.docker.network.bridge.enable_icc": "false"}
+    """Workers can't reach each other on their network, it carries our label, and its packets fit
+    through the host's way out."""
+    made = network_body("inst", 1450)
+    options = {"bridge.enable_icc": "false", "driver.mtu": "1450"}
+    assert made["Options"] == {f"com.docker.network.{name}": text for name, text in options.items()}
     assert made["Labels"] == {"plancton.instance": "inst"}
 
 
