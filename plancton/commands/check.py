@@ -13,7 +13,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.images import LOCAL, not_here
 from plancton.host.engine_cpu import find_engine, listener
-from plancton.host.sampler import Sampler
+from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Topology
 from plancton.model import Fleet
@@ -70,6 +70,8 @@ def check_host(config: Config) -> HostCheck:
     made = policy_settings(config, host)
     room = room_now(seen, made)
     fit = startable(Fleet(), max_workers_of(config)(host), room, made) if room else 0
+    if seen.unknown:
+        raise SamplerError(f"{seen.unknown}: try again")
     owner = 0.0 if seen.owner is None else seen.owner
     sentence = (
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
