@@ -132,7 +132,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         tree(self.engine.proc, {"1": {"stat": "1 (init) S 0 1 1 0 -1 0 0", "cgroup": "0::/user.slice\n"}})
         self.outside = self.look_outside()
         self.it = Supervisor(self.root, self.engine)
-        self.owner, self.available, self.most = 0.0, 60 * GB, 3
+        self.owner, self.available, self.most = 1.0, 60 * GB, 3
         self.draining = self.claimed = self.may_stop = False
 
     @initialize(may_stop=st.sampled_from([False, False, True]))
@@ -196,25 +196,29 @@ class ScriptedTrouble(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.pass_seconds(seconds)
 
-    @rule(owner=st.sampled_from([0.0, 1.0, 3.0, 4.0]))
-    def owner_uses(self, owner: float) -> None:
+    @rule(owner=st.sampled_from([0.0, 1.0, 3.0, 4.0]), seconds=st.integers(1, 40))
+    def owner_uses(self, owner: float, seconds: int) -> None:
         self.owner = owner
+        self.pass_seconds(seconds)
 
-    @rule(short=st.booleans())
-    def owner_takes_memory(self, short: bool) -> None:
+    @rule(short=st.booleans(), seconds=st.integers(1, 20))
+    def owner_takes_memory(self, short: bool, seconds: int) -> None:
         self.available = GB if short else 60 * GB
+        self.pass_seconds(seconds)
 
     @rule(draining=st.booleans())
     def administrator_drains(self, draining: bool) -> None:
         self.draining = draining
 
-    @rule(most=st.integers(0, 4))
-    def administrator_wants(self, most: int) -> None:
+    @rule(most=st.sampled_from([0, 1, 2, 3, 4]), seconds=st.integers(1, 40))
+    def administrator_wants(self, most: int, seconds: int) -> None:
         self.most = most
+        self.pass_seconds(seconds)
 
-    @rule(verb=st.sampled_from(VERBS), fate=st.sampled_from(FATES))
-    def engine_gets_into_trouble(self, verb: str, fate: str) -> None:
+    @rule(verb=st.sampled_from(VERBS), fate=st.sampled_from(FATES), seconds=st.integers(0, 20))
+    def engine_gets_into_trouble(self, verb: str, fate: str, seconds: int) -> None:
         self.engine.fates[verb] = fate
+        self.pass_seconds(seconds)
 
     @rule(deaf=st.booleans())
     def events_are_lost(self, deaf: bool) -> None:
@@ -260,48 +264,36 @@ class ScriptedTrouble(RuleBasedStateMachine):
         self.engine.end(self.one(data), code)
 
     @precondition(lambda self: self.engine.running())
-    @rule(data=st.data(), seen=st.booleans())
-    def somebody_restarts_one(self, data: st.DataObject, seen: bool) -> None:
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(
+            ["restart", "slow restart", "rename", "pause", "remove", "make again", "update"]
+        ),
+        seconds=st.integers(0, 10),
+    )
+    def somebody_meddles(self, data: st.DataObject, what: str, seconds: int) -> None:
         box = self.one(data)
-        self.engine.end(box, 137)
-        if seen:
-            self.pass_seconds(1)
-        if box.id in self.engine.boxes:
-            self.engine.begin(box)
-
-    @precondition(lambda self: self.engine.running())
-    @rule(data=st.data(), new=st.booleans())
-    def somebody_renames_one(self, data: st.DataObject, new: bool) -> None:
-        box = self.one(data)
-        box.name = f"renamed-{box.id[:4]}" if new else "precious"
-        self.engine.tell("rename", box)
-
-    @precondition(lambda self: self.engine.running())
-    @rule(data=st.data())
-    def somebody_pauses_one(self, data: st.DataObject) -> None:
-        box = self.one(data)
-        box.paused = True
-        self.engine.tell("pause", box)
-
-    @precondition(lambda self: self.engine.running())
-    @rule(data=st.data())
-    def somebody_removes_one(self, data: st.DataObject) -> None:
-        self.engine.destroy(self.one(data))
-
-    @precondition(lambda self: self.engine.running())
-    @rule(data=st.data())
-    def somebody_makes_one_again(self, data: st.DataObject) -> None:
-        """As Watchtower does: the same body under the same name."""
-        old = self.one(data)
-        self.engine.destroy(old)
-        self.engine.begin(self.engine.new(old.name, old.body))
-
-    @precondition(lambda self: self.engine.running())
-    @rule(data=st.data(), shares=st.sampled_from([2, 512, 1024]))
-    def somebody_updates_one(self, data: st.DataObject, shares: int) -> None:
-        box = self.one(data)
-        box.limits["CpuShares"] = shares
-        self.engine.tell("update", box)
+        match what:
+            case "restart" | "slow restart":
+                self.engine.end(box, 137)
+                self.pass_seconds(what == "slow restart")
+                if box.id in self.engine.boxes:
+                    self.engine.begin(box)
+            case "rename":
+                box.name = data.draw(st.sampled_from(["precious", f"renamed-{box.id[:4]}"]))
+                self.engine.tell("rename", box)
+            case "pause":
+                box.paused = True
+                self.engine.tell("pause", box)
+            case "remove":
+                self.engine.destroy(box)
+            case "make again":  # as Watchtower does: the same body under the same name
+                self.engine.destroy(box)
+                self.engine.begin(self.engine.new(box.name, box.body))
+            case "update":
+                box.limits["CpuShares"] = data.draw(st.sampled_from([2, 512, 1024]))
+                self.engine.tell("update", box)
+        self.pass_seconds(seconds)
 
     # ------------------------------------------------------------ what must hold
 
