@@ -184,7 +184,9 @@ class ScriptedTrouble(RuleBasedStateMachine):
         forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
         assert not (starts and (forbidden or it.actuator.unprotected)), decision
         assert decision.held is None or not starts, decision
-        assert not it.slice.lifted or it.actuator.lift_ends() is not None, "lifted without an end"
+        ends = it.actuator.lift_ends()
+        assert not it.slice.lifted or (ends is not None and ends > self.engine.now), "lifted for too long"
+        assert it.slice.lifted or not self.frozen(), "frozen although nothing is lifted"
         lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}
         if it.verified and not self.claimed:
             assert lies or self.engine.boxes == {}, f"the stop says that nothing is left: {it.said[-20:]}"
@@ -307,6 +309,11 @@ class ScriptedTrouble(RuleBasedStateMachine):
     def nothing_outside_the_slice_is_written(self) -> None:
         assert self.look_outside() == self.outside
 
+    def frozen(self) -> list[str]:
+        """The workers' cgroups that a lift has frozen."""
+        files = self.engine.slice.glob("*/cgroup.freeze")
+        return [file.parent.name for file in files if file.read_text() == "1"]
+
     def settle(self) -> None:
         """The trouble ends."""
         self.engine.fates, self.engine.deaf, self.engine.lag = {}, False, 0.0
@@ -331,8 +338,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
             assert entry.group == f"p/{box.id}", where
         assert it.requests.idle and it.cleanup.idle and it.actuator.problems == []
         assert not it.slice.lifted and (self.engine.slice / "cpu.idle").read_text() == "1"
-        frozen = [file for file in self.engine.slice.glob("*/cgroup.freeze") if file.read_text() == "1"]
-        assert frozen == []
+        assert not self.frozen()
 
     def teardown(self) -> None:
         try:
