@@ -4,6 +4,7 @@ kernel."""
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -207,3 +208,32 @@ def test_made_anew(without_root: WithoutRoot) -> None:
     plancton.prepare()
     wait_for("it is as it was", lambda: is_in_tier(plancton, "kernel") and plancton.yields)
     assert plancton.process and plancton.process.poll() is None
+
+
+def test_hidden_processes(without_root: WithoutRoot) -> None:
+    """Where /proc hides others' processes, workers have an age, so that their lifetime ends, and a
+    cgroup, so that their CPU is known; doctor says what is hidden."""
+    plancton = without_root
+    plancton.host.hides_processes = True
+    plancton.calm(1)
+    plancton.configure(worker={"lifetime": "15s"})
+    plancton.prepare()
+    plancton.start()
+    (worker,) = plancton.full(1)
+    (shown,) = plancton.status_json()["workers"]
+    assert shown["cgroup"] == plancton.group(worker) and shown["age"] < 60
+
+    def has_cpu() -> bool:
+        status = plancton.status
+        return status is not None and any(each.cpu is not None for each in status.workers)
+
+    wait_for("its CPU is known", has_cpu)
+    wait_for("its lifetime is over", lambda: plancton.lines("its lifetime", "is over"))
+    told = subprocess.run(
+        plancton.on_host(plancton.command("doctor", "--config", str(plancton.config))),
+        capture_output=True,
+        text=True,
+        env=plancton.environment,
+        check=False,
+    )
+    assert "are hidden in /proc" in told.stdout, told
