@@ -21,7 +21,7 @@ from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
 from plancton.workers.disks import not_kept, read_disks, written_by_workers
-from plancton.workers.docker_calls import require_network
+from plancton.workers.refusals import refusal_of, require_room_for_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.token import expiry, read_token
 
@@ -48,8 +48,10 @@ def check_host(config: Config) -> HostCheck:
     token = read_token(config.htcondor.token_file, time.time()) if config.htcondor else b""
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = require(docker)
-        require_network(docker, config.docker.slice)
+        require_room_for_network(docker, config.docker.slice, info)
         found = doubts(info, look_here(docker.socket))
+        if refused := refusal_of(config, info):
+            found = [f"no worker can start here: {refused}", *found]
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())

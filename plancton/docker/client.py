@@ -209,6 +209,10 @@ class Docker:
         """GET /networks/{id}; NotFound if it does not exist."""
         return self._call(f"find network {name}", "GET", f"/networks/{_quote(name)}", Network)
 
+    def networks(self) -> list[Network]:
+        """All of them: GET /networks."""
+        return self._call("list the networks", "GET", "/networks", list[Network])
+
     def create_network(self, name: str, body: dict[str, Any]) -> str:
         """POST /networks/create, and return its id; Conflict if the name is taken."""
         # CheckDuplicate: before API 1.44 two networks may otherwise get one name.

@@ -32,6 +32,13 @@ class Containerd(Reply, frozen=True):
     address: str = ""
 
 
+class AddressPool(Reply, frozen=True):
+    """Where Docker takes networks of this size (bits of the prefix) from."""
+
+    base: str
+    size: int
+
+
 class Info(Reply, frozen=True):
     """Docker and its host: GET /info."""
 
@@ -43,6 +50,7 @@ class Info(Reply, frozen=True):
     containerd: Containerd = Containerd()
     security_options: list[str] = []
     runtimes: dict[str, Any] = {}
+    default_address_pools: list[AddressPool] = []
     buildah_version: str = ""
     kernel_version: str = ""
     cpus: int = field(name="NCPU", default=0)
@@ -138,9 +146,23 @@ class Image(Reply, frozen=True):
         return self.os, self.architecture, self.variant, self.config, self.root_fs.layers
 
 
+class Subnet(Reply, frozen=True):
+    """Addresses of a network."""
+
+    subnet: str = ""
+
+
+class Ipam(Reply, frozen=True):
+    """All addresses of a network."""
+
+    config: list[Subnet] = []
+
+
 class Network(Reply, frozen=True):
     """A network."""
 
+    name: str = ""
+    ipam: Ipam = field(name="IPAM", default=Ipam())
     driver: str = ""
     labels: dict[str, str] = {}
     options: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ LARGEST_REPORT = 256 * 1024
 """Bytes of a worker's report: a line for each of 20,000 jobs."""
 WORDS, LONGEST_WORDS = "plancton: ", 200
 """How a line begins that a worker addresses to the host's owner."""
+FREE_ADDRESSES = (
+    "remove networks that nobody uses (docker network prune), or give Docker more addresses"
+    " (default-address-pools in /etc/docker/daemon.json)"
+)
 LAST_LINES = 20
 """How many of a worker's last lines are searched for such a line."""
 
@@ -84,7 +89,7 @@ def start_worker(
         except NotFound as error:
             if f"network {network}" not in str(error):
                 raise
-            docker.create_network(network, network_body(instance, smallest_default_mtu()))
+            _make_network(docker, network, instance)
             docker.start(container)
         return docker.inspect(container)
     except DockerRefused as error:
@@ -109,6 +114,15 @@ def _unpause(docker: Docker, container: str) -> bool:
     except DockerRefused:
         return False
     return True
+
+
+def _make_network(docker: Docker, name: str, instance: str) -> None:
+    try:
+        docker.create_network(name, network_body(instance, smallest_default_mtu()))
+    except DockerRefused as error:
+        if not re.search("address pool|subnetted", error.message):
+            raise
+        raise DockerRefused(f"create network {name}", 400, f"{error.message}; {FREE_ADDRESSES}") from error
 
 
 def require_network(docker: Docker, name: str) -> None:

@@ -43,7 +43,8 @@ from plancton.rundir import Paths, holders, peek_instance, running
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.disks import Disk, written_by_workers
 from plancton.workers.disks import read_disks as look_at_disks
-from plancton.workers.docker_calls import list_workers, require_network
+from plancton.workers.docker_calls import list_workers
+from plancton.workers.refusals import require_room_for_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
 
@@ -363,16 +364,16 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
             api = docker.ping()
             engine = Engine(docker.info(), api)
             left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
-            return engine, left, _network(docker, config.docker.slice)
+            return engine, left, _network(docker, config.docker.slice, engine.info)
         except DockerError as error:
             return engine or str(error), str(error), ""
         finally:
             deadline.cancel()
 
 
-def _network(docker: Docker, name: str) -> str:
+def _network(docker: Docker, name: str, info: Info) -> str:
     try:
-        require_network(docker, name)
+        require_room_for_network(docker, name, info)
     except DockerUnreachable:
         raise
     except DockerError as error:

@@ -29,6 +29,7 @@ from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
 from plancton.units import human_bytes, human_seconds
 from plancton.workers.disks import Disk, not_kept
+from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import Here, doubts, elsewhere
 
 IDLE_CLASS_KERNEL = (5, 15)
@@ -165,6 +166,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     never = never_starts(config, facts.host) if isinstance(facts.host, Host) else None
     if facts.config_error:
         yield broken(subject, f"{facts.config_error}; the checks below use the defaults")
+    elif refused := refusal_of(config, facts.engine.info) if isinstance(facts.engine, Engine) else "":
+        yield broken(subject, f"no worker can start here: {refused}")
     elif never:
         yield broken(subject, f"no worker can ever start here: {never}")
     elif facts.missing_mounts:

@@ -1,0 +1,97 @@
+"""What this Docker would refuse at each start, found before the first one."""
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from plancton.config.schema import Config
+from plancton.docker.client import Docker
+from plancton.docker.errors import DockerError, DockerRefused, NotFound
+from plancton.docker.replies import AddressPool, Info, Network
+from plancton.files import read_knob
+from plancton.host.slice import PROC
+from plancton.workers.docker_calls import FREE_ADDRESSES, require_network
+
+ON_DEMAND = "io.containerd."
+"""How a runtime's name begins that Docker finds without being told of it."""
+DEFAULT_POOLS = (
+    *(AddressPool(f"172.{second}.0.0/16", 16) for second in (17, 18, 19)),
+    *(AddressPool(f"172.{second}.0.0/14", 16) for second in (20, 24, 28)),
+    AddressPool("192.168.0.0/16", 20),
+)
+"""Docker's own: 31 networks."""
+
+
+def refusal_of(config: Config, info: Info) -> str:
+    """Why this Docker would refuse such a worker; empty if nothing is known."""
+    worker = config.worker
+    if worker.privileged and any(option.startswith("name=userns") for option in info.security_options):
+        return (
+            "worker.privileged is true, which Docker refuses while it maps users (userns-remap): set it to"
+            " false and name what is needed in worker.capabilities, or take userns-remap out of daemon.json"
+        )
+    runtime = worker.runtime
+    if runtime and info.runtimes and runtime not in info.runtimes and not runtime.startswith(ON_DEMAND):
+        known = ", ".join(sorted(info.runtimes))
+        return (
+            f"worker.runtime: Docker has no {runtime} ({known}): name one of these, or add it to daemon.json"
+        )
+    return ""
+
+
+def require_room_for_network(docker: Docker, name: str, info: Info, proc: Path = PROC) -> None:
+    """DockerError if the workers' network can't be used, or can't be made."""
+    require_network(docker, name)
+    try:
+        docker.network(name)
+        return
+    except NotFound:
+        pass
+    try:
+        networks = docker.networks()
+    except DockerRefused:
+        return  # a proxy in front of Docker may not let everything pass
+    taken = [*_subnets(networks), *_routes(read_knob(proc / "net/route") or "")]
+    if not has_addresses(info.default_address_pools or DEFAULT_POOLS, taken):
+        raise DockerError(f"Docker has no addresses left for the network {name}: {FREE_ADDRESSES}")
+
+
+def has_addresses(pools: Iterable[AddressPool], taken: list[IPv4Network]) -> bool:
+    """Whether one of the pools has a network that overlaps with none that is taken."""
+    for pool in pools:
+        try:
+            base = IPv4Network(pool.base, strict=False)
+        except ValueError:
+            return True  # of IPv6: unknown
+        if _has_free(base, pool.size, taken):
+            return True
+    return False
+
+
+def _has_free(base: IPv4Network, size: int, taken: list[IPv4Network]) -> bool:
+    inside = [each for each in taken if each.overlaps(base)]
+    if not inside:
+        return True
+    if base.prefixlen >= size or any(base.subnet_of(each) for each in inside):
+        return False
+    return any(_has_free(half, size, inside) for half in base.subnets())
+
+
+def _subnets(networks: Iterable[Network]) -> Iterator[IPv4Network]:
+    for network in networks:
+        for each in network.ipam.config:
+            with suppress(ValueError):
+                yield IPv4Network(each.subnet, strict=False)
+
+
+def _routes(text: str) -> Iterator[IPv4Network]:
+    """The networks of /proc/net/route, but for the default one."""
+    for line in text.splitlines()[1:]:
+        with suppress(ValueError, IndexError, struct.error):
+            words = line.split()
+            to, mask = (socket.inet_ntoa(struct.pack("=L", int(words[at], 16))) for at in (1, 7))
+            if mask != "0.0.0.0":
+                yield IPv4Network(f"{to}/{mask}", strict=False)
