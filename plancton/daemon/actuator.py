@@ -595,11 +595,12 @@ class Actuator:
         entry.removals = min(entry.removals + 1, 16)
         if isinstance(error, Conflict):
             entry.pid = 0  # somebody has started it again, or is removing it, too
-            self.refresh(container)
         elif isinstance(error, DockerRefused | DockerTimeout):
             if name not in self._unremoved:
                 self._say(f"{name} can't be removed: {error}")
             self._unremoved[name] = str(error)
+        if entry.pid == 0:
+            self.refresh(container)
         self._cleanup_trouble(error)
 
     def _gone(self, name: str) -> None:
@@ -702,7 +703,8 @@ class Actuator:
             self.arrived(container)
         elif container.state.pid != entry.pid:
             if entry.worker.phase is Phase.ENDED and entry.worker.busy:
-                return  # the removal that follows is refused, and then this comes again
+                entry.pid = 0  # it is looked at again when its removal is refused
+                return
             if entry.worker.phase is not Phase.ENDED:
                 self._lose(entry)
             self._unremoved.pop(name, None)
