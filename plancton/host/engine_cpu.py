@@ -93,6 +93,11 @@ def _belongs(candidate: Candidate, found: dict[int, Candidate], listening: int |
     return candidate.pid == listening or candidate.name == CONTAINERD
 
 
+def is_in_container(proc: Path, pid: int) -> bool:
+    """Whether a process is in a pid namespace below ours, as those of containers are."""
+    return len(_status(proc, pid).get("NSpid", "").split()) > 1
+
+
 def _status(proc: Path, pid: int) -> dict[str, str]:
     """Those lines of /proc/PID/status that are whole numbers; empty when the process is gone."""
     text = read_knob(proc / str(pid) / "status") or ""

@@ -1,15 +1,20 @@
 """Which workers run a job, and since when: from the kernel's files, which are cheap to read.
 
-HTCondor keeps one process for each running job (`htcondor.JOB_PROCESS`). It is in the worker's
-``cgroup.procs`` (https://docs.kernel.org/admin-guide/cgroup-v2.html), which everybody may read.
+HTCondor keeps one process for each running job (`htcondor.JOB_PROCESS`), whose child the job is.
+Both are in the worker's ``cgroup.procs`` (https://docs.kernel.org/admin-guide/cgroup-v2.html),
+which everybody may read. One without a child is only asked for its properties, or fetches files.
+
+A process's command line tells more, but is never read: it comes out of the other's memory, and who
+reads waits for the lock on that (mmap_lock in mm/mmap.c), which a job can keep for seconds.
 """
 
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from plancton.files import most_kept_open
+from plancton.files import most_kept_open, read_knob
 from plancton.host.sampler import read_process
 
 SETTLED = 1.0
@@ -17,15 +22,22 @@ SETTLED = 1.0
 MOST = 256
 """How many new processes of a worker one pass looks at: a job may have thousands."""
 LARGEST = 64 * 1024
-"""Bytes read of a list of processes, or of a command line, which can have megabytes."""
+"""Bytes read of a list of processes."""
 LONGEST_PID = 11
 """Digits of a pid are fewer: at most 2^22 (PID_MAX_LIMIT in include/linux/threads.h)."""
 PAGE = 4096
 """The kernel returns at most this much of a list per call."""
 
 
+class _Seen(NamedTuple):
+    """A process's parent, and when it started if it is one that is kept for a job."""
+
+    parent: int
+    started: float | None
+
+
 class _Group:
-    """One worker's cgroup: its processes, and those among them that run a job, with their start."""
+    """One worker's cgroup: its processes, and those among them that have run a job."""
 
     def __init__(self, path: Path, keep_open: bool) -> None:
         os.stat(path)  # there is one
@@ -35,7 +47,8 @@ class _Group:
             with suppress(OSError):
                 self.descriptor = _open(path)
         self.text = b""
-        self.known: dict[int, float | None] = {}
+        self.known: dict[int, _Seen] = {}
+        self.working: set[int] = set()
         self.jobs: tuple[float, ...] = ()
 
     def read(self) -> bytes:
@@ -92,30 +105,25 @@ class JobWatch:
         known = {pid: group.known[pid] for pid in pids if pid in group.known}
         fresh = [pid for pid in pids if pid not in known]
         for pid in fresh[:MOST]:
-            started, settled = self._look(pid, boottime)
-            if settled:
-                known[pid] = started
+            if seen := self._look(pid, boottime):
+                known[pid] = seen
+        starts = {pid: seen.started for pid, seen in known.items() if seen.started is not None}
+        # Once its job is done it has no child, but is still there to send the output.
+        group.working = (group.working | {seen.parent for seen in known.values()}) & starts.keys()
         group.known = known
-        group.jobs = tuple(sorted(start for start in known.values() if start is not None))
+        group.jobs = tuple(sorted(starts[pid] for pid in group.working))
         group.text = text if len(known) == len(pids) else b""
         return group.jobs
 
-    def _look(self, pid: int, boottime: float) -> tuple[float | None, bool]:
-        """When this process's job started, None if it runs none; and whether that is final."""
+    def _look(self, pid: int, boottime: float) -> _Seen | None:
+        """What this process is; None while that is not final."""
         process = read_process(pid, self._proc)
         if process is None:
-            return None, True
+            return _Seen(0, None)
         if boottime - process.started < SETTLED:
-            return None, False
-        try:
-            # The name is cheap to read: a command line comes out of the other process's memory.
-            job = (self._proc / str(pid) / "comm").read_bytes().rstrip(b"\n") == self._command.encode()[:15]
-            words = _start(self._proc / str(pid) / "cmdline").split(b"\0") if job else []
-        except OSError:
-            return None, True
-        # With -classad it only prints its properties.
-        job = job and os.path.basename(words[0]) == self._command.encode() and b"-classad" not in words
-        return (process.started if job else None), True
+            return None
+        name = read_knob(self._proc / str(pid) / "comm")
+        return _Seen(process.ppid, process.started if name == self._command[:15] else None)
 
 
 def _open(path: Path) -> int:
@@ -129,8 +137,3 @@ def _read(descriptor: int) -> bytes:
         piece = os.pread(descriptor, LARGEST - len(text), len(text))
         text += piece
     return text
-
-
-def _start(path: Path) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return file.read(LARGEST) or b""

@@ -98,10 +98,12 @@ def cgroup(usage: int = 7_000_000, anon: int | None = 4096) -> Tree:
     }
 
 
-def pid_stat(pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, started: int = 107_742) -> str:
-    """/proc/PID/stat, in ticks; the parent is process 1."""
+def pid_stat(
+    pid: int, comm: str = "sh", utime: int = 30, stime: int = 12, started: int = 107_742, ppid: int = 1
+) -> str:
+    """/proc/PID/stat, in ticks."""
     return (
-        f"{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194304 97 0 0 0 {utime} {stime} 5 6 20 0 1 0 {started}"
+        f"{pid} ({comm}) S {ppid} {pid} {pid} 0 -1 4194304 97 0 0 0 {utime} {stime} 5 6 20 0 1 0 {started}"
         " 3133440 379 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
     )
 

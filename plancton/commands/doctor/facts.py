@@ -26,6 +26,7 @@ from plancton.docker.replies import Info
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
+from plancton.host.engine_cpu import is_in_container
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.slice import (
@@ -52,6 +53,8 @@ DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
 """Seconds for one answer, and for all that Docker is asked."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
+LONGEST_COMMAND = 4096
+"""Bytes read of a command line."""
 OLD_PLANCTON = "planctonctl"
 """The one executable of Plancton 0.6."""
 
@@ -291,7 +294,7 @@ def read_systemd() -> int | None:
 
 
 class Command(NamedTuple):
-    """A process's name and its command line."""
+    """A process's name and its command line; of a container's process only the name."""
 
     pid: int
     name: str
@@ -301,10 +304,22 @@ class Command(NamedTuple):
 def read_commands(proc: Path) -> list[Command]:
     found = list[Command]()
     for entry in sorted(proc.glob("[0-9]*")):
-        name, line = read_knob(entry / "comm"), read_knob(entry / "cmdline")
+        name = read_knob(entry / "comm")
         if name and entry.name.isdigit():
-            found.append(Command(int(entry.name), name, (line or "").split("\0")))
+            found.append(Command(int(entry.name), name, _words(proc, int(entry.name))))
     return found
+
+
+def _words(proc: Path, pid: int) -> list[str]:
+    """The beginning of a command line. A job's is never read: it may have megabytes, and keep who
+    reads it waiting for seconds (workers/jobs.py)."""
+    if is_in_container(proc, pid):
+        return [""]
+    try:
+        with open(proc / str(pid) / "cmdline", "rb", buffering=0) as file:
+            return (file.read(LONGEST_COMMAND) or b"").decode(errors="replace").split("\0")
+    except OSError:
+        return [""]
 
 
 def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
@@ -329,7 +344,7 @@ def _is_executable(process: Path, name: str, words: list[str]) -> bool:
     try:
         path = os.readlink(process / "exe").removesuffix(" (deleted)")
     except OSError:  # another user's
-        path = words[0]
+        path = words[0] or name
     return Path(path).name == name
 
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,23 +31,24 @@ class Watched:
             self.pids[name] = []
         self.watch.watch({name: self.groups / name for name in self.pids})
 
-    def process(self, worker: str, pid: int, *command: str, started: float = BOOT - 60) -> None:
-        self.become(pid, *command, started=started)
+    def process(self, worker: str, pid: int, name: str, started: float = BOOT - 60, parent: int = 1) -> None:
+        self.become(pid, name, started, parent)
         self.pids[worker].append(pid)
         self._write(worker)
 
-    def become(self, pid: int, *command: str, started: float = BOOT - 60) -> None:
-        """Change a process, as execve does: another name and command line."""
-        name = os.path.basename(command[0])[:15] if command else "kernel"
-        text = "".join(f"{word}\0" for word in command)
-        stat = pid_stat(pid, name, started=round(started * USER_HZ))
-        tree(self.proc / str(pid), {"stat": stat, "comm": f"{name}\n", "cmdline": text})
+    def become(self, pid: int, name: str, started: float = BOOT - 60, parent: int = 1) -> None:
+        """Change a process, as execve does. Its command line can't be read: that would wait."""
+        stat = pid_stat(pid, name[:15], started=round(started * USER_HZ), ppid=parent)
+        tree(self.proc / str(pid), {"stat": stat, "comm": f"{name[:15]}\n", "cmdline": {}})
+
+    def job(self, worker: str, pid: int, started: float = BOOT - 60) -> None:
+        """A starter, and its job as the process with the next number."""
+        self.process(worker, pid, "condor_starter", started)
+        self.process(worker, pid + 1, "job", started, parent=pid)
 
     def end(self, worker: str, *pids: int) -> None:
         for pid in pids:
-            for file in (self.proc / str(pid)).iterdir():
-                file.unlink()
-            (self.proc / str(pid)).rmdir()
+            shutil.rmtree(self.proc / str(pid))
             self.pids[worker].remove(pid)
         self._write(worker)
 
@@ -69,50 +71,50 @@ def idle(it: Watched, *workers: str) -> None:
     """Workers without a job."""
     it.worker(*workers)
     for number, name in enumerate(workers, 1):
-        for place, command in enumerate(("tini", "/bin/sh", "/usr/sbin/condor_master", "condor_startd")):
+        for place, command in enumerate(("tini", "sh", "condor_master", "condor_startd")):
             it.process(name, number * 1000 + place, command)
 
 
 def test_a_job_comes_and_goes(it: Watched) -> None:
-    """A starter counts as a job from its start to its end."""
+    """A starter counts as a job from the start of its child on, and until its own end: it still has
+    output to send."""
     idle(it, "w1")
     assert it.jobs() == ()
-    it.process("w1", 20, "condor_starter", "-f", "-local-name", "slot1", started=BOOT + 7)
-    it.process("w1", 21, "/home/job", started=BOOT + 8)
+    it.process("w1", 20, "condor_starter", started=BOOT + 7)
+    assert it.jobs(at=BOOT + 50) == ()
+    it.process("w1", 21, "job", started=BOOT + 55, parent=20)
     assert it.jobs(at=BOOT + 60) == (BOOT + 7,)
-    it.end("w1", 20, 21)
-    assert it.jobs(at=BOOT + 65) == ()
+    it.end("w1", 21)
+    assert it.jobs(at=BOOT + 65) == (BOOT + 7,)
+    it.end("w1", 20)
+    assert it.jobs(at=BOOT + 70) == ()
 
 
 def test_several_jobs(it: Watched) -> None:
     """A worker of several slots has several jobs, oldest first; each worker has its own."""
     idle(it, "w1", "w2")
-    it.process("w1", 20, "condor_starter", started=BOOT - 10)
-    it.process("w1", 21, "/usr/libexec/condor/condor_starter", started=BOOT - 30)
-    it.process("w2", 22, "condor_starter", started=BOOT - 20)
+    it.job("w1", 20, started=BOOT - 10)
+    it.job("w1", 30, started=BOOT - 30)
+    it.job("w2", 40, started=BOOT - 20)
     assert it.watch.read(BOOT) == {"w1": (BOOT - 30, BOOT - 10), "w2": (BOOT - 20,)}
-    it.end("w1", 21)
+    it.end("w1", 30, 31)
     assert it.jobs() == (BOOT - 10,)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("condor_starter", "-classad"),
-        ("condor_starterx",),
-        ("my_condor_starter",),
-        ("sh", "condor_starter"),
-        ("condor_starter/x",),
-        ("",),
-        (),
-    ],
-    ids=str,
-)
-def test_no_job(it: Watched, command: tuple[str, ...]) -> None:
-    """A starter that is only asked for its properties is no job, nor is a lookalike."""
+@pytest.mark.parametrize("name", ["condor_starterx", "my_condor_start", "sh", ""])
+def test_lookalikes(it: Watched, name: str) -> None:
+    """A process with another name keeps no job."""
     idle(it, "w1")
-    it.process("w1", 20, *command)
+    it.process("w1", 20, name)
+    it.process("w1", 21, "job", parent=20)
     assert it.jobs() == ()
+
+
+def test_a_starter_that_is_asked_for_its_properties(it: Watched) -> None:
+    """One without a child is no job, however long it takes."""
+    idle(it, "w1")
+    it.process("w1", 20, "condor_starter")
+    assert it.jobs() == () and it.jobs(at=BOOT + 60) == ()
 
 
 def test_a_young_process_is_looked_at_again(it: Watched) -> None:
@@ -120,6 +122,7 @@ def test_a_young_process_is_looked_at_again(it: Watched) -> None:
     second."""
     idle(it, "w1")
     it.process("w1", 20, "condor_startd", started=BOOT)
+    it.process("w1", 21, "job", parent=20, started=BOOT)
     assert it.jobs(at=BOOT + 0.1) == ()
     it.become(20, "condor_starter", started=BOOT)
     assert it.jobs(at=BOOT + SETTLED) == (BOOT,), "the processes are the same ones, and yet it is a job now"
@@ -128,17 +131,17 @@ def test_a_young_process_is_looked_at_again(it: Watched) -> None:
 def test_a_clock_that_is_behind(it: Watched) -> None:
     """A process that seems to start in the future counts as young."""
     idle(it, "w1")
-    it.process("w1", 20, "condor_starter", started=BOOT + 100)
+    it.job("w1", 20, started=BOOT + 100)
     assert it.jobs() == () and it.jobs(at=BOOT + 102) == (BOOT + 100,)
 
 
 def test_processes_are_looked_at_once(it: Watched) -> None:
     """A process is examined once; without a change, nothing is examined."""
     idle(it, "w1")
-    it.process("w1", 20, "condor_starter")
+    it.job("w1", 20)
     assert it.jobs() == (BOOT - 60,)
-    it.become(20, "something", "else")
-    it.process("w1", 21, "job")
+    it.become(20, "something")
+    it.process("w1", 22, "job")
     assert it.jobs() == (BOOT - 60,)
 
 
@@ -146,12 +149,12 @@ def test_thousands_of_processes(it: Watched) -> None:
     """A job's thousands of processes are examined in parts; its starter, being older, comes
     first."""
     idle(it, "w1")
-    it.process("w1", 5_000, "condor_starter")
+    it.job("w1", 5_000)
     count = 4_000
     for pid in range(10_000, 10_000 + count):
-        it.become(pid, "job")
-    it.pids["w1"] += range(10_000, 10_000 + count - 1)
-    it.process("w1", 10_000 + count - 1, "condor_starter", started=BOOT - 5)
+        it.become(pid, "job", parent=5_001)
+    it.pids["w1"] += range(10_000, 10_000 + count)
+    it.job("w1", 10_000 + count, started=BOOT - 5)
     assert it.jobs() == (BOOT - 60,), "the first part has the first starter"
     for _ in range(count // MOST):
         it.jobs()
@@ -163,9 +166,9 @@ def test_thousands_of_processes(it: Watched) -> None:
 def test_list_that_is_cut(it: Watched) -> None:
     """Of a list too long to read, the part that was read counts."""
     idle(it, "w1")
-    it.process("w1", 20, "condor_starter")
+    it.job("w1", 20)
     it.pids["w1"] += range(1_000_000, 1_020_000)
-    it.process("w1", 21, "condor_starter")
+    it.job("w1", 30)
     assert it.jobs() == (BOOT - 60,)
 
 
@@ -173,17 +176,17 @@ def test_process_that_is_gone_by_then(it: Watched) -> None:
     """A process that ends before or while it is examined is no job."""
     idle(it, "w1")
     it.pids["w1"].append(20)
-    it.process("w1", 21)
+    it.process("w1", 21, "job", parent=20)
     assert it.jobs() == ()
-    it.process("w1", 22, "condor_starter")
-    (it.proc / "22" / "cmdline").unlink()
+    it.job("w1", 30)
+    (it.proc / "30" / "comm").unlink()
     assert it.jobs() == ()
 
 
 def test_worker_that_has_ended(it: Watched) -> None:
     """A worker without processes keeps its last known jobs, for counting what is lost."""
     idle(it, "w1")
-    it.process("w1", 20, "condor_starter")
+    it.job("w1", 20)
     assert it.jobs() == (BOOT - 60,)
     vanish(it.groups / "w1" / "cgroup.procs")
     assert it.jobs() == (BOOT - 60,)
@@ -192,7 +195,7 @@ def test_worker_that_has_ended(it: Watched) -> None:
 def test_cgroup_that_is_gone(it: Watched) -> None:
     """A worker that ends before it is watched has no figures, and the others keep theirs."""
     idle(it, "w1", "w2")
-    it.process("w2", 20, "condor_starter")
+    it.job("w2", 20)
     it.watch.watch({"w1": it.groups / "nowhere", "w2": it.groups / "w2"})
     it.watch.watch({"w3": it.groups / "nowhere", "w2": it.groups / "w2"})
     assert it.watch.read(BOOT) == {"w2": (BOOT - 60,)}
@@ -232,7 +235,7 @@ def test_few_descriptors(it: Watched) -> None:
         it.watch.watch({name: it.groups / name for name in names})
         assert it.watch.read(BOOT) == dict.fromkeys(names, ())
         for number, name in enumerate(names):
-            it.process(name, 900_000 + number, "condor_starter", "-f")
+            it.job(name, 900_000 + 2 * number)
         assert it.watch.read(BOOT) == dict.fromkeys(names, (BOOT - 60,))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -243,7 +246,7 @@ def test_strange_lists_of_processes(tmp_path: Path, text: str) -> None:
     """Whatever a list of processes holds, what is no pid in it is passed over."""
     it = Watched(tmp_path)
     it.worker("w")
-    it.process("w", 7, "/usr/sbin/condor_starter", started=BOOT - 60)
+    it.job("w", 7)
     assert len(it.watch.read(BOOT)["w"]) == 1
-    (it.groups / "w/cgroup.procs").write_text(f"{text}\n7\n")
+    (it.groups / "w/cgroup.procs").write_text(f"{text}\n7\n8\n")
     assert len(it.watch.read(BOOT)["w"]) == 1

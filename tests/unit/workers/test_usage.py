@@ -34,10 +34,11 @@ class Host:
     def starters(self, name: str, *pids: int) -> None:
         """These processes run jobs; the job of process N began N seconds after the start."""
         for pid in pids:
-            stat = pid_stat(pid, "condor_starter", started=round((BOOT + pid) * USER_HZ))
-            files = {"stat": stat, "comm": "condor_starter\n", "cmdline": "condor_starter\0-f\0"}
-            tree(self.proc / str(pid), files)
-        text = "1\n" + "".join(f"{pid}\n" for pid in pids)
+            started = round((BOOT + pid) * USER_HZ)
+            for each, comm, parent in ((pid, "condor_starter", 1), (1000 + pid, "job", pid)):
+                stat = pid_stat(each, comm, started=started, ppid=parent)
+                tree(self.proc / str(each), {"stat": stat, "comm": f"{comm}\n"})
+        text = "1\n" + "".join(f"{pid}\n{1000 + pid}\n" for pid in pids)
         (self.v2 / "plancton" / name / "cgroup.procs").write_text(text)
 
     def used(self, name: str, seconds: float) -> None:

@@ -606,6 +606,21 @@ def test_a_startd_in_a_worker(place: Place, serve: Callable[[Script], ScriptedDo
     assert [process.pid for process in place.look().processes] == [14]
 
 
+def test_command_lines_of_jobs(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Of a container's process only the name is read: its command line may have megabytes, or keep
+    a reader waiting. Nor does it matter what it says."""
+    serve(script())
+    place.process(20, "python", "/x/python", "-P", "-m", "plancton.daemon", "{}")
+    place.process(21, "boinc", "/usr/bin/boinc")
+    for pid in (20, 21):
+        tree(place.root / "proc" / str(pid), {"status": f"NSpid:\t{pid}\t7\n"})
+    os.remove(place.root / "proc/21/cmdline")
+    os.mkfifo(place.root / "proc/21/cmdline")
+    facts = place.look()
+    assert not facts.supervisors.others
+    assert [process.pid for process in facts.processes] == [21]
+
+
 def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
     """Programs that take idle CPU are recognised by name, but not an editor of such a file."""
     place.process(1, "systemd", "/sbin/init")
