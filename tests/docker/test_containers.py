@@ -211,14 +211,12 @@ def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
     plancton.start()
     wait_for("status says so", lambda: f"image {name} can't be pulled" in plancton.problems())
     assert plancton.workers() == []
-    engine.import_image(name)
+    engine.import_image(name, label="late")
     try:
         (worker,) = plancton.full(1)
         assert plancton.problems() == ""
         plancton.configure(image={"name": IMAGE})
-        wait_for(
-            "a worker of the other image runs", lambda: plancton.ids() and worker not in plancton.ids(), 25
-        )
+        wait_for("a worker of the other image runs", lambda: plancton.ids() and worker not in plancton.ids())
     finally:
         for container in plancton.ids():
             engine.remove(container)
@@ -248,12 +246,11 @@ def test_a_newer_image(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_a_name_that_is_taken(plancton: Plancton, engine: Engine) -> None:
-    """A network of the same name that is not ours is used, and stays when Plancton stops."""
+    """Beside a network of the same name that is not ours Plancton does not start, and the network
+    stays."""
     body: dict[str, Any] = {"Name": plancton.name, "Driver": "bridge"}
     engine.call("POST", "/networks/create", body)
     plancton.calm(1)
-    plancton.start()
-    plancton.full(1)
-    assert plancton.cli("stop", "--wait").returncode == 0
-    plancton.ended()
-    assert plancton.name in engine.networks()
+    done = plancton.cli("run", "--config", str(plancton.config))
+    assert done.returncode == 2 and f"docker network rm {plancton.name}" in done.stderr, done
+    assert plancton.name in engine.networks() and not plancton.workers()
