@@ -86,7 +86,7 @@ configs = st.builds(
         name=st.one_of(st.none(), st.from_regex(r"[a-z0-9][a-z0-9./:@-]{0,20}", fullmatch=True)),
         refresh=st.one_of(st.just(Duration(0)), st.floats(60, 1e6).map(Duration.parse)),
     ),
-    docker=st.builds(DockerSection, socket=paths, slice=st.from_regex(r"[a-z0-9_]{1,32}", fullmatch=True)),
+    docker=st.builds(DockerSection, socket=paths, slice=st.from_regex(r"x[a-z0-9_]{0,31}", fullmatch=True)),
 )
 
 
