@@ -1,7 +1,8 @@
 """The base of all errors that a user can fix."""
 
-import re
 from typing import ClassVar
+
+from plancton.units import printable
 
 
 class PlanctonError(Exception):
@@ -13,10 +14,5 @@ class PlanctonError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
-        super().__init__(_one_line(message))
-        self.lines = tuple(_one_line(line) for line in lines) or (str(self),)
-
-
-def _one_line(text: str) -> str:
-    """Paths and keys come from users: keep line breaks and escape sequences out of the terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)
+        super().__init__(printable(message))
+        self.lines = tuple(printable(line) for line in lines) or (str(self),)

@@ -112,6 +112,18 @@ def _text(value: object) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
+"""What a terminal obeys instead of showing it: colours, cursor moves, titles."""
+
+
+def printable(text: str) -> str:
+    """Somebody else's words on one line: without escape sequences, and with a space for whatever is
+    not shown, among it what changes the order of the text."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", text))
+
+
 def shown(value: object) -> str:
     """A value that somebody gave us, for a message: short, however long or deep it is."""
     if isinstance(value, list | dict):

@@ -18,6 +18,7 @@ from plancton.daemon.sdnotify import Service
 from plancton.errors import PlanctonError
 from plancton.files import raise_descriptors
 from plancton.rundir import AlreadyRunning, default_paths, instance_id, peek_instance, take_lock
+from plancton.units import printable
 
 EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
 
@@ -50,12 +51,21 @@ def main(arguments: list[str]) -> int:
     return code
 
 
+class Formatter(logging.Formatter):
+    """Each message is one line, whoever's words are in it; a traceback follows it as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+
 def _log_to_stderr(options: Options) -> None:
     journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
     layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
     level = logging.DEBUG if options.verbose else logging.INFO
     handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
-    logging.basicConfig(format=layout, level=level, handlers=[handler])
+    handler.setFormatter(Formatter(layout))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.WARNING)
 
 

@@ -7,6 +7,7 @@ back as calls that the loop makes.
 
 import logging
 import random
+import re
 import string
 from collections.abc import Callable
 from functools import partial
@@ -473,8 +474,11 @@ class Actuator:
         name = entry.worker.name
         match event.action:
             case "die":
-                code = event.attributes.get("exitCode", "unknown")
-                self.ended(name, int(code) if code.isdecimal() else None, f"exit code {code}", boottime)
+                # Docker lets a label of the image that is called exitCode take its place.
+                code = event.attributes.get("exitCode", "")
+                known = re.fullmatch("[0-9]{1,3}", code) is not None
+                said = f"exit code {code if known else 'unknown'}"
+                self.ended(name, int(code) if known else None, said, boottime)
             case "destroy":
                 self.vanished(name, "removed by somebody", boottime)
             case "update" if entry.updates:

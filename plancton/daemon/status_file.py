@@ -13,6 +13,7 @@ from plancton.host.slice import Slice
 from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
 from plancton.policy.decide import WORTH_A_WORD
 from plancton.rundir import RunDir
+from plancton.units import printable
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
 
@@ -54,6 +55,7 @@ class StatusFile:
         self._tell(log.warning, text)
 
     def _tell(self, write: Callable[..., None], text: str) -> None:
+        text = printable(text)
         write("%s", text)
         self._told += 1
         self._events.append(Event(round(time.time(), 3), text))

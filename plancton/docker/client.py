@@ -28,6 +28,7 @@ from plancton.docker.replies import (
     log_text,
 )
 from plancton.docker.transport import Connection, EventStream, documents, read_most
+from plancton.units import printable
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ class Docker:
         """The last lines it wrote, at most 64 kB, fit for a terminal: GET /containers/{id}/logs."""
         data = self._log(container, {"tail": str(lines)})
         text = log_text(data).decode(errors="replace").splitlines()[-lines:]
-        return "\n".join(_fit_for_terminal(line) for line in text)
+        return "\n".join(printable(line) for line in text)
 
     def floods(self, container: str, since: float) -> bool:
         """Whether it has written 1000 lines, or 64 kB in fewer, since then (Unix time)."""
@@ -273,16 +274,6 @@ def parse_reference(name: str) -> tuple[str, str]:
     if not base:
         raise DockerError(f"{name!r} is not an image's name: write busybox:1.36 or registry:5000/image")
     return head + slash + base, digest or tag or "latest"
-
-
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
-"""What a terminal obeys instead of showing it: colours, cursor moves, titles."""
-
-
-def _fit_for_terminal(line: str) -> str:
-    """Without escape sequences, and with a space for each other character that is not shown, among
-    them those that change the order of the text."""
-    return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", line))
 
 
 def _quote(name: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plancton.units import Duration, Portion, Size, human_bytes, human_seconds, shown
+from plancton.units import Duration, Portion, Size, human_bytes, human_seconds, printable, shown
 
 
 @pytest.mark.parametrize(
@@ -151,3 +151,18 @@ def test_human_seconds(seconds: float | None, text: str) -> None:
 def test_shown(value: object) -> None:
     """Whatever somebody wrote is shortened to one line in a message."""
     assert len(shown(value)) <= 64 and "\n" not in shown(value), f"seen: {shown(value)[:80]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("plain – text…", "plain – text…"),
+        ("two\nlines\r\n", "two lines  "),
+        ("\x1b[31mred\x1b[0m \x1b]0;title\x07x", "red x"),
+        ("a\u202eb\u2066c\u200f", "a b c "),
+        ("\udcff\x00\x9b1m\u2028", "   1m "),
+    ],
+)
+def test_printable(text: str, right: str) -> None:
+    """Somebody else's words can neither rule a terminal, nor begin a line, nor turn text around."""
+    assert printable(text) == right

@@ -27,7 +27,7 @@ from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
-from plancton.units import human_bytes, human_seconds
+from plancton.units import human_bytes, human_seconds, printable
 from plancton.workers.disks import Disk, not_kept
 from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import Here, doubts, elsewhere
@@ -71,20 +71,15 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def ok(subject: str, text: str) -> Finding:
-    return Finding(subject, Level.OK, _printable(text))
+    return Finding(subject, Level.OK, printable(text))
 
 
 def better(subject: str, text: str, remedy: str = "") -> Finding:
-    return Finding(subject, Level.BETTER, _printable(text), _printable(remedy))
+    return Finding(subject, Level.BETTER, printable(text), printable(remedy))
 
 
 def broken(subject: str, text: str, remedy: str = "") -> Finding:
-    return Finding(subject, Level.BROKEN, _printable(text), _printable(remedy))
-
-
-def _printable(text: str) -> str:
-    """Parts come from Docker and from files: no escape sequences, nothing that is not text."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text).encode(errors="replace").decode()
+    return Finding(subject, Level.BROKEN, printable(text), printable(remedy))
 
 
 def diagnose(facts: Facts) -> Report:

@@ -499,6 +499,16 @@ def test_event_of_the_end(world: Callable[..., World]) -> None:
     assert "w1 ended after" in it.said[-1] and it.said[-1].endswith("exit code 7"), it.said
 
 
+@pytest.mark.parametrize("code", ["9" * 5000, "\x1b[2J7", "-1", "\u0667", ""])
+def test_exit_code_of_a_label(world: Callable[..., World], code: str) -> None:
+    """An image's label can stand for the exit code: what is none is unknown, and not repeated."""
+    it = world()
+    it.adopt()
+    it.actuator.on_event(Event("die", "w1", 1.0, {"exitCode": code}), 5000.0)
+    it.pump(2)
+    assert len(it.roster) == 0 and it.said[-1].endswith("exit code unknown"), it.said
+
+
 def test_event_of_a_stranger(world: Callable[..., World]) -> None:
     """Events of containers that are not ours change nothing."""
     it = world()

@@ -83,3 +83,12 @@ def test_who_waits_for_cpu() -> None:
     working = Worker("working", phase=Phase.RUNNING, started=200.0, jobs=(250.0,))
     seen = [(s.name, s.fits) for s in worker_statuses(Fleet.of([idle, working]), 1, 300.0, {}, {})]
     assert seen == [("idle", False), ("working", True)]
+
+
+def test_words_of_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What Docker, a label or an image's name brings into a sentence rules no terminal, neither
+    from the log nor from the status."""
+    file = StatusFile(RunDir(tmp_path), "i", Roster())
+    with caplog.at_level("INFO"):
+        file.say("image \x1b[2Jevil\n2026 INFO stopped \u202e")
+    assert caplog.messages == ["image evil 2026 INFO stopped  "]

@@ -930,4 +930,5 @@ def test_import_is_cheap() -> None:
         "plancton.docker.replies",
         "plancton.docker.transport",
         "plancton.errors",
+        "plancton.units",
     ], done.stderr
