@@ -1,4 +1,4 @@
-# Sourced by scripts/quickstart and scripts/test: what both need on a bare machine. POSIX sh.
+# Sourced by scripts/quickstart, scripts/test and what they run: what these need on a bare machine. POSIX sh.
 set -eu
 umask 022   # others, such as a user without root, run what is installed
 say() { printf '%s\n' "$*"; }
@@ -26,6 +26,13 @@ quietly() {   # quietly COMMAND...: its output is shown only when it fails
   output=$(mktemp)
   "$@" >"$output" 2>&1 || { tail -n 20 "$output" >&2; rm -f "$output"; die "failed: $*"; }
   rm -f "$output"
+}
+
+find_mirror() {   # where this machine's apt has Debian's main archive from, unless MIRROR says it
+  found=${MIRROR:-$(apt-get indextargets --format '$(CODENAME) $(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+    awk '$1 !~ /-/ { print $2; exit }')}
+  [ -n "$found" ] || die "apt knows no Debian mirror: run apt-get update, or set MIRROR to its address"
+  say "$found"
 }
 
 need_venv() {   # need_venv WHAT: a virtual environment in .venv with WHAT installed from this clone

@@ -117,6 +117,8 @@ class ImageKeeper:
                 self.problem = not_here(wish.name)
             else:
                 self._pull(self._wish)
+        elif not self.id:
+            self.problem = f"image {wish.name} can't be used: {error}"
 
     def _use(self, image: Image) -> None:
         if self._known is None or not image.is_same(self._known):

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from docker.debian_engine import chosen
 from helpers.addresses import claim_addresses
 from helpers.dictated_host import CPUS, DictatedHost
 from helpers.wait import PATIENCE, wait_for
@@ -69,14 +70,14 @@ class ApiError(Exception):
 class Engine:
     """One dockerd that shares nothing with the machine's own but the kernel."""
 
-    prefix: tuple[str, ...] = ()
-    """A command that runs it somewhere else."""
-
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.socket = directory / "docker.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self.options: tuple[str, ...] = ()
+        self._chosen = chosen()
+        self.prefix = self._chosen.prefix()
+        """A command that runs it somewhere else."""
         self._own = ExitStack()
         # Engines beside each other that choose a network's addresses at the same time choose the
         # same ones.
@@ -101,6 +102,7 @@ class Engine:
                 "--ip-masq=false",
                 "--userland-proxy=false",
                 f"--default-address-pool=base={self.addresses},size=24",
+                *self._chosen.options(self.directory),
                 *options,
             ],
             stdout=self._log,
@@ -196,8 +198,9 @@ class Engine:
         finally:
             connection.close()
 
-    def import_image(self, name: str = IMAGE, *, label: str = "1") -> str:
-        """Make an image of busybox and return its id; another label makes another id."""
+    def import_image(self, name: str = IMAGE, *, label: str = "1", platform: str = "") -> str:
+        """Make an image of busybox and return its id; another label makes another id. It is called
+        one for the ``platform``, or else for this machine's."""
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as tar:
             tar.add(BUSYBOX, "bin/busybox")
@@ -210,7 +213,8 @@ class Engine:
             info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
         repo, _, tag = name.rpartition(":")
-        self.call("POST", f"/images/create?fromSrc=-&repo={quote(repo)}&tag={tag}", data.getvalue())
+        query = f"fromSrc=-&repo={quote(repo)}&tag={tag}&platform={quote(platform)}"
+        self.call("POST", f"/images/create?{query}", data.getvalue())
         return str(self.call("GET", f"/images/{name}/json")["Id"])
 
     def containers(self, **filters: str) -> list[dict[str, Any]]:

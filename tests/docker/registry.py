@@ -1,6 +1,7 @@
 """A real registry for tests: Debian's docker-registry on loopback, with or without passwords."""
 
 import http.client
+import json
 import os
 import shutil
 import socket
@@ -60,18 +61,40 @@ class Registry:
 
     def digest(self, name: str, tag: str) -> str:
         """The registry's permanent name for this version."""
-        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        return self._manifest(name, tag)[1]
+
+    def _manifest(self, name: str, tag: str) -> tuple[str, str, int]:
+        """The type, digest and size of what the tag means."""
+        kinds = ("docker.distribution.manifest.v2", "oci.image.manifest.v1", "oci.image.index.v1")
+        accepted = ", ".join(f"application/vnd.{kind}+json" for kind in kinds)
         path = f"/v2/{name}/manifests/{tag}"
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("HEAD", path, headers={"Accept": kind})
-            return str(connection.getresponse().headers["Docker-Content-Digest"])
+            connection.request("HEAD", path, headers={"Accept": accepted})
+            found = connection.getresponse().headers
+            return found["Content-Type"], found["Docker-Content-Digest"], int(found["Content-Length"])
 
-    def push(self, engine: Engine, name: str, label: str) -> str:
+    def index(self, name: str, tag: str, platforms: dict[str, str]) -> str:
+        """Give this tag to an index of images, for each architecture the one that has this tag;
+        its digest."""
+        manifests = []
+        for architecture, of in platforms.items():
+            kind, digest, size = self._manifest(name, of)
+            platform = {"os": "linux", "architecture": architecture}
+            manifests.append({"mediaType": kind, "digest": digest, "size": size, "platform": platform})
+        kind = "application/vnd.docker.distribution.manifest.list.v2+json"
+        body = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests})
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
+            connection.request("PUT", f"/v2/{name}/manifests/{tag}", body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            assert answer.status == 201, answer.read()
+            return str(answer.headers["Docker-Content-Digest"])
+
+    def push(self, engine: Engine, name: str, label: str, platform: str = "") -> str:
         """Push an image that this dockerd then has neither by id nor by name; its id."""
         whole = f"{self.address}/{name}"
         with suppress(Exception):
             engine.call("DELETE", f"/images/{whole}?noprune=1")
-        made = engine.import_image(whole, label=label)
+        made = engine.import_image(whole, label=label, platform=platform)
         credentials = self.directory / "docker"
         docker = ["docker", "--config", str(credentials), "--host", f"unix://{engine.socket}"]
         login = [*docker, "login", "--username", USER, "--password-stdin", self.address]
@@ -83,10 +106,12 @@ class Registry:
 
 
 class Cutter:
-    """A proxy to the registry that cuts each connection after this many bytes; None: never."""
+    """A proxy to the registry that cuts all connections after this many bytes from there; None:
+    never."""
 
     def __init__(self, registry: Registry, most: int | None) -> None:
         self.registry, self.most, self.cuts = registry, most, 0
+        self._passed = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -99,17 +124,16 @@ class Cutter:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self.registry.port)) as server:
-            up = threading.Thread(target=self._copy, args=(client, server, None), daemon=True)
+            up = threading.Thread(target=self._copy, args=(client, server), daemon=True)
             up.start()
-            self._copy(server, client, self.most)
+            self._copy(server, client, back=True)
             up.join()
 
-    def _copy(self, source: socket.socket, target: socket.socket, most: int | None) -> None:
-        passed = 0
+    def _copy(self, source: socket.socket, target: socket.socket, back: bool = False) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
-                passed += len(data)
-                if most is not None and passed > most:
+                self._passed += len(data) if back else 0
+                if back and self.most is not None and self._passed > self.most:
                     self.cuts += 1
                     break
                 target.sendall(data)

@@ -85,7 +85,7 @@ def networks(private_engine: Engine) -> Iterator[Networks]:
         listen(stack, host, "0.0.0.0", EVERYWHERE, "127.0.0.1", LOCALLY)
         listen(stack, world, "0.0.0.0", EVERYWHERE)
         engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
-        engine.prefix = tuple(inside(host))
+        engine.prefix = (*inside(host), *engine.prefix)
         stack.callback(engine.close)
         engine.start("--iptables=true", "--ip-forward=true", "--ip-masq=true")
         engine.import_image()

@@ -265,11 +265,14 @@ def test_lost(kept: Callable[..., Kept]) -> None:
 
 
 def test_docker_that_errs(kept: Callable[..., Kept]) -> None:
-    """A lookup that fails for another reason does not cause a pull."""
-    it = kept({LOOK: reply(b'{"message":"x"}', "500 Internal Server Error"), PULL: PULLED})
+    """A lookup that fails for another reason does not cause a pull, and the problem has Docker's
+    words."""
+    refused = reply(b'{"message":"invalid reference format"}', "400 Bad Request")
+    it = kept({LOOK: refused, PULL: PULLED})
     it.keeper.want("busybox", 100.0)
     keeper = it.step(0.0)
     assert keeper.id == "" and keeper.due == keeper.RETRY and it.asked() == [LOOK]
+    assert "image busybox" in keeper.problem and "invalid reference format" in keeper.problem
 
 
 def test_dry_run(kept: Callable[..., Kept]) -> None:
