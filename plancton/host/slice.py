@@ -203,6 +203,8 @@ class Slice:
         self.runtime_units = Path("/run/systemd/system.control")
         """Where systemd writes what it is asked to set until the next boot."""
         self._waiting = False
+        self._being_made = ""
+        """What was found, while systemd is asked to make the slice."""
         self.run_what_waits: Callable[[Callable[[], None]], None] = _at_once
         """Runs what waits for systemd. The loop has it run beside itself."""
         self.ours = True
@@ -392,10 +394,16 @@ class Slice:
         if found != wanted:
             what = f"the slice had {knob} {found or 'missing'} instead of {wanted}"
             if not self._set_up_again():
-                return f"{what}: systemd is asked to make it"
+                said, self._being_made = self._being_made, what
+                return None if said else f"{what}: systemd is asked to make it"
+            self._being_made = ""
             if self.tier == before:
                 return f"{what}: put back to tier {self.tier}"
             return f"{what}: tier {self.tier}: {self.tier_reason}"
+        if self._being_made:
+            self._being_made = ""
+            self.take()
+            return f"the slice is there again: put back to tier {self.tier}"
         if self.ours != os.access(self.cpu / knob, os.W_OK):  # rebuilt by others, or handed over meanwhile
             self._set_up_again()
             return f"tier {self.tier}: {self.tier_reason}"

@@ -47,6 +47,7 @@ done
 [ ! -d /usr/share/bash-completion ] || mkdir /usr/share/bash-completion/completions
 mount --bind "$3" /proc/stat
 mount --bind "$4" /proc/meminfo
+mount --bind "$5" /sys/devices/system/cpu/isolated
 eval "$2"
 echo ready
 exec sleep 3600
@@ -54,9 +55,9 @@ exec sleep 3600
 OPENRC = """
 mkdir -p /run/above /run/work /run/openrc /etc/runlevels/default
 mount -t overlay -o lowerdir=/usr,upperdir=/run/above,workdir=/run/work none /usr
-cp -a "$5"/sbin/. /usr/sbin
-cp -a "$5"/lib/. /usr/lib
-cp -a "$5"/etc/. /etc
+cp -a "$6"/sbin/. /usr/sbin
+cp -a "$6"/lib/. /usr/lib
+cp -a "$6"/etc/. /etc
 for place in daemons exclusive failed inactive options scheduled started starting stopping tmp; do
   mkdir /run/openrc/$place
 done

@@ -119,6 +119,7 @@ def test_made_again(plancton: Plancton, engine: Engine) -> None:
     """A container that a tool makes anew from a worker, under the same name, is a worker that
     leaves when it must."""
     worker = start_one(plancton)
+    plancton.configure(yielding={"grace_kill": "1h"})  # for a while there are two
     found = engine.inspect(worker)
     body = {**found["Config"], "HostConfig": found["HostConfig"]}
     engine.call("POST", f"/containers/{worker}/rename?name=old-{plancton.name}")
@@ -131,7 +132,7 @@ def test_made_again(plancton: Plancton, engine: Engine) -> None:
         return shown is not None and shown.id == made[:12] and f"/{shown.name}" == found["Name"]
 
     wait_for("the new one is the worker", known)
-    plancton.configure(pool={"max_workers": 0})
+    plancton.configure(pool={"max_workers": 0}, yielding={"grace_kill": "6s"})
     plancton.empty()
     wait_for("it is removed", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))
 

@@ -179,16 +179,17 @@ def renice(pid: int, nice: int) -> None:
 
 def test_flood(plancton: Plancton, engine: Engine) -> None:
     """A worker that floods its output is found and leaves, and no other is started soon."""
-    # In tier quota the worker is no idle class: it floods even beside others.
-    plancton.configure(worker={"command": "yes"}, pool={"max_workers": 1}, docker={"tier": "quota"})
+    # In tier quota the worker is no idle class: it floods even beside others. There may be more
+    # workers than fit, so that the flood is all that holds the next start.
+    plancton.configure(worker={"command": "yes", "cpus": CPUS}, docker={"tier": "quota"})
     plancton.start()
     (container,) = plancton.full(1)
     process = read_process(engine.inspect(container)["State"]["Pid"])
     assert process and engine.process
     with ahead(engine.process.pid, process.ppid):  # its lines go through its shim to dockerd
         wait_for("it is told to leave", lambda: plancton.lines("to leave: its output keeps Docker busy"))
-        wait_for("it is gone", lambda: not plancton.workers())
-    wait_for("status says so", lambda: "flooded its output" in json.dumps(plancton.status_json()))
+        wait_for("status says so", lambda: "flooded its output" in json.dumps(plancton.status_json()))
+        wait_for("it is gone", lambda: container not in plancton.ids())
 
 
 def test_disk(plancton: Plancton) -> None:

@@ -52,7 +52,7 @@ available is no measure of how much that takes: it was off by 240 MiB on a host 
 def wait_until_put_back(plancton: Plancton, position: int) -> None:
     """Wait until the slice is idle class again and the log says so."""
     wait_for("the slice is idle class", lambda: plancton.yields, PATIENCE)
-    said = ("the slice had", "put back")
+    said = ("the slice", "put back")
     wait_for("the log says so", lambda: plancton.lines(*said, start=position), PATIENCE)
 
 

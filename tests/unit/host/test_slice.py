@@ -1,6 +1,7 @@
 """The slice on fixture trees: v2 only, hybrid, and the systemd driver's paths."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -360,6 +361,21 @@ def test_slow_systemd(tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPat
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
     workers_slice.set_up()
     assert workers_slice.tier == "kernel", workers_slice.tier_reason
+
+
+def test_slice_that_systemd_makes_again(tmp_path: Path, asked: Path) -> None:
+    """A slice that is gone is asked for once more at each repair, which is said once; it is said,
+    too, when it is there."""
+    root = tree(tmp_path / "v2", {"plancton.slice": group()})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.set_up()
+    shutil.rmtree(root / "plancton.slice")
+    said = [workers_slice.repair(), workers_slice.repair()]
+    assert said[0] and "systemd is asked" in said[0] and said[1] is None, said
+    tree(root, {"plancton.slice": {**group(), "cpu.idle": "1\n"}})
+    back = workers_slice.repair()
+    assert back and "put back to tier kernel" in back, back
+    assert "put back" not in (workers_slice.repair() or "")
 
 
 @pytest.mark.parametrize("populated", [False, True])
