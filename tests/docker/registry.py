@@ -63,28 +63,38 @@ class Registry:
         """The registry's permanent name for this version."""
         return self._manifest(name, tag)[1]
 
-    def _manifest(self, name: str, tag: str) -> tuple[str, str, int]:
-        """The type, digest and size of what the tag means."""
+    def _manifest(self, name: str, tag: str) -> tuple[str, str, bytes]:
+        """The type, digest and content of what the tag means."""
         kinds = ("docker.distribution.manifest.v2", "oci.image.manifest.v1", "oci.image.index.v1")
         accepted = ", ".join(f"application/vnd.{kind}+json" for kind in kinds)
         path = f"/v2/{name}/manifests/{tag}"
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("HEAD", path, headers={"Accept": accepted})
-            found = connection.getresponse().headers
-            return found["Content-Type"], found["Docker-Content-Digest"], int(found["Content-Length"])
+            connection.request("GET", path, headers={"Accept": accepted})
+            answer = connection.getresponse()
+            manifest = answer.read()
+            assert answer.status == 200, manifest
+            return answer.headers["Content-Type"], answer.headers["Docker-Content-Digest"], manifest
 
     def index(self, name: str, tag: str, platforms: dict[str, str]) -> str:
         """Give this tag to an index of images, for each architecture the one that has this tag;
         its digest."""
         manifests = []
         for architecture, of in platforms.items():
-            kind, digest, size = self._manifest(name, of)
-            platform = {"os": "linux", "architecture": architecture}
-            manifests.append({"mediaType": kind, "digest": digest, "size": size, "platform": platform})
+            kind, digest, manifest = self._manifest(name, of)
+            entry = {"mediaType": kind, "digest": digest, "size": len(manifest)}
+            manifests.append({**entry, "platform": {"os": "linux", "architecture": architecture}})
         kind = "application/vnd.docker.distribution.manifest.list.v2+json"
         body = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": manifests})
+        return self._put(name, tag, kind, body.encode())
+
+    def tag(self, name: str, tag: str, of: str) -> None:
+        """Give this tag to the image that has the tag ``of``."""
+        kind, _, manifest = self._manifest(name, of)
+        self._put(name, tag, kind, manifest)
+
+    def _put(self, name: str, tag: str, kind: str, manifest: bytes) -> str:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)) as connection:
-            connection.request("PUT", f"/v2/{name}/manifests/{tag}", body, {"Content-Type": kind})
+            connection.request("PUT", f"/v2/{name}/manifests/{tag}", manifest, {"Content-Type": kind})
             answer = connection.getresponse()
             assert answer.status == 201, answer.read()
             return str(answer.headers["Docker-Content-Digest"])

@@ -90,6 +90,8 @@ def test_two_supervisors_on_one_dockerd(
 def test_mount_options(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """Docker takes a mount's options; what the host mounts later is seen in the worker, as CVMFS
     needs it."""
+    if engine.prefix:
+        pytest.skip("an Engine in a mount namespace of its own does not see what is mounted later")
     with mounted(tmp_path / "cvmfs") as cvmfs, mounted(tmp_path / "data") as data:
         plancton.calm(1)
         mounts = [f"{cvmfs}:/cvmfs:shared", f"{cvmfs}:/below:ro,rslave", f"{data}:/data:rw,private,Z"]

@@ -79,8 +79,8 @@ def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> 
     plancton.full(2)
     assert images(plancton) == [first, first]
     stranger = engine.import_image("somebody:1", label="theirs")
-    second = registry.push(engine, "worker:1", "second")
-    engine.call("POST", f"/images/{first}/tag?repo={registry.address}/worker&tag=1")  # as push found it
+    second = registry.push(engine, "worker:next", "second")
+    registry.tag("worker", "1", of="next")
 
     def replaced() -> bool:
         status = plancton.status
@@ -91,7 +91,6 @@ def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> 
     wait_for("both workers are of the second version", replaced, every=0.1)
     wait_for("the first version is gone", lambda: not has(engine, first), every=0.5)
     assert has(engine, second) and has(engine, stranger)
-    assert plancton.lines("removed an old version of the image")
 
 
 def test_another_architecture_changes(plancton: Plancton, engine: Engine, registry: Registry) -> None:
@@ -139,7 +138,7 @@ def test_pulled_by_hand(plancton: Plancton, engine: Engine, registry: Registry) 
     plancton.start()
     plancton.full(1)
     registry.push(engine, "worker:by-hand", "second")
-    registry.index("worker", "1", {HERE: "by-hand"})
+    registry.tag("worker", "1", of="by-hand")
     engine.call("POST", f"/images/create?fromImage={name}&tag=1")
     plancton.calm(2)
     plancton.full(2)
