@@ -26,7 +26,7 @@ class HostFigures:
         self, proc: Path, tree: Path | None, say: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
         self._proc, self._tree, self._say, self._warn = proc, tree, say, warn
-        self._sampler = Sampler(proc)
+        self.sampler = Sampler(proc)
         self._previous: Sample | None = None
         self._counted: frozenset[int] | None = None
         self._workers = ""
@@ -38,7 +38,7 @@ class HostFigures:
     def look(self, shims: float, now: float) -> Observation:
         """This tick's observation; ``shims``: see `observe`."""
         try:
-            sample = self._sampler.sample()
+            sample = self.sampler.sample()
         except SamplerError as error:
             seen = self._without_sample(str(error))
         else:
@@ -55,8 +55,8 @@ class HostFigures:
         return seen
 
     def _without_sample(self, why: str) -> Observation:
-        monotonic, boottime = self._sampler.clocks()
-        memory = self._sampler.memory()
+        monotonic, boottime = self.sampler.clocks()
+        memory = self.sampler.memory()
         return Observation(
             time=monotonic,
             boottime=boottime,
@@ -77,20 +77,20 @@ class HostFigures:
 
     def watch_slice(self, workers_slice: Slice) -> None:
         """Read this slice's figures, too."""
-        self._sampler.close()
-        self._sampler = Sampler(self._proc, workers_slice.directory, workers_slice.memory_stat)
+        self.sampler.close()
+        self.sampler = Sampler(self._proc, workers_slice.directory, workers_slice.memory_stat)
         self._workers = workers_slice.path
         self.count(self._counted)
 
     def count(self, cpus: frozenset[int] | None) -> None:
         """Only these CPUs count from now on; None: all. What was seen before can't be compared."""
         self._counted, self._previous = cpus, None
-        self._sampler.count(cpus)
+        self.sampler.count(cpus)
 
     def watch_engine(self, listening: int | None) -> None:
         """Look for the engine's processes; ``listening`` is the one behind Docker's socket."""
         with contextlib.suppress(OSError):  # no descriptor is left: those that are watched stay
-            self._sampler.watch_engine(find_engine(self._proc, self._tree, listening, self._workers))
+            self.sampler.watch_engine(find_engine(self._proc, self._tree, listening, self._workers))
 
     def close(self) -> None:
-        self._sampler.close()
+        self.sampler.close()

@@ -4,6 +4,7 @@ It writes nothing and sends Docker only GET. What can't be read is None, or the 
 findings.py says what that means.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -51,6 +52,9 @@ from plancton.workers.token import expiry, read_token
 
 DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
 """Seconds for one answer, and for all that Docker is asked."""
+STARTING = 30.0
+"""A Docker that answers may still hold a container that it starts, on a slow host for many
+seconds."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
 LONGEST_COMMAND = 4096
@@ -372,16 +376,25 @@ def _donates(words: list[str]) -> bool:
 def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | str, Left | str, str]:
     """What answers at the socket, which workers it has, and what is wrong with their network."""
     engine: Engine | str = ""
-    with Docker(config.docker.socket, timeout=DOCKER_TIMEOUT) as docker:
-        deadline = Timer(DOCKER_SECONDS, docker.close)  # for a Docker that answers byte by byte
-        deadline.start()
-        try:
+    try:
+        with _docker(config, DOCKER_TIMEOUT, DOCKER_SECONDS) as docker:
             api = docker.ping()
             engine = Engine(docker.info(), api)
+        with _docker(config, STARTING, STARTING + DOCKER_SECONDS) as docker:
             left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
             return engine, left, _network(docker, config.docker.slice, engine.info)
-        except DockerError as error:
-            return engine or str(error), str(error), ""
+    except DockerError as error:
+        return engine or str(error), str(error), ""
+
+
+@contextlib.contextmanager
+def _docker(config: Config, timeout: float, seconds: float) -> Iterator[Docker]:
+    """Closed after so many seconds: a Docker may answer byte by byte."""
+    with Docker(config.docker.socket, timeout=timeout) as docker:
+        deadline = Timer(seconds, docker.close)
+        deadline.start()
+        try:
+            yield docker
         finally:
             deadline.cancel()
 

@@ -753,6 +753,7 @@ def test_hanging_docker(
 ) -> None:
     """doctor gives up on a Docker that hangs, at once or later, and keeps what it said before."""
     monkeypatch.setattr(host_facts, "DOCKER_TIMEOUT", 0.3)
+    monkeypatch.setattr(host_facts, "STARTING", 0.3)
     serve(script() | {request_line: [HANG]})
     found = place.look()
     assert "gave no answer" in str(found.left)
@@ -801,7 +802,7 @@ def run(home: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     }
     return subprocess.run(
         [PLANCTON, "doctor", *arguments],
-        capture_output=True, text=True, timeout=30, cwd=home, env=environ, check=False,
+        capture_output=True, text=True, timeout=90, cwd=home, env=environ, check=False,
     )  # fmt: skip
 
 
