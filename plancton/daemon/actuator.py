@@ -19,6 +19,7 @@ import msgspec
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
 from plancton.config.security import SecurityError, read_profiles
+from plancton.daemon.lift import Lift
 from plancton.docker.client import Docker
 from plancton.docker.errors import (
     Conflict,
@@ -54,7 +55,6 @@ from plancton.workers.docker_calls import (
     examine,
     flooding,
     how_it_ended,
-    prefer,
     read_report,
     remove_network,
     send_signal,
@@ -66,8 +66,6 @@ from plancton.workers.token import TokenError, pack, read_token
 
 log = logging.getLogger(__name__)
 
-LIFT_SECONDS = 5.0
-"""A lift costs the owner 20 % of a CPU, so it lasts at most this long."""
 KILL_TIMEOUT, LONGEST_KILL_TIMEOUT = 5.0, 300.0
 """A kill that has not worked after this time is repeated; each time it gets twice as long."""
 FIRST_REMOVAL, LONGEST_REMOVAL = 5.0, 600.0
@@ -102,8 +100,7 @@ class Actuator:
         self._request_queue, self._cleanup_queue = request_queue, cleanup_queue
         self._instance, self._say, self._proc, self._clock = instance, say, proc, clock
         self._network = workers_slice.unit.removesuffix(".slice")
-        self._lifted_until: float | None = None
-        self._lifted: set[str] = set()
+        self.lift = Lift(roster, request_queue, workers_slice, clock, self._trouble)
         self._asked: dict[str, bool] = {}
         self._removed_at: dict[str, float] = {}
         self._left_alone: set[str] = set()
@@ -143,8 +140,7 @@ class Actuator:
                     self._share(name, shares, now)
                 case SetQuota(name=name, cpus=cpus):
                     self._limit(name, cpus)
-        if [a for a in actions if isinstance(a, Leave | Kill) and a.lift and self._may_lift(a)]:
-            self._lift(now)
+        self.lift.begin([a.name for a in actions if isinstance(a, Leave | Kill) and a.lift], now)
 
     def _start(self, config: Config, image: str, newest: str, settings: Settings) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
@@ -399,69 +395,6 @@ class Actuator:
             self.roster.change(names[container], flooding=True)
         self._cleanup_trouble(error)
 
-    # ------------------------------------------------------------ the lift
-
-    def _may_lift(self, action: Leave | Kill) -> bool:
-        """A worker gets one lift to leave and one to die, not more: one that can't die would lift
-        the slice without end."""
-        entry = self.roster.get(action.name)
-        if entry is None or entry.worker.phase in entry.lifted:
-            return False
-        entry.lifted.add(entry.worker.phase)
-        return True
-
-    def _leaving(self) -> list[Entry]:
-        return [
-            e
-            for e in self.roster
-            if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group and not e.worker.stuck
-        ]
-
-    def _lift(self, now: float) -> None:
-        """Let all leaving workers leave together."""
-        if self.slice.privileged:
-            self._raise(now)
-        elif self.slice.can_lift:
-            # Docker first: with its systemd driver an update makes systemd rewrite the slice's
-            # files.
-            call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
-            self._request_queue.submit(call, self._preferred, urgent=True)
-
-    def _preferred(self, _: None, error: DockerError | None) -> None:
-        self._trouble(error)
-        self._raise(self._clock())
-
-    def _raise(self, now: float) -> None:
-        leaving = {entry.worker.name: entry.group for entry in self._leaving()}
-        others = [  # one that is paused is frozen already, and must stay so afterwards
-            e.group
-            for e in self.roster
-            if e.group and e.worker.phase in (Phase.RUNNING, Phase.FINISHING) and not e.worker.paused
-        ]
-        if not leaving:
-            return
-        self.slice.drop()
-        try:
-            self.slice.lift(leaving.values(), others)
-        except OSError as error:
-            log.warning("%s can't be lifted: %s", self.slice.path, error)
-            self.slice.drop()
-            return
-        self._lifted, self._lifted_until = set(leaving), now + LIFT_SECONDS
-
-    def lift_ends(self) -> float | None:
-        """When the lift must end (CLOCK_MONOTONIC); None if there is none."""
-        return self._lifted_until
-
-    def step(self, now: float) -> None:
-        """End a lift that has lasted long enough."""
-        if self._lifted_until is not None and now >= self._lifted_until:
-            self.drop_lift()
-
-    def drop_lift(self) -> None:
-        self.slice.drop()
-        self._lifted, self._lifted_until = set(), None
-
     # ------------------------------------------------------------ what Docker tells
 
     def on_event(self, event: Event, boottime: float) -> None:
@@ -493,9 +426,7 @@ class Actuator:
         """
         if not self.roster.ended(name, boottime):
             return
-        self._lifted.discard(name)
-        if self._lifted_until is not None and not self._lifted:
-            self.drop_lift()
+        self.lift.ended(name)
         worker = self.roster[name].worker
         if worker.told is not None and worker.jobs is None:
             self._examined(name, code, reason, unseen, None, None)

@@ -154,7 +154,7 @@ class Supervisor:
                 self._wait(next_tick)
                 now = time.monotonic()
                 if self.actuator:
-                    self.actuator.step(now)
+                    self.actuator.lift.step(now)
                 if now >= next_tick:
                     next_tick = max(next_tick + TICK, now)
                     with self._despite_no_descriptor():
@@ -185,7 +185,7 @@ class Supervisor:
     def _wait(self, next_tick: float) -> None:
         """Make the calls that arrive until something else is due."""
         while True:
-            lift_ends = self.actuator.lift_ends() if self.actuator else None
+            lift_ends = self.actuator.lift.until if self.actuator else None
             until = next_tick if lift_ends is None else min(next_tick, lift_ends)
             remaining = until - time.monotonic()
             try:
@@ -541,7 +541,7 @@ class Supervisor:
         self.repo.close()
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:
-            self.actuator.drop_lift()
+            self.actuator.lift.drop()
             if self.stopping or self.stop_when_empty:
                 self._clean_up()
         if self.run_dir and not self.again:

@@ -1,24 +1,53 @@
-"""How this host reaches the world: what a worker's packets must fit through."""
+"""How this host reaches others: what a worker's packets must fit through, and which addresses are
+taken."""
 
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import NamedTuple
 
 from plancton.files import read_knob
 
+PROC, SYS = Path("/proc"), Path("/sys")
 USUAL_MTU = 1500
 """Bytes: Ethernet's, and what Docker gives a network that is not told otherwise."""
+LEAST_MTU = 576
+"""What every IPv4 host takes (RFC 791)."""
 
 
-def smallest_default_mtu(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> int:
+class Route(NamedTuple):
+    """One route: to which addresses, through which interface."""
+
+    interface: str
+    network: IPv4Network
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it leads to the world. VPNs divide that in two halves, 0.0.0.0/1 is one."""
+        return int(self.network.network_address) == 0
+
+
+def read_routes(proc: Path = PROC) -> Iterator[Route]:
+    """Those of IPv4: /proc/net/route (net/ipv4/fib_trie.c)."""
+    for line in (read_knob(proc / "net/route") or "").splitlines()[1:]:
+        with suppress(ValueError, IndexError, struct.error):
+            words = line.split()
+            to, mask = (socket.inet_ntoa(struct.pack("=L", int(words[at], 16))) for at in (1, 7))
+            yield Route(words[0], IPv4Network(f"{to}/{mask}", strict=False))
+
+
+def smallest_default_mtu(proc: Path = PROC, sys: Path = SYS) -> int:
     """The MTU of the default routes' interfaces, the least of them and USUAL_MTU.
 
-    /proc/net/route (net/ipv4/fib_trie.c) has an interface, destination and more in each line after
-    the first. Behind a tunnel the MTU is less than Docker's 1500: there, connections of workers
-    hang as soon as a packet is full.
+    Behind a tunnel it is less than Docker's 1500: there, connections of workers hang as soon as a
+    packet is full.
     """
     mtus = [USUAL_MTU]
-    for line in (read_knob(proc / "net/route") or "").splitlines()[1:]:
-        interface, destination, *_ = [*line.split(), "", ""]
-        mtu = read_knob(sys / "class/net" / interface / "mtu") if destination == "00000000" else None
+    for route in read_routes(proc):
+        mtu = read_knob(sys / "class/net" / route.interface / "mtu") if route.is_default else None
         if mtu and mtu.isdecimal() and len(mtu) < 6:
-            mtus.append(max(576, int(mtu)))  # what every IPv4 host takes (RFC 791)
+            mtus.append(max(LEAST_MTU, int(mtu)))
     return min(mtus)

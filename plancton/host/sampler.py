@@ -8,7 +8,6 @@ removed and made again is seen at once. Units: seconds and bytes.
 import errno
 import logging
 import os
-import re
 import time
 from collections.abc import Collection, Container, Hashable, Iterable, Mapping, Sequence
 from enum import IntEnum
@@ -21,6 +20,7 @@ import msgspec
 from plancton.errors import PlanctonError
 from plancton.files import NO_DESCRIPTOR, most_kept_open, read_knob
 from plancton.host._sampler import ffi, lib
+from plancton.host.mounts import parse_mounts
 from plancton.model import Sample
 
 log = logging.getLogger(__name__)
@@ -380,9 +380,8 @@ def read_process(pid: int, proc: Path = Path("/proc")) -> Process | None:
 def counts_arc(proc: Path) -> bool:
     """Whether ZFS's cache, if there is one, is of the memory that /proc/meminfo is about. In a
     container that is lxcfs's, and the cache is the whole host's."""
-    mounts = read_knob(proc / "self/mountinfo") or ""
-    shown_by = re.search(rf"^.* {re.escape(str(proc / 'meminfo'))} .* - (\S+)", mounts, re.MULTILINE)
-    return shown_by is None or not shown_by[1].startswith("fuse")
+    mounts = parse_mounts(read_knob(proc / "self/mountinfo") or "")
+    return not any(m.point == proc / "meminfo" and m.kind.startswith("fuse") for m in mounts)
 
 
 @cache

@@ -11,11 +11,9 @@ import errno
 import logging
 import os
 import pwd
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +21,7 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
 from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, read_cpuset, v1_knobs, v2_knobs
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
+from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
 from plancton.model import Tier
 
@@ -82,45 +81,11 @@ class LayoutError(PlanctonError):
     """This host has no cgroups that Plancton can use, in one line."""
 
 
-class _Mount(NamedTuple):
-    """A line of proc_pid_mountinfo(5)."""
-
-    number: str
-    parent: str
-    point: Path
-    kind: str
-    options: str
-
-
-def _mounts(mountinfo: str) -> list[_Mount]:
-    found = []
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        if len(fields) >= 5 and len(kind) >= 3:
-            point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
-            found.append(_Mount(fields[0], fields[1], point, kind[0], kind[2]))
-    return found
-
-
-def _reachable(mounts: list[_Mount]) -> Iterator[_Mount]:
-    """Those that a path leads to: others are hidden by a later mount, there or above."""
-    numbers = {mount.number for mount in mounts}
-    on = {(m.parent if m.parent in numbers else "", m.point): m for m in mounts}  # the later one counts
-    for mount in mounts:
-        way = list[_Mount]()
-        for directory in (*reversed(mount.point.parents), mount.point):
-            while (top := on.get((way[-1].number if way else "", directory))) and top not in way:
-                way.append(top)
-        if way and way[-1] is mount:
-            yield mount
-
-
 def find_layout(mountinfo: str) -> Layout:
     """From the text of /proc/self/mountinfo; the first mount of each kind that can be reached
     counts."""
     v2, v1 = None, dict[str, Path]()
-    for mount in _reachable(_mounts(mountinfo)):
+    for mount in reachable(parse_mounts(mountinfo)):
         if mount.kind == "cgroup2":
             v2 = v2 or mount.point
         elif mount.kind == "cgroup":

@@ -9,6 +9,7 @@ import msgspec
 from plancton.config.schema import Config
 from plancton.docker.replies import Info
 from plancton.files import read_knob
+from plancton.host.mounts import parse_mounts, reachable
 from plancton.units import Portion
 
 PROC = Path("/proc")
@@ -49,21 +50,13 @@ def written_by_workers(info: Info, config: Config, proc: Path = PROC) -> tuple[s
     paths = [info.docker_root_dir or "/"]
     if info.has_containerd_store and info.containerd.address in ("", CONTAINERD_SOCKET):
         paths.append(CONTAINERD_ROOT)
-    kinds = _kinds(read_knob(proc / "self/mountinfo") or "")
+    mounts = parse_mounts(read_knob(proc / "self/mountinfo") or "")
+    kinds = {mount.point: mount.kind for mount in reachable(mounts)}
     for mount in config.worker.mounts:
         source, _, options = [*mount.split(":"), ""][:3]
         if "rw" in options.split(",") and _kind(kinds, Path(source)) in LOCAL:
             paths.append(source)
     return tuple(dict.fromkeys(paths))
-
-
-def _kinds(mountinfo: str) -> dict[Path, str]:
-    found = {}
-    for line in mountinfo.splitlines():
-        left, _, right = line.partition(" - ")
-        if len(left.split()) >= 5 and right.split():
-            found[Path(left.split()[4])] = right.split()[0]
-    return found
 
 
 def _kind(kinds: dict[Path, str], path: Path) -> str:

@@ -1,7 +1,5 @@
 """What this Docker would refuse at each start, found before the first one."""
 
-import socket
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Network
@@ -11,8 +9,7 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import AddressPool, Info, Network
-from plancton.files import read_knob
-from plancton.host.slice import PROC
+from plancton.host.route import PROC, read_routes
 from plancton.workers.docker_calls import FREE_ADDRESSES, require_network
 
 ON_DEMAND = "io.containerd."
@@ -54,7 +51,8 @@ def require_room_for_network(docker: Docker, name: str, info: Info, proc: Path =
         networks = docker.networks()
     except DockerRefused:
         return  # a proxy in front of Docker may not let everything pass
-    taken = [*_subnets(networks), *_routes(read_knob(proc / "net/route") or "")]
+    routes = [route.network for route in read_routes(proc) if route.network.prefixlen]
+    taken = [*_subnets(networks), *routes]
     if not has_addresses(info.default_address_pools or DEFAULT_POOLS, taken):
         raise DockerError(f"Docker has no addresses left for the network {name}: {FREE_ADDRESSES}")
 
@@ -85,13 +83,3 @@ def _subnets(networks: Iterable[Network]) -> Iterator[IPv4Network]:
         for each in network.ipam.config:
             with suppress(ValueError):
                 yield IPv4Network(each.subnet, strict=False)
-
-
-def _routes(text: str) -> Iterator[IPv4Network]:
-    """The networks of /proc/net/route, but for the default one."""
-    for line in text.splitlines()[1:]:
-        with suppress(ValueError, IndexError, struct.error):
-            words = line.split()
-            to, mask = (socket.inet_ntoa(struct.pack("=L", int(words[at], 16))) for at in (1, 7))
-            if mask != "0.0.0.0":
-                yield IPv4Network(f"{to}/{mask}", strict=False)

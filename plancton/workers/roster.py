@@ -122,14 +122,14 @@ class Roster:
                 entry.worker = msgspec.structs.replace(entry.worker, name=name, renamed=container.name)
             self._entries[entry.worker.name] = entry
         elif entry.worker.id and container.state.pid != entry.pid:
-            self._begin_anew(entry)
+            self._begin_again(entry)
         self._names[container.id] = entry.worker.name
         entry.group, entry.shim, entry.pid = group, shim, container.state.pid
         phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
         self._replace(entry, id=container.id, started=started, phase=phase)
         return entry
 
-    def _begin_anew(self, entry: Entry) -> None:
+    def _begin_again(self, entry: Entry) -> None:
         """Whatever its first life was told, the second has not heard of it."""
         worker = entry.worker
         entry.kills, entry.bypassed, entry.lifted = 0, False, set()

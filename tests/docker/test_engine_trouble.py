@@ -84,7 +84,7 @@ def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     wait_for("one dies without Docker", lambda: populated() == 1)
     assert plancton.lines("Docker does not answer", "killed through its cgroup")
     wait_for("status says so", lambda: "Docker" in plancton.problems())
-    # The call that hangs is given up in the end, and Docker looked for anew.
+    # The call that hangs is given up in the end, and Docker is looked for again.
     wait_for("the call ends", lambda: plancton.lines("looking for it again", start=position))
     engine.send(signal.SIGCONT)
     (left,) = plancton.full(1)

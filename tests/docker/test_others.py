@@ -116,7 +116,7 @@ def test_removed(plancton: Plancton, engine: Engine) -> None:
 
 
 def test_made_again(plancton: Plancton, engine: Engine) -> None:
-    """A container that a tool makes anew from a worker, under the same name, is a worker that
+    """A container that a tool rebuilds from a worker, under the same name, is a worker that
     leaves when it must."""
     worker = start_one(plancton)
     plancton.configure(yielding={"grace_kill": "1h"})  # for a while there are two

@@ -186,7 +186,7 @@ def test_not_prepared(without_root: WithoutRoot) -> None:
     wait_for("that is no problem", lambda: "prepare" not in plancton.problems())
 
 
-def test_made_anew(without_root: WithoutRoot) -> None:
+def test_made_again(without_root: WithoutRoot) -> None:
     """A slice that somebody recreated belongs to root: the supervisor continues in the tier that is
     left, says what root can do, and takes the slice back once that is done."""
     plancton = without_root

@@ -149,7 +149,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
             for queue in (self.it.requests, self.it.cleanup):
                 queue.pass_time()
             self.it.hear()
-            self.it.actuator.step(self.engine.now)
+            self.it.actuator.lift.step(self.engine.now)
             self.it.tick(self.seen(step))
             self.check_tick()
 
@@ -184,7 +184,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
         assert not (starts and (forbidden or it.actuator.unprotected)), decision
         assert decision.held is None or not starts, decision
-        ends = it.actuator.lift_ends()
+        ends = it.actuator.lift.until
         assert not it.slice.lifted or (ends is not None and ends > self.engine.now), "lifted for too long"
         assert it.slice.lifted or not self.frozen(), "frozen although nothing is lifted"
         lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}

@@ -389,7 +389,7 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
 
 @contextlib.contextmanager
 def _docker(config: Config, timeout: float, seconds: float) -> Iterator[Docker]:
-    """Closed after so many seconds: a Docker may answer byte by byte."""
+    """Closed after that many seconds: a Docker may answer byte by byte."""
     with Docker(config.docker.socket, timeout=timeout) as docker:
         deadline = Timer(seconds, docker.close)
         deadline.start()

@@ -682,7 +682,7 @@ def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
     wait_for("status says so", lambda: "did you mean 'worker'? (the last good" in problems())
     assert supervisor.poll() is None
     host.config("worker: {cpus: 2}")
-    wait_for("the mended one", lambda: "wroker" not in problems())
+    wait_for("the fixed one", lambda: "wroker" not in problems())
 
 
 def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:

@@ -19,7 +19,8 @@ from unit.trees import pid_stat, tree
 
 from plancton.config.load import parse
 from plancton.config.schema import Config
-from plancton.daemon.actuator import LIFT_SECONDS, Actuator
+from plancton.daemon.actuator import Actuator
+from plancton.daemon.lift import LIFT_SECONDS
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
@@ -616,11 +617,11 @@ def test_lift_ends_in_time(world: Callable[..., World]) -> None:
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
     assert it.slice.lifted and it.read("cpu.idle") == "0"
-    assert it.actuator.lift_ends() == 100.0 + LIFT_SECONDS
-    it.actuator.step(100.0 + LIFT_SECONDS - 0.1)
+    assert it.actuator.lift.until == 100.0 + LIFT_SECONDS
+    it.actuator.lift.step(100.0 + LIFT_SECONDS - 0.1)
     assert it.slice.lifted
-    it.actuator.step(100.0 + LIFT_SECONDS)
-    assert not it.slice.lifted and it.read("cpu.idle") == "1" and it.actuator.lift_ends() is None
+    it.actuator.lift.step(100.0 + LIFT_SECONDS)
+    assert not it.slice.lifted and it.read("cpu.idle") == "1" and it.actuator.lift.until is None
 
 
 def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
@@ -629,7 +630,7 @@ def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
     it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
-    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+    assert not it.slice.lifted and it.actuator.lift.until is None and it.read("cpu.idle") == "1"
 
 
 def test_lift_that_fails(world: Callable[..., World]) -> None:
@@ -639,7 +640,7 @@ def test_lift_that_fails(world: Callable[..., World]) -> None:
     (it.slice.directory / "cpu.weight").unlink()
     (it.slice.directory / "cpu.weight").mkdir()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
-    assert not it.slice.lifted and it.actuator.lift_ends() is None and it.read("cpu.idle") == "1"
+    assert not it.slice.lifted and it.actuator.lift.until is None and it.read("cpu.idle") == "1"
     assert it.phases() == {"w1": Phase.LEAVING}
 
 
@@ -659,8 +660,8 @@ def test_lift_without_root(world: Callable[..., World], answer: list[Step]) -> N
     it.pump(2)
     assert it.asked() == [SIGNAL, update]
     assert b'"CpuShares":262144' in bodies[0].replace(b" ", b"")
-    assert it.slice.lifted and it.read("cpu.idle") == "0" and it.actuator.lift_ends() is not None
-    it.actuator.drop_lift()
+    assert it.slice.lifted and it.read("cpu.idle") == "0" and it.actuator.lift.until is not None
+    it.actuator.lift.drop()
     assert not it.slice.lifted and it.read("cpu.idle") == "1"
 
 
@@ -1251,7 +1252,7 @@ def test_each_leaver_is_lifted_once(world: Callable[..., World]) -> None:
         worker = the(it)
         if worker.deadline is not None and now >= worker.deadline:
             it.act(Kill("w1", "late", lift=True), now=float(now))
-        it.actuator.step(float(now))
+        it.actuator.lift.step(float(now))
         lifted += it.slice.lifted
     assert lifted == 2 * LIFT_SECONDS and it.read("cpu.idle") == "1"
 
@@ -1273,7 +1274,7 @@ def test_stuck_one_gets_no_lift_of_others(world: Callable[..., World]) -> None:
 
 
 def test_restarted_by_somebody(world: Callable[..., World]) -> None:
-    """A worker that somebody restarts has its new pid, start and cgroup, and lives anew."""
+    """A worker that somebody restarts has its new pid, start and cgroup, and lives again."""
     it = world({REMOVE: refused("409 Conflict", "You cannot remove a running container")})
     it.adopt()
     tree(it.proc, {"43": {"stat": pid_stat(43, started=99_000), "cgroup": f"0::/plancton/{ID}\n"}})

@@ -43,7 +43,7 @@ def numbers(log: Path) -> list[int]:
     return [int(line.split()[1]) for line in log.read_text().splitlines() if line.startswith("line ")]
 
 
-def test_it_begins_anew(tmp_path: Path) -> None:
+def test_it_begins_again(tmp_path: Path) -> None:
     """A full log is kept until the next one is full; no line is lost in between or at the end."""
     log, kept = tmp_path / "plancton.log", tmp_path / "plancton.log.1"
     write(log, 5)
@@ -72,7 +72,7 @@ def test_it_cannot_be_kept(tmp_path: Path) -> None:
     assert log.stat().st_size < 1100 and numbers(log)[-1] == 99
 
 
-def test_it_begins_anew_at_the_start(tmp_path: Path) -> None:
+def test_it_begins_again_at_the_start(tmp_path: Path) -> None:
     """An error at the start is reported even if it lands in a new log."""
     log = tmp_path / "plancton.log"
     log.write_text("." * 1000 + "\n")

@@ -16,14 +16,20 @@ def mtu(root: Path, routes: str, **interfaces: str) -> int:
     return smallest_default_mtu(proc, tree(root / "sys", {"class": {"net": links}}))
 
 
-def route(interface: str, destination: str = "00000000") -> str:
-    return f"{interface}\t{destination}\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+def route(interface: str, destination: str = "00000000", mask: str = "00000000") -> str:
+    return f"{interface}\t{destination}\t010200C0\t0003\t0\t0\t0\t{mask}\t0\t0\t0\n"
 
 
 def test_behind_a_tunnel(tmp_path: Path) -> None:
     """The way out decides, and the narrowest where there are several; other routes do not."""
-    routes = HEAD + route("eth0") + route("tun0", "000010AC") + route("wg0")
+    routes = HEAD + route("eth0") + route("tun0", "000010AC", "0000FFFF") + route("wg0")
     assert mtu(tmp_path, routes, eth0="1500\n", tun0="1280\n", wg0="1420\n") == 1420
+
+
+def test_a_vpn_that_takes_all(tmp_path: Path) -> None:
+    """A VPN may take the way out by two halves of all addresses, beside the default route."""
+    halves = route("tun0", "00000000", "00000080") + route("tun0", "00000080", "00000080")
+    assert mtu(tmp_path, HEAD + route("eth0") + halves, eth0="1500\n", tun0="1390\n") == 1390
 
 
 def test_large_frames(tmp_path: Path) -> None:

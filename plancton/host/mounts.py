@@ -1,0 +1,42 @@
+"""What is mounted where, from the text of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """One mount: its number and its parent's, where it is, which kind of file system, and that
+    one's options."""
+
+    number: str
+    parent: str
+    point: Path
+    kind: str
+    options: str
+
+
+def parse_mounts(mountinfo: str) -> list[Mount]:
+    """All of them; a line that is none is passed over."""
+    found = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(), right.split()
+        if len(fields) >= 5 and len(kind) >= 3:
+            point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
+            found.append(Mount(fields[0], fields[1], point, kind[0], kind[2]))
+    return found
+
+
+def reachable(mounts: list[Mount]) -> Iterator[Mount]:
+    """Those that a path leads to: others are hidden by a later mount, there or above."""
+    numbers = {mount.number for mount in mounts}
+    on = {(m.parent if m.parent in numbers else "", m.point): m for m in mounts}  # the later one counts
+    for mount in mounts:
+        way = list[Mount]()
+        for directory in (*reversed(mount.point.parents), mount.point):
+            while (top := on.get((way[-1].number if way else "", directory))) and top not in way:
+                way.append(top)
+        if way and way[-1] is mount:
+            yield mount
