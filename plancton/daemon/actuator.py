@@ -1,8 +1,8 @@
 """Carries decisions out: on Docker through the request queues, on the slice directly.
 
-Removals, logs and archives go through a queue of their own: they may be slow, and a worker that
-must leave can't wait for them. Everything here runs in the loop's thread; Docker's answers come
-back as calls that the loop makes.
+Removals (removals.py), logs and archives go through a queue of their own: they may be slow, and a
+worker that must leave can't wait for them. Everything here runs in the loop's thread; Docker's
+answers come back as calls that the loop makes.
 """
 
 import logging
@@ -20,6 +20,7 @@ from plancton.config.resolve import digest
 from plancton.config.schema import Config
 from plancton.config.security import SecurityError, read_profiles
 from plancton.daemon.lift import Lift
+from plancton.daemon.removals import Removals
 from plancton.docker.client import Docker
 from plancton.docker.errors import (
     Conflict,
@@ -68,8 +69,6 @@ log = logging.getLogger(__name__)
 
 KILL_TIMEOUT, LONGEST_KILL_TIMEOUT = 5.0, 300.0
 """A kill that has not worked after this time is repeated; each time it gets twice as long."""
-FIRST_REMOVAL, LONGEST_REMOVAL = 5.0, 600.0
-"""So are removals that fail."""
 NO_WORK = 75
 """Exit code of a worker that found no work."""
 UNKNOWN = 0.0
@@ -101,10 +100,11 @@ class Actuator:
         self._instance, self._say, self._proc, self._clock = instance, say, proc, clock
         self._network = workers_slice.unit.removesuffix(".slice")
         self.lift = Lift(roster, request_queue, workers_slice, clock, self._trouble)
+        self.removals = Removals(
+            roster, cleanup_queue, accounting, say, clock, self.refresh, self._cleanup_trouble, dry_run
+        )
         self._asked: dict[str, bool] = {}
-        self._removed_at: dict[str, float] = {}
         self._left_alone: set[str] = set()
-        self._unremoved: dict[str, str] = {}
         self._starts: dict[str, Queued] = {}
         self._unread: dict[str, None] = {}
         self._fetching = False
@@ -177,7 +177,7 @@ class Actuator:
             return False
         del self._starts[name]
         self._say(f"{name} is not started after all")
-        self._gone(name)
+        self.removals.gone(name)
         return True
 
     def _not_started(self, name: str, error: PlanctonError | None) -> None:
@@ -194,7 +194,7 @@ class Actuator:
     ) -> None:
         self._starts.pop(name, None)
         if isinstance(made, Unstarted):
-            self._discard(made.container)
+            self.removals.discard(made.container)
             self._not_started(name, made.error)
             return
         if made is None:
@@ -207,7 +207,7 @@ class Actuator:
             return
         entry = self.arrived(made)
         if entry.worker.phase in (Phase.LEAVING, Phase.KILLED):  # retired while it was being created
-            self._remove(name, force=True)
+            self.removals.remove(name, force=True)
 
     def _image_moved(self, name: str, image: str, lost_before: str) -> bool:
         """Somebody may have pulled a newer one by hand: that is no failure, unless the same one was
@@ -216,15 +216,8 @@ class Actuator:
             return False
         self._lost_image = image
         self._say(f"{name} is not started: its image has just been replaced or removed")
-        self._gone(name)
+        self.removals.gone(name)
         return True
-
-    def _discard(self, container: str) -> None:
-        """If this fails, the next list of all containers has it."""
-        self._cleanup_queue.submit(
-            lambda docker: docker.remove(container, force=True),
-            lambda _, error: self._cleanup_trouble(error),
-        )
 
     def arrived(self, container: Container) -> Entry:
         """A container of ours is running: find its processes. If it has ended already, record
@@ -264,7 +257,7 @@ class Actuator:
             self.unprotected = f"{name} was not in {where}, so {why}"
             self._say(self.unprotected)
         self.roster.tell(name, Phase.KILLED, self._clock(), KILL_TIMEOUT)
-        self._remove(name, force=True)
+        self.removals.remove(name, force=True)
 
     def _tell(
         self, name: str, phase: Phase, signal_name: str, now: float, timeout: float, reason: str
@@ -454,7 +447,7 @@ class Actuator:
         self._lose(entry, told)
         self._say(self.roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
         self._cleanup_trouble(error)
-        self._remove(name)
+        self.removals.remove(name)
 
     def _lose(self, entry: Entry, told: int = 0) -> None:
         """This worker will report no more jobs: those that ran are lost, except ``told`` of
@@ -478,7 +471,7 @@ class Actuator:
         if entry is not None and self.roster.ended(name, boottime):
             self._lose(entry)
             self._say(self.roster.explain(name, reason))
-        self._gone(name)
+        self.removals.gone(name)
 
     def fetch_report(self, name: str) -> None:
         """Soon count the jobs that a running worker reports: a report costs dockerd 55 ms of
@@ -501,65 +494,6 @@ class Actuator:
         if report is not None and name in self.roster:
             self.accounting.reported(name, report)
         self._cleanup_trouble(error)
-
-    # ------------------------------------------------------------ removing
-
-    def _remove(self, name: str, force: bool = False) -> None:
-        entry = self.roster.get(name)
-        if entry is None or not entry.worker.id or entry.worker.busy or self._dry_run:
-            return
-        container = entry.worker.id
-        entry.removing = True
-        self.roster.change(name, busy=True)
-        self._cleanup_queue.submit(
-            lambda docker: docker.remove(container, force=force), partial(self._removed, container)
-        )
-
-    def _removed(self, container: str, _: None, error: DockerError | None) -> None:
-        entry = self.roster.find(container)
-        if entry is None:
-            return
-        name = entry.worker.name
-        if error is None or isinstance(error, NotFound):
-            self._gone(name)
-            return
-        entry.removing = False
-        self.roster.change(name, busy=False)
-        entry.refused = str(error)
-        entry.next_removal = self._clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
-        entry.removals = min(entry.removals + 1, 16)
-        if isinstance(error, Conflict):
-            entry.pid = 0  # somebody has started it again, or is removing it, too
-        elif isinstance(error, DockerRefused | DockerTimeout):
-            if name not in self._unremoved:
-                self._say(f"{name} can't be removed: {error}")
-            self._unremoved[name] = str(error)
-        if entry.pid == 0:
-            self.refresh(container)
-        self._cleanup_trouble(error)
-
-    def _gone(self, name: str) -> None:
-        """Its container no longer exists, so its report can't be counted twice."""
-        self.accounting.forget(name)
-        self._unremoved.pop(name, None)
-        if entry := self.roster.get(name):
-            self._removed_at[entry.worker.id] = self._clock()
-        self.roster.gone(name)
-
-    def sweep(self, now: float) -> None:
-        """Try again to remove containers that have ended, each ever less often."""
-        for entry in self.roster:
-            if entry.worker.phase is Phase.ENDED and now >= entry.next_removal:
-                self._remove(entry.worker.name)
-
-    @property
-    def problems(self) -> list[str]:
-        """What can't be carried out, in sentences for the status."""
-        if not self._unremoved:
-            return []
-        count, reason = len(self._unremoved), next(reversed(self._unremoved.values()))
-        which = f"{count} containers" if count > 1 else next(iter(self._unremoved))
-        return [f"{which} can't be removed: {reason}"]
 
     # ------------------------------------------------------------ making the roster agree
 
@@ -588,7 +522,7 @@ class Actuator:
 
         ``asked`` is when Docker was asked (CLOCK_MONOTONIC): what was removed later may be in it.
         """
-        self._removed_at = {cid: time for cid, time in self._removed_at.items() if time >= asked}
+        self.removals.forget_before(asked)
         ids = {container.id for container in found}
         for container in found:
             self._agree(container, boottime)
@@ -601,7 +535,7 @@ class Actuator:
 
     def _agree(self, container: Container, boottime: float) -> None:
         """Make the roster match one container."""
-        if container.id in self._removed_at:
+        if self.removals.has_removed(container.id):
             return  # this was asked before it was removed
         if not is_ours(container, self._instance, self.slice.parent):
             if container.id not in self._left_alone:
@@ -642,7 +576,7 @@ class Actuator:
                 return
             if entry.worker.phase is not Phase.ENDED:
                 self._lose(entry)
-            self._unremoved.pop(name, None)
+            self.removals.started_again(name)
             self.arrived(container)
             self._say(f"{name} was started again by somebody")
         self._note(entry, container)
@@ -679,7 +613,7 @@ class Actuator:
             self.roster.change(entry.worker.name, jobs=None)
             self.roster.tell(entry.worker.name, Phase.KILLED, now, KILL_TIMEOUT)
             self.roster.change(entry.worker.name, busy=False)
-            self._remove(entry.worker.name, force=True)
+            self.removals.remove(entry.worker.name, force=True)
 
     def remove_network(self, done: Callable[[], None]) -> None:
         """Remove our network, unless somebody else uses it."""

@@ -349,7 +349,7 @@ class Supervisor:
         if self.actuator and self.slice and not self.options.dry_run:
             self._verify_slice(self.slice)
             if self.docker.ready:
-                self.actuator.sweep(now)
+                self.actuator.removals.sweep(now)
         if now >= self.next_scan:
             self.next_scan = now + ENGINE_SCAN
             self.figures.watch_engine(listener(self.engine.socket))
@@ -529,7 +529,7 @@ class Supervisor:
             else "",
             not_kept(self.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
-            *(self.actuator.problems if self.actuator else ()),
+            *(self.actuator.removals.problems if self.actuator else ()),
         ]
         return tuple(text for text in found if text)
 

@@ -114,7 +114,7 @@ class Supervisor:
             self.requests.submit(lambda docker: list_workers(docker, "i"), self._listed)
         if self.ready and now >= self.next_sweep:
             self.next_sweep = now + 5.0
-            self.actuator.sweep(now)
+            self.actuator.removals.sweep(now)
         self.decision, self.state = decide(seen, self.state, SETTINGS)
         self.actuator.act(self.decision.actions, now, Config(), IMAGE, IMAGE, SETTINGS)
 
@@ -336,7 +336,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
             assert (entry.worker.renamed or entry.worker.name) == box.name, where
             assert entry.worker.paused == box.paused and entry.pid == box.pid, where
             assert entry.group == f"p/{box.id}", where
-        assert it.requests.idle and it.cleanup.idle and it.actuator.problems == []
+        assert it.requests.idle and it.cleanup.idle and it.actuator.removals.problems == []
         assert not it.slice.lifted and (self.engine.slice / "cpu.idle").read_text() == "1"
         assert not self.frozen()
 

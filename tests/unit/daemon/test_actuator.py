@@ -428,7 +428,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.actuator.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
     assert it.phases() == {name: Phase.ENDED}
     it.pump(2)  # how it ended, and the answer to its start, in any order
-    it.actuator.sweep(LATER)
+    it.actuator.removals.sweep(LATER)
     it.pump()
     assert len(it.roster) == 0 and REMOVE in it.asked(), it.asked()
     (ended,) = it.roster.take_ended()
@@ -537,8 +537,8 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
     it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     it.pump(2)
     assert it.phases() == {"w1": Phase.ENDED}
-    it.actuator.sweep(LATER)
-    it.actuator.sweep(LATER)
+    it.actuator.removals.sweep(LATER)
+    it.actuator.removals.sweep(LATER)
     it.pump()
     assert len(it.roster) == 0 and it.asked() == [LOGS, REMOVE, REMOVE]
 
@@ -1459,18 +1459,18 @@ def test_removals_ever_less_often(world: Callable[..., World]) -> None:
     waits = []
     for _ in range(10):
         waits.append(round(it.roster["w1"].next_removal - time.monotonic(), -1))
-        it.actuator.sweep(it.roster["w1"].next_removal - 1.0)
+        it.actuator.removals.sweep(it.roster["w1"].next_removal - 1.0)
         assert not the(it).busy
-        it.actuator.sweep(LATER)
+        it.actuator.removals.sweep(LATER)
         it.pump()
     assert waits == sorted(waits) and waits[1] == 10 and waits[-1] == 600, waits
     assert len([text for text in it.said if "can't be removed" in text]) == 1
-    (problem,) = it.actuator.problems
+    (problem,) = it.actuator.removals.problems
     assert "w1" in problem and "device or resource busy" in problem
     it.script[REMOVE] = NO_CONTENT
-    it.actuator.sweep(LATER)
+    it.actuator.removals.sweep(LATER)
     it.pump()
-    assert len(it.roster) == 0 and it.actuator.problems == []
+    assert len(it.roster) == 0 and it.actuator.removals.problems == []
 
 
 def test_end_that_is_told_late(world: Callable[..., World]) -> None:
