@@ -253,8 +253,9 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     worker ended without being told to, and how will be among ``ended`` of a later tick.
     ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
     to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free.
-    ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``unknown``
-    names the file whose figures can't be used at this tick, and says why.
+    ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``mounts`` says
+    what is missing of the paths that workers mount. ``unknown`` names the file whose figures can't
+    be used at this tick, and says why.
     """
 
     time: float
@@ -286,6 +287,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: tuple[Ended, ...] = ()
     unexplained: bool = False
     unprotected: str = ""
+    mounts: str = ""
     fleet: Fleet = Fleet()
     unknown: str = ""
 
@@ -382,6 +384,7 @@ class HeldReason(StrEnum):
     DRAINING = "draining"
     NO_DOCKER = "no docker"
     UNPROTECTED = "unprotected"
+    MOUNTS = "mounts"
     NO_IMAGE = "no image"
     DISK = "disk"
     MEMORY = "memory"
@@ -394,7 +397,7 @@ class HeldReason(StrEnum):
     @property
     def is_problem(self) -> bool:
         """Whether it is shown as a problem, because nobody asked for it."""
-        return self in (self.UNPROTECTED, self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
+        return self in (self.UNPROTECTED, self.MOUNTS, self.DISK, self.FAILURES, self.TRIAL, self.FLAPS)
 
 
 class Held(msgspec.Struct, frozen=True):

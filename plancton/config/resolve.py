@@ -5,6 +5,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
+from pathlib import PurePath
 
 import msgspec
 
@@ -90,10 +91,12 @@ def never_starts(config: Config, host: Host) -> str | None:
     return None
 
 
-def missing_mounts(config: Config) -> str | None:
-    """What `worker.mounts` names and is not on this host, as far as this user can see."""
-    paths = [mount.partition(":")[0] for mount in config.worker.mounts]
-    missing = [path for path in paths if _is_missing(path)]
+def missing_mounts(config: Config, unseen: tuple[str, ...] = ()) -> str | None:
+    """What `worker.mounts` names and is not on this host, as far as this user can see. ``unseen``:
+    directories in which this process does not see what the host has."""
+    paths = [PurePath(mount.partition(":")[0]) for mount in config.worker.mounts]
+    seen = [path for path in paths if not any(path.is_relative_to(directory) for directory in unseen)]
+    missing = [str(path) for path in seen if _is_missing(path)]
     if not missing:
         return None
     return (
@@ -101,7 +104,7 @@ def missing_mounts(config: Config) -> str | None:
     )
 
 
-def _is_missing(path: str) -> bool:
+def _is_missing(path: PurePath) -> bool:
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -25,6 +25,7 @@ from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.helper_thread import beside
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
+from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.status_file import Facts, StatusFile, headline
@@ -108,6 +109,7 @@ class Supervisor:
             on_brought=self.old_images.brought,
         )
         self.repo = ConfigFetcher(file.path, self.inbox, self.status_file.say, may_fetch=not options.dry_run)
+        self.mounts = MountWatch(self.inbox, self.status_file.say, self.status_file.warn)
         accounting = None if options.dry_run else paths.state / "work.json"
         self.accounting = Accounting(accounting, time.monotonic(), time.time())
         self.docker = DockerLink(
@@ -252,6 +254,7 @@ class Supervisor:
             self.configure()
             self.status_file.say("the configuration has changed")
         self.repo.step(now)
+        self.mounts.step(now)
         self.docker.step(now)
         if self.stopping or self.stop_when_empty:
             self._verify_nothing_left()
@@ -289,6 +292,7 @@ class Supervisor:
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
             unprotected=self._why_unprotected(),
+            mounts=self.mounts.problem,
             fleet=self.roster.fleet,
         )
 
@@ -394,6 +398,7 @@ class Supervisor:
             self.disk_paths = written_by_workers(self.info, config, PROC)
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
         self.repo.want(config.config)
+        self.mounts.want(config)
 
     def _requests(self, now: float) -> None:
         assert self.run_dir

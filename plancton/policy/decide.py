@@ -427,6 +427,8 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
         return Held(HeldReason.NO_DOCKER, "Docker does not answer")
     if seen.unprotected:
         return Held(HeldReason.UNPROTECTED, seen.unprotected)
+    if seen.mounts:
+        return Held(HeldReason.MOUNTS, seen.mounts)
     if not seen.image:
         return Held(HeldReason.NO_IMAGE, "there is no image to start workers from")
     if is_short_of_disk(seen, settings):

@@ -124,6 +124,24 @@ def test_a_mount_that_is_not_there(plancton: Plancton, engine: Engine, tmp_path:
     assert not missing.parent.exists()
 
 
+def test_a_mount_that_comes_late(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
+    """A supervisor that starts before a file system is mounted says so in `status`, starts no
+    worker, and goes on when it is there."""
+    late = Path(f"/run/{plancton.name}-{tmp_path.name}")
+    plancton.calm(1)
+    plancton.configure(worker={"mounts": [f"{late}:/data"]})
+    plancton.start()
+    wait_for("status says it", lambda: str(late) in plancton.problems())
+    plancton.goes_on()
+    assert not engine.containers() and not plancton.lines("starting")
+    with mounted(late):
+        plancton.full(1)
+        assert str(late) not in plancton.problems()
+        assert plancton.cli("stop", "--force").returncode == 0
+        plancton.ended()
+    late.rmdir()
+
+
 @contextlib.contextmanager
 def mounted(path: Path) -> Iterator[Path]:
     """A file system there, which shares what is mounted below it."""

@@ -8,7 +8,7 @@ from plancton.model import Action, Finish, HeldReason, SetShares, action_name
 @pytest.mark.parametrize("reason", HeldReason)
 def test_what_nobody_asked_for_is_a_problem(reason: HeldReason) -> None:
     """Only an unwanted reason for holding starts is a problem."""
-    problems = {"unprotected", "disk", "failures", "trial", "flaps"}
+    problems = {"unprotected", "mounts", "disk", "failures", "trial", "flaps"}
     assert reason.is_problem == (reason.value in problems)
 
 

@@ -143,6 +143,7 @@ def test_max_workers_lowered() -> None:
         ({"stopping": True}, HeldReason.STOPPING, "stops"),
         ({"docker": False}, HeldReason.NO_DOCKER, "Docker"),
         ({"unprotected": "w1 was not in /plancton"}, HeldReason.UNPROTECTED, "was not in"),
+        ({"mounts": "worker.mounts: /data: no such file"}, HeldReason.MOUNTS, "/data"),
         ({"image": ""}, HeldReason.NO_IMAGE, "image"),
         ({"disk_free": 4 * GB, "disk_total": 100 * GB}, HeldReason.DISK, "4 GB"),
         (
