@@ -1,7 +1,8 @@
 /* Feeds mutated texts to the parsers, and a /proc/stat too large for its first buffer to the reader.
  *
  * Each text is in an allocation of exactly its length, so that a sanitizer or valgrind sees any read
- * beyond it. Usage: fuzz_parse [rounds [seed]]. scripts/check-c builds and runs it.
+ * beyond it. Usage: fuzz_parse [rounds [seed [file…]]]: the texts in files are mutated as well, each cut to
+ * LARGEST. scripts/check-c builds and runs it.
  */
 #include "sampler.h"
 
@@ -12,7 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { KINDS = PLANCTON_ARC + 1, LARGEST = 2048 };
+enum { KINDS = PLANCTON_ARC + 1, LARGEST = 4096, MOST_FILES = 64 };
 
 static const char *const SEEDS[] = {
     "cpu  90296 12 3672 117167 351 7 75 22 5 3\ncpu0 38006 0 1368 66275 93 0 9 7 0 0\n"
@@ -31,6 +32,13 @@ static const char *const SEEDS[] = {
     "cpu  57589 20 24452 2480547 5183 0 636 0 0 0\ncpu0 1 2 3 4 5 6 7 8\ncpufreq 12\nctxt 1\n",
 };
 enum { COUNT = sizeof SEEDS / sizeof SEEDS[0] };
+
+struct text {
+    char data[LARGEST];
+    size_t length;
+};
+static struct text files[MOST_FILES];
+static size_t file_count;
 
 static uint64_t state;
 
@@ -96,8 +104,9 @@ static void fuzz(size_t rounds)
 {
     char text[LARGEST];
     for (size_t i = 0; i < rounds; i++) {
-        const char *seed = SEEDS[below(COUNT)];
-        size_t length = strlen(seed);
+        size_t which = below(COUNT + file_count);
+        const char *seed = which < COUNT ? SEEDS[which] : files[which - COUNT].data;
+        size_t length = which < COUNT ? strlen(seed) : files[which - COUNT].length;
         memcpy(text, seed, length);
         for (size_t n = below(6); n > 0; n--)
             length = mutate(text, length);
@@ -119,6 +128,17 @@ static void parse_seeds(void)
             parse_all(SEEDS[kind], length);
         }
     }
+}
+
+static void add_file(const char *path)
+{
+    must(file_count < MOST_FILES, "too many files");
+    FILE *file = fopen(path, "r");
+    must(file != NULL, "can't open a file");
+    struct text *text = &files[file_count++];
+    text->length = fread(text->data, 1, LARGEST, file);
+    must(!ferror(file), "can't read a file");
+    fclose(file);
 }
 
 static int file_of_cpus(int cpus, const char *rest)
@@ -151,12 +171,14 @@ int main(int argc, char **argv)
     size_t rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 100000;
     state = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
     must(state != 0, "the seed must not be 0");
+    for (int i = 3; i < argc; i++)
+        add_file(argv[i]);
     parse_seeds();
     for (int cpus = 1; cpus < 40000; cpus = cpus * 3 + 1)
         read_large(cpus, "intr 1 2 3\n", 0);
     read_large(500, "", -EBADMSG);
     read_large(300000, "intr 1\n", -EFBIG);
     fuzz(rounds);
-    printf("fuzz_parse: %zu rounds\n", rounds);
+    printf("fuzz_parse: %zu rounds, %zu texts\n", rounds, COUNT + file_count);
     return 0;
 }

@@ -1,17 +1,22 @@
 """What a configuration directory is once `plancton init --repo` has made it: the clone of a
 repository.
 
-    DIR/.git/plancton               the mark: where it comes from DIR/.git/plancton-trees/COMMIT
-    the files of a commit DIR/.git/plancton-tree          -> plancton-trees/COMMIT: the commit in
-    force DIR/config.yaml                 -> .git/plancton-tree/config.yaml, and likewise for each
-    name at the top DIR/allow.yaml, DIR/token, …    the host's own
+    DIR/.git/plancton                     the mark: where it comes from
+    DIR/.git/plancton-trees/COMMIT        the files of a commit
+    DIR/.git/plancton-trees/COMMIT.files  their names, as git has them in the commit
+    DIR/.git/plancton-tree                -> plancton-trees/COMMIT: the commit in force
+    DIR/config.yaml                       -> .git/plancton-tree/config.yaml, and likewise for each
+                                          name at the top
+    DIR/allow.yaml, DIR/token, …          the host's own
 
 So one link says which version of all files is in force. A repository can neither make nor remove
 the mark: git refuses paths below .git, and the git of an owner (etckeeper) does not make one.
+What is the repository's is what the commit names, whatever else is in these directories.
 """
 
 import os
 import stat
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal
 
@@ -48,25 +53,67 @@ class Clone(msgspec.Struct, frozen=True):
     root: Path
     tree: Path
 
-    def place(self, path: str) -> Place:
-        """Where a path leads that a configuration names: to a file of the repository's, to none of
-        its files, or elsewhere. ``.git`` and the whole directory are elsewhere."""
-        inside = self._inside(path)
-        if inside is None or inside.parts[:1] in ((), (".git",)):
-            return "outside"
-        top = self.tree if os.path.lexists(self.tree / inside.parts[0]) else self.root
-        real, real_top = Path(os.path.realpath(top / inside)), Path(os.path.realpath(top))
-        if real == real_top or not real.is_relative_to(real_top):
-            return "outside"
-        if real.relative_to(real_top).parts[0] == ".git":
-            return "outside"
-        return "inside" if top == self.tree and os.path.lexists(top / inside) else "missing"
+    def places(self) -> Callable[[str], Place]:
+        """Says where a path leads that a configuration names: to a file of the repository's or a
+        directory of such files, to none of its files, or elsewhere. ``.git`` and the whole
+        directory are elsewhere."""
+        files = files_of(self.tree)
+        directories = {name[:end] for name in files for end, char in enumerate(name) if char == "/"}
+        known, top = files | directories, top_of(files)
+
+        def place(path: str) -> Place:
+            inside = self._inside(path)
+            if inside is None or inside.parts[:1] in ((), (".git",)):
+                return "outside"
+            if str(inside) in known:
+                return "inside"
+            known_once = inside.parts[0] in top or is_link(self.root / inside.parts[0])
+            return "missing" if known_once or self._stays(inside) else "outside"
+
+        return place
+
+    def _stays(self, inside: Path) -> bool:
+        """Whether a path that is not the repository's leads to the host's own in the directory."""
+        real, root = Path(os.path.realpath(self.root / inside)), Path(os.path.realpath(self.root))
+        return real != root and real.is_relative_to(root) and real.relative_to(root).parts[0] != ".git"
 
     def _inside(self, path: str) -> Path | None:
         if ".." in path.split("/"):
             return None
         found = Path(os.path.abspath(path))
         return found.relative_to(self.root) if found.is_relative_to(self.root) else None
+
+
+def is_link(path: Path) -> bool:
+    """Whether this, in the clone's directory, is a link to a file of the repository's."""
+    return path.is_symlink() and os.readlink(path) == str(TREE / path.name)
+
+
+def files_of(tree: Path) -> frozenset[str]:
+    """The names of a commit's files, as they were written down when git put them out."""
+    record = record_of(tree)
+    try:
+        return frozenset(os.fsdecode(name) for name in record.read_bytes().split(b"\0") if name)
+    except OSError as error:
+        raise CloneError(
+            f"{record}: {error.strerror}; it says what is the repository's:"
+            f" move all but {ALLOW} and {TOKEN} away and clone again"
+        ) from None
+
+
+def write_files(tree: Path, names: Collection[str]) -> None:
+    """Write the names of a commit's files down."""
+    record_of(tree).write_bytes(b"\0".join(os.fsencode(name) for name in sorted(names)))
+
+
+def record_of(tree: Path) -> Path:
+    """Where the names of this commit's files are."""
+    return tree.with_name(f"{tree.name}.files")
+
+
+def top_of(files: Collection[str]) -> set[str]:
+    """The names at the top."""
+    return {name.partition("/")[0] for name in files}
 
 
 def clone_of(file: Path) -> Clone | None:

@@ -10,6 +10,7 @@ that they were started with.
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,7 +29,12 @@ from plancton.config.clone import (
     Clone,
     CloneError,
     Origin,
+    files_of,
+    is_link,
     read_origin,
+    record_of,
+    top_of,
+    write_files,
 )
 from plancton.config.git import Git, GitError, masked
 from plancton.config.load import load_from
@@ -39,6 +45,8 @@ MOST_FILES, MOST_BYTES = 1_000, 16 * 1024 * 1024
 """Of one commit; a configuration has some files and kilobytes."""
 KEPT = 7 * 86_400
 """Seconds for which the files of an older commit stay: workers that mount them may still run."""
+MOST_KEPT = 20
+"""Of the older commits, whose files are 320 MiB at most."""
 REMOTE = "refs/remotes/origin/"
 _URLS = re.compile(r"/[^\x00-\x1f]+|(file:///|https://|ssh://|[\w.-]+@[\w.-]+:)[^\s\x00-\x1f]+", re.ASCII)
 _REF = re.compile(r"[\w][\w./+-]*", re.ASCII)
@@ -65,7 +73,7 @@ def init(url: str, ref: str | None, directory: Path) -> str:
             origin, commit = _clone(Git(Path(new)), Origin(url, ref, None), directory)
             directory.mkdir(mode=0o755, parents=True, exist_ok=True)
             (Path(new) / ".git").rename(directory / ".git")
-        _link(directory, directory / TREE)
+        _link(directory, directory / TREES / commit)
     except OSError as error:
         raise CloneError(f"{error.filename or directory}: {error.strerror}") from None
     what = f"branch {origin.branch}" if origin.branch else f"pinned at {ref}"
@@ -178,7 +186,7 @@ def refresh(git: Git, signers: list[str]) -> str:
             try:
                 _require_good(Clone(root, tree))
             except BaseException:
-                shutil.rmtree(tree, ignore_errors=True)
+                _remove(tree)
                 raise
             _switch(root, tree)
             _settle(git)
@@ -235,60 +243,75 @@ def _require_untouched(git: Git) -> None:
 
 
 def _put_out(git: Git, commit: str) -> Path:
-    """The files of a commit in a directory of their own."""
-    _require_small(git, commit)
+    """The files of a commit in a directory of their own, with their names beside it."""
+    names = _require_files(git, commit)
     tree = git.root / TREES / commit
-    shutil.rmtree(tree, ignore_errors=True)
+    _remove(tree)
     tree.mkdir(parents=True)
     index = git.root / ".git/plancton-index"
     try:
         git.run(f"--work-tree={tree}", "read-tree", "--reset", "-u", commit, index=index)
+        _require_written(tree, names)
+        write_files(tree, names)
     except BaseException:
-        shutil.rmtree(tree, ignore_errors=True)
+        _remove(tree)
         raise
     finally:
         index.unlink(missing_ok=True)
     return tree
 
 
-def _require_small(git: Git, commit: str) -> None:
-    """Refuses a commit that can't be a configuration before its files are written."""
+def _remove(tree: Path) -> None:
+    shutil.rmtree(tree, ignore_errors=True)
+    record_of(tree).unlink(missing_ok=True)
+
+
+FILES = {"100644", "100755"}
+"""git's modes of files; other entries are no part of a configuration."""
+OTHERS = {"120000": "a symbolic link", "160000": "a submodule"}
+
+
+def _require_files(git: Git, commit: str) -> set[str]:
+    """The names of a commit's files. Refuses a commit that can't be a configuration before anything
+    of it is written."""
     sizes = dict[str, int]()
     for line in git.run("ls-tree", "-r", "-l", "-z", "--full-tree", commit).split(b"\0")[:-1]:
-        about, _, name = line.partition(b"\t")
-        _, kind, _, size = about.decode().split()
-        if kind == "blob":  # not those of submodules
-            sizes[os.fsdecode(name)] = int(size)
-    if ALLOW in sizes:
+        about, _, raw = line.partition(b"\t")
+        mode, _, _, size = about.decode().split()
+        name = os.fsdecode(raw)
+        if mode not in FILES:
+            kind = OTHERS.get(mode, f"of git's mode {mode}")
+            raise CloneError(f"{name}: is {kind}: a configuration has only files and directories")
+        sizes[name] = int(size)
+    if ALLOW in top_of(sizes):
         raise CloneError(f"{ALLOW} is in the repository: it must be the host's own")
     if CONFIG not in sizes:
         raise CloneError(f"there is no {CONFIG} in it")
     if len(sizes) > MOST_FILES or sum(sizes.values()) > MOST_BYTES:
         raise CloneError(f"has more than {MOST_FILES} files or {Size(MOST_BYTES)}: it is not a configuration")
+    return set(sizes)
+
+
+def _require_written(tree: Path, names: set[str]) -> None:
+    """These files, and nothing else, are there. Names that differ in case only are one file on some
+    disks."""
+    found = set[str]()
+    for directory, directories, files in os.walk(tree):
+        for path in (Path(directory) / name for name in (*directories, *files)):
+            mode = path.lstat().st_mode
+            if stat.S_ISREG(mode):
+                found.add(str(path.relative_to(tree)))
+    if found != names:
+        name = min(found ^ names)
+        raise CloneError(f"{name}: can't be written to this disk as it is in the repository: rename it there")
 
 
 def _require_good(clone: Clone) -> None:
     """These files may be put in force on this host."""
-    _require_no_link_out(clone.tree)
-    for name in sorted(os.listdir(clone.tree)):
-        if os.path.lexists(clone.root / name) and not _is_link(clone.root / name):
+    for name in sorted(top_of(files_of(clone.tree))):
+        if os.path.lexists(clone.root / name) and not is_link(clone.root / name):
             raise CloneError(f"{clone.root / name}: is in the way of the repository's: move it away")
     load_from(clone, clone.root / CONFIG, clone.tree / CONFIG)
-
-
-def _require_no_link_out(tree: Path) -> None:
-    """No symbolic link may lead out of the repository, whether the configuration names it or
-    not."""
-    top = Path(os.path.realpath(tree))
-    for directory, directories, files in os.walk(tree):
-        for path in (Path(directory) / name for name in (*directories, *files)):
-            if not path.is_symlink():
-                continue
-            real = Path(os.path.realpath(path))
-            if os.path.isabs(os.readlink(path)) or real == top or not real.is_relative_to(top):
-                raise CloneError(f"{path.relative_to(tree)}: is a link out of the repository")
-            if real.relative_to(top).parts[0] == ".git":
-                raise CloneError(f"{path.relative_to(tree)}: is a link out of the repository")
 
 
 def _switch(root: Path, tree: Path) -> None:
@@ -307,32 +330,36 @@ def _settle(git: Git) -> str:
     root = git.root
     commit = (root / TREE).readlink().name
     if git.text("rev-parse", "HEAD") != commit:
-        _link(root, root / TREE)
-        _unlink_dangling(root)
-        for tree in (root / TREES).iterdir():
-            if tree.name != commit and tree.stat().st_mtime < time.time() - KEPT:
-                shutil.rmtree(tree, ignore_errors=True)
+        _link(root, root / TREES / commit)
+        _unlink_dangling(root, top_of(files_of(root / TREES / commit)))
+        _remove_old(root, commit)
         git.run("read-tree", commit)
         git.run("update-ref", "HEAD", commit)
     return commit
 
 
+def _remove_old(root: Path, commit: str) -> None:
+    """Remove the files of commits that no worker uses any more, and in any case of all but the newest
+    ones."""
+    trees = [path for path in (root / TREES).iterdir() if path.is_dir() and path.name != commit]
+    trees.sort(key=lambda tree: tree.stat().st_mtime, reverse=True)
+    for number, tree in enumerate(trees):
+        if number >= MOST_KEPT or tree.stat().st_mtime < time.time() - KEPT:
+            _remove(tree)
+
+
 def _link(root: Path, tree: Path) -> None:
     """Make the links for what is at the top of these files."""
-    for name in sorted(os.listdir(tree)):
+    for name in sorted(top_of(files_of(tree))):
         if not os.path.lexists(root / name):
             (root / name).symlink_to(TREE / name)
 
 
-def _unlink_dangling(root: Path) -> None:
+def _unlink_dangling(root: Path, top: set[str]) -> None:
     """Remove the links for what is not at the top any more."""
     for path in root.iterdir():
-        if _is_link(path) and not os.path.lexists(root / TREE / path.name):
+        if is_link(path) and path.name not in top:
             path.unlink()
-
-
-def _is_link(path: Path) -> bool:
-    return path.is_symlink() and os.readlink(path) == str(TREE / path.name)
 
 
 @contextmanager

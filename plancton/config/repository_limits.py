@@ -72,14 +72,11 @@ class Allow(Section, frozen=True):
 def require_permitted(config: Config, clone: Clone, path: Path) -> None:
     """``path`` is the configuration's file in the clone. Raises ConfigError where it may not be
     so."""
-    if clone.place(str(path)) == "outside":
-        raise ConfigError(
-            f"{path}: leads out of the repository: a link may only lead to another of its files"
-        )
+    place = clone.places()
     allow, of = _read_allow(clone)
     found = [
         f"{path}: {problem.text}" + (f" needs `{problem.permit}` in {of}" if problem.permit else "")
-        for problem in problems(config, allow, clone.place)
+        for problem in problems(config, allow, place)
     ]
     if found:
         raise NotPermitted(tuple(found))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plancton.config.clone import ALLOW
 from plancton.config.load import load_config, warning
-from plancton.config.safe_yaml import ConfigError
+from plancton.errors import PlanctonError
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class ConfigFile:
         self._seen = signature
         try:
             config = load_config(self.path, self._missing_ok)
-        except ConfigError as error:
+        except PlanctonError as error:
             self.problem = f"{error} (the last good configuration stays in force)"
             log.error("%s", self.problem)
             return False

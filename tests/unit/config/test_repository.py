@@ -17,7 +17,7 @@ from plancton.config import repository_limits
 from plancton.config.clone import CONFIG, MARK, TREE, TREES, Origin
 from plancton.config.git import Git
 from plancton.config.load import load_config
-from plancton.config.repository import init, refresh
+from plancton.config.repository import MOST_KEPT, init, refresh
 from plancton.errors import PlanctonError
 
 NEW = "image: {name: registry.example.org/worker:2.0}\n"
@@ -68,9 +68,9 @@ def assert_refused(root: Path, said: str, signers: list[str] | None = None) -> N
 def test_init(repository: Repository, root: Path, form: str) -> None:
     """A repository's branch becomes the configuration directory; a second init changes nothing."""
     url = form.format(repository.bare)
-    commit = repository.push({CONFIG: GOOD, "pool.d/site.conf": "x", "link": "-> pool.d/site.conf"})
+    commit = repository.push({CONFIG: GOOD, "pool.d/site.conf": "x"})
     assert init(url, None, root) == f"{root}: a clone of {url}, branch main, commit {commit[:12]}"
-    assert tree(root) == {CONFIG: GOOD, "pool.d/site.conf": "x", "link": "-> pool.d/site.conf"}
+    assert tree(root) == {CONFIG: GOOD, "pool.d/site.conf": "x"}
     assert load_config(root / CONFIG).image.name == "registry.example.org/worker:1.0"
     assert clean(root)
     assert head(root) == commit
@@ -143,11 +143,11 @@ BAD: dict[str, tuple[dict[str, str | None], str]] = {
     "not permitted": ({CONFIG: "worker: {privileged: true}"}, "worker.privileged: needs `privileged: true`"),
     "none": ({CONFIG: None, "x": ""}, "there is no config.yaml in it"),
     "brings its own allow.yaml": ({"allow.yaml": "privileged: true"}, "allow.yaml is in the repository"),
-    "a link out": ({"a/b": "-> ../../x"}, "a/b: is a link out of the repository"),
-    "an absolute link": ({"a": "-> /etc/passwd"}, "a: is a link out of the repository"),
-    "a link to git's files": ({"a": "-> .git/config"}, "a: is a link out of the repository"),
-    "config.yaml a link out": ({CONFIG: "-> /etc/passwd"}, "config.yaml: is a link out of the repository"),
-    "a link in a circle": ({CONFIG: "-> config.yaml"}, "ROOT/config.yaml: can't be read: Too many levels"),
+    "a directory allow.yaml": ({"allow.yaml/x": ""}, "allow.yaml is in the repository"),
+    "a link": ({"a/b": "-> ../pool.d"}, "a/b: is a symbolic link: a configuration has only files"),
+    "a link out": ({"a": "-> /etc/passwd"}, "a: is a symbolic link"),
+    "a link to a host's file": ({"a": "-> ../../token"}, "a: is a symbolic link"),
+    "config.yaml a link": ({CONFIG: "-> config.yaml"}, "config.yaml: is a symbolic link"),
     "many files": ({f"f{n}": "" for n in range(1001)}, "has more than 1000 files or 16MiB"),
     "large": ({"large": "0" * (16 * 1024 * 1024 + 1)}, "has more than 1000 files or 16MiB"),
 }  # fmt: skip
@@ -442,6 +442,119 @@ def test_a_user_who_may_not_write(
     repository.push({CONFIG: NEW})
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert_refused(root, f"{root}: can't be written by this user")
+
+
+# ---------------------------------------------------------------- whose a file is
+
+
+UNTRACKED = f"""{GOOD}worker:
+  mounts: ["ROOT/NAME:/stolen"]
+"""
+
+
+@pytest.mark.parametrize("name", ["token", "secret.d/key", "TOKEN", "secret.d", ".git/config", "."])
+def test_a_file_of_the_hosts_is_not_mounted(repository: Repository, root: Path, name: str) -> None:
+    """A pushed commit that mounts a file which the host keeps in the directory is not put in force,
+    and the next start finds the old one."""
+    root.mkdir(parents=True)
+    (root / "token").write_text("mine")
+    init(str(repository.bare), None, root)
+    (root / "secret.d").mkdir()
+    (root / "secret.d/key").write_text("mine")
+    repository.push({CONFIG: UNTRACKED.replace("ROOT", str(root)).replace("NAME", name)})
+    assert_refused(root, "worker.mounts: ")
+    assert load_config(root / CONFIG).worker.mounts == []
+    assert clean(root)
+
+
+def entry(repository: Repository, mode: str, name: str) -> None:
+    """Commit an entry of any mode and name, as no git of an honest user would."""
+    known = repository.git("rev-parse", "HEAD" if mode == "160000" else "HEAD:config.yaml")
+    repository.git("update-index", "--add", "--cacheinfo", f"{mode},{known},{name}")
+    repository.git("commit", "-q", "-m", "entry")
+    repository.send()
+
+
+@pytest.mark.parametrize("name", ["token", "pool.d/token", "allow.yaml"])
+def test_a_submodule_in_place_of_a_file(repository: Repository, root: Path, name: str) -> None:
+    """A submodule is no file of the repository's: the commit is refused, and nothing is put out."""
+    init(str(repository.bare), None, root)
+    entry(repository, "160000", name)
+    assert_refused(root, f"{name}: is a submodule")
+    assert clean(root)
+
+
+@pytest.mark.parametrize("name", ["..", ".git", "pool.d"])
+def test_names_that_leave_the_tree(repository: Repository, root: Path, name: str) -> None:
+    """A tree whose entries are named like another place, or twice alike, is refused."""
+    init(str(repository.bare), None, root)
+    tree_of = repository.git("rev-parse", "HEAD^{tree}")
+    blob = repository.git("rev-parse", "HEAD:config.yaml")
+    raw = b"".join(
+        f"{mode} {each}\0".encode() + bytes.fromhex(known)
+        for mode, each, known in (
+            ("40000", name, tree_of), ("100644", CONFIG, blob), ("100644", name, blob)
+        )
+    )  # fmt: skip
+    (repository.home / "tree").write_bytes(raw)
+    made = repository.git("hash-object", "-t", "tree", "-w", "--literally", str(repository.home / "tree"))
+    commit = repository.git("commit-tree", made, "-p", "HEAD", "-m", "entry")
+    repository.git("update-ref", "refs/heads/main", commit)
+    repository.send()
+    assert_refused(root, str(repository.bare))
+    assert load_config(root / CONFIG).image.name == "registry.example.org/worker:1.0"
+    assert clean(root)
+
+
+def test_a_file_that_is_no_longer_tracked(repository: Repository, root: Path) -> None:
+    """What a commit no longer has is no longer the repository's, although its file may still be
+    there, and .gitignore changes nothing."""
+    mounting = f"{GOOD}worker: {{mounts: ['{root}/data:/data']}}\n"
+    repository.push({CONFIG: mounting, "data": "1"})
+    init(str(repository.bare), None, root)
+    assert len(load_config(root / CONFIG).worker.mounts) == 1
+    repository.git("rm", "-q", "--cached", "data")
+    (repository.work / ".gitignore").write_text("data\n")
+    repository.git("add", ".gitignore")
+    repository.git("commit", "-q", "-m", "untracked")
+    repository.send()
+    assert_refused(root, f"worker.mounts: {root}/data: the repository has no such file")
+    repository.push({CONFIG: NEW})
+    refresh(Git(root), [])
+    (root / "data").write_text("mine")
+    repository.push({CONFIG: mounting})
+    assert_refused(root, f"worker.mounts: {root}/data: the repository has no such file")
+    assert load_config(root / CONFIG).image.name == "registry.example.org/worker:2.0"
+
+
+def test_names_that_differ_in_case(
+    repository: Repository, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk takes two names for one, the commit is refused, and not put out by half."""
+    init(str(repository.bare), None, root)
+    repository.push({"a/Readme": "1", "a/README": "2"})
+    really = os.walk
+
+    def folding(top: Any, *arguments: Any, **options: Any) -> Any:
+        for directory, directories, files in really(top, *arguments, **options):
+            yield directory, directories, list({name.casefold(): name for name in files}.values())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "walk", folding)
+        assert_refused(root, "can't be written to this disk as it is in the repository")
+    refresh(Git(root), [])
+    assert tree(root)["a/Readme"] == "1" and tree(root)["a/README"] == "2"
+
+
+def test_old_commits_are_few(repository: Repository, root: Path) -> None:
+    """However often somebody pushes, the files of a bounded number of older commits stay."""
+    init(str(repository.bare), None, root)
+    for number in range(MOST_KEPT + 4):
+        repository.push({"data": str(number)})
+        refresh(Git(root), [])
+    kept = [path for path in (root / TREES).iterdir() if path.is_dir()]
+    assert len(kept) == MOST_KEPT + 1
+    assert {f"{path.name}.files" for path in kept} == {p.name for p in (root / TREES).glob("*.files")}
 
 
 # ---------------------------------------------------------------- signers

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from plancton.config import repository_limits
-from plancton.config.clone import MARK, TREE, Clone, clone_of
+from plancton.config.clone import MARK, TREE, Clone, clone_of, files_of, write_files
 from plancton.config.load import load_config, parse
 from plancton.config.repository_limits import Allow, problems
 from plancton.config.safe_yaml import ConfigError
+from plancton.errors import PlanctonError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0mNT8i1r admin"
 
@@ -22,18 +23,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "plancton"
     (root / TREE).mkdir(parents=True)
     (root / MARK).write_text("{}")
+    write_files(root / TREE, [])
     track(root, "pool.d/site.conf")
     return root
 
 
-def track(root: Path, name: str, target: str = "") -> None:
-    """A file, or a link, of the repository's."""
+def track(root: Path, name: str) -> None:
+    """A file of the repository's."""
     path = root / TREE / name
     path.parent.mkdir(exist_ok=True)
-    if target:
-        path.symlink_to(target)
-    else:
-        path.write_text("")
+    path.write_text("")
+    write_files(root / TREE, files_of(root / TREE) | {name})
     top = Path(name).parts[0]
     if not os.path.lexists(root / top):
         (root / top).symlink_to(TREE / top)
@@ -146,19 +146,20 @@ ESCAPES = {
     "ROOT/pool.d:/x:rw": "worker.mounts: ROOT/pool.d: it can only be mounted read-only",
     "ROOT/pool.d/../../x:/x": "is outside the repository",
     "ROOT/pool.d/../pool.d/site.conf:/x": "is outside the repository",
-    "ROOT/out:/x": "is outside the repository",
-    "ROOT/out/passwd:/x": "is outside the repository",
-    "ROOT/togit:/x": "is outside the repository",
-    "ROOT/toroot:/x": "is outside the repository",
+    "ROOT/pool.d/out:/x": "ROOT/pool.d/out: the repository has no such file",
+    "ROOT/pool.d/out/passwd:/x": "ROOT/pool.d/out/passwd: the repository has no such file",
+    "ROOT/.git/plancton-tree/pool.d:/x": "is outside the repository",
+    "ROOT/POOL.D:/x": "ROOT/POOL.D: the repository has no such file",
+    "/ROOT/pool.d:/x": "is outside the repository",
     "ROOT/pool.d/../.git:/x": "is outside the repository",
 }
 
 
 @pytest.mark.parametrize("mount", ESCAPES)
 def test_paths_out_of_the_clone(root: Path, mount: str) -> None:
-    """A path that leaves the clone by a link or `..` is outside, and so are git's own files."""
-    for name, target in (("out", "/etc"), ("togit", ".git"), ("toroot", "pool.d/..")):
-        track(root, name, target)
+    """A path that leaves the clone by `..` is outside, and so are git's own files. A link among the
+    repository's files is none of them."""
+    (root / TREE / "pool.d/out").symlink_to("/etc")
     (line,) = refused(root, f"worker: {{mounts: ['{mount}']}}")
     assert ESCAPES[mount] in line
 
@@ -196,9 +197,10 @@ def test_what_git_does_not_know(root: Path) -> None:
     ]
     track(root, "known")
     assert refused(root, "worker: {mounts: ['ROOT/known:/x']}") == []
-    track(root, "to", "pool.d")
-    assert refused(root, "worker: {mounts: ['ROOT/to/site.conf:/x', 'ROOT/pool.d/*:/y']}") == [
-        "worker.mounts: ROOT/pool.d/*: the repository has no such file"
+    (root / TREE / "pool.d/added").write_text("")
+    assert refused(root, "worker: {mounts: ['ROOT/pool.d/added:/x', 'ROOT/pool.d/*:/y']}") == [
+        "worker.mounts: ROOT/pool.d/added: the repository has no such file",
+        "worker.mounts: ROOT/pool.d/*: the repository has no such file",
     ]
 
 
@@ -295,17 +297,11 @@ def test_clone_of(root: Path) -> None:
     assert clone_of(root.parent / "config.yaml") is None
 
 
-def test_the_file_itself_stays_inside(root: Path) -> None:
-    """config.yaml may be a link to another file of the repository, but to nothing else."""
-    track(root, "main.yaml")
-    track(root, "config.yaml", "main.yaml")
-    load_config(root / "config.yaml")
-    outside = root.parent / "outside.yaml"
-    outside.write_text("")
-    (root / TREE / "config.yaml").unlink()
-    (root / TREE / "config.yaml").symlink_to(outside)
-    with pytest.raises(ConfigError, match="leads out of the repository"):
-        load_config(root / "config.yaml")
+def test_a_clone_that_does_not_know_its_files(root: Path) -> None:
+    """Without the record of its files, the file system is not asked instead: one line says so."""
+    (root / f"{TREE}.files").unlink()
+    with pytest.raises(PlanctonError, match=r"move all but allow.yaml and token away and clone again"):
+        refused(root, "")
 
 
 def test_a_link_of_the_hosts(root: Path) -> None:
@@ -318,16 +314,14 @@ def test_a_link_of_the_hosts(root: Path) -> None:
 
 
 def test_a_tree_that_is_to_come(root: Path, tmp_path: Path) -> None:
-    """Paths are looked up where the files are before they are put in force."""
+    """Paths are looked up in the commit that is looked at, before it is put in force."""
     new = tmp_path / "new"
-    new.mkdir()
-    (new / "pool.d").symlink_to("/etc")
+    write_files(new, ["data"])
     in_force = clone_of(root / "config.yaml")
-    assert in_force and in_force.place(f"{root}/pool.d") == "inside"
-    assert Clone(root, new).place(f"{root}/pool.d") == "outside"
-    (new / "data").write_text("")
-    assert in_force.place(f"{root}/data") == "missing"
-    assert Clone(root, new).place(f"{root}/data") == "inside"
+    assert in_force and in_force.places()(f"{root}/pool.d") == "inside"
+    assert Clone(root, new).places()(f"{root}/pool.d") != "inside"
+    assert in_force.places()(f"{root}/data") == "missing"
+    assert Clone(root, new).places()(f"{root}/data") == "inside"
 
 
 def test_pure() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from plancton.config import repository_limits
+from plancton.config.clone import MARK, TREE, write_files
 from plancton.config.watch import ConfigFile
 from plancton.errors import PlanctonError
 
@@ -21,7 +22,8 @@ def test_permission_given_and_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A change of allow.yaml alone counts at once, and what it no longer permits is reported."""
     monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    (tmp_path / ".git/plancton").write_text("{}")
+    (tmp_path / MARK).write_text("{}")
+    write_files(tmp_path / TREE, [])
     path, allow = tmp_path / "config.yaml", tmp_path / "allow.yaml"
     put(path, "worker: {privileged: true}")
     with pytest.raises(PlanctonError, match=r"worker\.privileged"):
