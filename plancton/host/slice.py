@@ -23,6 +23,8 @@ from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, rea
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
+from plancton.host.topology import format_cpus, parse_cpus
+from plancton.host.unit_files import DIRECTORIES, allowed_cpus
 from plancton.model import Tier
 
 log = logging.getLogger(__name__)
@@ -167,6 +169,10 @@ class Slice:
         over can be written: the slice's own, never a worker's."""
         self.runtime_units = Path("/run/systemd/system.control")
         """Where systemd writes what it is asked to set until the next boot."""
+        self.units = DIRECTORIES
+        """Where the administrator's own files for systemd are."""
+        self._confined = ""
+        """The CPUs that these files leave of those that there are; empty: all."""
         self._waiting = False
         self._being_made = ""
         """What was found, while systemd is asked to make the slice."""
@@ -242,9 +248,15 @@ class Slice:
         return memory_ceiling(read_knob(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
 
     def allowed_cpus(self) -> str | None:
-        """The CPUs that it may have at most, as the kernel lists them; None: the kernel does not
-        say."""
-        return read_cpuset((self._cpuset or self.directory).parent)
+        """The CPUs that it may have at most, by the kernel and by what the administrator has
+        written for systemd, as the kernel lists them; None: the kernel does not say."""
+        most = read_cpuset((self._cpuset or self.directory).parent)
+        if not self.systemd or most is None:
+            return most
+        there, ours = parse_cpus(most), self.runtime_units / f"{self.unit}.d/50-AllowedCPUs.conf"
+        written = allowed_cpus(self.unit, ours, self.units)
+        self._confined = format_cpus(written & there) if there - written else ""
+        return self._confined or most
 
     def _make(self) -> None:
         if self._cpuset:  # before Docker makes it, with all CPUs; not even systemd knows this tree
@@ -331,9 +343,12 @@ class Slice:
         )
 
     def _knobs(self) -> Iterator[Knob]:
+        bounds = self.bounds
+        if bounds.cpuset == "":
+            bounds = msgspec.structs.replace(bounds, cpuset=self._confined)
         if not self.v1:
-            return v2_knobs(self.directory, self.bounds)
-        return v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, self.bounds)
+            return v2_knobs(self.directory, bounds)
+        return v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, bounds)
 
     def _bind(self) -> list[str]:
         """Make the bounds hold; says which of them did not, as far as that could be repaired."""

@@ -122,6 +122,29 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     wait_for("they have all CPUs again", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
+def test_cpus_that_the_administrator_allows(plancton: Plancton, workers: set[str]) -> None:
+    """AllowedCPUs= in a drop-in of the administrator's is kept to, and only those CPUs count."""
+    cpuset = plancton.slice.directory / "cpuset.cpus.effective"
+    everything, drop_ins = cpuset.read_text(), Path(f"/etc/systemd/system/{plancton.slice.unit}.d")
+    last = max(parse_cpus(everything))
+
+    def capacity() -> float:
+        return status.capacity if (status := plancton.status) else 0.0
+
+    before = capacity()
+    drop_ins.mkdir()
+    try:
+        (drop_ins / "mine.conf").write_text(f"[Slice]\nAllowedCPUs={last}\n")
+        shell("systemctl daemon-reload", plancton)
+        wait_for("one CPU counts", lambda: capacity() == 1.0, PATIENCE)
+        wait_for("workers keep to it", lambda: cpuset.read_text() == f"{last}\n", PATIENCE)
+    finally:
+        shutil.rmtree(drop_ins)
+        shell("systemctl daemon-reload", plancton)
+    wait_for("all CPUs count", lambda: capacity() == before, PATIENCE)
+    wait_for("workers have them", lambda: cpuset.read_text() == everything, PATIENCE)
+
+
 def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
     """A worker that reads again and again what its memory can't hold makes nobody leave: it is no
     sign of the owner's need, though the whole host's memory pressure rises."""

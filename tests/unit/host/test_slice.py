@@ -417,6 +417,41 @@ def test_systemd_is_asked_for_the_controller(tmp_path: Path, asked: Path) -> Non
     assert [line.split()[-1] for line in asked.read_text().splitlines()] == ["AllowedCPUs=2-3"]
 
 
+def test_cpus_that_the_administrator_allows(tmp_path: Path, asked: Path) -> None:
+    """AllowedCPUs= of the administrator's own, on the slice of systemd's driver, is kept to with and
+    without a reserve, from whichever file; what systemd wrote for us is not theirs."""
+    control = {"cgroup.controllers": "cpuset cpu\n", "cpuset.cpus.effective": "0-7\n"}
+    root = tree(tmp_path / "v2", control, {"plancton.slice": {**group(), "cpuset.cpus": "\n"}})
+    units = tree(tmp_path / "units", run={"plancton.slice.d": {}}, etc={"plancton.slice.d": {}}, usr={})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.runtime_units = units / "run"
+    workers_slice.units = (units / "run", units / "etc", units / "usr")
+    cpus, theirs = workers_slice.directory / "cpuset.cpus", units / "etc/plancton.slice.d"
+
+    def have(reserved: str = "") -> tuple[str | None, str]:
+        allowed = workers_slice.allowed_cpus()
+        workers_slice.bound(Bounds(cpuset=reserved))
+        return allowed, read(cpus)
+
+    tree(units / "run/plancton.slice.d", {"50-AllowedCPUs.conf": "[Slice]\nAllowedCPUs=\nAllowedCPUs=7\n"})
+    assert have() == ("0-7", "")
+    (theirs / "mine.conf").write_text("[Slice]\n# AllowedCPUs=7\n AllowedCPUs = 0-1, 3 \\\n 5\n")
+    assert have() == ("0-1,3,5", "0-1,3,5")
+    assert have("3,5") == ("0-1,3,5", "3,5")
+    (theirs / "other.conf").write_text("[Slice]\nAllowedCPUs=6\n")
+    assert have()[0] == "0-1,3,5-6", "lists add up"
+    (theirs / "other.conf").write_text("[Slice]\nAllowedCPUs=\nAllowedCPUs=4,6,99\n")
+    assert have() == ("4,6", "4,6"), "an empty one begins anew"
+    (units / "usr/plancton.slice").write_text("[Slice]\nAllowedCPUs=1\n")
+    (theirs / "other.conf").write_text("[Slice]\n")
+    (theirs / "mine.conf").write_text("[Slice]\nAllowedCPUs=99\n")
+    assert have()[0] == "1", "the unit's own file counts, too"
+    (units / "usr/plancton.slice").unlink()
+    assert have() == ("0-7", "0-7"), "there are no such CPUs: the kernel goes by the others"
+    (theirs / "mine.conf").unlink()
+    assert have() == ("0-7", "0-7")
+
+
 def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
     """After a lift the slice has its own CPU bound again, not none."""
     v2.set_up()
