@@ -557,7 +557,8 @@ class Actuator:
         if container.state.running:
             entry = self.arrived(container)
             if not self._dry_run:
-                self.slice.boost.restore_quota(entry.group, container.host_config.cpu_quota)
+                quota, paused = container.host_config.cpu_quota, container.state.paused
+                self.slice.boost.restore(entry.group, quota, paused)
             self._say(f"adopted {container.name}")
             self._note(entry, container)
             return

@@ -365,6 +365,8 @@ class Supervisor:
         if cpus.counted != self.cpus.counted:
             self.figures.count(cpus.counted)
         self.cpus = cpus
+        if self.slice:
+            self.slice.counted = cpus.number
 
     def _bound(self, workers_slice: Slice, host: Host) -> None:
         config = self.file.config
@@ -532,6 +534,7 @@ class Supervisor:
             self.slice.tier_reason
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
             else "",
+            self.slice.boost.problem if self.slice else "",
             not_kept(self.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),

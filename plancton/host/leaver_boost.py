@@ -8,7 +8,6 @@ and all of that goes to the leavers. Freezing is Documentation/admin-guide/cgrou
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +31,8 @@ class LeaverBoost:
         self._weight, self._normal = weight, normal
         self._frozen: list[Path] = []
         self._quotas: dict[Path, str] = {}
+        self.problem = ""
+        """What could not be undone, and is tried again; empty: all was."""
 
     def prefer(self, leavers: list[str], others: Iterable[str]) -> None:
         """Freeze the others, so that all CPU is the leavers'. Raises PermissionError where nothing
@@ -65,35 +66,44 @@ class LeaverBoost:
             self._quotas.setdefault(quota, read_knob(quota) or "-1")
             write_knob(quota, str(max(1_000, LIFT_QUOTA // count)))
 
-    def slice_weight(self, bounded: bool) -> str:
+    def slice_weight(self, bounded: bool, cpus: int) -> str:
         """The slice's weight during a lift: an ordinary one where a quota bounds the leavers.
         Without that the weight is the bound: against an owner of ordinary weight as much as the
-        quota."""
+        quota, on so many CPUs."""
         if bounded:
             return self._normal
-        return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // (os.cpu_count() or 1)))
+        return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // cpus))
 
-    def undo(self, directory: Path | None = None) -> None:
-        """Give the leavers their quotas back and thaw the others. With the slice's ``directory``,
-        thaw all that is frozen in it, whoever froze it."""
-        for quota, before in self._quotas.items():
-            with contextlib.suppress(OSError):
-                write_knob(quota, before)
-        frozen = self._frozen
-        if directory is not None:
-            knobs = [directory / "cgroup.freeze", *directory.glob("*/cgroup.freeze")]
-            frozen = [knob.parent for knob in knobs if read_knob(knob) == "1"]
-        for group in frozen:
-            with contextlib.suppress(OSError):
-                write_knob(group / "cgroup.freeze", "0")
-        self._frozen, self._quotas = [], {}
+    def undo(self) -> None:
+        """Give the leavers their quotas back and thaw the others. What can't be done now is left
+        for the next call."""
+        self.problem = ""
+        self._quotas = {
+            file: before for file, before in self._quotas.items() if not self._undone(file, before)
+        }
+        self._frozen = [group for group in self._frozen if not self._undone(group / "cgroup.freeze", "0")]
 
-    def restore_quota(self, group: str, quota: int) -> None:
-        """Give an adopted worker its own quota (as Docker has it; 0: none): a lift that a crash cut
-        short may have left it throttled."""
-        if not self._v1 or not group:
-            return
+    def _undone(self, file: Path, before: str) -> bool:
+        try:
+            write_knob(file, before)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # else it is gone
+                state = "frozen" if file.name == "cgroup.freeze" else "throttled"
+                self.problem = f"a worker stays {state}: {file} can't be written ({error.strerror})"
+                return False
+        return True
+
+    def restore(self, group: str, quota: int, paused: bool) -> None:
+        """Undo on an adopted worker what a lift that a crash cut short may have left: it is frozen,
+        or throttled on v1. ``quota`` and ``paused`` are as Docker has them (0: none): on pure v2
+        Docker pauses by the same file."""
         with contextlib.suppress(OSError):
-            file, wanted = self._inside(self._cpu_tree, group) / "cpu.cfs_quota_us", str(quota or -1)
-            if read_knob(file) != wanted:
-                write_knob(file, wanted)
+            if group and (self._v1 or not paused):
+                _set(self._inside(self._tree, group) / "cgroup.freeze", "0")
+            if group and self._v1:
+                _set(self._inside(self._cpu_tree, group) / "cpu.cfs_quota_us", str(quota or -1))
+
+
+def _set(file: Path, wanted: str) -> None:
+    if read_knob(file) != wanted:
+        write_knob(file, wanted)

@@ -66,7 +66,8 @@ class Seen(msgspec.Struct, frozen=True):
     1").
 
     ``writable``: this process may make it and set it; ``populated``: something runs in it;
-    ``lifted`` and ``frozen`` (how many workers): what a lift has done to it.
+    ``lifted`` and ``frozen`` (how many workers): what a lift has done to it. On pure v2 Docker's
+    pause freezes as well.
     """
 
     path: str
@@ -163,6 +164,8 @@ class Slice:
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
         self.lifted = False
+        self.counted = os.cpu_count() or 1
+        """How many CPUs count (topology.py)."""
         self.bounds = Bounds()
         self.privileged = os.geteuid() == 0
         """Else nothing can be made, and of all files only those that `plancton prepare` has handed
@@ -367,6 +370,10 @@ class Slice:
         found."""
         if self.lifted or self.tier == "none":
             return None
+        if self.boost.problem:
+            self.boost.undo()
+            if not self.boost.problem:
+                return "what a lift had done to workers is undone now"
         if self.tier == "quota":
             return self._promote()
         knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
@@ -453,17 +460,25 @@ class Slice:
             write_knob(self.directory / "cpu.max", f"{LIFT_QUOTA} {PERIOD}")
         if self.tier == "kernel":
             write_knob(self.cpu / "cpu.idle", "0")
-        write_knob(self.cpu / self._weight, self.boost.slice_weight(bounded=not self.v1 or self.privileged))
+        bounded = not self.v1 or self.privileged
+        write_knob(self.cpu / self._weight, self.boost.slice_weight(bounded, self.counted))
 
     def drop(self, everything: bool = False) -> None:
-        """End the lift. ``everything``: also thaw what this process has not frozen itself."""
+        """End the lift. ``everything``: also one that another process began, and a freeze of the
+        whole slice. Its workers are thawed when they are adopted (`LeaverBoost.restore`): Docker
+        may have paused some."""
         if not self.lifted and not everything:
             return
         yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
                 write_knob(self.directory / "cpu.max", f"{self.bounds.quota or 'max'} {PERIOD}")
-        self.boost.undo(self.directory if everything else None)
+        if everything and read_knob(self.directory / "cgroup.freeze") == "1":
+            with contextlib.suppress(OSError):
+                write_knob(self.directory / "cgroup.freeze", "0")
+        self.boost.undo()
+        if self.boost.problem:
+            log.warning("%s", self.boost.problem)
         self.lifted = False
 
     # ------------------------------------------------------------ when Docker hangs
@@ -520,6 +535,8 @@ class Slice:
             self._weight: None if tier == KERNEL else weight,
         }
         text = " and ".join(f"{name} is {value}" for name, value in says.items() if value is not None)
+        lifted = read_knob(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}"
+        frozen = self.directory.glob("*/cgroup.freeze") if self.v1 or lifted else ()
         return Seen(
             self.path,
             exists=True,
@@ -527,8 +544,8 @@ class Slice:
             tier=tier,
             knob=text,
             populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
-            lifted=read_knob(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}",
-            frozen=sum(read_knob(file) == "1" for file in self.directory.glob("*/cgroup.freeze")),
+            lifted=lifted,
+            frozen=sum(read_knob(file) == "1" for file in frozen),
         )
 
 

@@ -637,7 +637,7 @@ def test_nothing_outside_the_slice_is_lifted_or_frozen(hybrid: Slice, foreign: s
     with pytest.raises(PermissionError):
         hybrid.lift([foreign], [foreign, "plancton/b"])
     hybrid.drop()
-    hybrid.boost.restore_quota(foreign, 5_000)
+    hybrid.boost.restore(foreign, 5_000, paused=False)
     hybrid.drop(everything=True)
     assert [files(hybrid.tree / "owner"), files(hybrid.cpu.parent / "owner"), read_all(hybrid)] == before
 
@@ -697,13 +697,51 @@ def test_no_lift_without_a_bound(hybrid: Slice, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_lift_that_a_crash_left(v2: Slice) -> None:
-    """An earlier supervisor's lift and freeze are undone when the slice is set up."""
+    """An earlier supervisor's lift is undone when the slice is set up, and what it froze when it is
+    adopted; what Docker has paused stays so."""
     v2.set_up()
     v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
-    again = Slice(Layout(v2.tree), "plancton", "cgroupfs")
+    again = of_root(Slice(Layout(v2.tree), "plancton", "cgroupfs"))
     again.set_up()
-    assert [read(again.directory / name / "cgroup.freeze") for name in "abc"] == ["0", "0", "0"]
     assert (read(again.cpu / "cpu.idle"), read(again.directory / "cpu.max")) == ("1", "max 100000")
+    for name in "abc":
+        again.boost.restore(f"plancton/{name}", 0, paused=name == "c")
+    assert [read(again.directory / name / "cgroup.freeze") for name in "abc"] == ["0", "0", "1"]
+
+
+def test_what_a_crash_left_on_hybrid(hybrid: Slice) -> None:
+    """On a hybrid host Docker pauses in a tree of v1's: a freeze in v2's is a lift's, always."""
+    hybrid.set_up()
+    hybrid.lift(["plancton/a"], ["plancton/b"])
+    again = of_root(Slice(Layout(hybrid.tree, {"cpu": hybrid.cpu.parent}), "plancton", "cgroupfs"))
+    again.set_up()
+    again.boost.restore("plancton/a", 7_000, paused=False)
+    again.boost.restore("plancton/b", 0, paused=True)
+    assert read(again.directory / "b/cgroup.freeze") == "0"
+    assert [read(hybrid.cpu / name / "cpu.cfs_quota_us") for name in "ab"] == ["7000", "-1"]
+
+
+@pytest.mark.parametrize("failing", ["cgroup.freeze", "cpu.cfs_quota_us"])
+def test_what_cant_be_undone(hybrid: Slice, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """A worker that can't be thawed, or given its quota back, is a problem, and each repair tries
+    again."""
+    hybrid.set_up()
+    hybrid.lift(["plancton/a"], ["plancton/b"])
+    write = write_knob
+
+    def refuse(path: Path, text: str) -> None:
+        if path.name == failing:
+            raise PermissionError(13, "Permission denied", str(path))
+        write(path, text)
+
+    monkeypatch.setattr("plancton.host.leaver_boost.write_knob", refuse)
+    hybrid.drop()
+    assert failing in hybrid.boost.problem and "Permission denied" in hybrid.boost.problem
+    assert hybrid.repair() is None and failing in hybrid.boost.problem
+    monkeypatch.undo()
+    assert "undone" in (hybrid.repair() or "") and not hybrid.boost.problem
+    assert read(hybrid.directory / "b/cgroup.freeze") == "0"
+    assert read(hybrid.cpu / "a/cpu.cfs_quota_us") == "100000" and hybrid.repair() is None
 
 
 def test_freeze_that_a_selftest_left(v2: Slice) -> None:
@@ -904,12 +942,10 @@ def test_lift_without_root_and_quota(v2: Slice, user: User) -> None:
 
 
 @pytest.mark.parametrize(("cpus", "shares"), [(1, "204"), (2, "102"), (64, "3"), (4096, "2")])
-def test_lift_on_hybrid_without_root(
-    hybrid: Slice, user: User, monkeypatch: pytest.MonkeyPatch, cpus: int, shares: str
-) -> None:
+def test_lift_on_hybrid_without_root(hybrid: Slice, user: User, cpus: int, shares: str) -> None:
     """v1 refuses a slice's quota below its workers', so the weight is the bound: that of 20 % of a
-    CPU."""
-    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    CPU, by the CPUs that count."""
+    hybrid.counted = cpus
     hybrid.hand_over(7)
     user.sees(hybrid).set_up()
     hybrid.lift(["plancton/a"], ["plancton/b"])
