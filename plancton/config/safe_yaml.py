@@ -20,6 +20,11 @@ from plancton.units import Number, shown
 
 S = TypeVar("S", bound=Section)
 
+MOST_DEEP = 32
+"""Levels of sections and lists; a configuration has four."""
+MOST_VALUES = 20_000
+"""Keys and values of a file; a configuration has some hundreds."""
+
 
 class ConfigError(PlanctonError):
     """A configuration that can't be used, in one line."""
@@ -35,10 +40,25 @@ _RESOLVER = yaml.resolver.Resolver()
 class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice: the first one would be lost without a word.
 
-    With ``last_counts`` it does as PyYAML: the last one counts.
+    With ``last_counts`` it does as PyYAML: the last one counts. An alias is refused: some hundred
+    bytes of them stand for any amount of memory. So is what is too deep or too much to be meant.
     """
 
     last_counts = False
+    depth = values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            raise _problem(f"aliases (*{event.anchor}) are not supported: write the value out", event)
+        self.depth, self.values = self.depth + 1, self.values + 1
+        if self.depth > MOST_DEEP:
+            raise _problem("is nested too deeply to be a configuration", event)
+        if self.values > MOST_VALUES:
+            raise _problem(f"more than {MOST_VALUES} keys and values are not a configuration", event)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -57,7 +77,7 @@ class _Loader(yaml.SafeLoader):
             if node.tag == _NUMBER_TAG:
                 return Number(node.value)
             value = super().construct_object(node, deep)
-        except (yaml.YAMLError, RecursionError):
+        except yaml.YAMLError:
             raise
         except Exception:  # PyYAML makes dates and numbers by Python's own means, and lets them fail
             raise _problem(
@@ -68,7 +88,7 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-def _problem(text: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+def _problem(text: str, node: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
 
 
@@ -100,8 +120,6 @@ def read_yaml(
         raise ConfigError(
             f"{name}: line {line}, column {column}: {character} is not allowed in YAML"
         ) from None
-    except RecursionError:
-        raise ConfigError(f"{name}: is nested too deeply to be a configuration") from None
 
 
 def doubled(text: str) -> list[str]:
@@ -119,8 +137,7 @@ def _keys(node: yaml.Node | None) -> list[str]:
 
 
 def _with_text(node: yaml.Node, kind: Any) -> yaml.Node:
-    """The same node for a value of this kind, where text is as written. Nodes are not changed: an
-    anchor may stand for one in several places."""
+    """The same node for a value of this kind, where text is as written."""
     section, parts = section_of(kind), alternatives(kind)
     if isinstance(node, yaml.MappingNode):
         if section is not None:
