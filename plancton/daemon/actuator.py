@@ -443,7 +443,8 @@ class Actuator:
         self.roster.change(name, busy=False)
         if found and found.words:
             reason = f"{reason}: {found.words}"
-        told = self.accounting.reported(name, found.report) if found and found.report is not None else 0
+        report = found.report if found else None
+        told = 0 if report is None else self.accounting.reported(entry.worker.id, report)
         self._lose(entry, told)
         self._say(self.roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
         self._cleanup_trouble(error)
@@ -491,8 +492,8 @@ class Actuator:
 
     def _fetched(self, name: str, report: bytes | None, error: DockerError | None) -> None:
         self._fetching = False
-        if report is not None and name in self.roster:
-            self.accounting.reported(name, report)
+        if report is not None and (entry := self.roster.get(name)):
+            self.accounting.reported(entry.worker.id, report)
         self._cleanup_trouble(error)
 
     # ------------------------------------------------------------ making the roster agree
@@ -531,7 +532,7 @@ class Actuator:
             # Without an id its start is still under way.
             if entry.worker.id and entry.worker.id not in ids:
                 self.vanished(entry.worker.name, "gone while Docker did not answer", boottime)
-        self.accounting.keep({entry.worker.name for entry in self.roster})
+        self.accounting.keep({entry.worker.id for entry in self.roster})
 
     def _agree(self, container: Container, boottime: float) -> None:
         """Make the roster match one container."""

@@ -87,9 +87,9 @@ class Removals:
 
     def gone(self, name: str) -> None:
         """A worker's container no longer exists, so its report can't be counted twice."""
-        self._accounting.forget(name)
         self._refused.pop(name, None)
         if entry := self._roster.get(name):
+            self._accounting.forget(entry.worker.id)
             self._removed_at[entry.worker.id] = self._clock()
         self._roster.gone(name)
 

@@ -38,7 +38,8 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """The file: the sums, and how much of each worker's report is in them."""
+    """The file: the sums, and how much of each worker's report is in them, by its container's id:
+    others may rename it."""
 
     work: Work
     counted: dict[str, Report] = {}
@@ -76,13 +77,13 @@ class Accounting:
             self._next_save = now + SAVE_INTERVAL
             self.save()
 
-    def reported(self, worker: str, data: bytes) -> int:
+    def reported(self, container: str, data: bytes) -> int:
         """Count what is new in a worker's report; how many jobs that is."""
-        seen, before = parse_report(data), self._counted.get(worker, Report())
+        seen, before = parse_report(data), self._counted.get(container, Report())
         # A report that has become shorter was tampered with: nothing is counted twice.
         report = Report(*map(max, msgspec.structs.astuple(seen), msgspec.structs.astuple(before)))
         if report != before:
-            self._counted[worker] = report
+            self._counted[container] = report
             self._add(
                 jobs_done=report.done - before.done,
                 jobs_evicted=report.evicted - before.evicted,
@@ -97,13 +98,13 @@ class Accounting:
         self._add(jobs_evicted=jobs, cpu_lost=cpu)
         self.save()
 
-    def forget(self, worker: str) -> None:
+    def forget(self, container: str) -> None:
         """The worker is gone, and so is its report."""
-        self._counted.pop(worker, None)
+        self._counted.pop(container, None)
 
-    def keep(self, workers: set[str]) -> None:
+    def keep(self, containers: set[str]) -> None:
         """Only these workers are left."""
-        self._counted = {name: report for name, report in self._counted.items() if name in workers}
+        self._counted = {each: report for each, report in self._counted.items() if each in containers}
 
     def _add(self, **more: float) -> None:
         self.work = msgspec.structs.replace(

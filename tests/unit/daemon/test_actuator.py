@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
 
+import msgspec
 import pytest
 from unit.host.test_slice import files
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
@@ -1099,20 +1100,34 @@ def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) ->
     assert it.accounting.work.jobs_done == 1 and len(it.roster) == 0, it.accounting.work
 
 
-def test_restart_with_a_job(world: Callable[..., World]) -> None:
+@pytest.mark.parametrize("name", ["w1", "precious"])
+def test_restart_with_a_job(world: Callable[..., World], name: str) -> None:
     """A worker that survives a restart is still a pool's, and its report is counted from where it
-    was."""
+    was, also if somebody has renamed it meanwhile."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0)
     it.actuator.fetch_report("w1")
     it.actuator.fetch_next()
     it.pump()
     it.restart()
-    it.actuator.reconcile([container("w1", labels={containers.POOL: containers.HTCONDOR})], 5_000.0)
-    it.roster.note_jobs("w1", (60.0,), 7.0)
+    it.actuator.reconcile([container(name, labels={containers.POOL: containers.HTCONDOR})], 5_000.0)
+    it.roster.note_jobs(name, (60.0,), 7.0)
     it.script[ARCHIVE] = report("exit 10.0\nevict 3.0\n")
-    it.die(0)
+    it.die(0, name)
     assert it.accounting.work == Work(1_000.0, 1, 1, 0.0, 10.0, 3.0), it.accounting.work
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_adopted_while_frozen(world: Callable[..., World], paused: bool) -> None:
+    """An adopted worker that an earlier supervisor's lift has frozen runs again; one that Docker has
+    paused stays so."""
+    it = world({})
+    knob = it.slice.directory / ID / "cgroup.freeze"
+    knob.write_text("1")
+    found = container("w1")
+    state = msgspec.structs.replace(found.state, paused=paused)
+    it.actuator.reconcile([msgspec.structs.replace(found, state=state)], 5_000.0)
+    assert knob.read_text() == str(int(paused))
 
 
 def test_evicted_and_then_killed(world: Callable[..., World]) -> None:
