@@ -30,7 +30,8 @@ from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
-from plancton.model import Tier
+from plancton.model import Sample, Tier
+from plancton.policy.observe import observe
 from plancton.rundir import holder, no_status, paths_in_use, running
 from plancton.workers.same_host import require
 
@@ -187,8 +188,16 @@ def _round(workers_slice: Slice, sampler: Sampler) -> Round:
     after = sampler.sample()
     if before.slice is None or after.slice is None:
         raise _gone(workers_slice)
-    seconds = after.monotonic - before.monotonic
-    return Round(spun, late, (after.slice - before.slice) / seconds, (after.idle - before.idle) / seconds)
+    return Round(spun, late, *used(before, after))
+
+
+def used(before: Sample, after: Sample) -> tuple[float, float]:
+    """The CPUs that workers used between two samples, and those that nobody did."""
+    seen = observe(before, after)
+    if seen.unknown or seen.donated is None or seen.idle is None:
+        why = seen.unknown or "a counter of the slice or of /proc/stat has become less, or can't be true"
+        raise SelftestError(f"this host's figures are unknown ({why}): run the selftest again")
+    return seen.donated, seen.idle
 
 
 @contextlib.contextmanager
