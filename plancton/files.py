@@ -6,6 +6,9 @@ import os
 import resource
 import stat
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
@@ -63,6 +66,17 @@ def to_json(value: object) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
         return msgspec.json.encode(_with_characters_only(msgspec.to_builtins(value)))
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """JSON as a value of this kind. Raises ValueError if it is not that, or is nested too deeply for
+    a program to read."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def _with_characters_only(value: object) -> object:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import msgspec
 
 from plancton.errors import PlanctonError
-from plancton.files import Unsuitable, read_regular, replace_file, to_json
+from plancton.files import Unsuitable, from_json, read_regular, replace_file, to_json
 from plancton.model import Status
 
 log = logging.getLogger(__name__)
@@ -134,10 +134,10 @@ def read_status(run: Path) -> Status | None:
 def _status_or_reason(run: Path) -> Status | str:
     try:
         data, _ = read_regular(run / "status.json", LARGEST_STATUS, follow=False)
-        return msgspec.json.decode(data, type=Status)
+        return from_json(data, Status)
     except OSError as error:
         return f"can't be read ({error.strerror})"
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except ValueError:
         return "is damaged or of another version of Plancton"
 
 
@@ -158,8 +158,8 @@ def read_left(run: Path) -> dict[str, str]:
     """What the supervisor that ended last could not remove, and why: by a worker's name."""
     try:
         data, _ = read_regular(run / "left.json", LARGEST_STATUS, follow=False)
-        return msgspec.json.decode(data, type=dict[str, str])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return from_json(data, dict[str, str])
+    except (OSError, ValueError):
         return {}
 
 

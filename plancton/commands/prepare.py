@@ -89,7 +89,7 @@ def usual_driver(settings: str, unified: bool, systemd: bool) -> str:
     daemon_unix.go)."""
     try:
         options = dict(str(option).split("=", 1) for option in json.loads(settings)["exec-opts"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         options = {}
     default = "systemd" if unified and systemd else "cgroupfs"
     return options.get("native.cgroupdriver", default)

@@ -23,9 +23,12 @@ from typing import Literal
 import msgspec
 
 from plancton.errors import PlanctonError
+from plancton.files import from_json, read_regular
 
 MARK, TREE, TREES = (Path(".git") / name for name in ("plancton", "plancton-tree", "plancton-trees"))
 CONFIG, ALLOW, TOKEN = "config.yaml", "allow.yaml", "token"
+
+LARGEST_MARK = 64 * 1024
 
 Place = Literal["inside", "missing", "outside"]
 
@@ -138,12 +141,12 @@ def _is_marked(directory: Path) -> bool:
 def read_origin(root: Path) -> Origin:
     """Where this clone comes from."""
     try:
-        return msgspec.json.decode((root / MARK).read_bytes(), type=Origin)
+        return from_json(read_regular(root / MARK, LARGEST_MARK)[0], Origin)
     except OSError as error:
         raise CloneError(
             f"{root / MARK}: {error.strerror}; it says where the configuration comes from"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ValueError:
         raise CloneError(f"{root / MARK}: is damaged: move {root} away and clone again") from None
 
 

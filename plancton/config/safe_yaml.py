@@ -88,8 +88,9 @@ class _Loader(yaml.SafeLoader):
         return value
 
 
-def _problem(text: str, node: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark)
+def _problem(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = place.start_mark
+    return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
 
 
 def read_yaml(

@@ -6,7 +6,6 @@ What is found goes into one header of one request, and nowhere else: no log, no 
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import msgspec
 from msgspec import Struct, field
 
 from plancton.errors import PlanctonError
-from plancton.files import Unsuitable, read_regular
+from plancton.files import Unsuitable, from_json, read_regular
 
 HUB, HUB_KEY = "docker.io", "https://index.docker.io/v1/"
 """The registry of images without one in their name, and what `docker login` calls it."""
@@ -92,7 +91,7 @@ def _read(path: Path, must_exist: bool) -> tuple[_File, bool]:
     """What the file says, and whether nobody else can read it."""
     try:
         data, found = read_regular(path, LARGEST)
-        return msgspec.json.decode(data, type=_File), not found.st_mode & 0o077
+        return from_json(data, _File), not found.st_mode & 0o077
     except Unsuitable as error:
         raise AuthError(f"{path}: {error.strerror}") from None
     except OSError as error:
@@ -101,7 +100,7 @@ def _read(path: Path, must_exist: bool) -> tuple[_File, bool]:
         raise AuthError(
             f"{path}: {error.strerror}; the user that runs Plancton must be able to read it"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except ValueError:
         raise AuthError(f"{path}: is not what `docker login` writes: log in again, or remove it") from None
 
 
@@ -126,7 +125,7 @@ def _decoded(entry: _Entry, registry: str, path: Path) -> dict[str, str]:
     if entry.auth:
         try:
             user, colon, password = base64.b64decode(entry.auth, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             user = colon = ""
         user, password = user if colon else "", password.rstrip("\0")
     if not user:
@@ -163,8 +162,8 @@ def _ask(helper: str, registry: str, path: Path, environ: Mapping[str, str]) -> 
             return None
         raise AuthError(f"{program}, which {path} names, failed with exit code {done.returncode}")
     try:
-        found = msgspec.json.decode(done.stdout, type=_Helped)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = from_json(done.stdout, _Helped)
+    except ValueError:
         found = _Helped()
     if not (found.username and found.secret):
         raise AuthError(f"{program}, which {path} names, did not answer with credentials")

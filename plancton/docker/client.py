@@ -27,7 +27,7 @@ from plancton.docker.replies import (
     first_file,
     log_text,
 )
-from plancton.docker.transport import Connection, EventStream, documents, read_most
+from plancton.docker.transport import Connection, EventStream, documents, read_all, read_most
 from plancton.units import printable
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ class Docker:
         """Unpack a tar below ``path``, running or not: PUT /containers/{id}/archive."""
         what, url = f"put files into container {container}", f"/containers/{_quote(container)}/archive"
         with self._connection.stream(what, "PUT", url, query={"path": path}, data=tar) as response:
-            response.content  # noqa: B018 (only then is the connection kept)
+            read_all(response, what)
 
     def read_file(self, container: str, path: str, most: int) -> bytes:
         """The first ``most`` bytes of a file; of a link or directory, nothing.
@@ -254,7 +254,7 @@ class Docker:
 
     def _call(self, what: str, method: str, path: str, reply: type[T], **more: Any) -> T:
         with self._connection.stream(what, method, path, **more) as response:
-            content = response.content  # also an empty one: only then is the connection kept
+            content = read_all(response, what)
             return decode(b"{}" if response.status_code in (204, 304) else content, reply, what)
 
 

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, NotFound
 from plancton.docker.replies import Image
 from plancton.docker.request_queue import RequestQueue
-from plancton.files import read_regular, replace_file, to_json
+from plancton.files import from_json, read_regular, replace_file, to_json
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,8 @@ def _load(file: Path | None) -> dict[str, list[str]]:
         return {}
     try:
         data = read_regular(file, 1 << 20, follow=False)[0]
-        return msgspec.json.decode(data, type=dict[str, list[str]])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return from_json(data, dict[str, list[str]])
+    except (OSError, ValueError):
         return {}
 
 

@@ -6,14 +6,17 @@ Units are Docker's: bytes, microseconds (CpuQuota); times of events are seconds 
 
 import io
 import tarfile
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import field
 
 from plancton.docker.errors import NotDocker
+from plancton.files import from_json
 
 T = TypeVar("T")
+Int = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""Docker's numbers are no larger: one of 5000 digits can't even be shown."""
 
 
 class Reply(msgspec.Struct, frozen=True, rename="pascal"):
@@ -36,7 +39,7 @@ class AddressPool(Reply, frozen=True):
     """Where Docker takes networks of this size (bits of the prefix) from."""
 
     base: str
-    size: int
+    size: Int
 
 
 class Info(Reply, frozen=True):
@@ -53,7 +56,7 @@ class Info(Reply, frozen=True):
     default_address_pools: list[AddressPool] = []
     buildah_version: str = ""
     kernel_version: str = ""
-    cpus: int = field(name="NCPU", default=0)
+    cpus: Int = field(name="NCPU", default=0)
 
     @property
     def has_containerd_store(self) -> bool:
@@ -84,8 +87,8 @@ class ContainerState(Reply, frozen=True):
 
     running: bool = False
     paused: bool = False
-    pid: int = 0
-    exit_code: int = 0
+    pid: Int = 0
+    exit_code: Int = 0
     oom_killed: bool = field(name="OOMKilled", default=False)
     error: str = ""
     started_at: str = ""
@@ -101,9 +104,9 @@ class HostConfig(Reply, frozen=True):
     """Its resources: shares, microseconds, bytes."""
 
     cgroup_parent: str = ""
-    cpu_shares: int = 0
-    cpu_quota: int = 0
-    memory: int = 0
+    cpu_shares: Int = 0
+    cpu_quota: Int = 0
+    memory: Int = 0
 
 
 class Container(Reply, frozen=True):
@@ -193,8 +196,8 @@ class RawEvent(Reply, frozen=True):
 
     action: str
     actor: _Actor = _Actor()
-    time: int = field(name="time", default=0)
-    time_nano: int = field(name="timeNano", default=0)
+    time: Int = field(name="time", default=0)
+    time_nano: Int = field(name="timeNano", default=0)
 
     def event(self) -> Event:
         """The same in our words."""
@@ -208,7 +211,7 @@ class RawEvent(Reply, frozen=True):
 
 
 class _ErrorDetail(msgspec.Struct, frozen=True):
-    code: int = 0
+    code: Int = 0
 
 
 class PullLine(msgspec.Struct, frozen=True, rename="camel"):
@@ -223,8 +226,9 @@ class PullLine(msgspec.Struct, frozen=True, rename="camel"):
 def decode(data: bytes, kind: type[T], what: str) -> T:
     """One JSON document; NotDocker if it is not of this kind."""
     try:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value: object = from_json(data, Any)
+        return msgspec.convert(_without_nulls(value), kind)
+    except (ValueError, RecursionError) as error:
         raise NotDocker(f"not a Docker Engine's answer when asked to {what}: {error}") from error
 
 

@@ -30,11 +30,14 @@ from plancton.docker.errors import (
     refusal,
 )
 from plancton.docker.replies import Event, RawEvent, decode
+from plancton.files import from_json
 
 T = TypeVar("T")
 
 MAX_LINE = 1 << 20
 """Bytes; Docker's documents have a few kB: more is not Docker."""
+MAX_BODY = 64 << 20
+"""Of a whole answer; a list of a thousand workers has 3 MB."""
 
 
 class Connection:
@@ -55,7 +58,7 @@ class Connection:
         """Take the API version from GET /_ping, which is the same in all versions."""
         self._version = ""
         with self.faults("say its API version"), self._send("GET", "/_ping", self.timeout) as response:
-            content = response.content  # an answer read to its end leaves the connection usable
+            content = read_all(response, "say its API version")
         version = response.headers.get("Api-Version", "")
         if not re.fullmatch(r"\d+\.\d+", version):
             raise NotDocker(f"{self.socket} is not a Docker Engine (no Api-Version): {NOT_DOCKER}")
@@ -91,7 +94,7 @@ class Connection:
             if response.status_code < 300 or response.status_code == 304:
                 return response
             with response:
-                message = _message(response.content)
+                message = _message(read_all(response, what))
         if response.status_code < 400:
             raise NotDocker(f"{self.socket} answered with a redirection: {NOT_DOCKER}")
         raise refusal(what, response.status_code, _without_environment(message, body))
@@ -226,6 +229,16 @@ def documents(response: Response, kind: type[T], what: str) -> Iterator[T]:
         raise DockerUnreachable(f"Docker stopped in mid-word when asked to {what}")
 
 
+def read_all(response: Response, what: str) -> bytes:
+    """A whole body; only after that is the connection kept."""
+    data = bytearray()
+    for piece in response.iter_content(65536):
+        data += piece
+        if len(data) > MAX_BODY:
+            raise NotDocker(f"not a Docker Engine's answer when asked to {what}: it has no end")
+    return bytes(data)
+
+
 def read_most(response: Response, most: int) -> bytes:
     """The beginning of a body that may have no end: ``most`` bytes, and what came with them."""
     data = b""
@@ -236,8 +249,8 @@ def read_most(response: Response, most: int) -> bytes:
 
 def _message(body: bytes) -> str:
     """Docker's own words, or the start of what stands in their place."""
-    with suppress(msgspec.DecodeError):
-        said = msgspec.json.decode(body, type=dict[str, Any]).get("message")
+    with suppress(ValueError):
+        said = from_json(body, dict[str, Any]).get("message")
         if isinstance(said, str):
             return said
     return body[:200].decode(errors="replace")

@@ -7,14 +7,19 @@ load meets simulated workers instead. So does a history (traces.py), which has n
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from plancton.errors import PlanctonError
+from plancton.files import from_json
 from plancton.model import Decision, Header, Observation, Settings, Tick
 from plancton.policy.decide import State, decide
 from plancton.policy.simulator import Simulator
+
+LARGEST_LINE = 64 << 20
+"""Bytes; a tick of a thousand workers has 0.2 MB."""
 
 
 class RecordingError(PlanctonError):
@@ -26,7 +31,7 @@ def read_recording(path: Path) -> Iterator[Header | Tick]:
     file."""
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(partial(file.readline, LARGEST_LINE), b""), 1):
                 yield _line(path, number, line)
     except OSError as error:
         raise RecordingError(f"{path}: can't be read: {error.strerror}") from None
@@ -35,8 +40,8 @@ def read_recording(path: Path) -> Iterator[Header | Tick]:
 def _line(path: Path, number: int, line: bytes) -> Header | Tick:
     kind: type[Header] | type[Tick] = Header if b'"version"' in line[:20] else Tick
     try:
-        return msgspec.json.decode(line, type=kind)
-    except msgspec.DecodeError as error:
+        return from_json(line, kind)
+    except ValueError as error:
         raise RecordingError(
             f"{path}: line {number} is not of a recording (`plancton run --record`): {error}"
         ) from None

@@ -25,6 +25,8 @@ NOISE = 0.02
 """How much more of its CPUs than there are a host may seem to use: clocks are not read all at
 once."""
 MOST_CPUS = 4096
+LARGEST = 64 << 20
+"""Characters of a file: years of a line each minute."""
 
 
 class HistoryError(PlanctonError):
@@ -88,7 +90,7 @@ def read_history(path: Path, cpus: float | None = None) -> History:
     """The history in a file; ``cpus`` is how many the host has, where the file does not say it."""
     starts, used = list[float](), list[float]()
     try:
-        rows = list(_rows(path.read_text(encoding="utf-8-sig")))
+        rows = list(_rows(_read(path)))
         if rows and rows[0].cpus is not None:
             cpus = rows[0].cpus
         for row in rows:
@@ -112,6 +114,14 @@ def read_history(path: Path, cpus: float | None = None) -> History:
     if cpus is None or len(starts) < 2:
         raise HistoryError(f"{path}: has fewer than two lines of {COLUMNS}, so it is not a history")
     return History(path.stem, cpus, tuple(starts), tuple(used))
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8-sig") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ValueError(f"is longer than {LARGEST >> 20} MiB: split the file")
+    return text
 
 
 def _rows(text: str) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import read_regular, replace_file, to_json
+from plancton.files import from_json, read_regular, replace_file, to_json
 from plancton.model import Work
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def _read(path: Path | None) -> _Kept | None:
     if path is None:
         return None
     try:
-        kept = msgspec.json.decode(read_regular(path, LARGEST, follow=False)[0], type=_Kept)
+        kept = from_json(read_regular(path, LARGEST, follow=False)[0], _Kept)
         if not (_is_a_sum(kept.work) and all(map(_is_a_sum, kept.counted.values()))):
             raise ValueError("a number is not one that Plancton writes")
         return kept

@@ -915,9 +915,9 @@ def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_import_is_cheap() -> None:
-    """Importing the client loads nothing beyond requests_unixsocket, msgspec and tarfile."""
+    """Importing the client loads nothing beyond requests_unixsocket, msgspec, tarfile and resource."""
     code = (
-        "import sys, requests_unixsocket, msgspec, tarfile; before = set(sys.modules);"
+        "import sys, resource, requests_unixsocket, msgspec, tarfile; before = set(sys.modules);"
         "import plancton.docker.client;"
         "print(*sorted(set(sys.modules) - before))"
     )
@@ -930,5 +930,6 @@ def test_import_is_cheap() -> None:
         "plancton.docker.replies",
         "plancton.docker.transport",
         "plancton.errors",
+        "plancton.files",
         "plancton.units",
     ], done.stderr
