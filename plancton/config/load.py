@@ -10,7 +10,7 @@ import msgspec
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
-from plancton.config.repository_limits import require_permitted
+from plancton.config.repository_limits import permitted
 from plancton.config.resolve import max_workers_of
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
 from plancton.config.schema import Config, Worker
@@ -42,8 +42,7 @@ def load_from(clone: Clone, path: Path, file: Path) -> Config:
         config = parse(_read(file, path), str(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: the repository has no such file") from None
-    require_permitted(config, clone, path)
-    return config
+    return permitted(config, clone, path)
 
 
 def _read(path: Path, name: Path) -> str:

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
+from plancton.config.htcondor import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Section, default, require
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical
+from plancton.docker.auth import HUB, NO_CREDENTIALS, registry_of
+from plancton.docker.images import LOCAL
 from plancton.files import Unsuitable, read_regular
 from plancton.units import shown
 
@@ -24,6 +29,7 @@ ROOT = 0
 LARGEST = 64 * 1024
 HOST_TOKEN = "/etc/plancton/token"
 """The host's own token for its pool, where the documentation puts it."""
+NOBODY = "65534:65534"
 SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 SLICE = "plancton"
 HARMLESS_LIMITS = frozenset({"cpu", "data", "fsize", "nofile", "nproc", "rss", "stack"})
@@ -59,6 +65,8 @@ class Allow(Section, frozen=True):
     files: list[str] = default([])
     sockets: list[str] = default([])
     slices: list[str] = default([])
+    images: list[str] | None = None
+    users: list[str] = default([])
 
     def __post_init__(self) -> None:
         for key in ("devices", "mounts", "files", "sockets"):
@@ -67,11 +75,18 @@ class Allow(Section, frozen=True):
                     path.startswith("/") and ".." not in path.split("/"),
                     f"{key}: {shown(path)} is not a path that begins with /",
                 )
+        for entry in self.images or []:
+            plain = re.fullmatch(r"[\w.-]+(:\d+)?(/[\w.-]+)*", entry, re.ASCII)
+            require(plain is not None, f"images: {shown(entry)} is not a registry or REGISTRY/PATH")
+        for entry in self.users:
+            plain = re.fullmatch(r"\d{1,10}(:\d{1,10})?", entry, re.ASCII)
+            require(plain is not None, f"users: {shown(entry)} is not UID:GID")
 
 
-def require_permitted(config: Config, clone: Clone, path: Path) -> None:
-    """``path`` is the configuration's file in the clone. Raises ConfigError where it may not be
-    so."""
+def permitted(config: Config, clone: Clone, path: Path) -> Config:
+    """What this host makes of the configuration: it gives the registry's credentials to images that
+    allow.yaml names, and to no others. ``path`` is its file in the clone. Raises ConfigError where
+    it may not be so."""
     place = clone.places()
     allow, of = _read_allow(clone)
     found = [
@@ -80,6 +95,11 @@ def require_permitted(config: Config, clone: Clone, path: Path) -> None:
     ]
     if found:
         raise NotPermitted(tuple(found))
+    if _is_named(config.image.name, allow):
+        return config
+    return msgspec.structs.replace(
+        config, image=msgspec.structs.replace(config.image, auth_file=NO_CREDENTIALS)
+    )
 
 
 def _read_allow(clone: Clone) -> tuple[Allow, str]:
@@ -119,8 +139,8 @@ def problems(
     worker, docker = config.worker, config.docker
     if worker.privileged and not allow.privileged:
         yield Problem("worker.privileged:", "privileged: true")
-    if not allow.root and not _is_plain_user(worker.user):
-        yield Problem(f"worker.user: {shown(worker.user)} is or may be root (0, or a name):", "root: true")
+    yield from _user(worker.user, allow)
+    yield from _image(config, allow)
     for device in worker.devices:
         if device.partition(":")[0] not in allow.devices:
             yield Problem(f"worker.devices: {shown(device)}", f"devices: [{device.partition(':')[0]}]")
@@ -144,18 +164,66 @@ def problems(
         yield Problem(
             f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", f"files: [{path}]"
         )
-    if config.image.auth_file and config.image.auth_file not in allow.files:
-        path = config.image.auth_file  # it may name programs
-        yield Problem(f"image.auth_file: {path}:", f"files: [{path}]")
     if docker.socket not in (*SOCKETS, *allow.sockets):
         yield Problem(f"docker.socket: {docker.socket}", f"sockets: [{docker.socket}]")
     if docker.slice not in (SLICE, *allow.slices):
         yield Problem(f"docker.slice: {docker.slice}", f"slices: [{docker.slice}]")
 
 
-def _is_plain_user(user: str) -> bool:
-    """Not root: neither by number, nor by a name that the image explains."""
-    return re.fullmatch(r"0*[1-9]\d{0,9}", user.partition(":")[0], re.ASCII) is not None
+def _user(user: str, allow: Allow) -> Iterator[Problem]:
+    """Nobody, or whom the host names: another number may be a user or group of the host's, and a
+    name is explained by the image."""
+    if allow.root:
+        return
+    if re.fullmatch(r"0*[1-9]\d{0,9}(:0*[1-9]\d{0,9})?", user, re.ASCII) is None:
+        yield Problem(f"worker.user: {shown(user)} is or may be root (0, or a name):", "root: true")
+    elif _ids(user) not in map(_ids, (NOBODY, *allow.users)):
+        uid, gid = _ids(user)
+        yield Problem(f"worker.user: {shown(user)}", f"users: ['{uid}:{gid}']")
+
+
+def _ids(user: str) -> tuple[int, int]:
+    """Without a group, it is the one of the same number."""
+    uid, _, gid = user.partition(":")
+    return int(uid), int(gid or uid)
+
+
+def _image(config: Config, allow: Allow) -> Iterator[Problem]:
+    """Any image of a registry unless the host says which, and of those that were made on the host
+    only the one for workers."""
+    name, auth_file = config.image.name, config.image.auth_file
+    local = name is not None and name.startswith(LOCAL) and name != WORKER_IMAGE
+    if name is not None and not _is_named(name, allow) and (local or allow.images is not None):
+        yield Problem(f"image.name: {name}", f"images: [{_repository(name)}]")
+    elif auth_file and not _is_named(name, allow):
+        entry = registry_of(name) if name else "REGISTRY"
+        yield Problem(f"image.auth_file: credentials for {name or 'no image'}", f"images: [{entry}]")
+    if auth_file and auth_file not in allow.files:  # it may name programs
+        yield Problem(f"image.auth_file: {auth_file}:", f"files: [{auth_file}]")
+
+
+def _is_named(name: str | None, allow: Allow) -> bool:
+    """Whether `images` has this image's registry, a part of its path, or all of that."""
+    entries = [_with_registry(entry) for entry in allow.images or []]
+    return name is not None and any(f"{_repository(name)}/".startswith(f"{each}/") for each in entries)
+
+
+def _repository(name: str) -> str:
+    """An image's full name, without tag and digest: `busybox` is `docker.io/library/busybox`."""
+    path, slash, last = name.partition("@")[0].rpartition("/")
+    last = last.partition(":")[0]
+    full = _with_registry(f"{path}/{last}" if slash else f"{HUB}/{last}")
+    return full if full.count("/") > 1 or not full.startswith(f"{HUB}/") else f"{HUB}/library/{last}"
+
+
+def _with_registry(name: str) -> str:
+    """The same with its registry: `site/x` is Docker Hub's."""
+    registry, _, path = name.partition("/")
+    if registry != "localhost" and re.search(r"[.:]", registry) is None:
+        registry, path = HUB, name
+    elif registry == f"index.{HUB}":
+        registry = HUB
+    return f"{registry}/{path}" if path else registry
 
 
 def _capability(name: str) -> str:

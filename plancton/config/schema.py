@@ -155,14 +155,15 @@ class Image(Section, frozen=True):
     auth_file: Annotated[
         str | None,
         Meta(
-            description="the registry's credentials, a file like Docker's config.json; null: docker login's"
+            description="the registry's credentials, a file like Docker's config.json; null: docker login's;"
+            " '': none"
         ),
     ] = None
 
     def __post_init__(self) -> None:
         require_each(self, "name", _IMAGE.fullmatch, "an image name such as registry.example.org/worker:1.0")
         require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
-        require_each(self, "auth_file", _is_path, "a path that begins with /")
+        require_each(self, "auth_file", lambda path: not path or _is_path(path), "a path that begins with /")
 
 
 Signal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]

@@ -24,6 +24,8 @@ TIMEOUT = 20.0
 """Seconds that a helper may take."""
 NOT_FOUND = "credentials not found"
 """What a helper says if it has none for this registry (their credentials/error.go)."""
+NO_CREDENTIALS = ""
+"""In place of a file: not even the user's own is asked."""
 IDENTITY = "<token>"
 """The user's name where the secret is an identity token."""
 
@@ -57,8 +59,10 @@ class _Helped(Struct, frozen=True):
 def registry_auth(image: str, auth_file: str | None, environ: Mapping[str, str]) -> str | None:
     """What X-Registry-Auth is for this image; None where nothing is kept for its registry.
 
-    ``auth_file`` is a file of config.json's form instead of the user's own.
+    ``auth_file`` is a file of config.json's form instead of the user's own (empty: none at all).
     """
+    if auth_file == NO_CREDENTIALS:
+        return None
     path = Path(auth_file) if auth_file else _own_file(environ)
     registry = registry_of(image)
     file, private = _read(path, must_exist=auth_file is not None)

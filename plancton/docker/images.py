@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
-from plancton.docker.auth import AuthError, registry_auth
+from plancton.docker.auth import NO_CREDENTIALS, AuthError, registry_auth
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Image
@@ -161,7 +161,9 @@ class ImageKeeper:
         elif wish.auth_file == self._wish.auth_file:  # else another is tried now
             self._failed(now, error)
 
-    def _failed(self, now: float, error: PlanctonError | None) -> None:
+    def _failed(self, now: float, error: object) -> None:
+        if self._wish.auth_file == NO_CREDENTIALS:
+            error = f"{error} (it was asked for without credentials: see image.auth_file)"
         kept = "; going on with the one that is here" if self.id else ""
         self.problem = f"image {self.name} can't be pulled: {error}{kept}"
         if self._failures == 0:

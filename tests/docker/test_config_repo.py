@@ -21,6 +21,7 @@ def test_follows_its_branch(plancton: Plancton, tmp_path: Path) -> None:
     root = tmp_path / "clone"
     root.mkdir()
     own = {"sockets": [str(plancton.engine.socket)], "slices": [plancton.name]}
+    own["images"] = ["localhost", "library"]
     (root / "allow.yaml").write_text(yaml.safe_dump(own))
     init(str(repository.bare), None, root)
     plancton.config = root / "config.yaml"

@@ -10,6 +10,7 @@ from plancton.config.clone import MARK, TREE, Clone, clone_of, files_of, write_f
 from plancton.config.load import load_config, parse
 from plancton.config.repository_limits import Allow, problems
 from plancton.config.safe_yaml import ConfigError
+from plancton.docker.auth import NO_CREDENTIALS
 from plancton.errors import PlanctonError
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0mNT8i1r admin"
@@ -62,6 +63,11 @@ RULES = [
     ("worker: {user: ''}", "worker.user", "root: true"),
     ("worker: {user: '00'}", "worker.user", "root: true"),
     ("worker: {user: '99999999999'}", "worker.user", "root: true"),
+    ("worker: {user: '65534:0'}", "worker.user", "root: true"),
+    ("worker: {user: '65534:docker'}", "worker.user", "root: true"),
+    ("worker: {user: '65534:999'}", "worker.user", "users: ['65534:999']"),
+    ("worker: {user: '1000'}", "worker.user", "users: ['1000:1000']"),
+    ("image: {name: localhost/owners:1}", "image.name", "images: [localhost/owners]"),
     ("worker: {devices: ['/dev/fuse:/dev/f:r']}", "worker.devices", "devices: [/dev/fuse]"),
     ("worker: {capabilities: [cap_sys_admin]}", "worker.capabilities", "capabilities: [SYS_ADMIN]"),
     (
@@ -107,6 +113,59 @@ def test_rules(root: Path, text: str, key: str, permit: str) -> None:
     assert refused(root, text) == []
 
 
+IMAGES = {
+    # The name, entries that permit it, and some that do not.
+    "busybox:1.36": (["docker.io", "library", "docker.io/library/busybox"], ["busybox", "library/busy"]),
+    "docker.io/busybox": (["docker.io", "library/busybox"], ["docker.io/busybox", "docker.io/lib"]),
+    "index.docker.io/me/x@sha256:" + "0" * 64: (["docker.io/me", "me", "me/x"], ["docker.io/m", "x"]),
+    "r.example.org/a/b:1": (["r.example.org", "r.example.org/a", "r.example.org/a/b"], ["a", "r.example"]),
+    "r.example.org:5000/a": (["r.example.org:5000"], ["r.example.org", "docker.io"]),
+    "r.example.org.evil.net/a": (["r.example.org.evil.net"], ["r.example.org"]),
+    "localhost/own": (["localhost", "localhost/own"], ["localhost/ow", "docker.io"]),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(root: Path, name: str) -> None:
+    """Where the host says which images, only those of a registry or path that it names are used, and
+    only they get credentials."""
+    permit, refuse = IMAGES[name]
+    text = f"image: {{name: '{name}'}}"
+    for entry in permit:
+        (root / "allow.yaml").write_text(f"images: ['{entry}']")
+        assert refused(root, text) == []
+        assert load_config(root / "config.yaml").image.auth_file is None
+    for entry in refuse:
+        (root / "allow.yaml").write_text(f"images: ['{entry}']")
+        (line,) = refused(root, text)
+        assert line.startswith(f"image.name: {name} needs `images: [")
+    (root / "allow.yaml").write_text("images: []")
+    assert len(refused(root, text)) == 1
+
+
+def test_no_credentials_for_any_image(root: Path) -> None:
+    """An image that allow.yaml does not name gets no credentials: not the user's own, and a file
+    only where both the file and the image are permitted."""
+    assert refused(root, "image: {name: registry.example.org/x}") == []
+    assert load_config(root / "config.yaml").image.auth_file == NO_CREDENTIALS
+    text = "image: {name: registry.example.org/x, auth_file: /root/auth.json}"
+    assert [line.partition(" needs ")[2] for line in refused(root, text)] == [
+        "`images: [registry.example.org]`", "`files: [/root/auth.json]`",
+    ]  # fmt: skip
+    (root / "allow.yaml").write_text("images: [registry.example.org]\nfiles: [/root/auth.json]")
+    assert refused(root, text) == []
+    assert load_config(root / "config.yaml").image.auth_file == "/root/auth.json"
+
+
+def test_users(root: Path) -> None:
+    """A number may be a user or group of the host's: only those that the host names are used."""
+    (root / "allow.yaml").write_text("users: ['1000:1000', 2000]")
+    for user in ("1000:1000", "1000", "01000", "2000:2000", "65534"):
+        assert refused(root, f"worker: {{user: '{user}'}}") == []
+    for user in ("1000:999", "1001", "1001:1000", "999:1000"):
+        assert len(refused(root, f"worker: {{user: '{user}'}}")) == 1
+
+
 def test_an_entry_permits_what_is_below(root: Path) -> None:
     """A directory may be read with everything in it."""
     (root / "allow.yaml").write_text("mounts: [/cvmfs]")
@@ -125,6 +184,9 @@ def test_others_are_not_asked(tmp_path: Path) -> None:
 HARMLESS = [
     "worker: {mounts: ['ROOT/pool.d:/etc/pool.d']}",
     "worker: {user: '65534'}",
+    "image: {name: registry.example.org/any:1}",
+    "image: {name: localhost/plancton-worker:latest}",
+    "image: {auth_file: ''}",
     "worker: {init: false, shm_size: 1GB, ulimits: {nofile: 100000}}",
     "worker: {security_options: ['no-new-privileges:true']}",
     "htcondor: {central_manager: cm, token_file: ROOT/token, config_dir: ROOT/pool.d}",
@@ -264,6 +326,8 @@ def test_a_broken_allow(root: Path) -> None:
     for text, said in {
         "privilegd: true": "allow.yaml: privilegd: unknown key; did you mean 'privileged'?",
         "mounts: [cvmfs]": "allow.yaml: mounts: 'cvmfs' is not a path that begins with /",
+        "images: ['*']": "allow.yaml: images: '*' is not a registry or REGISTRY/PATH",
+        "users: [me]": "allow.yaml: users: 'me' is not UID:GID",
         "mounts: [/a/../b]": "allow.yaml: mounts: '/a/../b' is not a path that begins with /",
     }.items():
         (root / "allow.yaml").write_text(text)

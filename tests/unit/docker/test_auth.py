@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from plancton.docker import auth as module
-from plancton.docker.auth import LARGEST, AuthError, registry_auth, registry_of
+from plancton.docker.auth import LARGEST, NO_CREDENTIALS, AuthError, registry_auth, registry_of
 
 SECRET = "s3cret:with colon"
 ENTRY = {"auth": base64.b64encode(f"me:{SECRET}".encode()).decode()}
@@ -104,7 +104,7 @@ def test_none(home: Home) -> None:
 
 
 def test_docker_config(home: Home, tmp_path: Path) -> None:
-    """DOCKER_CONFIG moves the user's file; image.auth_file takes precedence."""
+    """DOCKER_CONFIG moves the user's file; image.auth_file takes precedence, and may be none."""
     other = tmp_path / "other"
     other.mkdir()
     path = home.write({"auths": {REGISTRY: ENTRY}}).rename(other / "config.json")
@@ -112,6 +112,7 @@ def test_docker_config(home: Home, tmp_path: Path) -> None:
     assert home.ask()
     home.environ["DOCKER_CONFIG"] = "/nonexistent"
     assert home.ask() is None and home.ask(auth_file=str(path))
+    assert home.ask(auth_file=NO_CREDENTIALS) is None
 
 
 def test_helpers(home: Home) -> None:
