@@ -63,6 +63,7 @@ from plancton.workers.docker_calls import (
 )
 from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
+from plancton.workers.surroundings import Surroundings
 from plancton.workers.token import TokenError, pack, read_token
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Actuator:
         accounting: Accounting,
         on_trouble: Callable[[DockerError], None],
         on_image_lost: Callable[[], None],
+        around: Callable[[], Surroundings] = Surroundings,
         dry_run: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -109,6 +111,7 @@ class Actuator:
         self._unread: dict[str, None] = {}
         self._fetching = False
         self._lost_image = ""
+        self._around = around
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
         self.unprotected = ""
         """Why no worker may be started any more: one was found outside the slice."""
@@ -159,7 +162,8 @@ class Actuator:
         place = (self._instance, self.slice.parent, self._network)
         try:
             profiles = read_profiles(config.worker.security_options)
-            body = create_body(name, config, image, made_of, *place, profiles) | {"Image": newest}
+            body = create_body(name, config, image, made_of, *place, profiles, self._around())
+            body["Image"] = newest
             files = _files(config)
         except (SecurityError, TokenError) as error:
             self._not_started(name, error)

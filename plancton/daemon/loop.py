@@ -48,6 +48,7 @@ from plancton.rundir import (
 from plancton.workers.accounting import Accounting
 from plancton.workers.disks import Disks, not_kept, read_disks, written_by_workers
 from plancton.workers.roster import Entry, Roster
+from plancton.workers.surroundings import look_around
 from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
@@ -494,6 +495,7 @@ class Supervisor:
             self.status_file.say,
             PROC,
             self.accounting,
+            around=lambda: look_around(self.info or Info(), self.paths.run),
             dry_run=self.options.dry_run,
             on_trouble=self.docker.trouble,
             on_image_lost=self.image.lost,

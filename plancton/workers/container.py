@@ -4,13 +4,14 @@ https://docs.docker.com/reference/api/engine/ ("Create a container") describes t
 """
 
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plancton.config import security
 from plancton.config.schema import Config
 from plancton.docker.replies import Container, Network
 from plancton.model import full_shares
+from plancton.workers.surroundings import ORDINARY, Surroundings
 
 INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
     f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool")
@@ -48,6 +49,7 @@ def create_body(
     parent: str,
     network: str,
     profiles: Mapping[str, str] | None = None,
+    around: Surroundings = ORDINARY,
 ) -> dict[str, Any]:
     """A worker's container, with the least privileges that the configuration allows.
 
@@ -69,6 +71,8 @@ def create_body(
             **({POOL: HTCONDOR} if config.htcondor else {}),
         },
         "Volumes": {path: {} for path in worker.volumes},
+        # The engine would pay for the image's own, as often as the image says.
+        "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "CgroupParent": parent,
             "CpuShares": full_shares(worker.cpus),
@@ -88,7 +92,10 @@ def create_body(
             "Privileged": worker.privileged,
             "ReadonlyRootfs": worker.read_only_root,
             "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
-            "Mounts": [bind_mount(mount) for mount in worker.mounts if not _has_label(mount)],
+            "Mounts": [
+                *(bind_mount(mount) for mount in worker.mounts if not _has_label(mount)),
+                *_resolvers(around.resolvers, worker.mounts),
+            ],
             "Binds": [_read_only(mount) for mount in worker.mounts if _has_label(mount)],
             "Devices": [_device(device) for device in worker.devices],
             "LogConfig": {
@@ -117,6 +124,23 @@ def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:
         return None
     mounts = [bind_mount(mount) for mount in host["Binds"]]
     return {**body, "HostConfig": {**host, "Binds": [], "Mounts": [*host["Mounts"], *mounts]}}
+
+
+RESOLVERS = "/etc/resolv.conf"
+
+
+def _resolvers(file: str, mounts: Iterable[str]) -> list[dict[str, Any]]:
+    """Which name servers it asks, unless a mount says that."""
+    given = any(mount.split(":")[1] == RESOLVERS for mount in mounts)
+    mount = {"Type": "bind", "Source": file, "Target": RESOLVERS, "ReadOnly": True}
+    return [mount] if file and not given else []
+
+
+def without_resolvers(body: dict[str, Any]) -> dict[str, Any]:
+    """The same container with Docker's resolv.conf."""
+    host = body["HostConfig"]
+    mounts = [mount for mount in host["Mounts"] if mount["Target"] != RESOLVERS]
+    return {**body, "HostConfig": {**host, "Mounts": mounts}}
 
 
 def cpu_quota(cpus: float) -> int:

@@ -11,7 +11,13 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.host.route import smallest_default_mtu
-from plancton.workers.container import INSTANCE, is_workers_network, network_body, without_labels
+from plancton.workers.container import (
+    INSTANCE,
+    is_workers_network,
+    network_body,
+    without_labels,
+    without_resolvers,
+)
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +86,7 @@ def start_worker(
     trial = without_labels(body)
     if trial is not None:  # for those with a label Docker would make directories on the owner's host
         docker.remove(docker.create(name, trial))
-    container = docker.create(name, body)
+    container = _create(docker, name, body)
     try:
         if files is not None:
             docker.put_archive(container, VOLUME, files)
@@ -94,6 +100,16 @@ def start_worker(
         return docker.inspect(container)
     except DockerRefused as error:
         return Unstarted(container, error)
+
+
+def _create(docker: Docker, name: str, body: dict[str, object]) -> str:
+    try:
+        return docker.create(name, body)
+    except DockerRefused as error:
+        # Docker may not see our run directory: a snap's does not see all, root not all on NFS.
+        if "source path" not in error.message or "resolv.conf" not in error.message:
+            raise
+        return docker.create(name, without_resolvers(body))
 
 
 def send_signal(docker: Docker, container: str, signal_name: str, paused: bool) -> None:

@@ -198,9 +198,12 @@ class Engine:
         finally:
             connection.close()
 
-    def import_image(self, name: str = IMAGE, *, label: str = "1", platform: str = "") -> str:
+    def import_image(
+        self, name: str = IMAGE, *, label: str = "1", platform: str = "", changes: str = ""
+    ) -> str:
         """Make an image of busybox and return its id; another label makes another id. It is called
-        one for the ``platform``, or else for this machine's."""
+        one for the ``platform``, or else for this machine's. ``changes``: a line of a
+        Dockerfile."""
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as tar:
             tar.add(BUSYBOX, "bin/busybox")
@@ -214,6 +217,7 @@ class Engine:
             tar.addfile(info, io.BytesIO(text))
         repo, _, tag = name.rpartition(":")
         query = f"fromSrc=-&repo={quote(repo)}&tag={tag}&platform={quote(platform)}"
+        query += f"&changes={quote(changes)}" if changes else ""
         self.call("POST", f"/images/create?{query}", data.getvalue())
         return str(self.call("GET", f"/images/{name}/json")["Id"])
 

@@ -7,6 +7,7 @@ each other.
 """
 
 import os
+import shlex
 import threading
 import time
 from pathlib import Path
@@ -38,6 +39,8 @@ class DictatedHost:
         self.isolate("")
         self.hides_processes = False
         """From users other than root, as hidepid does (proc(5))."""
+        self.resolvers: Path | None = None
+        """Its resolv.conf, where that is not this machine's."""
         self._write()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._go_on, daemon=True)
@@ -59,6 +62,8 @@ class DictatedHost:
     def command(self, *words: str) -> list[str]:
         """This command on this host. It keeps its pid: each step executes the next."""
         mount = HIDE + MOUNT if self.hides_processes else MOUNT
+        if self.resolvers:
+            mount = f"mount --bind {shlex.quote(str(self.resolvers))} /etc/resolv.conf && {mount}"
         enter = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", mount, "sh"]
         return [*enter, *map(str, self.files), *words]
 

@@ -9,11 +9,13 @@ from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.docker.replies import Container, ContainerConfig, HostConfig
 from plancton.workers import container as containers
-from plancton.workers.container import create_body, is_ours, label_number, network_body
+from plancton.workers.container import create_body, is_ours, label_number, network_body, without_resolvers
+from plancton.workers.surroundings import ORDINARY, Surroundings
 
 
-def body(config: Config | None = None) -> dict[str, Any]:
-    return create_body("w1", config or Config(), "sha256:i", "d1", "inst", "/plancton", "plancton")
+def body(config: Config | None = None, around: Surroundings = ORDINARY) -> dict[str, Any]:
+    place = ("inst", "/plancton", "plancton")
+    return create_body("w1", config or Config(), "sha256:i", "d1", *place, around=around)
 
 
 def worker(text: str) -> Config:
@@ -29,6 +31,26 @@ def test_least_privilege() -> None:
     assert (host["CapDrop"], host["CapAdd"], host["Privileged"]) == (["ALL"], [], False)
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert (host["Binds"], host["Mounts"], host["Devices"]) == ([], [], [])
+
+
+def test_no_health_check() -> None:
+    """An image's HEALTHCHECK is not run: it is the engine that pays for it."""
+    assert body()["Healthcheck"] == {"Test": ["NONE"]}
+
+
+def test_resolvers() -> None:
+    """A worker asks the host's name servers, unless a mount says which or the host has none."""
+    around = Surroundings(resolvers="/run/p/resolv.conf")
+    (mount,) = body(around=around)["HostConfig"]["Mounts"]
+    assert (mount["Source"], mount["Target"], mount["ReadOnly"]) == (
+        "/run/p/resolv.conf",
+        "/etc/resolv.conf",
+        True,
+    )
+    own = worker("{mounts: ['/srv/mine:/etc/resolv.conf']}")
+    assert [m["Source"] for m in body(own, around)["HostConfig"]["Mounts"]] == ["/srv/mine"]
+    assert body()["HostConfig"]["Mounts"] == []
+    assert without_resolvers(body(around=around)) == body()
 
 
 def test_yields() -> None:

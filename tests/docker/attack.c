@@ -1,0 +1,101 @@
+/* What a job may try, for the tests of what workers are kept from: each line is a try and what came
+ * of it. It runs in a worker, without any library: cc -static. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void tell(const char *what, long result) {
+    printf("%s %s\n", what, result < 0 ? strerrorname_np(errno) : "done");
+}
+
+/* A socket of each family, and some whose protocol makes a kernel load a module. */
+static void sockets(void) {
+    char what[64];
+    for (int family = 0; family <= 45; family++) {
+        for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+            int made = socket(family, type, 0);
+            snprintf(what, sizeof what, "family:%d type:%d", family, type);
+            tell(what, made);
+            if (made >= 0) close(made);
+        }
+    }
+    static const int odd[][3] = {
+        {AF_INET, SOCK_SEQPACKET, 132}, {AF_INET, SOCK_STREAM, 132}, {AF_INET, 6, 33},
+        {AF_INET6, SOCK_SEQPACKET, 132}, {AF_INET, SOCK_RAW, 255}, {AF_NETLINK, SOCK_RAW, 4},
+        {AF_NETLINK, SOCK_RAW, 16}, {AF_NETLINK, SOCK_RAW, 21},
+    };
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        snprintf(what, sizeof what, "socket:%d,%d,%d", odd[i][0], odd[i][1], odd[i][2]);
+        tell(what, socket(odd[i][0], odd[i][1], odd[i][2]));
+    }
+    static const int usual[][3] = {
+        {AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 6}, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 17},
+        {AF_INET6, SOCK_STREAM, 6}, {AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0}, {AF_UNIX, SOCK_SEQPACKET, 0},
+    };
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        snprintf(what, sizeof what, "usual:%d,%d", usual[i][0], usual[i][2]);
+        tell(what, socket(usual[i][0], usual[i][1], usual[i][2]));
+    }
+}
+
+/* Calls whose objects the host counts for all containers together, or that make root act for us. */
+static void calls(void) {
+    unsigned long context = 0;
+    char parameters[256] = {0};
+    tell("io_setup", syscall(SYS_io_setup, 1, &context));
+    tell("io_uring_setup", syscall(SYS_io_uring_setup, 1, parameters));
+    tell("userfaultfd", syscall(SYS_userfaultfd, 1 /* UFFD_USER_MODE_ONLY */));
+    tell("add_key", syscall(SYS_add_key, "user", "plancton", "x", 1L, -3 /* this session's keyring */));
+    tell("request_key", syscall(SYS_request_key, "user", "plancton", "x", -3));
+    tell("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+}
+
+/* A core dump: what its limit is, whether that can be raised, and whether there was one. */
+static void core(void) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_CORE, &limit);
+    printf("core %lu:%lu\n", (unsigned long)limit.rlim_cur, (unsigned long)limit.rlim_max);
+    limit.rlim_cur = limit.rlim_max = RLIM_INFINITY;
+    tell("raise", setrlimit(RLIMIT_CORE, &limit));
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) abort();
+    waitpid(child, &status, 0);
+    printf("abort %s\n", WCOREDUMP(status) ? "dumped" : "nothing");
+}
+
+/* All inotify instances that this user may have. */
+static void watches(void) {
+    long count = 0;
+    while (count < 10000 && inotify_init1(0) >= 0) count++;
+    printf("inotify %s\n", count ? "some" : "none");
+}
+
+static void identity(void) {
+    gid_t groups[64];
+    int count = getgroups(64, groups);
+    printf("ids %d:%d\n", (int)getuid(), (int)getgid());
+    for (int i = 0; i < count; i++) printf("group %d\n", (int)groups[i]);
+}
+
+int main(int count, char **words) {
+    const char *what = count > 1 ? words[1] : "";
+    if (strcmp(what, "sockets") == 0) sockets();
+    if (strcmp(what, "calls") == 0) calls();
+    if (strcmp(what, "core") == 0) core();
+    if (strcmp(what, "watches") == 0) watches();
+    if (strcmp(what, "identity") == 0) identity();
+    puts("end");
+    fflush(stdout);
+    pause();
+}

@@ -1,0 +1,90 @@
+"""What a worker is kept from when its container is made: each attack in a real worker."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from docker.harness import Engine, Plancton
+from helpers.wait import wait_for
+
+pytestmark = pytest.mark.docker
+
+SOURCE = Path(__file__).with_name("attack.c")
+Attack = Callable[..., list[str]]
+"""Has a worker try something (attack.c); the lines that it says of it."""
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that holds nothing but the program, which needs nothing of a worker's image."""
+    directory = tmp_path_factory.mktemp("attack")
+    directory.chmod(0o755)
+    command = ["cc", "-static", "-o", str(directory / "attack"), str(SOURCE)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return directory
+
+
+@pytest.fixture
+def attack(plancton: Plancton, program: Path, tmp_path: Path) -> Attack:
+    said = tmp_path / "said"
+    said.mkdir()
+    said.chmod(0o777)
+
+    def lines(what: str, **worker: object) -> list[str]:
+        plancton.calm(1)
+        plancton.configure(
+            worker={
+                "command": f"/job/attack {what} >/said/{what}",
+                "mounts": [f"{program}:/job", f"{said}:/said:rw"],
+                **worker,
+            }
+        )
+        plancton.start()
+        plancton.full(1)
+        file = said / what
+        wait_for("it has tried", lambda: file.exists() and file.read_text().endswith("end\n"))
+        return file.read_text().splitlines()[:-1]
+
+    return lines
+
+
+def test_health_check(plancton: Plancton, engine: Engine) -> None:
+    """An image's HEALTHCHECK is not run in a worker: it is dockerd that pays for each."""
+    image = "plancton-test-healthy:1"
+    engine.import_image(image, changes="HEALTHCHECK --interval=1s CMD true")
+    plain = engine.run("healthy", "sleep 600", Image=image)
+    wait_for("an ordinary container is checked", lambda: engine.inspect(plain)["State"]["Health"]["Log"])
+    plancton.calm(1)
+    plancton.configure(image={"name": image})
+    plancton.start()
+    (worker,) = plancton.full(1)
+    assert "Health" not in engine.inspect(worker)["State"]
+
+
+def test_core_dumps(attack: Attack) -> None:
+    """A job can neither have its core dumped nor raise the limit that keeps a core handler of the
+    host's from running."""
+    assert attack("core") == ["core 1:1", "raise EPERM", "abort nothing"]
+
+
+def test_name_servers(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
+    """A worker asks the host's name servers itself, so that dockerd has no work with it."""
+    (tmp_path / "servers").write_text("search example\nnameserver 198.51.100.53\n")
+    plancton.host.resolvers = tmp_path / "servers"
+    plancton.calm(1)
+    plancton.start()
+    (worker,) = plancton.full(1)
+    file = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root/etc/resolv.conf")
+    assert file.read_text() == "search example\nnameserver 198.51.100.53\nnameserver 127.0.0.11\n"
+
+
+def test_name_servers_of_a_mount(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
+    """Where a worker's mounts say which name servers it asks, they are the ones."""
+    (tmp_path / "servers").write_text("nameserver 198.51.100.1\n")
+    plancton.calm(1)
+    plancton.configure(worker={"mounts": [f"{tmp_path}/servers:/etc/resolv.conf"]})
+    plancton.start()
+    (worker,) = plancton.full(1)
+    file = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root/etc/resolv.conf")
+    assert file.read_text() == "nameserver 198.51.100.1\n"

@@ -1,0 +1,36 @@
+"""What a host and its Docker add to each worker."""
+
+from pathlib import Path
+
+import pytest
+
+from plancton.docker.replies import Info
+from plancton.workers.surroundings import look_around
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/resolv.conf").write_text("nameserver 198.51.100.1\n")
+    return tmp_path
+
+
+def test_resolvers(root: Path) -> None:
+    """The name servers are in a file that everyone can read, and that follows the host's."""
+    file = root / "resolv.conf"
+    assert look_around(Info(), root, root).resolvers == str(file)
+    assert file.stat().st_mode & 0o777 == 0o644
+    (root / "etc/resolv.conf").write_text("nameserver 198.51.100.2\n")
+    look_around(Info(), root, root)
+    assert file.read_text().startswith("nameserver 198.51.100.2\n")
+
+
+@pytest.mark.parametrize("option", ["name=selinux", "name=userns"])
+def test_unreadable(root: Path, option: str) -> None:
+    """Where a container may not read a file of ours, it keeps Docker's."""
+    assert look_around(Info(security_options=[option]), root, root).resolvers == ""
+
+
+def test_no_place(root: Path) -> None:
+    """A run directory that can't be written leaves a worker Docker's; it starts all the same."""
+    assert look_around(Info(), root / "missing", root).resolvers == ""
