@@ -3,8 +3,10 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,11 +17,16 @@ TIMEOUT = 120.0
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest file that git may write: a configuration has kilobytes."""
 LARGEST_OUTPUT = 4 * 1024 * 1024
+MOST_MEMORY = 1024 * 1024 * 1024
+"""Bytes of address space that git may take: some hundred of a pack stand for any number."""
 # sh, because Python can't set a limit in the child of a process with threads. ulimit -f counts 512
-# bytes.
-_LIMITED = 'umask 022; ulimit -f "$1" 2>/dev/null; shift; exec "$@"'
+# bytes, ulimit -v 1024.
+_LIMITED = 'umask 022; ulimit -f "$1" 2>/dev/null; ulimit -v "$2" 2>/dev/null; shift 2; exec "$@"'
 _SETTINGS = (
     "core.hooksPath=/dev/null",
+    "core.bigFileThreshold=1m",
+    "fetch.unpackLimit=1",
+    "pack.threads=1",
     "core.fsmonitor=false",
     "core.askPass=",
     "credential.helper=",
@@ -45,6 +52,34 @@ class Git:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._child: int | None = None
+        self._extra: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """What git brings meanwhile is in a directory of its own, which is gone afterwards."""
+        objects = self.root / ".git/objects"
+        new = self.root / ".git/plancton-objects"
+        shutil.rmtree(new, ignore_errors=True)  # what a crash has left
+        try:
+            new.mkdir()
+            self._extra = {
+                "GIT_OBJECT_DIRECTORY": str(new),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
+            }
+            yield
+        finally:
+            self._extra = {}
+            shutil.rmtree(new, ignore_errors=True)
+
+    def keep(self) -> None:
+        """Keep what `apart` has brought."""
+        new = self.root / ".git/plancton-objects"
+        for path in sorted(new.rglob("*"), key=_after_its_pack):
+            kept = self.root / ".git/objects" / path.relative_to(new)
+            if path.is_dir():
+                kept.mkdir(exist_ok=True)
+            else:
+                path.rename(kept)
 
     def text(self, *arguments: str) -> str:
         """The one line that git answers with."""
@@ -93,10 +128,11 @@ class Git:
         import subprocess  # seldom needed: not worth its memory in a supervisor that follows no repository
 
         settings = [word for setting in _SETTINGS for word in ("-c", setting)]
+        limits = (str(LARGEST // 512), str(MOST_MEMORY // 1024))
         child = subprocess.Popen(
-            ["sh", "-c", _LIMITED, "sh", str(LARGEST // 512), "git", *settings, *arguments],
+            ["sh", "-c", _LIMITED, "sh", *limits, "git", *settings, *arguments],
             cwd=self.root,
-            env=_environment(dict(os.environ), self.root) | extra,
+            env=_environment(dict(os.environ), self.root) | self._extra | extra,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -116,6 +152,11 @@ class Git:
                     os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
             self._child = None
+
+
+def _after_its_pack(path: Path) -> tuple[bool, str]:
+    """git takes a pack for whole once its index is there."""
+    return path.suffix == ".idx", str(path)
 
 
 def _environment(ours: dict[str, str], root: Path) -> dict[str, str]:

@@ -173,24 +173,33 @@ def refresh(git: Git, signers: list[str]) -> str:
     with _about(str(root)):
         old = _settle(git)
     with _about(masked(origin.url)):
-        _fetch(git, origin.url, f"+refs/heads/{origin.branch}:{REMOTE}{origin.branch}")
-        new = git.text("rev-parse", "--verify", f"{REMOTE}{origin.branch}^{{commit}}")
-        if new == old:
-            return ""
-        with _about(f"commit {new[:12]} of branch {origin.branch}"):
-            if not git.holds("merge-base", "--is-ancestor", old, new):
-                raise CloneError(f"does not follow {old[:12]}, the one here (a forced push?)")
-            _require_signed(git, new, signers)
-            _require_untouched(git)
-            tree = _put_out(git, new)
-            try:
-                _require_good(Clone(root, tree))
-            except BaseException:
-                _remove(tree)
-                raise
-            _switch(root, tree)
-            _settle(git)
+        with git.apart():
+            new = _fetch(git, origin.url, origin.branch)
+            if new == old:
+                return ""
+            with _about(f"commit {new[:12]} of branch {origin.branch}"):
+                tree = _accepted(git, old, new, signers)
+            git.keep()
+        git.run("update-ref", f"{REMOTE}{origin.branch}", new)
+        _switch(root, tree)
+        _settle(git)
+        git.run("gc", "--auto", "-q")
     return f"the configuration is commit {new[:12]} of branch {origin.branch} now"
+
+
+def _accepted(git: Git, old: str, new: str, signers: list[str]) -> Path:
+    """The files of a new commit, when they may be put in force."""
+    if not git.holds("merge-base", "--is-ancestor", old, new):
+        raise CloneError(f"does not follow {old[:12]}, the one here (a forced push?)")
+    _require_signed(git, new, signers)
+    _require_untouched(git)
+    tree = _put_out(git, new)
+    try:
+        _require_good(Clone(git.root, tree))
+    except BaseException:
+        _remove(tree)
+        raise
+    return tree
 
 
 def _require_writable(root: Path) -> None:
@@ -202,10 +211,14 @@ def _require_writable(root: Path) -> None:
             )
 
 
-def _fetch(git: Git, url: str, *refs: str) -> None:
-    git.run(
-        "fetch", "-q", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--", url, *refs
-    )  # fmt: skip
+def _fetch(git: Git, url: str, branch: str) -> str:
+    """Bring the branch's newest commit, which nothing refers to yet."""
+    try:
+        options = ("-q", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--refmap=")
+        git.run("fetch", *options, "--", url, f"refs/heads/{branch}")
+        return git.text("rev-parse", "--verify", "FETCH_HEAD^{commit}")
+    finally:
+        (git.root / ".git/FETCH_HEAD").unlink(missing_ok=True)
 
 
 def _require_signed(git: Git, commit: str, signers: list[str]) -> None:

@@ -34,10 +34,10 @@ class Repository:
         self.git("push", "-q", "--force", "--tags", str(self.bare), "HEAD")
         return self.git("rev-parse", "HEAD")
 
-    def git(self, *arguments: str) -> str:
-        return self._git(self.work, *arguments)
+    def git(self, *arguments: str, text: str = "") -> str:
+        return self._git(self.work, *arguments, text=text)
 
-    def _git(self, directory: Path, *arguments: str) -> str:
+    def _git(self, directory: Path, *arguments: str, text: str = "") -> str:
         names = {
             f"GIT_{who}_{what}": "x@example.org"
             for who in ("AUTHOR", "COMMITTER")
@@ -50,6 +50,7 @@ class Repository:
             ["git", *arguments],
             cwd=directory,
             env=environment,
+            input=text,
             capture_output=True,
             text=True,
             timeout=60,

@@ -380,6 +380,74 @@ def test_a_forced_push(repository: Repository, root: Path) -> None:
     assert_refused(root, "(a forced push?)")
 
 
+def stored(root: Path) -> int:
+    """Bytes below .git, without the files that were put out."""
+    top = root / ".git"
+    return sum(path.lstat().st_size for path in top.rglob("*") if not path.is_relative_to(root / TREES))
+
+
+def test_refused_commits_leave_nothing(repository: Repository, root: Path) -> None:
+    """However many forced, unsigned or too large commits are refused, the clone does not grow, and a
+    good one after them is put in force."""
+    init(str(repository.bare), None, root)
+    signers = [repository.key("ours").with_suffix(".pub").read_text().strip()]
+    good, before = repository.first, stored(root)
+    for number in range(3):
+        repository.git("checkout", "-q", "--orphan", f"forced{number}")
+        (repository.work / "large").write_bytes(os.urandom(512 * 1024))
+        repository.push({})
+        repository.git("push", "-q", "--force", str(repository.bare), "HEAD:main")
+        assert_refused(root, "(a forced push?)")
+        assert stored(root) < before + 4096
+    repository.git("checkout", "-q", "-f", "main")
+    repository.push({"large": "0" * (17 * 1024 * 1024), "more": os.urandom(512 * 1024).hex()})
+    assert_refused(root, "has more than 1000 files or 16MiB")
+    assert_refused(root, "is not signed", signers)
+    assert stored(root) < before + 4096
+    repository.git("reset", "-q", "--hard", good)
+    commit = repository.push({CONFIG: NEW})
+    refresh(Git(root), [])
+    assert head(root) == commit and clean(root)
+    assert stored(root) < before + 64 * 1024
+    assert Git(root).run("fsck", "--connectivity-only") == b""
+
+
+def test_a_fetch_cut_short_leaves_nothing(repository: Repository, root: Path) -> None:
+    """What a crash has left of a fetch is gone after the next one."""
+    init(str(repository.bare), None, root)
+    before = stored(root)
+    (root / ".git/plancton-objects").mkdir()
+    (root / ".git/plancton-objects/junk").write_bytes(b"0" * 1024 * 1024)
+    refresh(Git(root), [])
+    assert stored(root) < before + 4096 and clean(root)
+
+
+def test_trees_without_end(repository: Repository, root: Path) -> None:
+    """A hundred million files in a few hundred bytes of nested directories are refused."""
+    init(str(repository.bare), None, root)
+    before = stored(root)
+    entries = [f"100644 blob {repository.git('rev-parse', 'HEAD:config.yaml')}\t{n}" for n in range(10)]
+    for _ in range(8):
+        made = repository.git("mktree", text="\n".join(entries) + "\n")
+        entries = [f"040000 tree {made}\t{n}" for n in range(10)]
+    commit = repository.git("commit-tree", made, "-p", "HEAD", "-m", "bomb")
+    repository.git("update-ref", "refs/heads/main", commit)
+    repository.send()
+    assert_refused(root, str(repository.bare))
+    assert stored(root) < before + 4096 and clean(root)
+
+
+def test_a_blob_of_zeros(repository: Repository, root: Path) -> None:
+    """A few kilobytes that stand for many megabytes are refused before they are written."""
+    init(str(repository.bare), None, root)
+    before = stored(root)
+    with (repository.work / "zeros").open("wb") as file:
+        file.truncate(40 * 1024 * 1024)
+    repository.push({})
+    assert_refused(root, "has more than 1000 files or 16MiB")
+    assert stored(root) < before + 4096 and clean(root)
+
+
 def test_a_server_that_is_gone(repository: Repository, root: Path) -> None:
     """If the repository or its branch is gone, the configuration stays as it is."""
     init(str(repository.bare), "main", root)
