@@ -228,6 +228,17 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return sum(w.memory for w in self.workers)
 
 
+class Writer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker did to the disk, in bytes. ``wrote``: lately, with all that is still on its
+    way there; ``kernel``: how much more memory the kernel keeps for it, as it does for each file
+    that is made; ``size``: what Docker says its files take (None: it has not said)."""
+
+    name: str
+    wrote: int = 0
+    kernel: int = 0
+    size: int | None = None
+
+
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     """A worker that ended, or could not be started, since the tick before, without being told to.
 
@@ -252,7 +263,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
     ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
-    to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free.
+    to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free;
+    ``writers`` are known at the ticks at which they are looked for, because there is little.
     ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``mounts`` says
     what is missing of the paths that workers mount. ``unknown`` names the file whose figures can't
     be used at this tick, and says why.
@@ -277,6 +289,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     disk_total: int | None = None
     disk_path: str = ""
     disk_inodes: float | None = None
+    writers: tuple[Writer, ...] = ()
     max_workers: int | None = None
     image: str = ""
     digest: str = ""
@@ -346,11 +359,25 @@ class Leave(msgspec.Struct, frozen=True, tag=True):
 
 
 class Kill(msgspec.Struct, frozen=True, tag=True):
-    """End a worker that did not leave in time. ``lift`` as in Leave: even dying takes CPU."""
+    """End a worker that did not leave in time. ``lift`` as in Leave: even dying takes CPU.
+    ``at_once``: it fills the disk, so that nobody waits for Docker to end it."""
 
     name: str
     reason: str
     lift: bool = False
+    at_once: bool = False
+
+
+class Freeze(msgspec.Struct, frozen=True, tag=True):
+    """Let no worker run until they are thawed."""
+
+    reason: str
+
+
+class Thaw(msgspec.Struct, frozen=True, tag=True):
+    """Let the workers run again."""
+
+    reason: str
 
 
 class SetShares(msgspec.Struct, frozen=True, tag=True):
@@ -369,7 +396,7 @@ class SetQuota(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-Action = Start | Finish | Leave | Kill | SetShares | SetQuota
+Action = Start | Finish | Leave | Kill | SetShares | SetQuota | Freeze | Thaw
 
 
 def action_name(action: Action) -> str:

@@ -38,6 +38,7 @@ from plancton.host.slice import Slice
 from plancton.model import (
     Action,
     Finish,
+    Freeze,
     Kill,
     Leave,
     Phase,
@@ -45,6 +46,7 @@ from plancton.model import (
     SetShares,
     Settings,
     Start,
+    Thaw,
     Worker,
     full_shares,
 )
@@ -137,8 +139,14 @@ class Actuator:
                     self._tell(name, Phase.FINISHING, config.worker.finish_signal, now, timeout, reason)
                 case Leave(name=name, reason=reason, timeout=timeout):
                     self._tell(name, Phase.LEAVING, config.worker.leave_signal, now, timeout, reason)
-                case Kill(name=name, reason=reason):
-                    self._kill(name, now, reason)
+                case Kill(name=name, reason=reason, at_once=at_once):
+                    self._kill(name, now, reason, at_once)
+                case Freeze(reason=reason):
+                    if self.slice.freeze():
+                        self._say(f"freezing the workers for seconds: {reason}")
+                case Thaw(reason=reason):
+                    if self.slice.thaw():
+                        self._say(f"thawing the workers: {reason}")
                 case SetShares(name=name, shares=shares):
                     self._share(name, shares, now)
                 case SetQuota(name=name, cpus=cpus):
@@ -286,7 +294,7 @@ class Actuator:
             self._say(f"{name} was not told: {error}")
         self._trouble(error)
 
-    def _kill(self, name: str, now: float, reason: str) -> None:
+    def _kill(self, name: str, now: float, reason: str, at_once: bool = False) -> None:
         entry = self.roster.get(name)
         if entry is None or self._cancel_start(name):
             return
@@ -304,7 +312,9 @@ class Actuator:
                 send_signal, container=container, signal_name="SIGKILL", paused=entry.worker.paused
             )
             self._request_queue.submit(call, partial(self._killed, container), urgent=True)
-        if self._request_queue.busy_for(now) > HUNG:
+        if at_once:
+            self.slice.kill(entry.group, entry.worker.id)
+        elif self._request_queue.busy_for(now) > HUNG:
             self._kill_without_docker(entry, "Docker does not answer")
 
     def _kill_again(self, entry: Entry, deadline: float) -> None:

@@ -21,6 +21,7 @@ from plancton.config.resolve import Host, bounds
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
+from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.helper_thread import beside
 from plancton.daemon.host_figures import HostFigures
@@ -46,7 +47,7 @@ from plancton.rundir import (
     RunDir,
 )
 from plancton.workers.accounting import Accounting
-from plancton.workers.disks import Disks, not_kept, read_disks, written_by_workers
+from plancton.workers.disks import not_kept
 from plancton.workers.roster import Entry, Roster
 from plancton.workers.surroundings import look_around
 from plancton.workers.usage import WorkerUsage
@@ -137,7 +138,7 @@ class Supervisor:
         self.verified = False
         self.usage: WorkerUsage | None = None
         self.info: Info | None = None
-        self.disks, self.disk_paths = Disks(), tuple[str, ...]()
+        self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
         self.next_slow = self.next_scan = self.next_reading = 0.0
         self.in_force = HostSettings()
         self.host: Host | None = None
@@ -259,10 +260,11 @@ class Supervisor:
         self.docker.step(now)
         if self.stopping or self.stop_when_empty:
             self._verify_nothing_left()
+        seen = self._completed(seen, now)
         if self.docker.ready:
+            self.image.hold(why_no_pull(seen, self.in_force.settings))
             self.image.step(now)
             self.old_images.step(now, self.image.newest, self.roster.fleet.images)
-        seen = self._completed(seen, now)
         self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.in_force.settings)
         self._act(decision, now)
@@ -274,15 +276,12 @@ class Supervisor:
 
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
+        self.disk_guard.step(now, self.file.config.owner.reserve_disk, self.roster)
+        seen = self.disk_guard.completed(seen)
         self._resolve(seen)
-        disk = self.disks.least
         draining, finish = self._drain_state()
         return msgspec.structs.replace(
             seen,
-            disk_free=disk.free if disk else None,
-            disk_total=disk.total if disk else None,
-            disk_path=disk.path if disk else "",
-            disk_inodes=disk.inodes if disk else None,
             max_workers=self.in_force.max_workers,
             image=self.image.id,
             digest=self.in_force.digest,
@@ -314,7 +313,7 @@ class Supervisor:
     def _resolve(self, seen: Observation) -> None:
         """See to it that the settings are those for the host as it is now, and was at the tick
         before: workers must not pay for one odd reading."""
-        disk = self.disks.least.total if self.disks.least else 0
+        disk = seen.disk_total or 0
         host, before = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk), self.host
         self.host = host
         if host != self.in_force.host and host.ram and (host == before or self.in_force.host is None):
@@ -341,7 +340,6 @@ class Supervisor:
 
     def _slow_pass(self, now: float, seen: Observation) -> None:
         self.next_slow = now + SLOW_PASS
-        self.disks = read_disks(self.disk_paths, self.file.config.owner.reserve_disk)
         if self.actuator and self.docker.ready:
             self.engine_busy = self.engine_busy + 1 if (seen.engine or 0.0) >= BUSY_ENGINE else 0
             if self.engine_busy >= 2:
@@ -398,7 +396,7 @@ class Supervisor:
         self.in_force.host = None  # the next tick works out what it means here
         image = config.image
         if self.info:
-            self.disk_paths = written_by_workers(self.info, config, PROC)
+            self.disk_guard.watch(self.info, config)
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
         self.repo.want(config.config)
         self.mounts.want(config)
@@ -458,7 +456,7 @@ class Supervisor:
 
     def _docker_found(self, info: Info) -> bool:
         self.info = info
-        self.disk_paths = written_by_workers(info, self.file.config, PROC)
+        self.disk_guard.watch(info, self.file.config)
         if self.slice is not None:
             if problem := self._why_unprotected():
                 self.status_file.warn(problem)
@@ -486,6 +484,7 @@ class Supervisor:
         self.figures.watch_engine(listener(self.engine.socket))
         self.in_force.host = None
         self.usage = WorkerUsage(self.slice, PROC)
+        self.disk_guard.watch_slice(self.slice)
         self.actuator = Actuator(
             self.roster,
             self.request_queue,
@@ -519,7 +518,7 @@ class Supervisor:
     def _facts(self, decision: Decision, now: float) -> Facts:
         image = (self.image.name or "", self.image.id)
         docker = self.docker.problem or "answers"
-        problems, unseen = self._problems(decision, now), self.disks.unseen
+        problems, unseen = self._problems(decision, now), self.disk_guard.disks.unseen
         return Facts(self.slice, image, docker, problems, self.accounting.work, unseen)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
@@ -537,7 +536,7 @@ class Supervisor:
             if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
             else "",
             self.slice.boost.problem if self.slice else "",
-            not_kept(self.disks.unseen, self.file.config.owner.reserve_disk),
+            not_kept(self.disk_guard.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),
         ]
@@ -552,6 +551,7 @@ class Supervisor:
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:
             self.actuator.lift.drop()
+            self.slice.thaw()
             if self.stopping or self.stop_when_empty:
                 self._clean_up()
         if self.run_dir and not self.again:

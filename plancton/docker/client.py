@@ -89,8 +89,13 @@ class Docker:
         """List those with a label ("key" or "key=value"), stopped ones too."""
         return self._list_containers("label", label)
 
-    def _list_containers(self, key: str, value: str) -> list[Summary]:
-        query = {"all": "1", "filters": _filters({key: [value]})}
+    def sizes(self, label: str) -> dict[str, int]:
+        """What those with a label have written to their root, in bytes by id. Docker goes through
+        their files for that; volumes don't count: GET /containers/json?size=1."""
+        return {found.id: found.size_rw for found in self._list_containers("label", label, size="1")}
+
+    def _list_containers(self, key: str, value: str, **more: str) -> list[Summary]:
+        query = {"all": "1", "filters": _filters({key: [value]}), **more}
         return self._call("list containers", "GET", "/containers/json", list[Summary], query=query)
 
     def inspect(self, container: str) -> Container:

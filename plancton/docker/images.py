@@ -72,6 +72,9 @@ class ImageKeeper:
         self._first_id = ""
         self.due, self.busy = 0.0, False
         self._failures = 0
+        self._held = ""
+        self._pulling: Docker | None = None
+        """What a pull under way is made with."""
 
     @property
     def name(self) -> str | None:
@@ -90,6 +93,12 @@ class ImageKeeper:
     def lost(self) -> None:
         """Docker says that the image isn't there after all."""
         self.id, self.due = "", 0.0
+
+    def hold(self, reason: str) -> None:
+        """While there is a reason (the disk is short) nothing is pulled; a pull under way ends."""
+        self._held = reason
+        if reason and self._pulling:
+            self._pulling.close()
 
     def step(self, now: float) -> None:
         """Look for the image, or pull it, when that is due."""
@@ -134,23 +143,30 @@ class ImageKeeper:
             self.busy, self.due = False, math.inf
             self.problem = "" if self.id else f"image {wish.name} is not here (a dry run does not pull it)"
             return
+        if self._held:
+            self.busy, self.due = False, self._clock() + self.RETRY
+            self.problem = self._not_pulled(self._held)
+            return
         self.busy = True
         if not self.id:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
-        work = partial(self._pull_now, wish)
+        self._pulling = Docker(self._socket)
+        work = partial(self._pull_now, wish, self._pulling)
         threading.Thread(target=guarded, args=(self._inbox, work), name="pull", daemon=True).start()
 
-    def _pull_now(self, wish: Wish) -> None:
+    def _pull_now(self, wish: Wish, docker: Docker) -> None:
         """In a thread of its own: a pull takes long."""
         try:
-            pulled, error = pull(self._socket, str(wish.name), wish.auth_file), None
+            with docker:
+                pulled, error = pull(docker, str(wish.name), wish.auth_file), None
         except (DockerError, AuthError) as failed:
             pulled, error = None, failed
         self._inbox.put(partial(self._pulled, wish, pulled, error))
 
     def _pulled(self, wish: Wish, pulled: Pulled | None, error: PlanctonError | None) -> None:
         self.busy, now = False, self._clock()  # a pull that fails may have taken many minutes
+        self._pulling = None
         if pulled is not None and pulled.new:
             self._on_brought(pulled.image)
         if wish.name != self.name:
@@ -164,15 +180,18 @@ class ImageKeeper:
     def _failed(self, now: float, error: object) -> None:
         if self._wish.auth_file == NO_CREDENTIALS:
             error = f"{error} (it was asked for without credentials: see image.auth_file)"
-        kept = "; going on with the one that is here" if self.id else ""
-        self.problem = f"image {self.name} can't be pulled: {error}{kept}"
+        self.problem = self._not_pulled(self._held or str(error))
         if self._failures == 0:
             log.warning("%s", self.problem)
         self.due = now + min(self.LONGEST_RETRY, self.RETRY * 2 ** min(self._failures, 10))
         self._failures += 1
 
+    def _not_pulled(self, why: str) -> str:
+        kept = "; going on with the one that is here" if self.id else ""
+        return f"image {self.name} can't be pulled: {why}{kept}"
 
-def pull(socket: str, name: str, auth_file: str | None) -> Pulled:
+
+def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:
     """Pull an image, telling the log how far it is."""
     said = time.monotonic()
 
@@ -183,10 +202,9 @@ def pull(socket: str, name: str, auth_file: str | None) -> Pulled:
             log.info("pulling %s: %s", name, step)
 
     auth = registry_auth(name, auth_file, os.environ)
-    with Docker(socket) as docker:
-        before = docker.image_ids()
-        docker.pull(name, tell, auth)
-        image = docker.image(name)
+    before = docker.image_ids()
+    docker.pull(name, tell, auth)
+    image = docker.image(name)
     return Pulled(image, image.id not in before)
 
 

@@ -71,12 +71,14 @@ class Info(Reply, frozen=True):
 
 
 class Summary(Reply, frozen=True):
-    """A container as the list has it. ``names`` are without Docker's leading slash."""
+    """A container as the list has it. ``names`` are without Docker's leading slash; ``size_rw`` is
+    only there if it was asked for."""
 
     id: str
     names: list[str] = []
     labels: dict[str, str] = {}
     image: str = ""
+    size_rw: int = 0
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "names", [name.removeprefix("/") for name in self.names])

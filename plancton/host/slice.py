@@ -163,7 +163,7 @@ class Slice:
         self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
-        self.lifted = False
+        self.lifted = self._still_frozen = False
         self.counted = os.cpu_count() or 1
         """How many CPUs count (topology.py)."""
         self.bounds = Bounds()
@@ -370,6 +370,8 @@ class Slice:
         found."""
         if self.lifted or self.tier == "none":
             return None
+        if self._still_frozen:
+            self.thaw()
         if self.boost.problem:
             self.boost.undo()
             if not self.boost.problem:
@@ -481,6 +483,38 @@ class Slice:
             log.warning("%s", self.boost.problem)
         self.lifted = False
 
+    # ------------------------------------------------------------ freezing all
+
+    def freeze(self) -> bool:
+        """Let nothing in the slice run, with one write; whether that could be done. What is frozen
+        can be killed. `take` thaws what a crash has left frozen."""
+        return self._set_frozen("1")
+
+    def thaw(self) -> bool:
+        """Let it run again. Those that a lift has frozen one by one stay so until it ends."""
+        return self._set_frozen("0")
+
+    def _set_frozen(self, wanted: str) -> bool:
+        self._still_frozen = False
+        try:
+            write_knob(self.directory / "cgroup.freeze", wanted)
+        except OSError as error:
+            gone = error.errno in (errno.ENOENT, errno.ENODEV)
+            self._still_frozen = wanted == "0" and not gone
+            if self._still_frozen:
+                log.warning("%s can't be thawed, which is tried again: %s", self.directory, error.strerror)
+            return False
+        return True
+
+    def written_files(self, group: str) -> tuple[Path, Path, Path]:
+        """The files of a worker's group that tell what it writes: bytes by disk, memory, and the
+        kernel's memory for it (on v2 that is in the second)."""
+        memory = self.memory.parent / group
+        if self._blkio is None:
+            return self.tree / group / "io.stat", memory / "memory.stat", memory / "memory.stat"
+        io = self._blkio.parent / group / "blkio.throttle.io_service_bytes_recursive"
+        return io, memory / "memory.stat", memory / "memory.kmem.usage_in_bytes"
+
     # ------------------------------------------------------------ when Docker hangs
 
     def kill(self, group: str, container: str) -> bool:
@@ -536,7 +570,6 @@ class Slice:
         }
         text = " and ".join(f"{name} is {value}" for name, value in says.items() if value is not None)
         lifted = read_knob(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}"
-        frozen = self.directory.glob("*/cgroup.freeze") if self.v1 or lifted else ()
         return Seen(
             self.path,
             exists=True,
@@ -545,8 +578,15 @@ class Slice:
             knob=text,
             populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
             lifted=lifted,
-            frozen=sum(read_knob(file) == "1" for file in frozen),
+            frozen=self._frozen(lifted),
         )
+
+    def _frozen(self, lifted: bool) -> int:
+        """How many workers are frozen by us: each by itself, or all with the slice."""
+        workers = list(self.directory.glob("*/cgroup.freeze"))
+        if read_knob(self.directory / "cgroup.freeze") == "1":
+            return len(workers)
+        return sum(read_knob(file) == "1" for file in workers) if self.v1 or lifted else 0
 
 
 def user_name() -> str:

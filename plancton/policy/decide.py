@@ -8,7 +8,8 @@
 - Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what
   would have fitted for two thirds of `grace_spawn`, with some margin, is started.
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
-  once. So it is with the disk, one worker after the other. Nothing is started meanwhile.
+  once. So it is with the disk, one worker after the other, and who fills it is ended at once:
+  disk.py. Nothing is started meanwhile.
 - A worker whose output keeps the engine busy leaves.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
@@ -30,6 +31,7 @@ from plancton.model import (
     Decision,
     Finish,
     Fleet,
+    Freeze,
     Held,
     HeldReason,
     Kill,
@@ -39,9 +41,12 @@ from plancton.model import (
     SetShares,
     Settings,
     Start,
+    Thaw,
     Worker,
+    Writer,
     full_shares,
 )
+from plancton.policy.disk import DiskTrouble, disk_shortage, fastest_writer, is_short_of_disk, largest_writer
 from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, room_now, startable
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
@@ -66,9 +71,6 @@ DYING = 5.0
 """One that was killed longer ago than this can't be counted on to give its memory back."""
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
-DISK_WAIT = 30.0
-"""The next worker leaves for the disk when the one before has had this long to take its files
-away."""
 WORTH_A_WORD = 0.1
 """CPUs that the hypervisor takes from this host: from here on the reason says so."""
 NO_IDLE = 0.5
@@ -80,8 +82,7 @@ class State(msgspec.Struct, frozen=True):
 
     ``kill`` and ``spawn`` are the windows behind leaving and starting, ``recent`` is the one over
     which room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the
-    last tick with known figures, ``last_short`` of the last one at which a worker was told to leave
-    while the disk was short. ``first``: nothing has been started yet. ``quota``: see Decision.
+    last tick with known figures. ``first``: nothing has been started yet. ``quota``: see Decision.
     ``kind``: the image and the configuration in force, since ``kind_since``.
     """
 
@@ -91,7 +92,7 @@ class State(msgspec.Struct, frozen=True):
     last_boottime: float | None = None
     first: bool = True
     delay: StartDelay = StartDelay()
-    last_short: float = -math.inf
+    disk: DiskTrouble = DiskTrouble()
     quota: float | None = None
     kind: tuple[str, str] = "", ""
     kind_since: float = 0.0
@@ -139,7 +140,7 @@ def _rules(seen: Observation) -> "tuple[Rule, ...]":
 
 
 def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
-    """The first action for each worker; starts are for none.
+    """The first action for each worker; starts, freezing and thawing are for none.
 
     This keeps the invariant that a worker has at most one outstanding action: a worker on which one
     is under way (`Worker.busy`) gets no other until that is done. Only a kill does not wait for
@@ -147,7 +148,7 @@ def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
     """
     kept, taken = list[Action](), set[str]()
     for action in actions:
-        if not isinstance(action, Start):
+        if not isinstance(action, Start | Freeze | Thaw):
             if action.name in taken or (action.name in fleet.busy and not isinstance(action, Kill)):
                 continue
             taken.add(action.name)
@@ -199,13 +200,16 @@ def under_way(case: Case, actions: tuple[Action, ...]) -> State:
     if actions and not seen.stopping:
         told = {a.name for a in actions if isinstance(a, Leave)}
         leavers = [w for w in seen.fleet.workers if w.name in told]
-        short = leavers and is_short_of_disk(seen, case.settings)
+        delay = state.delay.after_leaving(seen, leavers)
+        if any(isinstance(a, Kill) and a.at_once for a in actions):
+            delay = delay.after_filling_the_disk(seen)
         state = msgspec.structs.replace(
             state,
-            delay=state.delay.after_leaving(seen, leavers),
-            last_short=seen.boottime if short else state.last_short,
+            delay=delay,
             first=state.first and not any(isinstance(a, Start) for a in actions),
         )
+    if actions or state.disk != DiskTrouble():
+        state = msgspec.structs.replace(state, disk=state.disk.after(actions, seen, case.settings))
     return state if state.quota == case.quota else msgspec.structs.replace(state, quota=case.quota)
 
 
@@ -271,6 +275,10 @@ def _dies(worker: Worker, seen: Observation) -> bool:
     return worker.phase is Phase.KILLED and seen.time - (worker.told or 0.0) < DYING
 
 
+def _somebody_dies(seen: Observation) -> bool:
+    return any(_dies(worker, seen) for worker in seen.fleet.workers)
+
+
 def _leaves_by(worker: Worker, deadline: float) -> bool:
     return worker.phase is Phase.LEAVING and (worker.deadline or 0.0) <= deadline
 
@@ -280,33 +288,51 @@ def _last_in_line(fleet: Fleet) -> Worker | None:
     return next((w for w in reversed(fleet.line) if not w.busy), None)
 
 
-def out_of_disk(case: Case) -> Iterator[Action]:
-    """The last in line, when the disk's reserve is undercut and nobody has left for it just now."""
+def who_fills_the_disk(case: Case) -> Iterator[Action]:
+    """Below the disk's reserve nobody writes until the one that wrote most is ended."""
+    seen, trouble, found = case.seen, case.state.disk, _fills_the_disk(case)
+    short = is_short_of_disk(seen, case.settings)
+    if trouble.is_frozen:
+        over = found is None and trouble.is_over(seen, _somebody_dies(seen))
+        if over or not short or _must_run(case):
+            yield Thaw("who wrote most is gone" if trouble.caught else "nothing more is found out meanwhile")
+    if found:
+        reason = f"it fills the disk: {disk_shortage(seen, case.settings)}"
+        yield Kill(found.name, reason, lift=_nothing_is_idle(seen), at_once=True)
+    if _freezes(case):
+        yield Freeze(disk_shortage(seen, case.settings))
+
+
+def _fills_the_disk(case: Case) -> Writer | None:
     seen, settings = case.seen, case.settings
-    waited = seen.boottime - case.state.last_short >= DISK_WAIT
-    if is_short_of_disk(seen, settings) and waited and (worker := _last_in_line(seen.fleet)):
-        yield leave(worker, case, settings.leave_timeout, _disk(seen, settings))
+    looks = is_short_of_disk(seen, settings) and case.state.disk.looks_for_writer(seen, settings)
+    return fastest_writer(seen, settings) if looks else None
 
 
-def is_short_of_disk(seen: Observation, settings: Settings) -> bool:
-    if seen.disk_free is None:
-        return False
-    return seen.disk_free < settings.reserve_disk or _is_short_of_inodes(seen, settings)
+def _freezes(case: Case) -> bool:
+    trouble = case.state.disk
+    short = is_short_of_disk(case.seen, case.settings) and case.seen.fleet.line != ()
+    looks = not trouble.is_frozen and trouble.looks_for_writer(case.seen, case.settings)
+    return short and looks and not _must_run(case)
 
 
-def _is_short_of_inodes(seen: Observation, settings: Settings) -> bool:
-    """As many inodes are reserved as bytes, in parts of the whole."""
-    inodes, total = seen.disk_inodes, seen.disk_total
-    return inodes is not None and bool(total) and inodes < settings.reserve_disk / (total or 1)
+def _must_run(case: Case) -> bool:
+    """Whether workers must be able to leave: the owner's memory comes first."""
+    return case.seen.stopping or is_short_of_memory(case.seen, case.settings)
 
 
-def _disk(seen: Observation, settings: Settings) -> str:
-    where = f" ({seen.disk_path})" if seen.disk_path else ""
-    if (seen.disk_free or 0) >= settings.reserve_disk:
-        reserved = settings.reserve_disk / (seen.disk_total or 1)
-        return f"only {seen.disk_inodes or 0:.1%} of the inodes are free, {reserved:.1%} are reserved{where}"
-    free, reserve = human_bytes(seen.disk_free or 0), human_bytes(settings.reserve_disk)
-    return f"only {free} of disk are free, {reserve} are reserved{where}"
+def out_of_disk(case: Case) -> Iterator[Action]:
+    """Whose files are largest, or the last in line, when the disk's reserve is undercut and nobody
+    has gone for it just now."""
+    seen, settings, trouble = case.seen, case.settings, case.state.disk
+    if not is_short_of_disk(seen, settings) or trouble.waits(seen) or not trouble.is_over(seen, dying=False):
+        return
+    if _freezes(case) or _fills_the_disk(case):
+        return
+    large = largest_writer(seen)
+    found = next((w for w in seen.fleet.line if large and w.name == large.name and not w.busy), None)
+    if worker := found or _last_in_line(seen.fleet):
+        yield leave(worker, case, settings.leave_timeout, disk_shortage(seen, settings))
 
 
 def flood(case: Case) -> Iterator[Action]:
@@ -432,7 +458,7 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
     if not seen.image:
         return Held(HeldReason.NO_IMAGE, "there is no image to start workers from")
     if is_short_of_disk(seen, settings):
-        return Held(HeldReason.DISK, _disk(seen, settings))
+        return Held(HeldReason.DISK, disk_shortage(seen, settings))
     if is_short_of_memory(seen, settings):
         return Held(HeldReason.MEMORY, _memory(seen, settings))
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
@@ -442,6 +468,7 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
 
 Rule = Callable[[Case], Iterator[Action]]
 RULES: tuple[Rule, ...] = (
+    who_fills_the_disk,
     do_not_fit,
     out_of_memory,
     out_of_disk,
@@ -452,9 +479,16 @@ RULES: tuple[Rule, ...] = (
     limit,
     start,
 )
-UNKNOWN_RULES: tuple[Rule, ...] = (out_of_memory, out_of_disk, finish, overdue, limit)
+UNKNOWN_RULES: tuple[Rule, ...] = (
+    who_fills_the_disk,
+    out_of_memory,
+    out_of_disk,
+    finish,
+    overdue,
+    limit,
+)
 """While the owner's load is unknown: the figures of memory and disk may be known all the same."""
-STOPPING_RULES: tuple[Rule, ...] = (leave_all, overdue, limit)
+STOPPING_RULES: tuple[Rule, ...] = (who_fills_the_disk, leave_all, overdue, limit)
 """All three in order of priority."""
 
 

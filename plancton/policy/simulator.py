@@ -7,6 +7,8 @@ from plancton.model import (
     Decision,
     Finish,
     Fleet,
+    Kill,
+    Leave,
     Observation,
     Phase,
     SetQuota,
@@ -69,8 +71,10 @@ class Simulator:
                 self.change(name, quota=cpus)
             case Finish(name, _, timeout) if self.workers[name].worked:
                 self.change(name, phase=Phase.FINISHING, told=seen.time, deadline=seen.time + timeout)
-            case _:
+            case Finish() | Leave() | Kill():
                 self.remove(action.name)
+            case _:
+                pass  # it has no disk
 
     def _start(self, seen: Observation) -> None:
         self.made += 1

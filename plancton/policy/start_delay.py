@@ -28,7 +28,7 @@ SETTLED = 600.0
 """A worker retired younger than this was started too soon. Only from the second time on does
 grace_spawn double, up to LONGEST_DELAY: an owner who comes once gets the promised times, one who
 comes and goes is left alone."""
-FLOODED = "flooded its output"
+FLOODED, FILLED = "flooded its output", "filled the disk"
 
 
 class StartDelay(msgspec.Struct, frozen=True):
@@ -65,6 +65,10 @@ class StartDelay(msgspec.Struct, frozen=True):
         if any(age < SETTLED and seen.boottime - age > delay.last_flap for age in ages):
             delay = msgspec.structs.replace(delay, flaps=delay.flaps + 1, last_flap=seen.boottime)
         return delay
+
+    def after_filling_the_disk(self, seen: Observation) -> "StartDelay":
+        """With one counted that was ended because it filled the disk."""
+        return self._failed(seen, FILLED, idle=False)
 
     def forgiven(self, seen: Observation) -> "StartDelay":
         """Failures are forgotten once a worker started after them has lived long enough and got

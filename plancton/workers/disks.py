@@ -20,6 +20,12 @@ LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "
 may take forever."""
 
 
+SELDOM, OFTEN = 5.0, 0.2
+"""Seconds between two looks at the disks, at most and at least."""
+FASTEST = 2 << 30
+"""Bytes per second that a host's disk may take; counted in parts of the disk, inodes as well."""
+
+
 class Disk(msgspec.Struct, frozen=True):
     """One file system, by a directory on it: bytes, and which part of its inodes is free (None: it
     does not count them)."""
@@ -79,6 +85,21 @@ def read_disks(paths: Iterable[str], reserve: Portion) -> Disks:
     seen = [disk for disk in disks.values() if disk is not None]
     least = min(seen, key=lambda disk: disk.margin(reserve), default=None)
     return Disks(least, tuple(path for path, disk in disks.items() if disk is None))
+
+
+def seconds_to_next_look(disks: Disks, reserve: Portion) -> float:
+    """When to look again: the sooner, the less is free beyond the reserve, so that who writes as
+    fast as a disk can goes not far below it."""
+    disk = disks.least
+    if disk is None:
+        return SELDOM
+    seconds = disk.margin(reserve) * disk.total / FASTEST
+    return min(SELDOM, max(OFTEN, seconds))
+
+
+def is_near(disk: Disk, reserve: Portion) -> bool:
+    """Whether less than the reserve is free beyond it, so that it matters who writes."""
+    return bool(disk.total) and disk.margin(reserve) < reserve.of(disk.total) / disk.total
 
 
 def not_kept(unseen: Iterable[str], reserve: Portion) -> str:

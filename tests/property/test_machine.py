@@ -14,7 +14,19 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from property.host import ACTIVE, AT_ONCE, GB, IN_LINE, Host, Moment
 
-from plancton.model import Decision, Finish, Kill, Leave, Observation, Phase, SetShares, Settings, Start
+from plancton.model import (
+    Decision,
+    Finish,
+    Freeze,
+    Kill,
+    Leave,
+    Observation,
+    Phase,
+    SetShares,
+    Settings,
+    Start,
+    Thaw,
+)
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 NEARLY = 0.02
@@ -165,11 +177,11 @@ class DonatingHost(RuleBasedStateMachine):
     def check_whom(self, decision: Decision, seen: Observation) -> None:
         """Only ours, each at most once, and none with an action under way, except for a kill."""
         there = {w.name: w for w in seen.fleet.workers}
-        names = Counter(a.name for a in decision.actions if not isinstance(a, Start))
+        names = Counter(a.name for a in decision.actions if not isinstance(a, Start | Freeze | Thaw))
         assert set(names) <= set(there), f"strangers: {set(names) - set(there)}"
         assert max(names.values(), default=0) <= 1, f"more than one action on a worker: {decision.actions}"
         for action in decision.actions:
-            if isinstance(action, Start):
+            if isinstance(action, Start | Freeze | Thaw):
                 continue
             worker = there[action.name]
             if not isinstance(action, Kill):

@@ -364,7 +364,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
         remedy = "`plancton run` fixes that, `plancton stop --force` ends the workers"
         return broken(subject, f"{found} and workers are in it: nothing protects the owner", remedy)
     if seen.lifted or seen.frozen:
-        text = f"{found}, and a lift that was cut short left {seen.frozen} workers frozen"
+        text = f"{found}, and a supervisor that was killed left {seen.frozen} workers frozen"
         return better(subject, text, "`plancton run` undoes it")
     if seen.tier == "none":
         return ok(subject, f"{found}, but it is empty: the next start fixes that")
@@ -377,7 +377,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
 def _of_running(seen: Seen, found: str) -> Finding:
     """The supervisor repairs its slice every 5 s, and lifts it for at most 5 s."""
     if seen.lifted or seen.frozen:
-        return ok("slice", f"{found}, lifted for workers that are leaving")
+        return ok("slice", f"{found}, now in favour of workers that must go")
     if seen.tier == "none":
         text = f"{found}: it does not yield now"
         return better("slice", text, "run doctor again: the supervisor fixes that within 5 s")

@@ -30,6 +30,7 @@ from plancton.host.slice import Layout, Slice
 from plancton.model import (
     Action,
     Finish,
+    Freeze,
     Kill,
     Leave,
     Phase,
@@ -37,6 +38,7 @@ from plancton.model import (
     SetShares,
     Settings,
     Start,
+    Thaw,
     Work,
     Worker,
 )
@@ -595,6 +597,20 @@ def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) ->
     assert entry.worker.quota == quota
     it.act(SetQuota("w1", 1.0, "nothing limits the workers any more"))
     assert entry.worker.quota is None, "all of its CPUs are no limit"
+
+
+def test_who_fills_the_disk(world: Callable[..., World]) -> None:
+    """It is killed through its cgroup at once, while all are frozen, and by Docker as well."""
+    it = world()
+    (it.slice.directory / "cgroup.freeze").write_text("0")
+    it.adopt()
+    it.act(Kill("w1", "full", at_once=True), Freeze("full"))
+    assert it.read(f"{ID}/cgroup.kill") == it.read("cgroup.freeze") == "1"
+    assert it.phases() == {"w1": Phase.KILLED} and any("freezing" in said for said in it.said)
+    it.pump()
+    assert SIGNAL in it.asked()
+    it.act(Thaw("gone"))
+    assert it.read("cgroup.freeze") == "0"
 
 
 @pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])

@@ -160,7 +160,7 @@ def test_disks(run: Callable[..., Run], tmp_path: Path) -> None:
     hidden.mkdir()
     it.now += 10
     it.until(lambda: not it.status().unseen_disks, "the disk")
-    assert it.it.disks.least and it.it.disks.least.path == str(hidden)
+    assert it.it.disk_guard.disks.least and it.it.disk_guard.disks.least.path == str(hidden)
 
 
 def test_no_docker(run: Callable[..., Run]) -> None:

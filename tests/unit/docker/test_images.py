@@ -8,6 +8,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from helpers.wait import wait_for
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, reply
 
 from plancton.docker import images
@@ -411,3 +412,27 @@ def test_bug_while_pulling(kept: Callable[..., Kept], monkeypatch: pytest.Monkey
     it.keeper.want("busybox", 0.0)
     with pytest.raises(ZeroDivisionError):
         it.step(0.0)
+
+
+def test_no_pull_onto_a_full_disk(kept: Callable[..., Kept]) -> None:
+    """While the disk is short nothing is pulled, and the problem says why; then it is."""
+    it = kept({LOOK: NONE, PULL: REFUSED})
+    it.keeper.want("busybox", 60.0)
+    it.keeper.hold("only 4 GB are free")
+    assert "only 4 GB are free" in it.step(0.0).problem and it.asked() == [LOOK]
+    it.keeper.hold("")
+    it.step(it.keeper.RETRY)
+    assert it.asked() == [LOOK, PULL]
+
+
+def test_a_pull_that_fills_the_disk(kept: Callable[..., Kept]) -> None:
+    """A pull under way is stopped when the disk becomes short, and is tried again later."""
+    it = kept({LOOK: NONE, PULL: [HANG]})
+    it.keeper.want("busybox", 60.0)
+    it.keeper.step(0.0)
+    it.inbox.get(timeout=DEADLINE)()
+    wait_for("it is pulled", lambda: any(PULL.split()[1] in request for request in it.server.requests))
+    it.keeper.hold("only 4 GB are free")
+    it.inbox.get(timeout=DEADLINE)()
+    assert "can't be pulled: only 4 GB are free" in it.keeper.problem and not it.keeper.busy
+    assert it.keeper.due >= it.keeper.RETRY

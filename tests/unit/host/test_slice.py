@@ -751,6 +751,21 @@ def test_freeze_that_a_selftest_left(v2: Slice) -> None:
     assert read(v2.directory / "cgroup.freeze") == "0"
 
 
+def test_freezing_all(v2: Slice) -> None:
+    """One write freezes all workers and one thaws them; those that a lift has frozen stay so. What
+    a supervisor that was killed left frozen is seen, and thawed by the next one."""
+    v2.set_up()
+    v2.lift(["plancton/a"], ["plancton/b"])
+    assert v2.freeze() and read(v2.directory / "cgroup.freeze") == "1" and v2.look().frozen == 3
+    assert v2.thaw() and read(v2.directory / "cgroup.freeze") == "0" and v2.look().frozen == 1
+    v2.freeze()
+    again = of_root(Slice(Layout(v2.tree), "plancton", "cgroupfs"))
+    again.set_up()
+    assert again.look().frozen == 0
+    shutil.rmtree(v2.directory)
+    assert not v2.freeze()
+
+
 def test_drop_without_a_lift(v2: Slice) -> None:
     """Dropping without a lift writes nothing."""
     v2.set_up()

@@ -8,6 +8,7 @@ from plancton.model import (
     Ended,
     Finish,
     Fleet,
+    Freeze,
     HeldReason,
     Kill,
     Leave,
@@ -17,12 +18,13 @@ from plancton.model import (
     SetShares,
     Settings,
     Start,
+    Thaw,
     Worker,
 )
 from plancton.policy.decide import State, decide
 
 GB = 1_000_000_000
-A = TypeVar("A", Start, Leave, Finish, Kill, SetShares, SetQuota)
+A = TypeVar("A", Start, Leave, Finish, Kill, SetShares, SetQuota, Freeze, Thaw)
 BOOT = 1_000_000.0
 """How far CLOCK_BOOTTIME is ahead: the host was suspended for long."""
 

@@ -8,7 +8,16 @@ from unit.trees import tree
 from plancton.config.load import parse
 from plancton.docker.replies import Info, decode
 from plancton.units import Portion
-from plancton.workers.disks import Disk, Disks, not_kept, read_disk, read_disks, written_by_workers
+from plancton.workers.disks import (
+    Disk,
+    Disks,
+    is_near,
+    not_kept,
+    read_disk,
+    read_disks,
+    seconds_to_next_look,
+    written_by_workers,
+)
 
 ENGINE_29 = b"""{"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
  "DockerRootDir": "/data/docker", "CgroupDriver": "systemd", "ServerVersion": "29.0.0",
@@ -72,3 +81,21 @@ def test_not_kept() -> None:
     """It is said unless nothing is reserved."""
     assert "/data" in not_kept(["/data"], Portion.parse("5%"))
     assert not_kept([], Portion.parse("5%")) == not_kept(["/data"], Portion.parse("0%")) == ""
+
+
+@pytest.mark.parametrize(
+    ("free", "inodes", "seconds"),
+    [(100, 1.0, 5.0), (16, 1.0, 5.0), (9, 1.0, 2.0), (6, 1.0, 0.5), (4, 1.0, 0.2), (100, 0.06, 0.5)],
+)
+def test_when_to_look_again(free: int, inodes: float, seconds: float) -> None:
+    """The nearer to the reserve, the sooner: nobody writes all that is between within that time."""
+    disk = Disk("/x", free << 30, 100 << 30, inodes)
+    assert seconds_to_next_look(Disks(disk), Portion.parse("5%")) == pytest.approx(seconds)
+    assert seconds_to_next_look(Disks(), Portion.parse("5%")) == 5.0
+
+
+def test_near() -> None:
+    """Who writes matters once twice the reserve is free."""
+    assert is_near(Disk("/x", 9, 100), Portion.parse("5%"))
+    assert not is_near(Disk("/x", 10, 100), Portion.parse("5%"))
+    assert not is_near(Disk("/x", 0, 0), Portion.parse("5%"))

@@ -235,7 +235,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
         (replace(WRONG, populated=True), Supervisors(), BROKEN, "nothing protects the owner; `plancton run` fixes"),
         (replace(SLICE, lifted=True, frozen=2), Supervisors(), BETTER, "left 2 workers frozen; `plancton run` undoes"),
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
-        (replace(WRONG, lifted=True), RUNS, OK, "lifted for workers that are leaving"),
+        (replace(WRONG, lifted=True), RUNS, OK, "in favour of workers that must go"),
         (WRONG, RUNS, BETTER, "does not yield now; run doctor again"),
         (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no"),
         (GONE, RUNS, BETTER, "plancton is gone"),
