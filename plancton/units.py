@@ -2,6 +2,8 @@
 
 import math
 import re
+import shlex
+import time
 from typing import TypeVar
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -122,6 +124,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", text))
+
+
+def quoted(word: object) -> str:
+    """A word of a command that people may copy, as the shell takes it."""
+    return shlex.quote(printable(str(word)))
+
+
+def local_time(unix: float, form: str) -> str:
+    """A Unix time here, as strftime(3) has it; an en dash where there is no such day."""
+    try:
+        return time.strftime(form, time.localtime(unix))
+    except (OSError, OverflowError, ValueError):
+        return "–"
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plancton.cli import app as cli
+from plancton.host.engine_cpu import is_in_container
+from plancton.host.slice import PROC
+from plancton.rundir import user_of
 
 VERBS = {
     "start": ("start",),
@@ -97,9 +100,9 @@ def _link(pid: Path, ours: Path) -> None:
         return
     if not pid.is_symlink() and pid.exists():
         number = _start_of(pid).strip()
-        if not number.isdecimal():
+        if not (number.isascii() and number.isdecimal()):
             sys.exit(f"planctonctl: {pid}: is not a pid file; name another place (planctonctl help)")
-        if b"planctonctl" in _words_of(number):
+        if _is_old(int(number)):
             sys.exit(f"planctonctl: Plancton 0.6 runs and kills our workers; end it first: kill {number}")
     pid.unlink(missing_ok=True)
     pid.symlink_to(ours)
@@ -112,11 +115,17 @@ def _start_of(path: Path) -> str:
         return file.read(32)
 
 
-def _words_of(number: str) -> bytes:
+def _is_old(pid: int) -> bool:
+    """Whether this is 0.6, and not any process that has its number now: it is root's or ours. A
+    job's command line is not read."""
+    if user_of(pid) not in (0, os.geteuid()) or is_in_container(PROC, pid):
+        return False
     try:
-        return Path(f"/proc/{number}/cmdline").read_bytes()
+        with open(PROC / str(pid) / "cmdline", "rb", buffering=0) as file:
+            words = (file.read(4096) or b"").split(b"\0")
     except OSError:
-        return b""
+        return False
+    return any(os.path.basename(word) == b"planctonctl" for word in words[:4])
 
 
 def plancton(verb: str, where: Places) -> tuple[list[str], dict[str, str]]:

@@ -6,6 +6,7 @@ from plancton.config.clone import CONFIG
 from plancton.config.repository import init
 from plancton.config.show import example
 from plancton.rundir import RunDirError
+from plancton.units import quoted
 
 
 def write_example(path: Path, force: bool) -> str:
@@ -18,7 +19,7 @@ def write_example(path: Path, force: bool) -> str:
             file.write(example())
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
-    return f"{path}: written; set image.name in it, then `plancton check {path}`"
+    return f"{path}: written; set image.name in it, then `plancton check {quoted(path)}`"
 
 
 def clone_repository(url: str, ref: str | None, path: Path, force: bool) -> str:

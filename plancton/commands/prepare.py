@@ -21,6 +21,7 @@ from plancton.errors import PlanctonError
 from plancton.host.slice import Layout, Slice, read_layout
 from plancton.host.topology import Topology
 from plancton.rundir import default_paths, hand_over
+from plancton.units import quoted
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SYSTEMD = Path("/run/systemd/system")
@@ -34,7 +35,9 @@ class PrepareError(PlanctonError):
 def prepare_host(user: str, config_file: Path | None) -> str:
     """Make the slice as root's supervisor would, and hand it over; one sentence about it."""
     if os.geteuid() != 0:
-        raise PrepareError(f"only root can hand over what is root's: sudo plancton prepare --user {user}")
+        raise PrepareError(
+            f"only root can hand over what is root's: sudo plancton prepare --user {quoted(user)}"
+        )
     entry = _find(user)
     if entry.pw_uid == 0:
         raise PrepareError("root needs no preparation: name the user that will run Plancton")

@@ -1,10 +1,9 @@
 """What `plancton status` says, as lines of text. Pure."""
 
-import time
 from collections.abc import Iterator
 
 from plancton.model import Phase, Status, Work, WorkerStatus
-from plancton.units import human_bytes, human_seconds
+from plancton.units import human_bytes, human_seconds, local_time
 
 
 def status_lines(status: Status, now: float) -> Iterator[str]:
@@ -43,7 +42,7 @@ def _worker_line(worker: WorkerStatus) -> str:
 
 
 def _work_line(work: Work) -> str:
-    since = time.strftime("%Y-%m-%d", time.localtime(work.since))
+    since = local_time(work.since, "%Y-%m-%d")
     line = f"Since {since}: {human_seconds(work.cpu_donated)} of CPU time donated"
     if work.jobs_done or work.jobs_evicted:
         line += f"; {work.jobs_done} jobs done, {work.jobs_evicted} evicted"

@@ -15,7 +15,7 @@ from plancton.config.resolve import max_workers_of
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
 from plancton.config.schema import Config, Worker
 from plancton.files import Unsuitable, read_regular
-from plancton.units import shown
+from plancton.units import quoted, shown
 
 LARGEST = 256 * 1024
 """Bytes of a configuration file: a hundred times what one needs, and still read within a second or
@@ -32,7 +32,7 @@ def load_config(path: Path, missing_ok: bool = False) -> Config:
     except FileNotFoundError:
         if missing_ok:
             return Config()
-        raise ConfigError(f"{path}: no such file; `plancton init {path}` writes one") from None
+        raise ConfigError(f"{path}: no such file; `plancton init {quoted(path)}` writes one") from None
 
 
 def load_from(clone: Clone, path: Path, file: Path) -> Config:
@@ -120,5 +120,5 @@ def warning(path: Path) -> str | None:
     twice = "".join(f"; {shown(key)} is given twice, and the last one counts" for key in doubled(text))
     return (
         f"{path}: has the form of Plancton 0.6, which is still understood;"
-        f" `plancton migrate {path}` prints it in today's form, and what differs{twice}"
+        f" `plancton migrate {quoted(path)}` prints it in today's form, and what differs{twice}"
     )

@@ -143,31 +143,37 @@ def problems(
     yield from _image(config, allow)
     for device in worker.devices:
         if device.partition(":")[0] not in allow.devices:
-            yield Problem(f"worker.devices: {shown(device)}", f"devices: [{device.partition(':')[0]}]")
+            yield Problem(f"worker.devices: {shown(device)}", _entry("devices", device.partition(":")[0]))
     permitted = {_capability(name) for name in allow.capabilities}
     for name in worker.capabilities:
         if _capability(name) not in permitted:
-            yield Problem(f"worker.capabilities: {shown(name)}", f"capabilities: [{_capability(name)}]")
+            yield Problem(f"worker.capabilities: {shown(name)}", _entry("capabilities", _capability(name)))
     harmless = {NO_NEW_PRIVILEGES, *map(canonical, allow.security_options)}
     for option in map(canonical, worker.security_options):
         if option not in harmless:
-            yield Problem(f"worker.security_options: {shown(option)}", f"security_options: ['{option}']")
+            yield Problem(f"worker.security_options: {shown(option)}", _entry("security_options", option))
     if worker.runtime is not None and worker.runtime not in allow.runtimes:
-        yield Problem(f"worker.runtime: {worker.runtime}", f"runtimes: [{worker.runtime}]")
+        yield Problem(f"worker.runtime: {worker.runtime}", _entry("runtimes", worker.runtime))
     for limit in worker.ulimits:
         if limit not in HARMLESS_LIMITS and limit not in allow.ulimits:
-            yield Problem(f"worker.ulimits: {limit}", f"ulimits: [{limit}]")
+            yield Problem(f"worker.ulimits: {limit}", _entry("ulimits", limit))
     for mount in worker.mounts:
         yield from _mount(mount, allow, place, real)
     if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):
         path = config.htcondor.token_file
         yield Problem(
-            f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", f"files: [{path}]"
+            f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", _entry("files", path)
         )
     if docker.socket not in (*SOCKETS, *allow.sockets):
-        yield Problem(f"docker.socket: {docker.socket}", f"sockets: [{docker.socket}]")
+        yield Problem(f"docker.socket: {docker.socket}", _entry("sockets", docker.socket))
     if docker.slice not in (SLICE, *allow.slices):
-        yield Problem(f"docker.slice: {docker.slice}", f"slices: [{docker.slice}]")
+        yield Problem(f"docker.slice: {docker.slice}", _entry("slices", docker.slice))
+
+
+def _entry(key: str, word: str) -> str:
+    """A line of allow.yaml that permits this and nothing else, whatever it consists of."""
+    plain = re.fullmatch(r"[A-Za-z/_][\w./-]*", word, re.ASCII)
+    return f"{key}: [{word}]" if plain else f"{key}: ['{word.replace(chr(39), chr(39) * 2)}']"
 
 
 def _user(user: str, allow: Allow) -> Iterator[Problem]:
@@ -179,7 +185,7 @@ def _user(user: str, allow: Allow) -> Iterator[Problem]:
         yield Problem(f"worker.user: {shown(user)} is or may be root (0, or a name):", "root: true")
     elif _ids(user) not in map(_ids, (NOBODY, *allow.users)):
         uid, gid = _ids(user)
-        yield Problem(f"worker.user: {shown(user)}", f"users: ['{uid}:{gid}']")
+        yield Problem(f"worker.user: {shown(user)}", _entry("users", f"{uid}:{gid}"))
 
 
 def _ids(user: str) -> tuple[int, int]:
@@ -194,12 +200,12 @@ def _image(config: Config, allow: Allow) -> Iterator[Problem]:
     name, auth_file = config.image.name, config.image.auth_file
     local = name is not None and name.startswith(LOCAL) and name != WORKER_IMAGE
     if name is not None and not _is_named(name, allow) and (local or allow.images is not None):
-        yield Problem(f"image.name: {name}", f"images: [{_repository(name)}]")
+        yield Problem(f"image.name: {name}", _entry("images", _repository(name)))
     elif auth_file and not _is_named(name, allow):
         entry = registry_of(name) if name else "REGISTRY"
-        yield Problem(f"image.auth_file: credentials for {name or 'no image'}", f"images: [{entry}]")
+        yield Problem(f"image.auth_file: credentials for {name or 'no image'}", _entry("images", entry))
     if auth_file and auth_file not in allow.files:  # it may name programs
-        yield Problem(f"image.auth_file: {auth_file}:", f"files: [{auth_file}]")
+        yield Problem(f"image.auth_file: {auth_file}:", _entry("files", auth_file))
 
 
 def _is_named(name: str | None, allow: Allow) -> bool:
@@ -244,7 +250,7 @@ def _mount(
         yield Problem(f"worker.mounts: {source}: it can only be mounted read-only")
     else:
         entry = ":".join(filter(None, (source, ",".join(sorted(options)))))
-        yield Problem(f"worker.mounts: {source} is outside the repository:", f"mounts: ['{entry}']")
+        yield Problem(f"worker.mounts: {source} is outside the repository:", _entry("mounts", entry))
 
 
 def _is_permitted(source: str, options: set[str], allow: Allow, real: Callable[[str], str]) -> bool:

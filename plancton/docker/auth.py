@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from plancton.errors import PlanctonError
 from plancton.files import Unsuitable, from_json, read_regular
+from plancton.units import quoted
 
 HUB, HUB_KEY = "docker.io", "https://index.docker.io/v1/"
 """The registry of images without one in their name, and what `docker login` calls it."""
@@ -74,7 +75,7 @@ def registry_auth(image: str, auth_file: str | None, environ: Mapping[str, str])
     if entry is None or entry == _Entry():  # an empty one says that a helper has it
         return None
     if not private:
-        raise AuthError(f"{path}: others can read the password in it; chmod 600 {path}")
+        raise AuthError(f"{path}: others can read the password in it; chmod 600 {quoted(path)}")
     return _header(registry, _decoded(entry, registry, path))
 
 
@@ -133,7 +134,9 @@ def _decoded(entry: _Entry, registry: str, path: Path) -> dict[str, str]:
             user = colon = ""
         user, password = user if colon else "", password.rstrip("\0")
     if not user:
-        raise AuthError(f"{path}: what it has for {registry} is damaged: `docker login {registry}` again")
+        raise AuthError(
+            f"{path}: what it has for {registry} is damaged: `docker login {quoted(registry)}` again"
+        )
     return {"username": user, "password": password}
 
 

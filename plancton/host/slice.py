@@ -26,6 +26,7 @@ from plancton.host.realtime import realtime_outside_root
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.host.unit_files import DIRECTORIES, allowed_cpus
 from plancton.model import Tier
+from plancton.units import quoted
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +121,12 @@ def enabled_controllers(tree: Path) -> frozenset[str]:
 def no_cpu_controller(tree: Path, proc: Path = PROC) -> str:
     """What to do where the kernel gives the groups no cpu controller."""
     if found := realtime_outside_root(proc):
+        move = f"`echo {found.pid} >{quoted(tree)}/cgroup.procs`"
         return (
             f"end {found.name} (pid {found.pid}), a realtime process in /{found.group} (with one outside the"
-            f" root group this kernel has no cpu controller), or `echo {found.pid} >{tree}/cgroup.procs`,"
+            f" root group this kernel has no cpu controller), or {move},"
         )
-    return f"enable the cpu controller (echo +cpu >{tree}/cgroup.subtree_control)"
+    return f"enable the cpu controller (echo +cpu >{quoted(tree)}/cgroup.subtree_control)"
 
 
 def worker_group(group: str, workers_slice: str, container: str) -> str:
@@ -304,7 +306,7 @@ class Slice:
             self._refusal = error
             return "quota", ""
         if not self.ours:
-            remedy = f"`sudo plancton prepare --user {user_name()}` fixes that"
+            remedy = f"`sudo plancton prepare --user {quoted(user_name())}` fixes that"
             reason += f", but {knob} is not ours to change, so leavers get no CPU: {remedy}"
         return tier, reason
 
@@ -317,11 +319,11 @@ class Slice:
 
     def _remedy(self, error: OSError) -> str:
         if not self.privileged:
-            return f"`sudo plancton prepare --user {user_name()}`"
+            return f"`sudo plancton prepare --user {quoted(user_name())}`"
         if error.errno == errno.EROFS:
-            return (
-                f"mount {self.cpu.parent} so that it can be written (mount -o remount,rw {self.cpu.parent})"
-            )
+            directory = self.cpu.parent
+            command = f"mount -o remount,rw {quoted(directory)}"
+            return f"mount {directory} so that it can be written ({command})"
         if error.errno in (errno.EACCES, errno.EPERM):
             return "run on the host itself: this root may not write its cgroups (a container, a sandbox)"
         if error.errno == errno.ENOENT and not self.v1 and "cpu" not in enabled_controllers(self.tree):

@@ -10,7 +10,7 @@ import time
 from plancton.config.htcondor import TOKENS, WORK
 from plancton.errors import PlanctonError
 from plancton.files import Unsuitable, read_regular
-from plancton.units import human_seconds
+from plancton.units import human_seconds, quoted
 
 LARGEST = 16 * 1024
 """Bytes; a token has a few hundred."""
@@ -40,7 +40,7 @@ def read_token(path: str, now: float) -> bytes:
 def _read(path: str) -> bytes:
     data, found = read_regular(path, LARGEST)
     if found.st_mode & 0o077:
-        raise TokenError(f"token file {path}: others can read it; chmod 600 {path}")
+        raise TokenError(f"token file {path}: others can read it; chmod 600 {quoted(path)}")
     if _claims(data) is None:
         raise TokenError(f"token file {path}: holds no token as condor_token_create prints it")
     return data

@@ -42,6 +42,7 @@ from plancton.host.slice import (
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
+from plancton.units import quoted
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.disks import Disk, written_by_workers
 from plancton.workers.disks import read_disks as look_at_disks
@@ -171,8 +172,8 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
     allowed = workers_slice.allowed_cpus() if workers_slice else None
     cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
     host, available, arc = read_host(proc, disks.least.total if disks.least else 0, cpus)
-    commands = read_commands(proc)
-    supervisors = find_supervisors(commands, paths)
+    commands = read_commands(proc, config.docker.socket)
+    supervisors = find_supervisors(commands, paths, proc)
     return Facts(
         config=config,
         config_error=config_error,
@@ -223,7 +224,8 @@ def read_expiry(config: Config, now: float, pid: int | None = None, proc: Path =
     with suppress(OSError):  # either may be gone by now
         user, owner = (proc / str(pid)).stat().st_uid if pid else 0, os.stat(path).st_uid
         if user not in (0, owner):
-            return f"token file {path}: Plancton runs as user {user} and can't read it; chown {user} {path}"
+            remedy = f"chown {user} {quoted(path)}"
+            return f"token file {path}: Plancton runs as user {user} and can't read it; {remedy}"
     return expires
 
 
@@ -298,20 +300,39 @@ def read_systemd() -> int | None:
 
 
 class Command(NamedTuple):
-    """A process's name and its command line; of a container's process only the name."""
+    """A process's name and its command line; of a container's process only the name.
+
+    Anyone may call a process anything. ``has_docker``: it can reach Docker, without which no
+    Plancton does anything."""
 
     pid: int
     name: str
     words: list[str]
+    has_docker: bool
 
 
-def read_commands(proc: Path) -> list[Command]:
+def read_commands(proc: Path, socket: str) -> list[Command]:
     found = list[Command]()
     for entry in sorted(proc.glob("[0-9]*")):
         name = read_knob(entry / "comm")
         if name and entry.name.isdigit():
-            found.append(Command(int(entry.name), name, _words(proc, int(entry.name))))
+            pid = int(entry.name)
+            found.append(Command(pid, name, _words(proc, pid), _reaches(proc, pid, socket)))
     return found
+
+
+def _reaches(proc: Path, pid: int, socket: str) -> bool:
+    """Whether its user is root, or the socket's, or in the socket's group: those who started it, not
+    those of a setuid program."""
+    text = read_knob(proc / str(pid) / "status") or ""
+    ids: dict[str, str] = dict(re.findall(r"^(Uid|Gid|Groups):[ \t]*([\d \t]*)$", text, re.MULTILINE))
+    user, groups = ids.get("Uid", "").split()[:1], ids.get("Gid", "").split()[:1]
+    try:
+        found = os.stat(socket)
+    except OSError:
+        return user == ["0"]
+    members = [*groups, *ids.get("Groups", "").split()]
+    return user in (["0"], [str(found.st_uid)]) or str(found.st_gid) in members
 
 
 def _words(proc: Path, pid: int) -> list[str]:
@@ -328,8 +349,8 @@ def _words(proc: Path, pid: int) -> list[str]:
 
 def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:
     """Others that lend idle CPU: BOINC, HTCondor's own startd, Plancton 0.6."""
-    for pid, name, words in commands:
-        if Path(_program(words)).name == OLD_PLANCTON:
+    for pid, name, words, has_docker in commands:
+        if has_docker and Path(_program(words)).name == OLD_PLANCTON:
             yield Process(pid, OLD_PLANCTON)
         elif name in IDLE_TAKERS and _is_executable(proc / str(pid), name, words):
             yield Process(pid, name, group_of(proc, pid) or "")
@@ -357,17 +378,25 @@ def _is_in(group: str, left: Left | str) -> bool:
     return isinstance(left, Left) and any(container in group for container in left.ids)
 
 
-def find_supervisors(commands: Iterable[Command], paths: Paths) -> Supervisors:
-    """The one that uses these paths, by its lock (its status may be unreadable), and all others."""
+def find_supervisors(commands: Iterable[Command], paths: Paths, proc: Path = PROC) -> Supervisors:
+    """The one that uses these paths, by its lock (its status may be unreadable), and all others:
+    they hold a lock as well, and a dry run holds none."""
     status = running(paths)
     held = [status.pid] if status else holders(paths.state)
-    everywhere = {each.pid for each in commands if _donates(each.words)}
+    named = {each.pid for each in commands if each.has_docker and _is_supervisor(each.words)}
+    everywhere = named & _lockers(proc) if named else set()
     return Supervisors(held[0] if held else None, status, tuple(sorted(everywhere - set(held))))
 
 
-def _donates(words: list[str]) -> bool:
-    """Whether `plancton run` starts a supervisor by these words; a dry run does not count."""
-    return words[2:4] == ["-m", "plancton.daemon"] and '"dry_run":true' not in "".join(words[4:5])
+def _is_supervisor(words: list[str]) -> bool:
+    """Whether `plancton run` starts a supervisor by these words."""
+    return words[2:4] == ["-m", "plancton.daemon"]
+
+
+def _lockers(proc: Path) -> set[int]:
+    """Who holds a whole file's lock for writing, as a supervisor does (proc_locks(5))."""
+    lines = map(str.split, (read_knob(proc / "locks") or "").splitlines())
+    return {int(words[4]) for words in lines if words[1:4:2] == ["FLOCK", "WRITE"] and words[4].isdecimal()}
 
 
 # ---------------------------------------------------------------- Docker

@@ -27,7 +27,8 @@ from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
-from plancton.units import human_bytes, human_seconds, printable
+from plancton.units import human_bytes, human_seconds, printable, quoted
+from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept
 from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import Here, doubts, elsewhere
@@ -221,7 +222,8 @@ def cgroups(found: Cgroups) -> Finding:
         text = (
             f"no group has the cpu controller, and a realtime process in /{found.realtime.group} may be why"
         )
-        remedy = f"end {process}, or move it to the root group (echo {found.realtime.pid} >{v2}/cgroup.procs)"
+        move = f"echo {found.realtime.pid} >{quoted(v2)}/cgroup.procs"
+        remedy = f"end {process}, or move it to the root group ({move})"
         return better(subject, text, remedy)
     of_v1 = sorted({"cpu", "memory"} & set(found.layout.v1))
     text = f"hybrid: v2 at {v2}, v1 for {' and '.join(of_v1)}" if of_v1 else f"v2 at {v2}"
@@ -337,7 +339,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
     """``user``: who runs doctor, and would run Plancton; empty: root. ``asked``: docker.tier."""
     subject, status = "slice", running.status
     by_docker = "so Docker limits the workers one by one, within seconds"
-    prepare = f"`sudo plancton prepare --user {user}`"
+    prepare = f"`sudo plancton prepare --user {quoted(user)}`"
     by_root = f"{prepare if user else 'run `plancton run` as root'}, and the kernel yields at once"
     if status is not None and status.slice not in ("", seen.path):
         text = f"the supervisor's slice is {status.slice}, the configuration's is {seen.path}"
@@ -479,7 +481,8 @@ def left_workers(left: Left | str, running: Supervisors) -> Iterator[Finding]:
         yield better(subject, f"no supervisor looks after {_names(orphans)}", remedy)
     for instance, names in left.others.items():
         text = f"{_names(names)}: of another installation (instance {instance})"
-        remove = f"docker rm -f $(docker ps -aq --filter label=plancton.instance={instance})"
+        label = quoted(f"label={INSTANCE}={instance}")
+        remove = f"docker rm -f $(docker ps -aq --filter {label})"
         yield better(subject, text, f"if it no longer runs: {remove}")
     if left.old:
         remedy = "`plancton migrate --end-old-workers` removes them"

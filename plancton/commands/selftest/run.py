@@ -33,6 +33,7 @@ from plancton.host.topology import Cpus, Topology
 from plancton.model import Sample, Tier
 from plancton.policy.observe import observe
 from plancton.rundir import holder, no_status, paths_in_use, running
+from plancton.units import quoted
 from plancton.workers.same_host import require
 
 PAIRS = 9
@@ -125,7 +126,7 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
         remedy = "on the host itself" if workers_slice.privileged else "as root"
         raise SelftestError(f"{knob}: {error.strerror}; run the selftest {remedy}") from None
     if frozen:
-        raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {knob}`")
+        raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {quoted(knob)}`")
     return not there
 
 

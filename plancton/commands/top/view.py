@@ -5,7 +5,6 @@ costs ten times as much.
 """
 
 import math
-import time
 from collections.abc import Iterable, Iterator
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from rich.style import Style
 
 from plancton.commands.top.meter import Figures
 from plancton.model import Phase, Status, WorkerStatus
-from plancton.units import human_bytes, human_seconds
+from plancton.units import human_bytes, human_seconds, local_time
 
 HISTORY = 120
 """Samples that the sparkline shows: two minutes of them."""
@@ -189,7 +188,7 @@ def _wrapped(screen: Screen, text: str, most: int, style: Style) -> Iterator[Lin
 
 
 def _clock(unix: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(unix))
+    return local_time(unix, "%H:%M:%S")
 
 
 # -- what Plancton does

@@ -1,9 +1,11 @@
 """What a repository may not do on a host: the rules alone, and with files on a real disk."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from plancton.config import repository_limits
 from plancton.config.clone import MARK, TREE, Clone, clone_of, files_of, write_files
@@ -87,15 +89,15 @@ RULES = [
     ),
     ("worker: {runtime: runsc}", "worker.runtime", "runtimes: [runsc]"),
     ("worker: {ulimits: {core: -1}}", "worker.ulimits", "ulimits: [core]"),
-    ("worker: {mounts: ['/cvmfs:/cvmfs']}", "worker.mounts", "mounts: ['/cvmfs']"),
+    ("worker: {mounts: ['/cvmfs:/cvmfs']}", "worker.mounts", "mounts: [/cvmfs]"),
     ("worker: {mounts: ['/data:/data:rw']}", "worker.mounts", "mounts: ['/data:rw']"),
-    ("worker: {mounts: ['ROOT/.git:/x']}", "worker.mounts", "mounts: ['ROOT/.git']"),
-    ("worker: {mounts: ['ROOT:/x']}", "worker.mounts", "mounts: ['ROOT']"),
+    ("worker: {mounts: ['ROOT/.git:/x']}", "worker.mounts", "mounts: [ROOT/.git]"),
+    ("worker: {mounts: ['ROOT:/x']}", "worker.mounts", "mounts: [ROOT]"),
     ("htcondor: {central_manager: cm, token_file: /root/t}", "htcondor.token_file", "files: [/root/t]"),
     (
         "htcondor: {central_manager: cm, token_file: ROOT/token, config_dir: /etc/condor}",
         "worker.mounts",
-        "mounts: ['/etc/condor']",
+        "mounts: [/etc/condor]",
     ),
     ("docker: {socket: /run/other.sock}", "docker.socket", "sockets: [/run/other.sock]"),
     ("docker: {slice: other}", "docker.slice", "slices: [other]"),
@@ -155,6 +157,17 @@ def test_no_credentials_for_any_image(root: Path) -> None:
     (root / "allow.yaml").write_text("images: [registry.example.org]\nfiles: [/root/auth.json]")
     assert refused(root, text) == []
     assert load_config(root / "config.yaml").image.auth_file == "/root/auth.json"
+
+
+@pytest.mark.parametrize("path", ["/a'], x, ['/etc", "/a]", "/*a", "/a, /b", "/{a", "/a #", '/"'])
+def test_what_a_message_offers(root: Path, path: str) -> None:
+    """Whoever copies the line that a message offers permits what was asked for, and nothing else."""
+    text = json.dumps({"worker": {"mounts": [f"{path}:/x"]}})
+    (line,) = refused(root, text)
+    offered = line.partition(" needs `")[2].removesuffix("`")
+    assert yaml.safe_load(offered) == {"mounts": [path]}
+    (root / "allow.yaml").write_text(offered)
+    assert refused(root, text) == []
 
 
 def test_users(root: Path) -> None:

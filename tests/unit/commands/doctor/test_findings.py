@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,7 @@ from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
 from plancton.model import Phase, Status, Tier, WorkerStatus
 from plancton.rundir import Paths
+from plancton.units import printable
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk
 
@@ -484,11 +486,15 @@ class Place:
     def configure(self, text: str = "") -> None:
         self.paths.config.write_text(f"docker: {{socket: {self.root}/d.sock}}\nimage: {{name: b}}\n{text}")
 
-    def process(self, pid: int, name: str, *words: str, group: str = "user") -> None:
-        line = "\0".join([*words, ""])
-        tree(
-            self.root / "proc" / str(pid), {"comm": f"{name}\n", "cmdline": line, "cgroup": f"0::/{group}\n"}
-        )
+    def process(
+        self, pid: int, name: str, *words: str, group: str = "user", ids: str = "Uid:\t0\t0\t0\t0\n"
+    ) -> None:
+        files = {"comm": f"{name}\n", "cmdline": "\0".join([*words, ""]), "cgroup": f"0::/{group}\n"}
+        tree(self.root / "proc" / str(pid), {**files, "status": ids})
+
+    def locked(self, *pids: int) -> None:
+        lines = [f"{pid}: FLOCK  ADVISORY  WRITE {pid} fe:00:{pid} 0 EOF\n" for pid in pids]
+        tree(self.root / "proc", {"locks": "".join(lines)})
 
     def disk(self, name: str, scheduler: str, device: bool = True) -> None:
         part = {"device": {"model": "x"}} if device else {}
@@ -635,6 +641,7 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
     place.process(18, "boinc", "/opt/boinc-manager/boinc-view")
     place.process(14, "python", *run, '{"config":null,"dry_run":false,"record":null,"verbose":false}')
     place.process(15, "python", *run, '{"config":null,"dry_run":true,"record":null,"verbose":false}')
+    place.locked(14, 18)
     serve(script())
     found = place.look()
     assert found.processes == (
@@ -643,6 +650,37 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
         Process(13, "condor_startd", "plancton/abc"),
     )
     assert found.supervisors.others == (14,)
+
+
+def test_names_alone_change_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Who can't reach Docker is no Plancton, whatever its process is called or locks; nor is a
+    supervisor without a lock. The verdict is as without them."""
+    serve(script())
+    before = diagnose(place.look())
+    run = ("/x/python", "-P", "-m", "plancton.daemon", "{}")
+    stranger = "Uid:\t1000\t0\t0\t0\nGid:\t1000\t0\t0\t0\nGroups:\t1000 1001 \n"
+    place.process(30, "planctonctl", "planctonctl", "start", ids=stranger)
+    place.process(31, "planctonctl", "python2", "/opt/planctonctl", ids="Uid:\t65534\t0\t0\t0\n")
+    place.process(32, "python", *run, ids=stranger)
+    place.process(33, "python", *run)
+    place.process(34, "planctonctl", "planctonctl", ids="")
+    place.locked(30, 31, 32, 34)
+    assert diagnose(place.look()) == before
+    own = f"Uid:\t1000\t0\t0\t0\nGid:\t1000\t0\t0\t0\nGroups:\t5 {os.getgid()} \n"
+    place.process(35, "planctonctl", "planctonctl", "start", ids=own)
+    assert place.look().processes == (Process(35, "planctonctl"),)
+
+
+@pytest.mark.parametrize(
+    "instance", ["x; rm -rf /", "$(id)", "a'b", "`id`", "a b", "\x1b[2J", "-f", "\n", "x) #"]
+)
+def test_labels_in_commands(instance: str) -> None:
+    """A label in a command that doctor prints is one word of that command."""
+    (finding,) = doctor.left_workers(Left(others={instance: ("a",)}), RUNS)
+    inner = finding.remedy.partition("$(")[2].removesuffix(")")
+    words = shlex.split(inner)
+    assert words[:-1] == ["docker", "ps", "-aq", "--filter"]
+    assert words[-1] == f"label=plancton.instance={printable(instance)}"
 
 
 def test_lock_without_status(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
