@@ -265,7 +265,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
     to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free;
     ``writers`` are known at the ticks at which they are looked for, because there is little.
-    ``unprotected`` says why the slice would not hold a new worker; empty: it would. ``mounts`` says
+    ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker;
+    empty: they would. ``mounts`` says
     what is missing of the paths that workers mount. ``unknown`` names the file whose figures can't
     be used at this tick, and says why.
     """

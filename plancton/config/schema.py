@@ -226,6 +226,10 @@ class Worker(Section, frozen=True):
         list[str], Meta(description="/container/path or /container/path:size=64m,mode=1777")
     ] = []
     volumes: Annotated[list[str], Meta(description="/container/path: on disk, removed with the worker")] = []
+    disk: Annotated[
+        Size | None,
+        Meta(description="a quota on what it writes to its root, where Docker has quotas; null: none"),
+    ] = None
     shm_size: Annotated[
         Size | None, Meta(description="the size of its /dev/shm; null: a quarter of the memory")
     ] = None
@@ -268,6 +272,7 @@ class Worker(Section, frozen=True):
             require(name != "rtprio", "ulimits: with rtprio a worker would not yield to the owner")
             require(name in _ULIMITS, f"ulimits: {shown(name)} is none of {', '.join(_ULIMITS)}")
             require(_is_limit(value), f"ulimits: {name}: {shown(value)} is neither a number nor SOFT:HARD")
+        require(self.disk is None or self.disk > 0, "disk: must be more than 0")
         require(self.shm_size is None or self.shm_size > 0, "shm_size: must be more than 0")
 
 

@@ -48,6 +48,7 @@ from plancton.rundir import (
 )
 from plancton.workers.accounting import Accounting
 from plancton.workers.disks import not_kept
+from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
 from plancton.workers.surroundings import look_around
 from plancton.workers.usage import WorkerUsage
@@ -297,11 +298,12 @@ class Supervisor:
         )
 
     def _why_unprotected(self) -> str:
-        """Why a new worker would not be in the slice, as far as that is known."""
+        """Why a new worker would not be in the slice, or have no quota, as far as that is known."""
         driver = self.info.cgroup_driver if self.info else ""
         if self.slice is not None and self.slice.systemd != (driver == "systemd"):
             return f"Docker's cgroup driver is {driver} now, the slice is for another: restart Plancton"
-        return self.actuator.unprotected if self.actuator else ""
+        outside = self.actuator.unprotected if self.actuator else ""
+        return outside or (no_quota(self.file.config, self.info) if self.info else "")
 
     def _drain_state(self) -> tuple[bool, bool]:
         """Whether nothing may be started, and whether workers are asked to finish."""

@@ -108,6 +108,8 @@ def create_body(
     }
     if shows_paths:
         body["HostConfig"] |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    if worker.disk is not None:
+        body["HostConfig"]["StorageOpt"] = {"size": str(int(worker.disk))}
     if worker.runtime is not None:
         body["HostConfig"]["Runtime"] = worker.runtime
     if worker.command is not None:

@@ -14,6 +14,9 @@ from plancton.workers.docker_calls import FREE_ADDRESSES, require_network
 
 ON_DEMAND = "io.containerd."
 """How a runtime's name begins that Docker finds without being told of it."""
+WITH_QUOTAS = frozenset({"overlay2", "btrfs", "zfs", "devicemapper"})
+"""Storage drivers that know `StorageOpt` (https://docs.docker.com/reference/cli/docker/container/run);
+overlay2 only on xfs, and Docker itself refuses it there without pquota."""
 DEFAULT_POOLS = (
     *(AddressPool(f"172.{second}.0.0/16", 16) for second in (17, 18, 19)),
     *(AddressPool(f"172.{second}.0.0/14", 16) for second in (20, 24, 28)),
@@ -36,7 +39,26 @@ def refusal_of(config: Config, info: Info) -> str:
         return (
             f"worker.runtime: Docker has no {runtime} ({known}): name one of these, or add it to daemon.json"
         )
-    return ""
+    return no_quota(config, info)
+
+
+def no_quota(config: Config, info: Info) -> str:
+    """Why `worker.disk` would not hold on this Docker; empty if it does, or is not asked for."""
+    if config.worker.disk is None:
+        return ""
+    backing = dict(pair for pair in info.driver_status if len(pair) == 2).get("Backing Filesystem", "")
+    if info.has_containerd_store:
+        where = "with containerd's image store"
+    elif info.driver == "overlay2" and backing != "xfs":
+        where = f"with overlay2 on {backing or 'an unknown file system'}"
+    elif info.driver not in WITH_QUOTAS:
+        where = f"with the storage driver {info.driver}"
+    else:
+        return ""
+    return (
+        f"worker.disk: Docker has no quotas {where}: nothing is started; keep its data on xfs that is mounted"
+        " with pquota, on btrfs or on zfs, or take worker.disk out (owner.reserve_disk holds all the same)"
+    )
 
 
 def require_room_for_network(docker: Docker, name: str, info: Info, proc: Path = PROC) -> None:

@@ -88,3 +88,14 @@ def test_frozen_when_the_supervisor_is_killed(plancton: Plancton) -> None:
     plancton.start()
     wait_for("they are thawed", lambda: (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n")
     plancton.full(2)
+
+
+def test_a_quota_that_docker_does_not_have(plancton: Plancton) -> None:
+    """On ext4 there are no quotas: `check` and `status` say so, and nothing is started."""
+    plancton.configure(worker={"disk": "100MB"})
+    plancton.start()
+    wait_for("status says so", lambda: "worker.disk" in plancton.problems())
+    done = plancton.cli("check", str(plancton.config))
+    assert done.returncode and "worker.disk: Docker has no quotas" in done.stdout + done.stderr, done
+    plancton.goes_on()
+    assert not plancton.workers() and not plancton.lines("starting")

@@ -63,6 +63,7 @@ MADE_OF = {
     "read_only_root": True,
     "tmpfs": ["/tmp"],
     "volumes": ["/v"],
+    "disk": "9GB",
     "shm_size": "1GB",
     "ulimits": {"core": "0"},
     "init": False,

@@ -38,6 +38,7 @@ BAD = [
     ("worker", "{ulimits: {nofile: '-1:1'}}", "neither a number nor SOFT:HARD"),
     ("worker", "{ulimits: {rtprio: 1}}", "would not yield"),
     ("worker", "{runtime: 'a b'}", "'a b' is not a runtime's name"),
+    ("worker", "{disk: 0}", "more than 0"),
     ("worker", "{shm_size: 0}", "more than 0"),
     ("worker", "{memory: much}", "'much' is not a size"),
     ("worker", "{memory: 2.5}", "2.5 is not a size"),

@@ -52,6 +52,7 @@ configs = st.builds(
         security_options=st.lists(
             st.sampled_from(["seccomp=unconfined", "label:disable", "apparmor=1:30"]), max_size=2
         ),
+        disk=st.one_of(st.none(), sizes),
         shm_size=st.one_of(st.none(), sizes),
         ulimits=st.dictionaries(st.sampled_from(["core", "nofile"]), st.sampled_from(["0", "1:30", "-1"])),
         init=st.booleans(),

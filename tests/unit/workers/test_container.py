@@ -119,6 +119,12 @@ def test_shared_memory() -> None:
     assert body(worker("{memory: 400MB, shm_size: null}"))["HostConfig"]["ShmSize"] == 100_000_000
 
 
+def test_quota() -> None:
+    """A quota on the worker's root, in bytes; none unless asked for."""
+    assert body(worker("{disk: 2GB}"))["HostConfig"]["StorageOpt"] == {"size": "2000000000"}
+    assert "StorageOpt" not in body(worker("{}"))["HostConfig"]
+
+
 def test_init_and_runtime() -> None:
     """An image may bring its own init, and another of Docker's runtimes may run it."""
     host = body(worker("{init: false, runtime: runsc}"))["HostConfig"]

@@ -14,6 +14,8 @@ from plancton.docker.replies import AddressPool, Info
 from plancton.workers.docker_calls import start_worker
 from plancton.workers.refusals import DEFAULT_POOLS, has_addresses, refusal_of, require_room_for_network
 
+XFS, EXT4 = [["Backing Filesystem", "xfs"]], [["Backing Filesystem", "extfs"], ["odd"]]
+CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
 ALL_172 = [IPv4Network("172.16.0.0/12")]
 ALL_192 = [IPv4Network("192.168.0.0/16")]
 
@@ -26,11 +28,18 @@ ALL_192 = [IPv4Network("192.168.0.0/16")]
         ("{}", Info(security_options=["name=userns"]), ""),
         ("{runtime: runsc}", Info(runtimes={"runc": {}}), "no runsc (runc)"),
         ("{runtime: runc}", Info(runtimes={"runc": {}}), ""),
+        ("{disk: 1GB}", Info(driver="overlay2", driver_status=XFS), ""),
+        ("{disk: 1GB}", Info(driver="btrfs"), ""),
+        ("{disk: 1GB}", Info(driver="overlay2", driver_status=EXT4), "overlay2 on extfs"),
+        ("{disk: 1GB}", Info(driver="vfs"), "driver vfs"),
+        ("{disk: 1GB}", Info(driver="overlayfs", driver_status=CONTAINERD), "containerd's image store"),
+        ("{}", Info(driver="vfs"), ""),
         ("{runtime: io.containerd.kata.v2}", Info(runtimes={"runc": {}}), ""),
     ],
 )
 def test_refusal(worker: str, info: Info, words: str) -> None:
-    """Privileges next to mapped users, and a runtime that Docker does not have."""
+    """Privileges next to mapped users, a runtime that Docker does not have, and a quota where it has
+    none."""
     refused = refusal_of(parse(f"worker: {worker}", "FILE"), info)
     assert words in refused and bool(refused) is bool(words)
 
