@@ -458,7 +458,8 @@ class Actuator:
         if found and found.words:
             reason = f"{reason}: {found.words}"
         report = found.report if found else None
-        told = 0 if report is None else self.accounting.reported(entry.worker.id, report)
+        most = entry.most(clock_gettime(CLOCK_BOOTTIME))
+        told = 0 if report is None else self.accounting.reported(entry.worker.id, report, most)
         self._lose(entry, told)
         self._say(self.roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
         self._cleanup_trouble(error)
@@ -469,7 +470,9 @@ class Actuator:
         them."""
         jobs = entry.worker.jobs or ()
         if len(jobs) > told:
-            self.accounting.lost(len(jobs) - told, entry.job_cpu * (1 - told / len(jobs)))
+            lost, cpu = len(jobs) - told, entry.job_cpu * (1 - told / len(jobs))
+            most = entry.most(clock_gettime(CLOCK_BOOTTIME))
+            self.accounting.lost(lost, cpu, entry.worker.id, most)
 
     def vanished(self, name: str, reason: str, boottime: float) -> None:
         """A worker's container no longer exists, and nobody can say how it ended."""
@@ -507,7 +510,8 @@ class Actuator:
     def _fetched(self, name: str, report: bytes | None, error: DockerError | None) -> None:
         self._fetching = False
         if report is not None and (entry := self.roster.get(name)):
-            self.accounting.reported(entry.worker.id, report)
+            most = entry.most(clock_gettime(CLOCK_BOOTTIME))
+            self.accounting.reported(entry.worker.id, report, most)
         self._cleanup_trouble(error)
 
     # ------------------------------------------------------------ making the roster agree

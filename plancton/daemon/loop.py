@@ -386,6 +386,8 @@ class Supervisor:
         assert self.usage
         self.usage.read(now, boottime, self.roster.fleet, self.roster)
         for name, reading in self.usage.by_name.items():
+            if reading.used is not None:
+                self.roster.note_used(name, reading.used, boottime)
             ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
             if ended and self.actuator:
                 self.actuator.fetch_report(name)

@@ -1,11 +1,15 @@
 """How much work was finished and lost on this host, by the workers' reports; kept on disk.
 
 A report has one line for each job that has ended: how (HTCondor's word: exit, evict, hold or
-remove), and the CPU seconds that it had used.
+remove), and the CPU seconds that it had used. Jobs can write anything to it, so no more is believed
+than the worker can have done.
 """
 
 import logging
+import math
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -19,6 +23,9 @@ SAVE_INTERVAL = 600.0
 """Seconds between two writes of what was donated; what jobs did is written at once."""
 MOST = 1e15
 """Of jobs or CPU seconds, no host has had as many."""
+
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?\s*", re.ASCII)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -36,6 +43,21 @@ class Report(msgspec.Struct, frozen=True):
         """How many have ended."""
         return self.done + self.evicted + self.withdrawn
 
+    @property
+    def cpu(self) -> float:
+        return self.cpu_done + self.cpu_lost
+
+
+class Most(NamedTuple):
+    """What a worker can have done so far: how many jobs, and the CPU seconds that it really
+    used."""
+
+    jobs: float = math.inf
+    cpu: float = math.inf
+
+
+UNBOUNDED = Most()
+
 
 class _Kept(msgspec.Struct, frozen=True):
     """The file: the sums, and how much of each worker's report is in them, by its container's id:
@@ -50,12 +72,8 @@ def parse_report(data: bytes) -> Report:
     found: dict[str, list[float]] = {"exit": [], "evict": [], "hold": [], "remove": []}
     for line in data.decode(errors="replace").splitlines():
         way, _, number = line.partition(" ")
-        try:
-            cpu = float(number)
-        except ValueError:
-            continue
-        if 0 <= cpu < 1e9 and way in found:
-            found[way].append(cpu)
+        if way in found and _NUMBER.fullmatch(number):
+            found[way].append(float(number))
     done, evicted, held, removed = found.values()
     return Report(len(done), len(evicted), len(held) + len(removed), sum(done), sum(evicted))
 
@@ -77,11 +95,13 @@ class Accounting:
             self._next_save = now + SAVE_INTERVAL
             self.save()
 
-    def reported(self, container: str, data: bytes) -> int:
-        """Count what is new in a worker's report; how many jobs that is."""
+    def reported(self, container: str, data: bytes, most: Most = UNBOUNDED) -> int:
+        """Count what is new in a worker's report, as far as it is possible; how many jobs that
+        is."""
         seen, before = parse_report(data), self._counted.get(container, Report())
         # A report that has become shorter was tampered with: nothing is counted twice.
         report = Report(*map(max, msgspec.structs.astuple(seen), msgspec.structs.astuple(before)))
+        report = _possible(before, report, most)
         if report != before:
             self._counted[container] = report
             self._add(
@@ -93,9 +113,11 @@ class Accounting:
             self.save()
         return report.jobs - before.jobs
 
-    def lost(self, jobs: int, cpu: float) -> None:
+    def lost(self, jobs: int, cpu: float, container: str = "", most: Most = UNBOUNDED) -> None:
         """Jobs ended together with a worker that could not report them."""
-        self._add(jobs_evicted=jobs, cpu_lost=cpu)
+        counted = self._counted.get(container, Report())
+        jobs = int(min(jobs, max(0.0, most.jobs - counted.jobs)))
+        self._add(jobs_evicted=jobs, cpu_lost=min(cpu, max(0.0, most.cpu - counted.cpu)))
         self.save()
 
     def forget(self, container: str) -> None:
@@ -121,6 +143,22 @@ class Accounting:
             if not self._failed:
                 log.warning("%s: can't be written: %s", self._path, error.strerror)
             self._failed = True
+
+
+def _possible(before: Report, report: Report, most: Most) -> Report:
+    """The report with no more in it than is possible: what is new is cut in proportion."""
+    jobs = _part(most.jobs - before.jobs, report.jobs - before.jobs)
+    cpu = _part(most.cpu - before.cpu, report.cpu - before.cpu)
+    if jobs == cpu == 1.0:
+        return report
+    parts = jobs, jobs, jobs, cpu, cpu
+    old, new = msgspec.structs.astuple(before), msgspec.structs.astuple(report)
+    cut = [a + (b - a) * part for a, b, part in zip(old, new, parts, strict=True)]
+    return Report(*map(int, cut[:3]), *cut[3:])
+
+
+def _part(possible: float, claimed: float) -> float:
+    return min(1.0, max(0.0, possible) / claimed) if claimed > 0 else 1.0
 
 
 def _read(path: Path | None) -> _Kept | None:

@@ -7,6 +7,7 @@ import msgspec
 from plancton.docker.replies import Container
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
+from plancton.workers.accounting import Most
 from plancton.workers.container import (
     CPUS,
     DIGEST,
@@ -19,12 +20,16 @@ from plancton.workers.container import (
     label_number,
 )
 
+JOBS_PER_SECOND = 2.0
+"""More than any pool gets through on one CPU: matching and starting one takes longer."""
+
 
 class Entry(msgspec.Struct):
     """A worker, and when its start was requested (CLOCK_BOOTTIME). ``group`` is its cgroup in the
     v2 tree, ``pid`` its first process, ``shim`` the process that the engine keeps for it,
     ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
 
+    ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
     ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
     counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
     ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
@@ -39,6 +44,8 @@ class Entry(msgspec.Struct):
     shim: int = 0
     job_cpu: float = 0.0
     age: float = 0.0
+    used: float | None = None
+    used_at: float = 0.0
     updates: int = 0
     kills: int = 0
     killing: bool = False
@@ -48,6 +55,16 @@ class Entry(msgspec.Struct):
     next_removal: float = 0.0
     removing: bool = False
     refused: str = ""
+
+    def most(self, boottime: float) -> Most:
+        """What it can have done until then."""
+        worker = self.worker
+        since = self.requested if worker.started is None else worker.started
+        age = self.age if worker.phase is Phase.ENDED and self.age else max(0.0, boottime - since)
+        cpu = worker.cpus * age
+        if self.used is not None:
+            cpu = min(cpu, self.used + worker.cpus * max(0.0, since + age - self.used_at))
+        return Most(1 + age * JOBS_PER_SECOND * max(1.0, worker.cpus), cpu)
 
 
 class Roster:
@@ -134,7 +151,7 @@ class Roster:
         worker = entry.worker
         entry.kills, entry.bypassed, entry.lifted = 0, False, set()
         entry.removals, entry.next_removal = 0, 0.0
-        entry.job_cpu = 0.0
+        entry.job_cpu, entry.used = 0.0, None
         self._unexplained.discard(worker.name)
         self._replace(
             entry,
@@ -172,6 +189,11 @@ class Roster:
         if jobs != before:
             self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
         return not set(before) <= set(jobs)
+
+    def note_used(self, name: str, seconds: float, boottime: float) -> None:
+        """A worker had used this much CPU then."""
+        if entry := self._entries.get(name):
+            entry.used, entry.used_at = seconds, boottime
 
     def change(self, name: str, **fields: object) -> None:
         entry = self._entries.get(name)

@@ -18,13 +18,14 @@ Counters = dict[str, float | None]
 
 class Usage(msgspec.Struct, frozen=True):
     """One worker's figures: CPUs, bytes, CPUs of its shim, when its running jobs started, and the
-    CPU seconds used since the oldest did."""
+    CPU seconds used since the oldest did; ``used`` are all that it ever used."""
 
     cpu: float | None = None
     memory: float | None = None
     shim: float | None = None
     jobs: tuple[float, ...] | None = None
     job_cpu: float = 0.0
+    used: float | None = None
 
 
 class WorkerUsage:
@@ -53,7 +54,14 @@ class WorkerUsage:
         memory, jobs = self._memory.read(), self._jobs.read(boottime)
         self._note_beginnings(jobs)
         self.by_name = {
-            name: Usage(cpu.get(name), memory[name], shim.get(name), jobs.get(name), self._job_cpu(name))
+            name: Usage(
+                cpu.get(name),
+                memory[name],
+                shim.get(name),
+                jobs.get(name),
+                self._job_cpu(name),
+                self._old[0].get(name),
+            )
             for name in memory
         }
         self.shims = sum(shim.values())

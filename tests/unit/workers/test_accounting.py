@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plancton.model import Work
-from plancton.workers.accounting import SAVE_INTERVAL, Accounting, Report, parse_report
+from plancton.workers.accounting import SAVE_INTERVAL, Accounting, Most, Report, parse_report
 
 SINCE = 1_763_845_453.0
 
@@ -252,3 +252,47 @@ def test_numbers_that_no_host_has(tmp_path: Path, number: str) -> None:
     it = accounting(tmp_path / "work.json")
     it.donated(1.0, 0.0)
     assert it.work.cpu_donated == 1.0
+
+
+# ---------------------------------------------------------------- what is possible
+
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["exit", "evict", "hold", "remove"]),
+        st.sampled_from(["1", "0.5", "999999999", "-1", "nan", "inf", "1e300", "٣", "1_0", "", "9" * 5000]),
+    ),
+    max_size=60,
+)
+
+
+@given(st.lists(st.tuples(LINES, st.floats(0, 100), st.integers(0, 20)), max_size=6))
+def test_no_more_than_is_possible(
+    reads: list[tuple[list[tuple[str, str]], float, int]],
+) -> None:
+    """Whatever a report says, no more CPU is counted than the worker has used, and no more jobs than
+    it had time for, however often it is read and whatever it has lost; and nothing is taken back."""
+    it, cpu, jobs = accounting(), 0.0, 0
+    for lines, more_cpu, more_jobs in reads:
+        cpu, jobs, before = cpu + more_cpu, jobs + more_jobs, it.work
+        it.reported("w1", "".join(f"{way} {n}\n" for way, n in lines).encode(), Most(jobs, cpu))
+        assert it.work.jobs_done + it.work.jobs_evicted <= jobs
+        assert it.work.cpu_done + it.work.cpu_lost <= cpu * 1.000001
+        assert it.work.jobs_done >= before.jobs_done and it.work.cpu_done >= before.cpu_done
+    it.lost(1000, 1e9, "w1", Most(jobs, cpu))
+    assert it.work.jobs_done + it.work.jobs_evicted <= jobs
+    assert it.work.cpu_done + it.work.cpu_lost <= cpu * 1.000001
+
+
+def test_what_is_possible_counts_as_it_is() -> None:
+    """An honest report is counted to the last digit."""
+    it = accounting()
+    it.reported("w1", b"exit 0.1\nexit 0.2\nevict 0.3\n", Most(3, 0.7))
+    assert (it.work.jobs_done, it.work.jobs_evicted) == (2, 1)
+    assert (it.work.cpu_done, it.work.cpu_lost) == (0.1 + 0.2, 0.3)
+
+
+def test_a_report_of_634_196_years() -> None:
+    """A report that claims more than all CPU that its worker used counts as that."""
+    it = accounting()
+    it.reported("w1", b"exit 999999999\n" * 20_000, Most(20, 40.0))
+    assert (it.work.jobs_done, it.work.cpu_done) == (20, 40.0)

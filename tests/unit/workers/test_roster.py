@@ -5,6 +5,7 @@ import pytest
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, HostConfig
 from plancton.model import Phase, Worker
 from plancton.workers import container as containers
+from plancton.workers.accounting import Most
 from plancton.workers.roster import Roster, adopted
 
 
@@ -251,3 +252,16 @@ def test_end_that_nobody_saw() -> None:
     assert roster.ended("w1", 10.0)
     assert "ended after" in roster.explain("w1", "exit code 0", unseen=True)
     assert roster.take_ended() == ()
+
+
+def test_what_a_worker_can_have_done() -> None:
+    """As much CPU as the kernel saw it use, and all that it may use since then; at most a few jobs
+    each second."""
+    roster = Roster()
+    entry = roster.arrived(container(labels=LABELS), 1_000.0, "g", 0)
+    assert entry.most(1_010.0) == Most(1 + 10 * 2 * 1.5, 15.0), "1.5 CPUs for 10 s"
+    roster.note_used("w1", 2.0, 1_008.0)
+    assert entry.most(1_010.0).cpu == 2.0 + 1.5 * 2
+    roster.ended("w1", 1_010.0)
+    assert entry.most(9_999.0).cpu == 2.0 + 1.5 * 2, "it has ended"
+    roster.note_used("strange", 2.0, 1_008.0)
