@@ -9,13 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from plancton.errors import PlanctonError
-from plancton.files import read_regular
+from plancton.files import SHARE, read_regular
 from plancton.units import shown
 
 NO_NEW_PRIVILEGES = "no-new-privileges"
 KNOWN = (
-    "seccomp=FILE, seccomp=unconfined, apparmor=PROFILE, label=…, systempaths=unconfined, no-new-privileges"
+    "seccomp=FILE, seccomp=unconfined, seccomp=builtin, apparmor=PROFILE, label=…, systempaths=unconfined,"
+    " no-new-privileges"
 )
+BUILTIN = "seccomp=builtin"
 LARGEST = 1024 * 1024
 """Bytes of a file of seccomp rules: fifty times Docker's own."""
 
@@ -37,7 +39,7 @@ def problem(option: str) -> str:
     wrong = ""
     match kind:
         case "seccomp" if value not in ("unconfined", "builtin") and not value.startswith("/"):
-            wrong = "is neither seccomp=unconfined nor seccomp=/path/of/rules.json"
+            wrong = "is none of seccomp=unconfined, seccomp=builtin and seccomp=/path/of/rules.json"
         case "apparmor" | "label" if not value.strip():
             wrong = f"names no {'profile' if kind == 'apparmor' else 'label'}"
         case "systempaths" if value != "unconfined":
@@ -91,12 +93,21 @@ def _read(path: str) -> str:
     return json.dumps(rules, separators=(",", ":"))
 
 
-def translate(options: Iterable[str], profiles: Mapping[str, str]) -> Options:
-    """For the Engine; ``profiles`` are of `read_profiles`. No new privileges unless they are
-    asked for."""
+def own_rules() -> str:
+    """Plancton's seccomp rules: Docker's, less what the host has for all containers together, and
+    what makes root act for them."""
+    return json.dumps(json.loads((SHARE / "seccomp.json").read_bytes()), separators=(",", ":"))
+
+
+def translate(options: Iterable[str], profiles: Mapping[str, str], rules: str = "") -> Options:
+    """For the Engine; ``profiles`` are of `read_profiles`, ``rules`` those where no option names
+    any. No new privileges unless they are asked for."""
     made = {canonical(option): _profile(option) for option in options}
     shows_paths = made.pop("systempaths=unconfined", None) is not None
     if f"{NO_NEW_PRIVILEGES}=false" not in made:
         made = {NO_NEW_PRIVILEGES: "", **made}
+    if rules and not any(_split(option)[0] == "seccomp" for option in made):
+        made[f"seccomp={rules}"] = ""
+    made.pop(BUILTIN, None)  # what Docker does without being told; 20.10 does not know the word
     texts = [f"seccomp={profiles[path]}" if path else option for option, path in made.items()]
     return Options(texts, shows_paths)

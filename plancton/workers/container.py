@@ -56,7 +56,8 @@ def create_body(
     ``profiles``: the seccomp rules that it names (`security.read_profiles`).
     """
     worker = config.worker
-    options, shows_paths = security.translate(worker.security_options, profiles or {})
+    rules = "" if worker.privileged else around.seccomp
+    options, shows_paths = security.translate(worker.security_options, profiles or {}, rules)
     body: dict[str, Any] = {
         "Image": image,
         "Hostname": name,  # its name in the pool

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from plancton.config.security import own_rules
 from plancton.docker.replies import Info
 from plancton.files import read_knob, replace_file
 from plancton.host.resolvers import resolver_file
@@ -12,11 +13,17 @@ from plancton.host.resolvers import resolver_file
 LABELS, MAPS_USERS = "name=selinux", "name=userns"
 """With these a container may not read a file of ours."""
 
+OWN_PROFILES = {"name=seccomp,profile=default", "name=seccomp,profile=builtin"}
+"""So Docker calls the rules that it has itself. Where the administrator has given it others, they
+hold; where the kernel has no seccomp, none can."""
+
 
 class Surroundings(msgspec.Struct, frozen=True):
-    """``resolvers`` is the path of the resolv.conf for it; empty: it asks Docker."""
+    """``resolvers`` is the path of the resolv.conf for it; empty: it asks Docker. ``seccomp`` are
+    its rules unless others are configured; empty: Docker's."""
 
     resolvers: str = ""
+    seccomp: str = ""
 
 
 ORDINARY = Surroundings()
@@ -25,7 +32,10 @@ ORDINARY = Surroundings()
 
 def look_around(info: Info, run: Path, root: Path = Path("/")) -> Surroundings:
     """For a worker that is made now; its files are in the run directory."""
-    return Surroundings(resolvers=_write_resolvers(info, run, root))
+    return Surroundings(
+        resolvers=_write_resolvers(info, run, root),
+        seccomp=own_rules() if OWN_PROFILES & set(info.security_options) else "",
+    )
 
 
 def _write_resolvers(info: Info, run: Path, root: Path) -> str:

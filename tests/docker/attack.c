@@ -18,6 +18,15 @@ static void tell(const char *what, long result) {
     printf("%s %s\n", what, result < 0 ? strerrorname_np(errno) : "done");
 }
 
+#ifdef __x86_64__
+/* A system call as a program of 32 bits makes it: socketcall's arguments are in memory. */
+static long call32(long number, long first, long second, long third) {
+    __asm__ volatile("int $0x80" : "+a"(number) : "b"(first), "c"(second), "d"(third) : "memory");
+    errno = number < 0 ? (int)-number : 0;
+    return number;
+}
+#endif
+
 /* A socket of each family, and some whose protocol makes a kernel load a module. */
 static void sockets(void) {
     char what[64];
@@ -38,6 +47,12 @@ static void sockets(void) {
         snprintf(what, sizeof what, "socket:%d,%d,%d", odd[i][0], odd[i][1], odd[i][2]);
         tell(what, socket(odd[i][0], odd[i][1], odd[i][2]));
     }
+#ifdef __x86_64__
+    static unsigned int alg[] = {AF_ALG, SOCK_SEQPACKET, 0};
+    tell("socketcall32:38", call32(102, 1, (long)alg, 0));
+    tell("socket32:38", call32(359, AF_ALG, SOCK_SEQPACKET, 0));
+    tell("usual:32", call32(359, AF_INET, SOCK_STREAM, 0));
+#endif
     static const int usual[][3] = {
         {AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 6}, {AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 17},
         {AF_INET6, SOCK_STREAM, 6}, {AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0}, {AF_UNIX, SOCK_SEQPACKET, 0},

@@ -68,6 +68,31 @@ def test_core_dumps(attack: Attack) -> None:
     assert attack("core") == ["core 1:1", "raise EPERM", "abort nothing"]
 
 
+def test_sockets(attack: Attack) -> None:
+    """A job gets no socket but those of UNIX, TCP, UDP and routes, and can so have no module loaded
+    into the kernel by root's modprobe."""
+    came_of = dict(line.rsplit(" ", 1) for line in attack("sockets"))
+    done = {what for what, result in came_of.items() if result == "done"}
+    families = {what.split()[0] for what in done if what.startswith("family:")}
+    assert families == {f"family:{number}" for number in (1, 2, 10, 16)}  # UNIX, INET, INET6, NETLINK
+    usual = {what for what in came_of if what.startswith("usual:")}
+    assert usual and usual <= done, came_of
+    odd = {result for what, result in came_of.items() if what.startswith("socket")}
+    assert odd <= {"EPERM", "ENOSYS"}, came_of
+
+
+def test_calls(attack: Attack) -> None:
+    """What the host has for all containers together (asynchronous I/O, keys) a job can't use up."""
+    came_of = [line.split() for line in attack("calls")]
+    assert len(came_of) == 6 and {result for _, result in came_of} <= {"EPERM", "ENOSYS"}, came_of
+
+
+def test_other_rules(attack: Attack) -> None:
+    """`security_options` brings Docker's own seccomp rules back."""
+    came_of = dict(line.split() for line in attack("calls", security_options=["seccomp=builtin"]))
+    assert came_of["io_setup"] == "done"
+
+
 def test_name_servers(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """A worker asks the host's name servers itself, so that dockerd has no work with it."""
     (tmp_path / "servers").write_text("search example\nnameserver 198.51.100.53\n")

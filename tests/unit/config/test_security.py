@@ -1,13 +1,15 @@
 """Security options: what is refused, and what the Engine gets."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from plancton.config.load import parse
 from plancton.config.safe_yaml import ConfigError
-from plancton.config.security import LARGEST, SecurityError, read_profiles, translate
+from plancton.config.security import LARGEST, SecurityError, own_rules, read_profiles, translate
+from plancton.files import SHARE
 
 REFUSED = [
     ("docker-cvmfs", "no known kind"),
@@ -53,6 +55,32 @@ def test_old_option_without_kind() -> None:
 def test_translated(options: list[str], sent: list[str], shows_paths: bool) -> None:
     """Each option is in the form that Docker takes; no new privileges unless they are asked for."""
     assert translate(options, {}) == (sent, shows_paths)
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ([], ["no-new-privileges", "seccomp={ours}"]),
+        (["label=a"], ["no-new-privileges", "label=a", "seccomp={ours}"]),
+        (["seccomp=unconfined"], ["no-new-privileges", "seccomp=unconfined"]),
+        (["seccomp:builtin"], ["no-new-privileges"]),
+        (["seccomp=/rules"], ["no-new-privileges", "seccomp={theirs}"]),
+    ],
+)
+def test_own_rules(options: list[str], sent: list[str]) -> None:
+    """Plancton's own seccomp rules hold unless an option names others, or Docker's."""
+    assert translate(options, {"/rules": "{theirs}"}, "{ours}").options == sent
+
+
+def test_own_rules_are_docker_s_less_some() -> None:
+    """They let no socket family through by number but four, and Docker's licence is beside them."""
+    rules = json.loads(own_rules())
+    allowed = [rule for rule in rules["syscalls"] if rule["action"] == "SCMP_ACT_ALLOW"]
+    families = {rule["args"][0]["value"] for rule in allowed if "socket" in rule["names"]}
+    assert families == {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK}
+    names = {name for rule in allowed for name in rule["names"]}
+    assert not names & {"io_setup", "io_uring_setup", "userfaultfd", "keyctl", "add_key", "request_key"}
+    assert "Apache License" in (SHARE / "seccomp.LICENSE").read_text()
 
 
 def test_rules_are_read(tmp_path: Path) -> None:

@@ -53,6 +53,13 @@ def test_resolvers() -> None:
     assert without_resolvers(body(around=around)) == body()
 
 
+def test_seccomp_rules() -> None:
+    """A worker has Plancton's seccomp rules, unless it is privileged."""
+    around = Surroundings(seccomp="{}")
+    assert body(around=around)["HostConfig"]["SecurityOpt"] == ["no-new-privileges", "seccomp={}"]
+    assert body(worker("{privileged: true}"), around)["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+
+
 def test_yields() -> None:
     """By default a worker lives in the slice, is the first to die for memory and the last to get
     the disk."""

@@ -34,3 +34,19 @@ def test_unreadable(root: Path, option: str) -> None:
 def test_no_place(root: Path) -> None:
     """A run directory that can't be written leaves a worker Docker's; it starts all the same."""
     assert look_around(Info(), root / "missing", root).resolvers == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "ours"),
+    [
+        (["name=apparmor", "name=seccomp,profile=default"], True),
+        (["name=seccomp,profile=builtin"], True),
+        (["name=seccomp,profile=/etc/docker/rules.json"], False),
+        (["name=seccomp,profile=unconfined"], False),
+        ([], False),
+    ],
+)
+def test_seccomp_rules(root: Path, options: list[str], ours: bool) -> None:
+    """Plancton's seccomp rules take the place of Docker's own, not of what Docker's administrator
+    has given it, and not where the kernel has no seccomp."""
+    assert bool(look_around(Info(security_options=options), root, root).seccomp) == ours
