@@ -1,5 +1,6 @@
 """Durations and sizes as people write them: ``90s``, ``12h``, ``2GB``, ``512MiB``, ``10%``."""
 
+import json
 import math
 import re
 import shlex
@@ -124,6 +125,13 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", text))
+
+
+def escaped(text: str) -> str:
+    """JSON text, whose strings have escapes for whatever is not shown."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def quoted(word: object) -> str:

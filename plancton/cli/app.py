@@ -13,7 +13,9 @@ from plancton import __version__
 from plancton.cli import stdout
 from plancton.commands import control
 from plancton.errors import PlanctonError
+from plancton.files import to_json
 from plancton.rundir import RunDirError, default_paths, holder, no_status, paths_in_use, running, withdraw
+from plancton.units import escaped, printable
 
 if TYPE_CHECKING:
     from plancton.config.schema import Config
@@ -50,8 +52,13 @@ def _options(
     pass
 
 
+def _print(text: str, err: bool = False) -> None:
+    """Lines for people. Others' words may be in any of them, so none of them rules the terminal."""
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=err)
+
+
 def _print_json(data: object) -> None:
-    typer.echo(msgspec.json.format(msgspec.json.encode(data), indent=2))
+    typer.echo(escaped(msgspec.json.format(to_json(data), indent=2).decode()))
 
 
 def _say(sentence: str, as_json: bool) -> None:
@@ -59,7 +66,7 @@ def _say(sentence: str, as_json: bool) -> None:
     if as_json:
         _print_json({"message": sentence})
     else:
-        typer.echo(sentence)
+        _print(sentence)
 
 
 def _load(config: Path | None) -> "Config":
@@ -96,7 +103,7 @@ def run(
         from plancton.commands.daemonize import start_in_background
 
         code, sentence = start_in_background(command, paths, log)
-        typer.echo(sentence, err=code != 0)
+        _print(sentence, err=code != 0)
         raise typer.Exit(code)
     sys.stdout.flush()
     os.execv(command[0], command)
@@ -131,10 +138,10 @@ def check(
         host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
         _print_json({"configuration": show.in_force(loaded), **host})
         return
-    typer.echo(show.effective(loaded), nl=False)
-    typer.echo(f"# {found.sentence}")
+    _print(show.effective(loaded).rstrip("\n"))
+    _print(f"# {found.sentence}")
     for text in warnings:
-        typer.echo(f"warning: {text}", err=True)
+        _print(f"warning: {text}", err=True)
 
 
 @app.command()
@@ -185,7 +192,7 @@ def migrate(
     if as_json:
         _print_json({"configuration": sections, "notes": notes})
     else:
-        typer.echo(text, nl=False)
+        _print(text.rstrip("\n"))
 
 
 @app.command()
@@ -213,7 +220,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(report)
     else:
-        typer.echo("\n".join(lines(report)))
+        _print("\n".join(lines(report)))
     raise typer.Exit(EXIT_CODES[report.worst])
 
 
@@ -231,7 +238,7 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         _print_json(report)
     else:
-        typer.echo("\n".join(report_lines(report)))
+        _print("\n".join(report_lines(report)))
     if not report.yields:
         raise typer.Exit(EXIT_DOES_NOT_YIELD)
 
@@ -239,7 +246,7 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _progress(text: str) -> None:
     """One line that is written over and over, for people only."""
     if sys.stderr.isatty():
-        typer.echo(f"\r\x1b[K{text}", nl=False, err=True)
+        typer.echo(f"\r\x1b[K{printable(text)}", nl=False, err=True)
 
 
 # ---------------------------------------------------------------- what it does
@@ -256,11 +263,11 @@ def status(as_json: JsonOption = False) -> None:
         known = msgspec.to_builtins(found) if found else unread
         _print_json({"running": pid is not None, **known})
     elif found is None:
-        typer.echo(problem or str(control.NotRunning()))
+        _print(problem or str(control.NotRunning()))
     else:
         from plancton.commands.status import status_lines
 
-        typer.echo("\n".join(status_lines(found, time.time())))
+        _print("\n".join(status_lines(found, time.time())))
     if pid is None:
         raise typer.Exit(control.NotRunning.exit_code)
 
@@ -279,7 +286,7 @@ def top(
     paths = paths_in_use()
     tree = read_layout().v2
     if as_json:
-        typer.echo(top_json(lambda: running(paths), tree))
+        typer.echo(escaped(top_json(lambda: running(paths), tree).decode()))
         return
 
     def drain_or_resume(on: bool) -> str:
@@ -308,13 +315,13 @@ def replay(
     summary = ReplaySummary()
     for line in replay_lines(replay_file(file, config, cpus), summary):
         if not as_json:
-            typer.echo(line)
+            _print(line)
     if not summary.ticks:
         raise RecordingError(f"{file}: holds no tick")
     if as_json:
         _print_json(vars(summary))
     else:
-        typer.echo(summary.sentence(compared=config is None and not is_history(file)))
+        _print(summary.sentence(compared=config is None and not is_history(file)))
 
 
 # ---------------------------------------------------------------- asking the supervisor

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -52,11 +53,14 @@ def main(arguments: list[str]) -> int:
 
 
 class Formatter(logging.Formatter):
-    """Each message is one line, whoever's words are in it; a traceback follows it as it is."""
+    """Each message is one line, whoever's words are in it; a traceback follows it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 def _log_to_stderr(options: Options) -> None:

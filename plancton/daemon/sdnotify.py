@@ -9,6 +9,8 @@ import socket
 import time
 from collections.abc import Callable, MutableMapping
 
+from plancton.units import printable
+
 INTERVAL = 15.0
 """Seconds between changed sentences, at least: each one wakes the manager."""
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
@@ -31,7 +33,7 @@ class Service:
         """After a tick: we are ready and alive, and this is what we do."""
         if not self._address or now < self._next:
             return
-        self._next, said = now + self._interval, sentence()
+        self._next, said = now + self._interval, printable(sentence())
         words = ["WATCHDOG=1"] if self._told else ["READY=1", "WATCHDOG=1"]
         if said != self._told:
             words.append(f"STATUS={said}")

@@ -58,12 +58,12 @@ def examine(docker: Docker, container: str, reports: bool) -> Remains:
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """What a worker addressed to the owner last; else its last line that says anything, quoted."""
+    """What a worker addressed to the owner last; else its last line that says anything. Quoted, and
+    without quotes of its own, so that nobody takes it for ours."""
     addressed = [line.removeprefix(WORDS) for line in lines if line.startswith(WORDS)]
-    if addressed:
-        return _cut(" ".join(addressed[-1].split()))
-    said = [" ".join(line.split()) for line in lines if line.strip()]
-    return f'the worker says "{_cut(said[-1])}"' if said else ""
+    said = [" ".join(line.split()) for line in addressed[-1:] or lines if line.strip()]
+    last = said[-1].replace('"', "'") if said else ""
+    return f'the worker says "{_cut(last)}"' if last else ""
 
 
 def _cut(text: str) -> str:

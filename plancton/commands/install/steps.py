@@ -15,6 +15,7 @@ from plancton.commands.install.init_systems import InitSystem
 from plancton.commands.install.machine import Machine, replace
 from plancton.errors import PlanctonError
 from plancton.files import SHARE, read_regular
+from plancton.units import printable
 
 UPGRADE_TIMEOUT = 60.0
 USERS = "PrivateUsers=yes"
@@ -200,7 +201,7 @@ def remove(machine: Machine, init: InitSystem) -> None:
     # Also the workers of one that crashed; without Docker there are none.
     done = machine.call(f"{machine.plancton} stop --force")
     if done.returncode:
-        print((done.stdout + done.stderr).strip().rpartition("\n")[2])
+        print(printable((done.stdout + done.stderr).strip().rpartition("\n")[2]))
     for file in map(Path, machine.recorded("file")):
         if os.path.lexists(file):
             file.unlink()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from plancton.errors import PlanctonError
+from plancton.units import printable
 
 DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
@@ -55,4 +56,4 @@ def _watch(reader: int, parent: int, clean_up: Callable[[bool], None], seconds: 
 
 
 def _say(text: str) -> None:
-    print(f"plancton: {text}", file=sys.stderr, flush=True)
+    print(f"plancton: {printable(text)}", file=sys.stderr, flush=True)

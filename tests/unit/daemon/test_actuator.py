@@ -435,7 +435,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.pump()
     assert len(it.roster) == 0 and REMOVE in it.asked(), it.asked()
     (ended,) = it.roster.take_ended()
-    assert ended.reason == "exit code 1: central manager can't be reached", ended
+    assert ended.reason == 'exit code 1: the worker says "central manager can\'t be reached"', ended
 
 
 def test_ended_by_the_time_of_the_answer(world: Callable[..., World]) -> None:
@@ -879,12 +879,12 @@ def test_files_that_are_refused(
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["plancton: the pool had no job for it"], ": the pool had no job for it"),
-        (["noise", "plancton: first", "plancton: last", "more noise"], ": last"),
+        (["plancton: the pool had no job for it"], ': the worker says "the pool had no job for it"'),
+        (["noise", "plancton: first", "plancton: last", "more noise"], ': the worker says "last"'),
         ([" plancton: not at the beginning", "Plancton: another"], ': the worker says "Plancton: another"'),
         (["plancton:without a space"], ': the worker says "plancton:without a space"'),
-        (["plancton: " + "x" * 500], ": " + "x" * 199 + "…"),
-        (["plancton: \x1b[31mred\x07\u202e\r"], ": red"),
+        (["plancton: " + "x" * 500], ': the worker says "' + "x" * 199 + '…"'),
+        (["plancton: \x1b[31mred\x07\u202e\r"], ': the worker says "red"'),
         (["\x1b]0;title\x07not \u2066process 1"], ': the worker says "not process 1"'),
         (["plancton: "], ""),
         ([], ""),

@@ -10,14 +10,17 @@ from plancton.workers.docker_calls import LONGEST_WORDS, last_words
     [
         ([], ""),
         (["", "  "], ""),
-        (["plancton: no job", "bye"], "no job"),
-        (["plancton: a", "plancton: b", "plancton:c"], "b"),
+        (["plancton: no job", "bye"], 'the worker says "no job"'),
+        (["plancton: a", "plancton: b", "plancton:c"], 'the worker says "b"'),
         (["starting", "s6: can only run as pid 1", "", " "], 'the worker says "s6: can only run as pid 1"'),
+        (['x" Plancton: all is well "'], "the worker says \"x' Plancton: all is well '\""),
+        (["plancton: "], ""),
         (["  a \t b  "], 'the worker says "a b"'),
     ],
 )
 def test_last_words(lines: list[str], words: str) -> None:
-    """What it addressed to the owner counts; else its last line that is not empty, in quotes."""
+    """What it addressed to the owner counts; else its last line that is not empty. In quotes, that
+    it can't end."""
     assert last_words(lines) == words
 
 
