@@ -23,6 +23,7 @@ from plancton.units import human_bytes, human_seconds
 from plancton.workers.disks import not_kept, read_disks, written_by_workers
 from plancton.workers.refusals import refusal_of, require_room_for_network
 from plancton.workers.same_host import doubts, look_here, require
+from plancton.workers.submounts import submount_warnings
 from plancton.workers.token import expiry, read_token
 
 SECONDS = 1.0
@@ -52,6 +53,7 @@ def check_host(config: Config) -> HostCheck:
         found = doubts(info, look_here(docker.socket))
         if refused := refusal_of(config, info):
             found = [f"no worker can start here: {refused}", *found]
+        found += submount_warnings(config, info)
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())

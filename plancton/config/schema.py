@@ -204,7 +204,7 @@ class Worker(Section, frozen=True):
     cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs that one worker may use")] = 1.0
     memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
     swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
-    user: Annotated[str, Meta(description="uid:gid inside")] = "65534:65534"
+    user: Annotated[str, Meta(description="uid or uid:gid inside")] = "65534:65534"
     environment: Annotated[dict[str, str], Meta(description="NAME: value, the text as it is written")] = {}
     mounts: Annotated[
         list[str],

@@ -19,6 +19,7 @@ INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
 HTCONDOR = "htcondor"
 """POOL of workers that report their jobs as HTCondor's do."""
 PREFIX = "plancton-worker-"
+NOBODY = "65534"
 PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
@@ -57,11 +58,12 @@ def create_body(
     """
     worker = config.worker
     rules = "" if worker.privileged else around.seccomp
+    below = around.read_only_below and worker.runtime is None  # it is runc that can
     options, shows_paths = security.translate(worker.security_options, profiles or {}, rules)
     body: dict[str, Any] = {
         "Image": image,
         "Hostname": name,  # its name in the pool
-        "User": worker.user,
+        "User": _with_group(worker.user),
         "Env": [f"{key}={value}" for key, value in worker.environment.items()],
         "Labels": {
             INSTANCE: instance,
@@ -94,10 +96,10 @@ def create_body(
             "ReadonlyRootfs": worker.read_only_root,
             "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
             "Mounts": [
-                *(bind_mount(mount) for mount in worker.mounts if not _has_label(mount)),
+                *(bind_mount(mount, below) for mount in worker.mounts if not has_label(mount)),
                 *_resolvers(around.resolvers, worker.mounts),
             ],
-            "Binds": [_read_only(mount) for mount in worker.mounts if _has_label(mount)],
+            "Binds": [_read_only(mount) for mount in worker.mounts if has_label(mount)],
             "Devices": [_device(device) for device in worker.devices],
             "LogConfig": {
                 "Type": "local",
@@ -117,6 +119,14 @@ def create_body(
         text = isinstance(worker.command, str)
         body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
     return body
+
+
+def _with_group(user: str) -> str:
+    """Without a uid Docker takes the image's user, or root; with one alone, it takes the group and
+    more groups from the image's own files."""
+    uid, _, gid = user.partition(":")
+    uid = uid or NOBODY
+    return f"{uid}:{gid or uid}" if uid.isdecimal() else user
 
 
 def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -151,18 +161,26 @@ def cpu_quota(cpus: float) -> int:
     return max(1_000, round(cpus * PERIOD))
 
 
-def bind_mount(mount: str) -> dict[str, Any]:
-    """As Docker's `--mount type=bind`, which refuses a path that does not exist."""
+def bind_mount(mount: str, read_only_below: bool = False) -> dict[str, Any]:
+    """As Docker's `--mount type=bind`, which refuses a path that does not exist.
+
+    What is mounted below a read-only one is read-only as well, or is not there. With a propagation
+    it is as Docker has it: what comes later can't be made read-only.
+    """
     host, inside, options = [*mount.split(":"), ""][:3]
     given = set(options.split(",")) - {"", "z", "Z"}
     read_only = "rw" not in given
     body: dict[str, Any] = {"Type": "bind", "Source": host, "Target": inside, "ReadOnly": read_only}
-    for propagation in given - {"ro", "rw"}:  # at most one
-        body["BindOptions"] = {"Propagation": propagation}
+    if propagation := given - {"ro", "rw"}:  # at most one
+        body["BindOptions"] = {"Propagation": propagation.pop()}
+    elif read_only and read_only_below:
+        body["BindOptions"] = {"Propagation": "rprivate", "ReadOnlyForceRecursive": True}
+    elif read_only:
+        body["BindOptions"] = {"NonRecursive": True}
     return body
 
 
-def _has_label(mount: str) -> bool:
+def has_label(mount: str) -> bool:
     """Whether it asks for an SELinux label, which only Docker's `--volume` can give (`Binds`)."""
     return bool({"z", "Z"} & set(mount.split(":")[-1].split(",")))
 

@@ -1,6 +1,7 @@
 """What this host and its Docker add to each worker, beyond what the configuration says."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import msgspec
@@ -20,10 +21,12 @@ hold; where the kernel has no seccomp, none can."""
 
 class Surroundings(msgspec.Struct, frozen=True):
     """``resolvers`` is the path of the resolv.conf for it; empty: it asks Docker. ``seccomp`` are
-    its rules unless others are configured; empty: Docker's."""
+    its rules unless others are configured; empty: Docker's. ``read_only_below``: whether Docker
+    can make what is mounted below a mount read-only with it."""
 
     resolvers: str = ""
     seccomp: str = ""
+    read_only_below: bool = False
 
 
 ORDINARY = Surroundings()
@@ -35,7 +38,19 @@ def look_around(info: Info, run: Path, root: Path = Path("/")) -> Surroundings:
     return Surroundings(
         resolvers=_write_resolvers(info, run, root),
         seccomp=own_rules() if OWN_PROFILES & set(info.security_options) else "",
+        read_only_below=makes_read_only_below(info),
     )
+
+
+def makes_read_only_below(info: Info) -> bool:
+    """Docker can from API 1.44 on, the kernel since mount_setattr(2) is there."""
+    docker, kernel = _version(info.server_version), _version(info.kernel_version)
+    return docker >= (25, 0) and kernel >= (5, 12)
+
+
+def _version(text: str) -> tuple[int, int]:
+    found = re.match(r"(\d{1,6})\.(\d{1,6})", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _write_resolvers(info: Info, run: Path, root: Path) -> str:

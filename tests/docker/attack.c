@@ -3,6 +3,7 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,7 @@ int main(int count, char **words) {
     if (strcmp(what, "calls") == 0) calls();
     if (strcmp(what, "core") == 0) core();
     if (strcmp(what, "watches") == 0) watches();
+    if (strcmp(what, "write") == 0) tell("write", open("/data/inner/file", O_WRONLY | O_CREAT, 0644));
     if (strcmp(what, "identity") == 0) identity();
     puts("end");
     fflush(stdout);

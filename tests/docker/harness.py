@@ -199,11 +199,17 @@ class Engine:
             connection.close()
 
     def import_image(
-        self, name: str = IMAGE, *, label: str = "1", platform: str = "", changes: str = ""
+        self,
+        name: str = IMAGE,
+        *,
+        label: str = "1",
+        platform: str = "",
+        changes: str = "",
+        files: dict[str, str] | None = None,
     ) -> str:
         """Make an image of busybox and return its id; another label makes another id. It is called
         one for the ``platform``, or else for this machine's. ``changes``: a line of a
-        Dockerfile."""
+        Dockerfile; ``files``: more of them, by path."""
         data = io.BytesIO()
         with tarfile.open(fileobj=data, mode="w") as tar:
             tar.add(BUSYBOX, "bin/busybox")
@@ -211,10 +217,10 @@ class Engine:
                 link = tarfile.TarInfo(f"bin/{applet}")
                 link.type, link.linkname = tarfile.SYMTYPE, "busybox"
                 tar.addfile(link)
-            text = label.encode()
-            info = tarfile.TarInfo("label")
-            info.size = len(text)
-            tar.addfile(info, io.BytesIO(text))
+            for path, text in {"label": label, **(files or {})}.items():
+                info = tarfile.TarInfo(path)
+                info.size = len(text.encode())
+                tar.addfile(info, io.BytesIO(text.encode()))
         repo, _, tag = name.rpartition(":")
         query = f"fromSrc=-&repo={quote(repo)}&tag={tag}&platform={quote(platform)}"
         query += f"&changes={quote(changes)}" if changes else ""

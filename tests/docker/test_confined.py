@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,29 @@ def test_name_servers_of_a_mount(plancton: Plancton, engine: Engine, tmp_path: P
     (worker,) = plancton.full(1)
     file = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root/etc/resolv.conf")
     assert file.read_text() == "nameserver 198.51.100.1\n"
+
+
+def test_groups_of_the_image(attack: Attack, plancton: Plancton, engine: Engine) -> None:
+    """An image can't put the worker's user into a group of its choice, root's or docker's."""
+    image = "plancton-test-groups:1"
+    groups = "root:x:0:job\ndocker:x:998:job\n"
+    engine.import_image(image, files={"etc/passwd": "job:x:65534:0::/:/bin/sh\n", "etc/group": groups})
+    plancton.configure(image={"name": image})
+    lines = attack("identity", user="65534")
+    assert lines[0] == "ids 65534:65534" and set(lines[1:]) <= {"group 65534"}
+
+
+def test_below_a_read_only_mount(attack: Attack, program: Path, tmp_path: Path) -> None:
+    """What is mounted below a read-only mount is read-only as well, or a worker does not see it."""
+    folder = tmp_path / "data"
+    (folder / "inner").mkdir(parents=True)
+    with ExitStack() as stack:
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "mode=777,size=1m", "tmpfs", folder / "inner"], check=True
+        )
+        stack.callback(lambda: subprocess.run(["umount", folder / "inner"], check=True))
+        (folder / "inner" / "there").touch()
+        mounts = [f"{program}:/job", f"{tmp_path}/said:/said:rw", f"{folder}:/data"]
+        (came_of,) = attack("write", mounts=mounts)
+        assert came_of in ("write EROFS", "write EACCES")  # EACCES: the directory below, which is root's
+        assert sorted(path.name for path in (folder / "inner").iterdir()) == ["there"]

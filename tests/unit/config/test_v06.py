@@ -267,7 +267,7 @@ def test_mounts_keep_their_options() -> None:
     host = body["HostConfig"]
     assert host["Binds"] == [text for text in mounts.values() if "z" in text.lower()]
     unlabelled = [(m["Target"], m["ReadOnly"], m.get("BindOptions")) for m in host["Mounts"]]
-    assert unlabelled == [("/a", True, None), ("/b", True, {"Propagation": "rslave"})]
+    assert unlabelled == [("/a", True, {"NonRecursive": True}), ("/b", True, {"Propagation": "rslave"})]
 
 
 @pytest.mark.parametrize("options", ["", "ro,rw", "ro,ro", "shared,slave", "ro:Z", "no"])

@@ -148,8 +148,35 @@ def test_mounts() -> None:
     assert {m["Target"]: m["ReadOnly"] for m in host["Mounts"]} == {
         "/b": True, "/c": True, "/d": False, "/e": False,
     }  # fmt: skip
-    assert [m.get("BindOptions") for m in host["Mounts"]] == [None, None, None, {"Propagation": "rslave"}]
+    alone = {"NonRecursive": True}
+    assert [m.get("BindOptions") for m in host["Mounts"]] == [alone, alone, None, {"Propagation": "rslave"}]
     assert host["Binds"] == ["/a:/f:ro,z", "/a:/g:rw,Z,slave"]
+
+
+def test_below_read_only_mounts() -> None:
+    """What is below a read-only mount is read-only where Docker can do that, else it is left out;
+    with a propagation of its own, it is as Docker has it."""
+    whole = Surroundings(read_only_below=True)
+    config = worker("{mounts: ['/a:/b', '/a:/c:rw', '/a:/d:ro,rslave']}")
+    options = [m.get("BindOptions") for m in body(config, whole)["HostConfig"]["Mounts"]]
+    recursive = {"Propagation": "rprivate", "ReadOnlyForceRecursive": True}
+    assert options == [recursive, None, {"Propagation": "rslave"}]
+    other = worker("{mounts: ['/a:/b'], runtime: kata}")
+    (mount,) = body(other, whole)["HostConfig"]["Mounts"]
+    assert mount["BindOptions"] == {"NonRecursive": True}, "other runtimes need not know it"
+
+
+@pytest.mark.parametrize(
+    ("user", "sent"),
+    [
+        *(("1000", "1000:1000"), ("0", "0:0"), ("1:2", "1:2"), ("1:", "1:1")),
+        *(("job", "job"), ("job:users", "job:users"), ("", "65534:65534"), (":100", "65534:100")),
+    ],
+)
+def test_user(user: str, sent: str) -> None:
+    """A number has its group with it, so that the image's files can't add any; no user is not the
+    image's, which may be root."""
+    assert body(worker(f"{{user: '{user}'}}"))["User"] == sent
 
 
 def test_without_labels() -> None:
@@ -158,7 +185,8 @@ def test_without_labels() -> None:
     trial = containers.without_labels(whole)
     assert trial is not None and trial["HostConfig"]["Binds"] == []
     assert trial["HostConfig"]["Mounts"] == [
-        {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True},
+        {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True,
+         "BindOptions": {"NonRecursive": True}},
         {"Type": "bind", "Source": "/c", "Target": "/d", "ReadOnly": False,
          "BindOptions": {"Propagation": "slave"}},
     ]  # fmt: skip

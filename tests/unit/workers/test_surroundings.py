@@ -50,3 +50,21 @@ def test_seccomp_rules(root: Path, options: list[str], ours: bool) -> None:
     """Plancton's seccomp rules take the place of Docker's own, not of what Docker's administrator
     has given it, and not where the kernel has no seccomp."""
     assert bool(look_around(Info(security_options=options), root, root).seccomp) == ours
+
+
+@pytest.mark.parametrize(
+    ("docker", "kernel", "can"),
+    [
+        ("25.0.3", "5.12.0", True),
+        ("28.5.2+dfsg3", "6.12.41+deb13-amd64", True),
+        ("24.0.9", "6.1.0", False),
+        ("20.10.24+dfsg1", "6.1.0", False),
+        ("26.1.5", "5.10.0-32-amd64", False),
+        ("", "", False),
+        ("dev", "x", False),
+    ],
+)
+def test_read_only_below(root: Path, docker: str, kernel: str, can: bool) -> None:
+    """Docker 25 on Linux 5.12 makes what is below a mount read-only, too."""
+    info = Info(server_version=docker, kernel_version=kernel)
+    assert look_around(info, root, root).read_only_below == can
