@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from docker.harness import Engine, wait_for
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 IMAGE = Path(__file__).parents[2] / "scripts" / "worker-image"
 SCRIPT = runpy.run_path(str(IMAGE / "build"))
@@ -92,6 +94,18 @@ def test_the_list_of_packages_names_htcondor(worker_image: str) -> None:
     versions = dict(line.split()[:2] for line in lines)
     assert set(SCRIPT["PACKAGES"]) <= set(versions), f"the list has {sorted(versions)}"
     assert versions["condor"].startswith(tag.rpartition(":")[2]), f"condor {versions['condor']}, tag {tag}"
+
+
+def test_the_spdx_list(worker_image: str) -> None:
+    """Beside it is the same as SPDX, with the image's id, which SPDX's own validator takes."""
+    archive, _, image = build()
+    file = archive.with_suffix(".spdx.json")
+    listed = json.loads(file.read_text())["packages"]
+    assert f"sha256:{listed[0]['checksums'][0]['checksumValue']}" == image
+    lines = archive.with_suffix(".packages").read_text().splitlines()
+    found = {(part["name"], part["versionInfo"]) for part in listed[2:]}
+    assert found == {tuple(line.split()[:2]) for line in lines}
+    assert validate_full_spdx_document(parse_file(str(file))) == []
 
 
 def test_a_second_build_does_nothing(worker_image: str) -> None:

@@ -1,5 +1,8 @@
 """What `python -m build` makes of a checkout, and that it works without compiler and checkout."""
 
+import hashlib
+import json
+import runpy
 import shutil
 import sys
 import tarfile
@@ -8,6 +11,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 from unit.programs import call
 
 import plancton
@@ -69,6 +75,36 @@ def test_sdist_has_the_sources(built: Built) -> None:
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").iterdir() if path.is_file()}
     wanted = {*sources, "LICENSE", "README.md", "pyproject.toml", "setup.py", "plancton/py.typed"}
     assert wanted <= names, f"missing {wanted - names}"
+
+
+def test_contents(built: Built) -> None:
+    """Beside each archive scripts/contents writes what it is and needs, as SPDX, which SPDX's own
+    validator takes."""
+    call(sys.executable, ROOT / "scripts/contents", built.wheel.parent)
+    for file in (built.wheel, built.sdist):
+        written = file.with_name(f"{file.name}.spdx.json")
+        whole, *needed = json.loads(written.read_text())["packages"]
+        assert (whole["name"], whole["versionInfo"]) == ("plancton", plancton.__version__)
+        assert whole["licenseDeclared"] == "GPL-3.0-or-later"
+        assert whole["checksums"][0]["checksumValue"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert {"msgspec", "cffi", "typer"} <= {part["name"] for part in needed}
+        assert "pytest" not in {part["name"] for part in needed}
+        assert validate_full_spdx_document(parse_file(str(written))) == []
+
+
+def test_image_contents() -> None:
+    """The list of what is inside the worker's image, from dpkg's names, versions and architectures."""
+    script = runpy.run_path(str(ROOT / "scripts/worker-image/build"))
+    inside = ("r/x:1.0", "0" * 64, "1" * 64, "a+b 1:2.0~rc1+dfsg-1 amd64\nc 1 all\n")
+    text = script["spdx"](*inside)
+    parsed = json.loads(text)
+    names = [part["name"] for part in parsed["packages"]]
+    assert names == ["plancton-worker", "plancton-worker-files", "a+b", "c"]
+    (place,) = parsed["packages"][2]["externalRefs"]
+    assert place["referenceLocator"] == ("pkg:deb/debian/a%2Bb@1%3A2.0~rc1%2Bdfsg-1?arch=amd64&distro=trixie")
+    assert text == script["spdx"](*inside)
+    parser = JsonLikeDictParser()  # type: ignore[no-untyped-call]
+    assert validate_full_spdx_document(parser.parse(parsed)) == []
 
 
 def test_abi3audit(built: Built) -> None:
