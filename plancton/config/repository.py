@@ -183,7 +183,7 @@ def refresh(git: Git, signers: list[str]) -> str:
         git.run("update-ref", f"{REMOTE}{origin.branch}", new)
         _switch(root, tree)
         _settle(git)
-        git.run("gc", "--auto", "-q")
+        git.holds("gc", "--auto", "-q")  # if it fails, the configuration is in force all the same
     return f"the configuration is commit {new[:12]} of branch {origin.branch} now"
 
 
