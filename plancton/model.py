@@ -21,12 +21,13 @@ class Sample(msgspec.Struct, frozen=True):
     """Counters as the kernel gives them, all read at one moment.
 
     ``busy``, ``idle`` and ``stolen`` are CPU seconds since boot, summed over all CPUs (/proc/stat;
-    ``idle`` includes iowait). ``*_pressure`` are seconds stalled since boot ("some", total=).
-    ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs)
-    memory. ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures
-    of different epochs can't be compared. ``unreadable`` names a file of the slice that is there
-    but has no figures, and says why: what the workers use is then unknown, not nothing. ``arc`` is
-    what ZFS's cache would give back; ``memory_available`` has it already.
+    ``idle`` includes iowait, and ``busy`` has ``softirq``, which is above all packets).
+    ``*_pressure`` are seconds stalled since boot ("some", total=). ``slice_*`` are None when there
+    is no slice; ``slice_anon`` counts anonymous and shared (tmpfs) memory. ``engine_epoch`` changes
+    whenever the set of processes behind ``engine`` does: figures of different epochs can't be
+    compared. ``unreadable`` names a file of the slice that is there but has no figures, and says
+    why: what the workers use is then unknown, not nothing. ``arc`` is what ZFS's cache would give
+    back; ``memory_available`` has it already.
     """
 
     monotonic: float
@@ -48,6 +49,7 @@ class Sample(msgspec.Struct, frozen=True):
     engine_epoch: int = 0
     unreadable: str = ""
     arc: int = 0
+    softirq: float = 0.0
 
 
 LEAST_SHARES = 2
@@ -79,8 +81,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     which it has to be gone. ``busy`` means that an action on it is under way: no other is given
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
     began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
-    ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` that
-    its output keeps the engine busy; ``paused`` that somebody has paused it; ``stuck`` that it
+    ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
+    keeps the engine or the kernel busy, in words; ``paused`` that somebody has paused it; ``stuck`` that it
     outlives being killed. ``renamed`` is what somebody calls its container now.
     """
 
@@ -100,7 +102,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     jobs: tuple[float, ...] | None = None
     worked: bool = False
     quota: float | None = None
-    flooding: bool = False
+    flooding: str = ""
     paused: bool = False
     stuck: bool = False
     renamed: str = ""
@@ -190,7 +192,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def flooding(self) -> tuple[Worker, ...]:
-        """Those in line whose output keeps the engine busy."""
+        """Those in line that keep the engine or the kernel busy."""
         return tuple(w for w in self.line if w.flooding)
 
     @cached_property
@@ -256,9 +258,10 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known at one tick: rates of the host since the tick before, and the state of things.
 
     ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
-    ``stolen`` and ``idle`` are CPUs over ``interval`` seconds; ``*_pressure`` is the part (0 to 1)
-    of the interval in which someone outside the slice stalled. ``max_workers`` None: no limit but
-    the fit. ``image`` is the id of the image that new workers get, empty if there is none.
+    ``stolen``, ``idle`` and ``softirq`` are CPUs over ``interval`` seconds; ``*_pressure`` is the
+    part (0 to 1) of the interval in which someone outside the slice stalled. ``max_workers`` None:
+    no limit but the fit. ``image`` is the id of the image that new workers get, empty if there is
+    none.
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
@@ -266,7 +269,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free;
     ``writers`` are known at the ticks at which they are looked for, because there is little.
     ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker;
-    empty: they would. ``mounts`` says
+    empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
+    is found that does it. ``mounts`` says
     what is missing of the paths that workers mount. ``unknown`` names the file whose figures can't
     be used at this tick, and says why.
     """
@@ -280,6 +284,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     engine: float | None = None
     stolen: float | None = None
     idle: float | None = None
+    softirq: float | None = None
     memory_total: int = 0
     memory_available: int | None = None
     slice_anon: int | None = None
@@ -302,6 +307,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     unexplained: bool = False
     unprotected: str = ""
     mounts: str = ""
+    burden: str = ""
     fleet: Fleet = Fleet()
     unknown: str = ""
 

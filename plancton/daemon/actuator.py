@@ -50,6 +50,7 @@ from plancton.model import (
     Worker,
     full_shares,
 )
+from plancton.policy.burden import OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY, OUTPUT
 from plancton.workers.accounting import Accounting
 from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours
 from plancton.workers.docker_calls import (
@@ -395,11 +396,22 @@ class Actuator:
         call = partial(flooding, containers=list(names), since=since)
         self._cleanup_queue.submit(call, partial(self._found_floods, names))
 
+    def accuse(self, found: dict[str, str]) -> None:
+        """These workers keep others busy, for these reasons: they leave."""
+        for name, reason in found.items():
+            self.roster.change(name, flooding=reason)
+
+    def _ran_out_of_memory(self, entry: Entry, now: float) -> None:
+        """The kernel has killed a process in it: nothing is asked for each of them."""
+        entry.oom_kills = [time for time in entry.oom_kills if now - time < OOM_SECONDS] + [now]
+        if len(entry.oom_kills) >= OOM_KILLS and not entry.worker.flooding:
+            self.accuse({entry.worker.name: OUT_OF_MEMORY})
+
     def _found_floods(
         self, names: dict[str, str], found: list[str] | None, error: DockerError | None
     ) -> None:
         for container in found or ():
-            self.roster.change(names[container], flooding=True)
+            self.roster.change(names[container], flooding=OUTPUT)
         self._cleanup_trouble(error)
 
     # ------------------------------------------------------------ what Docker tells
@@ -421,6 +433,8 @@ class Actuator:
                 self.ended(name, int(code) if known else None, said, boottime)
             case "destroy":
                 self.vanished(name, "removed by somebody", boottime)
+            case "oom":
+                self._ran_out_of_memory(entry, boottime)
             case "update" if entry.updates:
                 entry.updates -= 1
             case _ if entry.worker.id:  # else our own start is under way

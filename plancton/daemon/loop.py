@@ -40,6 +40,7 @@ from plancton.host.sampler import read_process
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Decision, Observation, action_name
+from plancton.policy.burden import BUSY_ENGINE
 from plancton.policy.decide import State, decide
 from plancton.rundir import (
     KEEP_WORKERS,
@@ -48,6 +49,7 @@ from plancton.rundir import (
 )
 from plancton.workers.accounting import Accounting
 from plancton.workers.disks import not_kept
+from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
 from plancton.workers.surroundings import look_around
@@ -64,9 +66,6 @@ them."""
 ENGINE_SCAN = 60.0
 LOOK_BEFORE_STOP = 5.0
 """Told to stop right after the start, Plancton waits this long to learn which workers there are."""
-BUSY_ENGINE = 0.3
-"""CPUs of the engine at two slow passes in a row: a worker's output may be what keeps it busy. One
-that writes without a pause costs a whole CPU and more."""
 CLEAN_UP = 45.0
 """Ending in order takes at most this long: when Docker hangs and all workers had to be waited
 for."""
@@ -146,7 +145,7 @@ class Supervisor:
         self.recorder: Recorder | None = None
         self.last_said = ""
         self.lacked_descriptor = False
-        self.engine_busy = 0
+        self.burden = BurdenWatch(PROC)
 
     # ------------------------------------------------------------ the loop
 
@@ -293,6 +292,7 @@ class Supervisor:
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
             unprotected=self._why_unprotected(),
+            burden="" if self.image.busy else self.burden.busy,
             mounts=self.mounts.problem,
             fleet=self.roster.fleet,
         )
@@ -343,9 +343,8 @@ class Supervisor:
     def _slow_pass(self, now: float, seen: Observation) -> None:
         self.next_slow = now + SLOW_PASS
         if self.actuator and self.docker.ready:
-            self.engine_busy = self.engine_busy + 1 if (seen.engine or 0.0) >= BUSY_ENGINE else 0
-            if self.engine_busy >= 2:
-                self.engine_busy = 0
+            self.actuator.accuse(self.burden.look(now, seen, self.roster))
+            if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()
             self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
         if self.usage and now >= self.next_reading:

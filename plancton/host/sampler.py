@@ -257,6 +257,7 @@ class Sampler:
             self._epoch,
             unreadable,
             arc,
+            softirq / USER_HZ,
         )
 
     def memory(self) -> tuple[int, int | None] | None:

@@ -10,7 +10,7 @@
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
   once. So it is with the disk, one worker after the other, and who fills it is ended at once:
   disk.py. Nothing is started meanwhile.
-- A worker whose output keeps the engine busy leaves.
+- A worker that keeps the engine or the kernel busy leaves: burden.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
 - After failures and flaps the next start waits: start_delay.py.
@@ -46,6 +46,7 @@ from plancton.model import (
     Writer,
     full_shares,
 )
+from plancton.policy.burden import Suspicion
 from plancton.policy.disk import DiskTrouble, disk_shortage, fastest_writer, is_short_of_disk, largest_writer
 from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, room_now, startable
 from plancton.policy.quota import adjust, total_quota
@@ -93,6 +94,7 @@ class State(msgspec.Struct, frozen=True):
     first: bool = True
     delay: StartDelay = StartDelay()
     disk: DiskTrouble = DiskTrouble()
+    suspicion: Suspicion = Suspicion()
     quota: float | None = None
     kind: tuple[str, str] = "", ""
     kind_since: float = 0.0
@@ -208,6 +210,11 @@ def under_way(case: Case, actions: tuple[Action, ...]) -> State:
             delay=delay,
             first=state.first and not any(isinstance(a, Start) for a in actions),
         )
+    suspicion = state.suspicion.after(seen)
+    if seen.burden and suspicion.is_due(seen) and any(isinstance(a, Leave) for a in actions):
+        suspicion = suspicion.with_one_left(seen)
+    if suspicion != state.suspicion:
+        state = msgspec.structs.replace(state, suspicion=suspicion)
     if actions or state.disk != DiskTrouble():
         state = msgspec.structs.replace(state, disk=state.disk.after(actions, seen, case.settings))
     return state if state.quota == case.quota else msgspec.structs.replace(state, quota=case.quota)
@@ -337,7 +344,14 @@ def out_of_disk(case: Case) -> Iterator[Action]:
 
 def flood(case: Case) -> Iterator[Action]:
     for worker in case.seen.fleet.flooding:
-        reason = "its output keeps Docker busy, at the owner's cost"
+        yield leave(worker, case, case.settings.leave_timeout, worker.flooding)
+
+
+def suspected(case: Case) -> Iterator[Action]:
+    """The last in line, when Docker stays busy and nobody is found to be the cause."""
+    seen = case.seen
+    if seen.burden and case.state.suspicion.is_due(seen) and (worker := _last_in_line(seen.fleet)):
+        reason = f"{seen.burden}, and no worker is found that makes it: it may be the last one"
         yield leave(worker, case, case.settings.leave_timeout, reason)
 
 
@@ -473,6 +487,7 @@ RULES: tuple[Rule, ...] = (
     out_of_memory,
     out_of_disk,
     flood,
+    suspected,
     finish,
     overdue,
     share,

@@ -58,6 +58,7 @@ def observe(previous: Sample | None, current: Sample, shims: float = 0.0) -> Obs
         engine=engine,
         stolen=_at_most(_rate(previous.stolen, current.stolen, seconds), spare),
         idle=idle,
+        softirq=_at_most(_rate(previous.softirq, current.softirq, seconds), seen.capacity),
         cpu_pressure=_pressure(
             (previous.cpu_pressure, current.cpu_pressure),
             (previous.slice_cpu_pressure, current.slice_cpu_pressure),

@@ -28,7 +28,7 @@ SETTLED = 600.0
 """A worker retired younger than this was started too soon. Only from the second time on does
 grace_spawn double, up to LONGEST_DELAY: an owner who comes once gets the promised times, one who
 comes and goes is left alone."""
-FLOODED, FILLED = "flooded its output", "filled the disk"
+FILLED = "filled the disk"
 
 
 class StartDelay(msgspec.Struct, frozen=True):
@@ -58,8 +58,11 @@ class StartDelay(msgspec.Struct, frozen=True):
         """With those counted that were told to leave because of the owner, or because they
         flood."""
         delay = self
-        if any(w.flooding for w in leavers):
-            delay = delay._failed(seen, FLOODED, idle=False)
+        floods = [w.flooding for w in leavers if w.flooding]
+        if floods:
+            delay = delay._failed(seen, f"had to leave ({floods[0]})", idle=False)
+        elif leavers and seen.burden:
+            delay = delay._failed(seen, f"had to leave on suspicion ({seen.burden})", idle=False)
         ages = [w.age(seen.boottime) for w in leavers if not w.flooding and w.phase is not Phase.FINISHING]
         # Those started before the last flap leave for the same reason as the one that made it.
         if any(age < SETTLED and seen.boottime - age > delay.last_flap for age in ages):

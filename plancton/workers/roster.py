@@ -30,6 +30,7 @@ class Entry(msgspec.Struct):
     ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
 
     ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
+    ``oom_kills`` are when the kernel last killed one of its processes for memory.
     ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
     counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
     ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
@@ -46,6 +47,7 @@ class Entry(msgspec.Struct):
     age: float = 0.0
     used: float | None = None
     used_at: float = 0.0
+    oom_kills: list[float] = []
     updates: int = 0
     kills: int = 0
     killing: bool = False
@@ -161,7 +163,7 @@ class Roster:
             busy=False,
             stuck=False,
             worked=False,
-            flooding=False,
+            flooding="",
             jobs=None if worker.jobs is None else (),
         )
 

@@ -7,6 +7,7 @@ import pytest
 from docker.harness import Engine, Plancton
 from helpers.wait import wait_for
 
+from plancton.docker.client import Docker
 from plancton.host.engine_cpu import find_engine
 from plancton.host.slice import PROC
 
@@ -52,3 +53,26 @@ def test_processes_named_as_the_engine(plancton: Plancton, engine: Engine, tmp_p
     assert PROC / str(engine.process.pid) / "stat" in found
     held = [os.readlink(link) for link in Path(f"/proc/{plancton.pid}/fd").iterdir() if link.is_symlink()]
     assert not [path for path in held if path.split("/")[2:3] and path.split("/")[2] in worker], held
+
+
+ODD = {
+    "pipe": "busybox mkfifo",
+    "directory": "busybox mkdir /x; busybox dd if=/dev/zero of=/x/big bs=1M count=20; busybox cp -r /x",
+    "link": "busybox ln -s /etc/shadow",
+    "endless": "busybox truncate -s 10G",
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_file_in_place_of_the_report(engine: Engine, kind: str) -> None:
+    """Whatever a job puts in the report's place: nothing is waited for, no more than asked for is
+    read, nothing of the host's, and the next call is answered."""
+    container = engine.run(f"plancton-test-{kind}", f"{ODD[kind]} /jobs; echo ready; sleep 600")
+    try:
+        with Docker(engine.socket) as docker:
+            wait_for("it is there", lambda: "ready" in docker.logs(container))
+            data = docker.read_file(container, "/jobs", 1000)
+            assert data == (bytes(1000) if kind == "endless" else b"")
+            assert docker.inspect(container).state.running
+    finally:
+        engine.remove(container)

@@ -188,7 +188,7 @@ def test_flood(plancton: Plancton, engine: Engine) -> None:
     assert process and engine.process
     with ahead(engine.process.pid, process.ppid):  # its lines go through its shim to dockerd
         wait_for("it is told to leave", lambda: plancton.lines("to leave: its output keeps Docker busy"))
-        wait_for("status says so", lambda: "flooded its output" in json.dumps(plancton.status_json()))
+        wait_for("status says so", lambda: "had to leave (its output" in json.dumps(plancton.status_json()))
         wait_for("it is gone", lambda: container not in plancton.ids())
 
 

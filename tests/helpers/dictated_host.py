@@ -31,8 +31,10 @@ class DictatedHost:
 
     def __init__(self, directory: Path) -> None:
         self.owner, self.memory_available = 0.0, 12 * GB
+        self.softirq = 0.0
+        """CPUs that the kernel uses for packets."""
         self.stat: str | None = None
-        self._busy, self._idle = 1_000.0, 100_000.0
+        self._busy, self._idle, self._soft = 1_000.0, 100_000.0, 0.0
         self._last = time.monotonic()
         self.files = directory / "proc-stat", directory / "proc-meminfo", directory / "isolated"
         self._stat, self._meminfo = (os.open(file, os.O_RDWR | os.O_CREAT, 0o644) for file in self.files[:2])
@@ -79,9 +81,11 @@ class DictatedHost:
         passed, self._last = now - self._last, now
         owner = min(float(CPUS), self.owner)
         self._busy += owner * passed
-        self._idle += (CPUS - owner) * passed
-        lines = [_cpu_line("cpu", self._busy, self._idle)]
-        lines += [_cpu_line(f"cpu{n}", self._busy / CPUS, self._idle / CPUS) for n in range(CPUS)]
+        self._soft += self.softirq * passed
+        self._idle += (CPUS - owner - self.softirq) * passed
+        lines = [_cpu_line("cpu", self._busy, self._idle, self._soft)]
+        part = self._busy / CPUS, self._idle / CPUS, self._soft / CPUS
+        lines += [_cpu_line(f"cpu{n}", *part) for n in range(CPUS)]
         if self.stat is None:
             os.pwrite(self._stat, "".join([*lines, "ctxt 1\n"]).encode(), 0)
         else:
@@ -93,6 +97,7 @@ class DictatedHost:
         os.pwrite(self._meminfo, text.encode(), 0)
 
 
-def _cpu_line(name: str, busy: float, idle: float) -> str:
-    """As proc_stat(5) has it: user, nice, system, idle and six more."""
-    return f"{name} {round(busy * HZ):>15} 0 0 {round(idle * HZ):>15} 0 0 0 0 0 0\n"
+def _cpu_line(name: str, busy: float, idle: float, soft: float) -> str:
+    """As proc_stat(5) has it: user, nice, system, idle, iowait, irq, softirq and three more."""
+    user, rest = f"{round(busy * HZ):>15} 0 0 {round(idle * HZ):>15}", f"0 0 {round(soft * HZ):>15} 0 0 0"
+    return f"{name} {user} {rest}\n"

@@ -599,6 +599,21 @@ def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) ->
     assert entry.worker.quota is None, "all of its CPUs are no limit"
 
 
+def test_out_of_memory_in_a_loop(world: Callable[..., World]) -> None:
+    """One in which the kernel kills process after process is accused; one that a job runs out of
+    memory in is not, and Docker is asked for nothing each time."""
+    it = world()
+    it.adopt()
+    asked = len(it.asked())
+    for second in range(100):
+        it.actuator.on_event(Event("oom", "w1", 1.0, {}, ID), 5_000.0 + 10 * second)
+    assert not it.roster["w1"].worker.flooding
+    for _ in range(20):
+        it.actuator.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0)
+    assert "out of memory" in it.roster["w1"].worker.flooding
+    assert len(it.asked()) == asked
+
+
 def test_who_fills_the_disk(world: Callable[..., World]) -> None:
     """It is killed through its cgroup at once, while all are frozen, and by Docker as well."""
     it = world()
@@ -622,7 +637,7 @@ def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
     it.actuator.look_for_floods()
     it.pump()
     (entry,) = it.roster
-    assert entry.worker.flooding is floods
+    assert bool(entry.worker.flooding) is floods
 
 
 # ---------------------------------------------------------------- the lift

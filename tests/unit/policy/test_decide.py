@@ -667,13 +667,13 @@ def test_the_disks_reserve() -> None:
 
 def test_a_flood() -> None:
     """A worker whose output keeps the engine busy leaves, others stay, and the next start waits."""
-    there = [worker("quiet"), worker("loud", flooding=True)]
+    there = [worker("quiet"), worker("loud", flooding="its output keeps Docker busy")]
     ticks = Ticks(there=there, max_workers=8)
     ticks.run(30)
     ((_, leave),) = of(Leave, Ticks(there=there).run(1))
     assert leave.name == "loud" and "keeps Docker busy" in leave.reason
     decision = ticks.tick()
-    assert why(decision) is HeldReason.FAILURES and says(decision, "flooded"), decision
+    assert why(decision) is HeldReason.FAILURES and says(decision, "its output"), decision
 
 
 def test_shares_or_quotas() -> None:
