@@ -54,8 +54,8 @@ class Suspicion(msgspec.Struct, frozen=True):
     left: int = 0
 
     def after(self, seen: Observation) -> "Suspicion":
-        """With this tick counted."""
-        if not seen.burden:
+        """With this tick counted. A start keeps Docker busy as well."""
+        if not seen.burden or seen.fleet.active > len(seen.fleet.running):
             return self if self.since is None else Suspicion()
         return self if self.since is not None else Suspicion(seen.time)
 

@@ -3,7 +3,7 @@
 import pytest
 from unit.policy.ticks import Ticks, of, says, worker, workers
 
-from plancton.model import Leave
+from plancton.model import Leave, Phase
 from plancton.policy.burden import PATIENCE, Packets, who_floods
 
 QUIET, ASKING, SENDING = Packets(10, 100), Packets(5_000, 0), Packets(0, 90_000, 60.0)
@@ -55,3 +55,5 @@ def test_a_suspicion_passes() -> None:
     for _ in range(5):
         assert not of(Leave, ticks.run(int(PATIENCE) - 1, burden="Docker uses 1.0 CPUs"))
         assert not of(Leave, ticks.run(1))
+    ticks = Ticks(there=[*workers(2), worker("s", phase=Phase.STARTING)], burden="Docker uses 1.0 CPUs")
+    assert not of(Leave, ticks.run(3 * int(PATIENCE))), "our own start keeps it busy"
