@@ -28,7 +28,7 @@ from plancton.files import from_json, read_regular
 MARK, TREE, TREES = (Path(".git") / name for name in ("plancton", "plancton-tree", "plancton-trees"))
 CONFIG, ALLOW, TOKEN = "config.yaml", "allow.yaml", "token"
 
-LARGEST_MARK = 64 * 1024
+LARGEST_MARK, LARGEST_RECORD = 64 * 1024, 8 * 1024 * 1024
 
 Place = Literal["inside", "missing", "outside"]
 
@@ -96,7 +96,8 @@ def files_of(tree: Path) -> frozenset[str]:
     """The names of a commit's files, as they were written down when git put them out."""
     record = record_of(tree)
     try:
-        return frozenset(os.fsdecode(name) for name in record.read_bytes().split(b"\0") if name)
+        data, _ = read_regular(record, LARGEST_RECORD, follow=False)
+        return frozenset(os.fsdecode(name) for name in data.split(b"\0") if name)
     except OSError as error:
         raise CloneError(
             f"{record}: {error.strerror}; it says what is the repository's:"

@@ -14,6 +14,7 @@ from unit.trees import tree
 from plancton.commands import prepare as module
 from plancton.commands.prepare import PrepareError, prepare_host, usual_driver
 from plancton.config import repository_limits
+from plancton.config.clone import TREE, write_files
 from plancton.host.slice import Layout
 
 USER = pwd.getpwnam("daemon")
@@ -83,6 +84,7 @@ def test_a_clone_that_is_followed(host: Host, monkeypatch: pytest.MonkeyPatch) -
         "config.yaml": host.config.read_text() + "\n",
     }.items():
         (root / name).write_text(text)
+    write_files(root / TREE, [])
     (root / "link").symlink_to("pool.conf")
     os.link(root / "secret", host.root / "secret")
     monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
