@@ -80,7 +80,8 @@ def test_who_fills_the_disk_goes(
 
 
 def test_frozen_when_the_supervisor_is_killed(plancton: Plancton) -> None:
-    """Workers that a supervisor froze before it was killed run again once there is another."""
+    """Workers that a supervisor froze before it was killed run again once there is another; one that
+    is told to stop and to keep them thaws them before it ends."""
     plancton.start()
     plancton.full(2)
     plancton.crash()
@@ -88,6 +89,10 @@ def test_frozen_when_the_supervisor_is_killed(plancton: Plancton) -> None:
     plancton.start()
     wait_for("they are thawed", lambda: (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n")
     plancton.full(2)
+    assert plancton.slice.freeze()
+    plancton.cli("stop", "--keep-workers")
+    plancton.ended()
+    assert (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n"
 
 
 def test_a_quota_that_docker_does_not_have(plancton: Plancton) -> None:
