@@ -18,7 +18,7 @@ from plancton.workers.roster import Entry
 
 _WRITTEN = re.compile(r" (?:wbytes=|Write )(\d{1,19})\b")
 _ON_THE_WAY = re.compile(r"^(?:file_|total_)(?:dirty|writeback) (\d{1,19})$", re.MULTILINE)
-_KERNEL = re.compile(r"^(?:kernel )?(\d{1,19})$", re.MULTILINE)
+_KERNEL = re.compile(r"^(?:slab )?(\d{1,19})$", re.MULTILINE)
 
 
 LATELY = 30.0

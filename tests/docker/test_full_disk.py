@@ -104,3 +104,14 @@ def test_a_quota_that_docker_does_not_have(plancton: Plancton) -> None:
     assert "worker.disk: Docker has no quotas" in done.stdout + done.stderr, done
     plancton.goes_on()
     assert not plancton.workers() and not plancton.lines("starting")
+
+
+def test_no_pull_below_the_reserve(plancton: Plancton) -> None:
+    """Below the disk's reserve no image is pulled, and status says why; with room, one is tried."""
+    name = f"{plancton.engine.addresses.split('/')[0]}:9/worker:1"  # nobody listens there
+    plancton.configure(image={"name": name}, owner={"reserve_disk": "600MB"})
+    plancton.start()
+    wait_for("status says so", lambda: "can't be pulled: only" in plancton.problems())
+    plancton.goes_on()
+    plancton.configure(owner={"reserve_disk": "0%"})
+    wait_for("it is tried", lambda: "can't be pulled: Docker" in plancton.problems())

@@ -27,7 +27,7 @@ SEEN = Observation(0.0, 0.0, 4.0)
 
 class World:
     def __init__(self, directory: Path) -> None:
-        group = {"c0ffee": {"io.stat": "8:0 wbytes=50 \n", "memory.stat": "kernel 9\n"}}
+        group = {"c0ffee": {"io.stat": "8:0 wbytes=50 \n", "memory.stat": "slab 9\n"}}
         self.server = ScriptedDocker(directory / "d.sock", {LIST: SIZES}).__enter__()
         self.inbox: Inbox = SimpleQueue()
         self.guard = DiskGuard(str(self.server.path), "i", self.inbox)

@@ -16,7 +16,7 @@ STARTING = Entry(Worker("starting"))
 
 def on_v2(tmp_path: Path, wbytes: int, dirty: int, kernel: int) -> Writers:
     """The files now; what is returned reads them."""
-    memory = f"anon 1\nkernel {kernel}\nfile_dirty {dirty}\nfile_writeback 5\nslab 7\n"
+    memory = f"anon 1\nkernel 7\nfile_dirty {dirty}\nfile_writeback 5\nslab {kernel}\nslab_reclaimable 1\n"
     io = f"8:0 rbytes=9 wbytes={wbytes} rios=1 wios=2 dbytes=0 dios=0\n8:16 rbytes=9 wbytes=1 rios=1\n"
     root = tree(tmp_path, plancton={"c0ffee": {"io.stat": io, "memory.stat": memory}})
     return Writers(Slice(Layout(root), "plancton", "cgroupfs"))
