@@ -1,6 +1,8 @@
 """What a job does to blind, stall or kill the supervisor: each attack in a real worker."""
 
+import base64
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,25 @@ def test_odd_file_in_place_of_the_report(engine: Engine, kind: str) -> None:
             assert docker.inspect(container).state.running
     finally:
         engine.remove(container)
+
+
+LIES = "while [ $((n += 1)) -le 9000 ]; do echo exit 999999999; done >/var/lib/plancton/work/jobs"
+TOKEN = b"eyJhbGciOiJIUzI1NiJ9." + base64.urlsafe_b64encode(b'{"sub":"x"}').rstrip(b"=") + b".c2VjcmV0"
+
+
+def test_report_of_more_than_is_possible(plancton: Plancton, tmp_path: Path) -> None:
+    """A worker that reports thousands of jobs of 32 years each counts as what it can have done."""
+    plancton.calm(1)
+    token = tmp_path / "token"
+    token.write_bytes(TOKEN)
+    token.chmod(0o600)
+    plancton.configure(
+        htcondor={"central_manager": "127.0.0.1", "token_file": str(token)},
+        worker={"command": f"{LIES}; echo done; sleep 5", "memory": "256MiB", "cpus": 1.0},
+    )
+    began = time.monotonic()
+    plancton.start()
+    wait_for("its report is counted", lambda: (s := plancton.status) and s.work and s.work.jobs_done)
+    status, seconds = plancton.status, time.monotonic() - began
+    assert status and status.work
+    assert status.work.cpu_done <= seconds and status.work.jobs_done <= 1 + 2 * seconds, status.work
