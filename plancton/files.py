@@ -14,6 +14,8 @@ SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
 
 
+LONGEST_REASON = 200
+"""Characters of what is said of a file that is wrong."""
 NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 """Errors of open(2) and its like: neither this file's fault nor a lasting one."""
 
@@ -77,6 +79,8 @@ def from_json(data: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+    except msgspec.DecodeError as error:  # it may quote a value of any length
+        raise ValueError(str(error)[:LONGEST_REASON]) from None
 
 
 def _with_characters_only(value: object) -> object:

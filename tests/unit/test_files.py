@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from plancton.files import to_json
-from plancton.model import Event, Status, WorkerStatus
+from plancton.files import from_json, to_json
+from plancton.model import Event, Status, Tier, WorkerStatus
 
 HALF = b"/sys/fs/cgroup/\xff".decode(errors="surrogateescape")
 
@@ -25,3 +25,13 @@ def test_json_of_half_a_character() -> None:
 def test_json_of_odd_numbers(number: float) -> None:
     """No number prevents the rest from being written."""
     assert msgspec.json.decode(to_json({"a": number, "b": 1}))["b"] == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", b"[" * 100_000, b'{"tier":"' + b"x" * 100_000 + b'"}', b"9" * 100_000]
+)
+def test_json_that_is_none(data: bytes) -> None:
+    """Whatever is wrong with a text, it is one kind of error, and a short one."""
+    with pytest.raises(ValueError) as error:
+        from_json(data, dict[str, Tier])
+    assert len(str(error.value)) <= 200
