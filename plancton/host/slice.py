@@ -23,6 +23,7 @@ from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, rea
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
+from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.host.unit_files import DIRECTORIES, allowed_cpus
 from plancton.model import Tier
@@ -39,7 +40,7 @@ WEIGHT_REASON = "the slice has the least weight"
 NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
 PROPERTIES = (
     *("CPUWeight", "CPUAccounting", "CPUQuota", "AllowedCPUs"),
-    *("MemoryMax", "MemorySwapMax", "IOWeight"),
+    *("MemoryMax", "MemorySwapMax", "IOWeight", "TasksMax"),
 )
 """Those that systemd is asked to set: `_ask_systemd` and the bounds (cgroup_files.py)."""
 HANDED = (
@@ -163,6 +164,9 @@ class Slice:
         self.memory_stat = self.memory / "memory.stat"
         self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
         self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
+        self._pids = layout.v1.get("pids", layout.v2) / self.path
+        self._hugetlb = layout.v1.get("hugetlb", layout.v2) / self.path
+        self._most_pids = most_pids()
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
         self.lifted = self._still_frozen = False
@@ -210,6 +214,7 @@ class Slice:
         if self._refusal:
             self.tier_reason = self._why_quota(self._refusal)
         self._bind()
+        deny_huge_pages(self._hugetlb)
         self.drop(everything=True)
 
     def _wait_for_systemd(self, work: Callable[[], None]) -> None:
@@ -271,13 +276,14 @@ class Slice:
             if self.privileged:
                 self._ask_systemd()
             return
-        for directory in filter(None, (self.directory, self.cpu, self.memory, self._blkio)):
+        trees = (self.directory, self.cpu, self.memory, self._blkio, self._pids, self._hugetlb)
+        for directory in filter(None, trees):
             directory.mkdir(exist_ok=True)
-        if not self.v1:
-            # Docker does the same for its containers' parents.
-            for controller in ("+cpu", "+cpuset", "+memory", "+io"):
-                with contextlib.suppress(OSError):
-                    (self.tree / "cgroup.subtree_control").write_text(controller)
+        ours = ("+cpu", "+cpuset", "+memory", "+io", "+pids", "+hugetlb")
+        # Docker does the same for its containers' parents. Beside v1 it may be huge pages that are here.
+        for controller in ours[-1:] if self.v1 else ours:
+            with contextlib.suppress(OSError):
+                (self.tree / "cgroup.subtree_control").write_text(controller)
 
     def _ask_systemd(self) -> None:
         weight = {"kernel": "idle", "weight": "1"}.get(self.strongest, "100")
@@ -351,9 +357,11 @@ class Slice:
         bounds = self.bounds
         if bounds.cpuset == "":
             bounds = msgspec.structs.replace(bounds, cpuset=self._confined)
-        if not self.v1:
-            return v2_knobs(self.directory, bounds)
-        return v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, bounds)
+        if self.v1:
+            yield from v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, bounds)
+        else:
+            yield from v2_knobs(self.directory, bounds)
+        yield from pids_knob(self._pids, self._most_pids)
 
     def _bind(self) -> list[str]:
         """Make the bounds hold; says which of them did not, as far as that could be repaired."""

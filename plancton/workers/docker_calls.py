@@ -2,18 +2,28 @@
 
 import contextlib
 import logging
+import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.host.route import smallest_default_mtu
+from plancton.workers.addresses import (
+    DEFAULT_POOLS,
+    FREE_ADDRESSES,
+    free_subnet,
+    prefix_for,
+    taken_addresses,
+)
 from plancton.workers.container import (
+    CPUS,
     INSTANCE,
     is_workers_network,
+    label_number,
     network_body,
     without_labels,
     without_resolvers,
@@ -27,10 +37,6 @@ LARGEST_REPORT = 256 * 1024
 """Bytes of a worker's report: a line for each of 20,000 jobs."""
 WORDS, LONGEST_WORDS = "plancton: ", 200
 """How a line begins that a worker addresses to the host's owner."""
-FREE_ADDRESSES = (
-    "remove networks that nobody uses (docker network prune), or give Docker more addresses"
-    " (default-address-pools in /etc/docker/daemon.json)"
-)
 LAST_LINES = 20
 """How many of a worker's last lines are searched for such a line."""
 
@@ -79,7 +85,7 @@ def read_report(docker: Docker, container: str) -> bytes:
 
 
 def start_worker(
-    docker: Docker, name: str, body: dict[str, object], files: bytes | None, network: str, instance: str
+    docker: Docker, name: str, body: dict[str, Any], files: bytes | None, network: str, instance: str
 ) -> Container | Unstarted:
     """Create and start a container."""
     require_network(docker, network)
@@ -95,7 +101,7 @@ def start_worker(
         except NotFound as error:
             if f"network {network}" not in str(error):
                 raise
-            _make_network(docker, network, instance)
+            _make_network(docker, network, instance, body)
             docker.start(container)
         return docker.inspect(container)
     except DockerRefused as error:
@@ -132,9 +138,20 @@ def _unpause(docker: Docker, container: str) -> bool:
     return True
 
 
-def _make_network(docker: Docker, name: str, instance: str) -> None:
+def _make_network(docker: Docker, name: str, instance: str, worker: dict[str, Any]) -> None:
+    body = network_body(instance, smallest_default_mtu())
+    prefix = prefix_for(os.cpu_count() or 1, label_number(worker.get("Labels", {}), CPUS, 1.0))
     try:
-        docker.create_network(name, network_body(instance, smallest_default_mtu()))
+        pools = docker.info().default_address_pools or DEFAULT_POOLS
+        subnet = free_subnet(pools, taken_addresses(docker.networks()), prefix)
+        docker.create_network(name, {**body, "IPAM": {"Config": [{"Subnet": subnet}]}} if subnet else body)
+        return
+    except Conflict:
+        raise
+    except DockerRefused as error:  # somebody has taken the same ones; a proxy in front of Docker
+        log.debug("network %s: %s", name, error)
+    try:
+        docker.create_network(name, body)
     except DockerRefused as error:
         if not re.search("address pool|subnetted", error.message):
             raise

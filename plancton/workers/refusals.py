@@ -1,28 +1,20 @@
 """What this Docker would refuse at each start, found before the first one."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
-from plancton.docker.replies import AddressPool, Info, Network
-from plancton.host.route import PROC, read_routes
-from plancton.workers.docker_calls import FREE_ADDRESSES, require_network
+from plancton.docker.replies import Info
+from plancton.host.route import PROC
+from plancton.workers.addresses import DEFAULT_POOLS, FREE_ADDRESSES, has_addresses, taken_addresses
+from plancton.workers.docker_calls import require_network
 
 ON_DEMAND = "io.containerd."
 """How a runtime's name begins that Docker finds without being told of it."""
 WITH_QUOTAS = frozenset({"overlay2", "btrfs", "zfs", "devicemapper"})
 """Storage drivers that know `StorageOpt` (https://docs.docker.com/reference/cli/docker/container/run);
 overlay2 only on xfs, and Docker itself refuses it there without pquota."""
-DEFAULT_POOLS = (
-    *(AddressPool(f"172.{second}.0.0/16", 16) for second in (17, 18, 19)),
-    *(AddressPool(f"172.{second}.0.0/14", 16) for second in (20, 24, 28)),
-    AddressPool("192.168.0.0/16", 20),
-)
-"""Docker's own: 31 networks."""
 
 
 def refusal_of(config: Config, info: Info) -> str:
@@ -73,35 +65,5 @@ def require_room_for_network(docker: Docker, name: str, info: Info, proc: Path =
         networks = docker.networks()
     except DockerRefused:
         return  # a proxy in front of Docker may not let everything pass
-    routes = [route.network for route in read_routes(proc) if route.network.prefixlen]
-    taken = [*_subnets(networks), *routes]
-    if not has_addresses(info.default_address_pools or DEFAULT_POOLS, taken):
+    if not has_addresses(info.default_address_pools or DEFAULT_POOLS, taken_addresses(networks, proc)):
         raise DockerError(f"Docker has no addresses left for the network {name}: {FREE_ADDRESSES}")
-
-
-def has_addresses(pools: Iterable[AddressPool], taken: list[IPv4Network]) -> bool:
-    """Whether one of the pools has a network that overlaps with none that is taken."""
-    for pool in pools:
-        try:
-            base = IPv4Network(pool.base, strict=False)
-        except ValueError:
-            return True  # of IPv6: unknown
-        if _has_free(base, pool.size, taken):
-            return True
-    return False
-
-
-def _has_free(base: IPv4Network, size: int, taken: list[IPv4Network]) -> bool:
-    inside = [each for each in taken if each.overlaps(base)]
-    if not inside:
-        return True
-    if base.prefixlen >= size or any(base.subnet_of(each) for each in inside):
-        return False
-    return any(_has_free(half, size, inside) for half in base.subnets())
-
-
-def _subnets(networks: Iterable[Network]) -> Iterator[IPv4Network]:
-    for network in networks:
-        for each in network.ipam.config:
-            with suppress(ValueError):
-                yield IPv4Network(each.subnet, strict=False)

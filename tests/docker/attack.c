@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -90,13 +89,6 @@ static void core(void) {
     printf("abort %s\n", WCOREDUMP(status) ? "dumped" : "nothing");
 }
 
-/* All inotify instances that this user may have. */
-static void watches(void) {
-    long count = 0;
-    while (count < 10000 && inotify_init1(0) >= 0) count++;
-    printf("inotify %s\n", count ? "some" : "none");
-}
-
 static void identity(void) {
     gid_t groups[64];
     int count = getgroups(64, groups);
@@ -109,7 +101,6 @@ int main(int count, char **words) {
     if (strcmp(what, "sockets") == 0) sockets();
     if (strcmp(what, "calls") == 0) calls();
     if (strcmp(what, "core") == 0) core();
-    if (strcmp(what, "watches") == 0) watches();
     if (strcmp(what, "write") == 0) tell("write", open("/data/inner/file", O_WRONLY | O_CREAT, 0644));
     if (strcmp(what, "identity") == 0) identity();
     puts("end");

@@ -3,11 +3,15 @@
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from docker.harness import Engine, Plancton
+from docker.harness import CPUS, Engine, Plancton
 from helpers.wait import wait_for
+
+from plancton.host.shared_limits import most_pids
+from plancton.workers.addresses import prefix_for
 
 pytestmark = pytest.mark.docker
 
@@ -140,3 +144,24 @@ def test_below_a_read_only_mount(attack: Attack, program: Path, tmp_path: Path) 
         (came_of,) = attack("write", mounts=mounts)
         assert came_of in ("write EROFS", "write EACCES")  # EACCES: the directory below, which is root's
         assert sorted(path.name for path in (folder / "inner").iterdir()) == ["there"]
+
+
+def test_processes_of_all(plancton: Plancton) -> None:
+    """All workers together can have half of the process ids that the host has."""
+    plancton.calm(1)
+    plancton.start()
+    plancton.full(1)
+    most = most_pids()
+    assert most
+    found = [directory / "pids.max" for directory in plancton.directories()]
+    assert [file.read_text() for file in found if file.exists()] == [f"{most}\n"]
+
+
+def test_addresses(plancton: Plancton, engine: Engine) -> None:
+    """The workers' network has a few hundred addresses, not 65,536: the host keeps its neighbours in
+    one table."""
+    plancton.calm(1)
+    plancton.start()
+    plancton.full(1)
+    (config,) = engine.call("GET", f"/networks/{plancton.name}")["IPAM"]["Config"]
+    assert IPv4Network(config["Subnet"]).prefixlen == prefix_for(CPUS, 0.1)

@@ -121,7 +121,7 @@ def test_what_a_worker_reaches(networks: Networks, host: DictatedHost, tmp_path:
             }
 
         assert {row: "yes" if each else "no" for row, each in reached().items()} == ROWS
-        assert len(RULES) == 3
+        assert len(RULES) == 4
         for rule in RULES:
             run(*inside(networks.host, *rule.split()))
         assert {row for row, each in reached().items() if each} == {"the internet"}

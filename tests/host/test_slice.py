@@ -245,14 +245,14 @@ def test_leaves_nothing(plancton: Plancton) -> None:
     administrator has set on it is there."""
     persistent = Path(f"/etc/systemd/system/{plancton.slice.unit}.d")
     persistent.mkdir()
-    (persistent / "override.conf").write_text("[Slice]\nTasksMax=5000\n")
+    (persistent / "override.conf").write_text("[Slice]\nStartupCPUWeight=50\n")
     try:
-        shell("systemctl set-property --runtime $SLICE TasksMax=10000", plancton)
+        shell("systemctl set-property --runtime $SLICE IOAccounting=yes", plancton)
         plancton.send(signal.SIGTERM)
         assert plancton.ended() == 0
         assert not plancton.directories()
         runtime = [path.name for path in RUNTIME_PROPERTIES.glob(f"{plancton.slice.unit}*/*")]
-        assert runtime == ["50-TasksMax.conf"]
+        assert runtime == ["50-IOAccounting.conf"]
         assert (persistent / "override.conf").exists()
     finally:
         shutil.rmtree(persistent)

@@ -385,7 +385,7 @@ def test_removal_with_systemd(tmp_path: Path, asked: Path, populated: bool) -> N
     events = {"cgroup.events": f"populated {populated:d}\nfrozen 0\n"}
     root = tree(tmp_path / "v2", {"plancton.slice": {**group(), **events}})
     ours = {"50-CPUWeight.conf": "", "50-MemoryMax.conf": "", "50-IOWeight.conf": ""}
-    theirs = {"50-TasksMax.conf": "", "override.conf": ""}
+    theirs = {"50-IOAccounting.conf": "", "override.conf": ""}
     units = tree(tmp_path / "units", {"plancton.slice.d": {**ours, **theirs}, "other.slice.d": ours})
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
     workers_slice.runtime_units = units

@@ -11,8 +11,9 @@ from plancton.config.load import parse
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused
 from plancton.docker.replies import AddressPool, Info
+from plancton.workers.addresses import DEFAULT_POOLS, free_subnet, has_addresses, prefix_for
 from plancton.workers.docker_calls import start_worker
-from plancton.workers.refusals import DEFAULT_POOLS, has_addresses, refusal_of, require_room_for_network
+from plancton.workers.refusals import refusal_of, require_room_for_network
 
 XFS, EXT4 = [["Backing Filesystem", "xfs"]], [["Backing Filesystem", "extfs"], ["odd"]]
 CONTAINERD = [["driver-type", "io.containerd.snapshotter.v1"]]
@@ -71,6 +72,31 @@ def test_large_pool() -> None:
     """A large pool of small networks is no long search."""
     taken = [IPv4Network(f"10.{second}.0.0/16") for second in range(255)]
     assert has_addresses([AddressPool("10.0.0.0/8", 30)], taken)
+
+
+@pytest.mark.parametrize(
+    ("pools", "taken", "subnet"),
+    [
+        (DEFAULT_POOLS, [], "172.17.0.0/24"),
+        (DEFAULT_POOLS, [IPv4Network("172.17.0.0/16")], "172.18.0.0/24"),
+        (DEFAULT_POOLS, [IPv4Network("172.17.0.0/24")], "172.17.1.0/24"),
+        (DEFAULT_POOLS, [*ALL_172, *ALL_192], ""),
+        ([AddressPool("10.0.0.0/16", 26)], [IPv4Network("10.0.0.0/26")], "10.0.0.64/26"),
+        ([AddressPool("fd00::/48", 64), AddressPool("10.0.0.0/8", 8)], [], "10.0.0.0/24"),
+        ([], [], ""),
+    ],
+)
+def test_subnet(pools: list[AddressPool], taken: list[IPv4Network], subnet: str) -> None:
+    """The workers' network gets no more addresses than it needs, of Docker's, that nobody has."""
+    assert free_subnet(pools, taken, 24) == subnet
+
+
+@pytest.mark.parametrize(
+    ("cpus", "each", "prefix"), [(1, 1.0, 24), (64, 1.0, 24), (128, 1.0, 23), (32, 0.1, 22), (4096, 0.01, 12)]
+)
+def test_prefix(cpus: int, each: float, prefix: int) -> None:
+    """There is an address for each worker that may fit, and once more."""
+    assert prefix_for(cpus, each) == prefix
 
 
 MISSING = reply(b'{"message":"network plancton not found"}', "404 Not Found")
