@@ -915,9 +915,9 @@ def test_no_files_leak(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_import_is_cheap() -> None:
-    """Importing the client loads nothing beyond requests_unixsocket, msgspec, tarfile and resource."""
+    """Importing the client loads nothing beyond requests_unixsocket, msgspec, tarfile, resource and shlex."""
     code = (
-        "import sys, resource, requests_unixsocket, msgspec, tarfile; before = set(sys.modules);"
+        "import sys, resource, shlex, requests_unixsocket, msgspec, tarfile; before = set(sys.modules);"
         "import plancton.docker.client;"
         "print(*sorted(set(sys.modules) - before))"
     )
