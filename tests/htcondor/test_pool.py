@@ -62,6 +62,18 @@ def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) 
     assert plancton.status_json()["work"]["jobs_evicted"] == 0, plancton.status_json()["work"]
 
 
+def test_another_user(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
+    """Workers of another uid join and work, if their image has a name for it."""
+    (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\nworker:x:2100000000:2100000000::/:/bin/sh\n")
+    calm(plancton, 1)
+    mounts = [f"{tmp_path}/passwd:/etc/passwd"]
+    plancton.configure(worker={"user": "2100000000", "mounts": mounts})
+    job = pool.submit(HELLO, "$(Process)", 1)
+    plancton.start()
+    wait_for_done(pool, 1)
+    assert pool.output(job) == "job 0, user 2100000000\n"
+
+
 def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """Behind a firewall that lets no connection in, a worker still joins and runs jobs."""
     calm(plancton)
