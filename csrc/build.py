@@ -35,12 +35,16 @@ sampler = builder(
     """
     #define PLANCTON_UNKNOWN ...
     enum plancton_kind {
-        PLANCTON_STAT, PLANCTON_MEMINFO, PLANCTON_PSI,
+        PLANCTON_STAT, PLANCTON_MEMINFO,
         PLANCTON_CPU_STAT, PLANCTON_MEMORY_STAT, PLANCTON_PID_STAT, PLANCTON_ARC, ...
     };
     struct plancton_reading { int32_t error; uint64_t value[...]; };
     int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n,
                         const uint8_t *counted, uint32_t cpus);
+
+    enum { IN_CREATE, IN_CLOSE_WRITE, IN_MOVED_TO, IN_DELETE, IN_Q_OVERFLOW, IN_NONBLOCK, IN_CLOEXEC, ... };
+    int inotify_init1(int flags);
+    int inotify_add_watch(int fd, const char *path, uint32_t mask);
     """,
 )
 # A module of its own, so that only `plancton selftest` carries it.

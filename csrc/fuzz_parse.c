@@ -20,7 +20,6 @@ static const char *const SEEDS[] = {
     "cpu1 52290 12 2304 50892 258 7 66 15 5 3\nintr 623584 0 0 14\nctxt 1\nbtime 1\n",
     "MemTotal:       24684092 kB\nMemFree:        24311908 kB\nMemAvailable:   24291272 kB\n"
     "SwapCached:            0 kB\nSwapTotal:       1048576 kB\nSwapFree:        1048576 kB\n",
-    "some avg10=0.37 avg60=0.15 avg300=0.61 total=25840583\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "usage_usec 956022770\nuser_usec 918321197\nsystem_usec 37701572\nnice_usec 0\n",
     "cache 9203712\nrss 6230016\nrss_huge 0\ntotal_cache 5\ntotal_rss 48308224\ntotal_rss_huge 0\ntotal_shmem 8192\n",
     "12517 (a) R 1 (b) S 12504 12504 11361 0 -1 4194304 97 0 0 0 30 12 0 0 20 0 1 0 107742 3133440 379\n",
@@ -157,7 +156,7 @@ static int file_of_cpus(int cpus, const char *rest)
 static void read_large(int cpus, const char *rest, int32_t error)
 {
     int fds[] = {file_of_cpus(cpus, rest), -1};
-    uint8_t kinds[] = {PLANCTON_STAT, PLANCTON_PSI};
+    uint8_t kinds[] = {PLANCTON_STAT, PLANCTON_MEMINFO};
     struct plancton_reading out[2];
     must(plancton_sample(fds, kinds, out, 2, NULL, 0) == (error ? 2 : 1), "a wrong count of failures");
     must(out[0].error == error, "a large /proc/stat: not the error that was expected");

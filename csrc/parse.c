@@ -134,20 +134,6 @@ static bool parse_meminfo(struct span *s, uint64_t *value)
     return kilobytes(*s, "MemTotal:", &value[0]) && value[0] > 0 && kilobytes(*s, "SwapTotal:", &value[2]);
 }
 
-static bool parse_psi(struct span *s, uint64_t *value)
-{
-    if (!find_line(s, "some "))
-        return false;
-    while (s->at < s->end && *s->at != '\n') {
-        if (starts_with(s, "total=")) {
-            s->at += strlen("total=");
-            return number(s, value);
-        }
-        s->at++;
-    }
-    return false;
-}
-
 static bool parse_cpu_stat(struct span *s, uint64_t *value)
 {
     return find_line(s, "usage_usec ") && number(s, value);
@@ -203,7 +189,6 @@ static bool parse(uint8_t kind, struct span *s, uint64_t *value)
     switch (kind) {
     case PLANCTON_STAT: return parse_stat(s, value);
     case PLANCTON_MEMINFO: return parse_meminfo(s, value);
-    case PLANCTON_PSI: return parse_psi(s, value);
     case PLANCTON_CPU_STAT: return parse_cpu_stat(s, value);
     case PLANCTON_MEMORY_STAT: return parse_memory_stat(s, value);
     case PLANCTON_PID_STAT: return parse_pid_stat(s, value);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/inotify.h> /* for csrc/build.py */
 
 #define PLANCTON_VALUES 9
 #define PLANCTON_UNKNOWN UINT64_MAX
@@ -16,7 +17,6 @@
 enum plancton_kind {
     PLANCTON_STAT,        /* /proc/stat: CPUs online; user nice system idle iowait irq softirq steal, in ticks */
     PLANCTON_MEMINFO,     /* /proc/meminfo: MemTotal, MemAvailable (or PLANCTON_UNKNOWN), SwapTotal, in bytes */
-    PLANCTON_PSI,         /* a pressure file: `some` total, in microseconds */
     PLANCTON_CPU_STAT,    /* a v2 cpu.stat: usage, in microseconds */
     PLANCTON_MEMORY_STAT, /* a memory.stat: anon + shmem (v1: total_rss + total_shmem), in bytes */
     PLANCTON_PID_STAT,    /* /proc/PID/stat: utime + stime in ticks, starttime in ticks since boot, ppid */

@@ -22,12 +22,11 @@ class Sample(msgspec.Struct, frozen=True):
 
     ``busy``, ``idle`` and ``stolen`` are CPU seconds since boot, summed over all CPUs (/proc/stat;
     ``idle`` includes iowait, and ``busy`` has ``softirq``, which is above all packets).
-    ``*_pressure`` are seconds stalled since boot ("some", total=). ``slice_*`` are None when there
-    is no slice; ``slice_anon`` counts anonymous and shared (tmpfs) memory. ``engine_epoch`` changes
-    whenever the set of processes behind ``engine`` does: figures of different epochs can't be
-    compared. ``unreadable`` names a file of the slice that is there but has no figures, and says
-    why: what the workers use is then unknown, not nothing. ``arc`` is what ZFS's cache would give
-    back; ``memory_available`` has it already.
+    ``slice_*`` are None when there is no slice; ``slice_anon`` counts anonymous and shared (tmpfs)
+    memory. ``engine_epoch`` changes whenever the set of processes behind ``engine`` does: figures
+    of different epochs can't be compared. ``unreadable`` names a file of the slice that is there
+    but has no figures, and says why: what the workers use is then unknown, not nothing. ``arc`` is
+    what ZFS's cache would give back; ``memory_available`` has it already.
     """
 
     monotonic: float
@@ -39,12 +38,8 @@ class Sample(msgspec.Struct, frozen=True):
     memory_total: int
     memory_available: int | None = None
     swap_total: int = 0
-    cpu_pressure: float | None = None
-    memory_pressure: float | None = None
     slice: float | None = None
     slice_anon: int | None = None
-    slice_cpu_pressure: float | None = None
-    slice_memory_pressure: float | None = None
     engine: float | None = None
     engine_epoch: int = 0
     unreadable: str = ""
@@ -114,6 +109,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
 
 ACTIVE = frozenset({Phase.STARTING, Phase.RUNNING})
 IN_LINE = ACTIVE | {Phase.FINISHING}
+COMING_OR_GOING = frozenset({Phase.STARTING, Phase.LEAVING, Phase.KILLED})
 
 
 def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, str]:
@@ -191,6 +187,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return frozenset(w.name for w in self.workers if w.busy)
 
     @cached_property
+    def changing(self) -> bool:
+        """Whether any comes or goes just now, or has an action under way."""
+        return any((w.busy or w.phase in COMING_OR_GOING) and not w.stuck for w in self.workers)
+
+    @cached_property
     def flooding(self) -> tuple[Worker, ...]:
         """Those in line that keep the engine or the kernel busy."""
         return tuple(w for w in self.line if w.flooding)
@@ -258,8 +259,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known at one tick: rates of the host since the tick before, and the state of things.
 
     ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
-    ``stolen``, ``idle`` and ``softirq`` are CPUs over ``interval`` seconds; ``*_pressure`` is the
-    part (0 to 1) of the interval in which someone outside the slice stalled. ``max_workers`` None:
+    ``stolen``, ``idle`` and ``softirq`` are CPUs over ``interval`` seconds. ``max_workers`` None:
     no limit but the fit. ``image`` is the id of the image that new workers get, empty if there is
     none.
     ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
@@ -289,8 +289,6 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     memory_available: int | None = None
     slice_anon: int | None = None
     swap_total: int = 0
-    cpu_pressure: float | None = None
-    memory_pressure: float | None = None
     disk_free: int | None = None
     disk_total: int | None = None
     disk_path: str = ""

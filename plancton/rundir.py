@@ -34,6 +34,7 @@ from plancton.model import Status
 log = logging.getLogger(__name__)
 
 REQUESTS = ("stop", "force-stop", "finish")
+DRAIN = "drain"
 KEEP_WORKERS = "keep-workers"
 """Content of a stop request that leaves the workers running."""
 LARGEST_REQUEST, LARGEST_STATUS = 64 << 10, 16 << 20
@@ -333,7 +334,7 @@ class RunDir:
         """Content of the drain file (`finish`: workers are asked to finish); None if there is none.
         A file that can't be read changes nothing."""
         try:
-            self._drain = self._read("drain")
+            self._drain = self._read(DRAIN)
         except FileNotFoundError:
             self._drain = None
         except Unsuitable:

@@ -14,7 +14,16 @@ from plancton.cli import stdout
 from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.rundir import RunDirError, default_paths, holder, no_status, paths_in_use, running, withdraw
+from plancton.rundir import (
+    DRAIN,
+    RunDirError,
+    default_paths,
+    holder,
+    no_status,
+    paths_in_use,
+    running,
+    withdraw,
+)
 from plancton.units import escaped, printable
 
 if TYPE_CHECKING:
@@ -380,7 +389,7 @@ def start(config: ConfigOption = None, log: LogOption = None) -> None:
 @app.command(hidden=True)
 def force_start(config: ConfigOption = None, log: LogOption = None) -> None:
     """Donate in the background, draining or not."""
-    withdraw(default_paths().run, "drain")
+    withdraw(default_paths().run, DRAIN)
     run(config, detach=True, log=log)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from plancton.errors import PlanctonError
 from plancton.rundir import (
+    DRAIN,
     KEEP_WORKERS,
     Paths,
     RunDirError,
@@ -44,7 +45,7 @@ def drain(paths: Paths, stop: bool = False) -> str:
     if stop:
         _ask(paths, "finish")
         return "Draining: Plancton stops when the last worker has finished."
-    request(paths.run, "drain", "finish")
+    request(paths.run, DRAIN, "finish")
     return "Draining: workers finish, nothing new is started until `plancton resume`."
 
 
@@ -62,7 +63,7 @@ def wait_until_drained(paths: Paths, stop: bool) -> None:
 
 def resume(paths: Paths) -> str:
     """End draining."""
-    return "Donating again." if withdraw(paths.run, "drain") else "Plancton was not draining."
+    return "Donating again." if withdraw(paths.run, DRAIN) else "Plancton was not draining."
 
 
 def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:

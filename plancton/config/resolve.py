@@ -19,6 +19,10 @@ TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "fini
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
 do."""
 MOST_WORKERS = 1_000_000
+ON_BATTERY = 3
+"""On battery the longest tick is this many times as long."""
+MISSED = ON_BATTERY + 1
+"""Ticks that many times as far apart as the longest have missed something."""
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -45,6 +49,7 @@ def policy_settings(config: Config, host: Host) -> Settings:
         worthwhile=config.yielding.worthwhile,
         grace_kill=float(config.yielding.grace_kill),
         grace_spawn=float(config.yielding.grace_spawn),
+        gap=MISSED * float(config.docker.tick),
         uses_quota=config.yielding.cap == "room",
     )
 

@@ -341,8 +341,13 @@ class DockerSection(Section, frozen=True):
         Literal["kernel", "weight", "quota"],
         Meta(description="yield no more strongly than this, to try it out"),
     ] = "kernel"
+    tick: Annotated[
+        Duration,
+        Meta(description="look at the host at least this often (1s to 15s), on battery a third as often"),
+    ] = default(Duration(5))
 
     def __post_init__(self) -> None:
+        require(1 <= self.tick <= 15, "tick: from 1s to 15s")
         require_each(self, "socket", _is_path, "the path of a unix socket")
         require_each(
             self, "slice", _SLICE.fullmatch, "a plain name (a to z, 0 to 9 and _, which can't be the first)"

@@ -190,7 +190,7 @@ OLDER = {
     "dock_condor_conf": ("Plancton 0.4", "write binds, or worker.mounts in today's form"),
     "parrot_wrapper_path": ("Plancton 0.4", "write binds, or worker.mounts in today's form"),
     "cputhresh": ("Plancton 0.4", "it is not needed: the owner's CPU is always given back"),
-    "morbidity": ("Plancton 0.4", "it is not needed: Plancton looks once a second"),
+    "morbidity": ("Plancton 0.4", "it is not needed: Plancton looks when it has to (docker.tick)"),
     "rigidity": ("Plancton 0.4", "write grace_kill, or yield.grace_kill in today's form"),
     "influxdb_address": (
         "before 0.6",
@@ -238,7 +238,7 @@ KEYS = {
     "grace_spawn": OldKey("yield.grace_spawn", _seconds(1, 86_400)),
     "docker_image": OldKey("image.name", lambda value, said: _require(value, str)),
     "image_expiration": OldKey("image.refresh", _seconds(60)),
-    "main_sleep": OldKey(note="is not needed: Plancton looks once a second"),
+    "main_sleep": OldKey(note="is not needed: Plancton looks when it has to (docker.tick)"),
     "updateconfig": OldKey(note="is not needed: the file is read again when it changes"),
     "influxdb_url": OldKey(note="is not supported: let your monitoring read `plancton status --json`"),
 }

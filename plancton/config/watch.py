@@ -26,14 +26,15 @@ class ConfigFile:
         self.path, self._missing_ok = path, missing_ok
         # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks
         # at them.
-        self._watched = str(path), str(path.with_name(ALLOW))
+        self.watched = path, path.with_name(ALLOW)
+        self._names = tuple(map(str, self.watched))
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)
         self.problem = ""
         self._warn()
 
     def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
-        return tuple(map(_signature, self._watched))
+        return tuple(map(_signature, self._names))
 
     def _warn(self) -> None:
         if said := warning(self.path):

@@ -12,8 +12,8 @@ from plancton.config.clone import clone_of
 from plancton.config.git import Git
 from plancton.config.repository import refresh
 from plancton.config.schema import Repository
-from plancton.docker.request_queue import Inbox, guarded
 from plancton.errors import PlanctonError
+from plancton.inbox import Inbox, guarded
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from plancton.daemon.status_file import StatusFile
 from plancton.docker.errors import DockerError, DockerTimeout, DockerUnreachable, NotDocker
 from plancton.docker.replies import Container, Event, Info
-from plancton.docker.request_queue import Follower, Inbox, RequestQueue
+from plancton.docker.request_queue import Follower, RequestQueue
+from plancton.inbox import Inbox
 from plancton.workers.container import INSTANCE
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.same_host import require

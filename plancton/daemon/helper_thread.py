@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from plancton.docker.request_queue import Inbox, guarded
+from plancton.inbox import Inbox, guarded
 
 T = TypeVar("T")
 

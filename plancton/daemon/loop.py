@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 
 import msgspec
 
 from plancton import __version__
-from plancton.config.resolve import Host, bounds
+from plancton.config.resolve import ON_BATTERY, Host, bounds
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
@@ -29,21 +29,27 @@ from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
+from plancton.daemon.sleep import Sleep, Woken
 from plancton.daemon.status_file import Facts, StatusFile, headline
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
 from plancton.host.engine_cpu import listener
+from plancton.host.power import on_battery
 from plancton.host.sampler import read_process
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
+from plancton.inbox import Inbox
 from plancton.model import Decision, Observation, action_name
 from plancton.policy.burden import BUSY_ENGINE
 from plancton.policy.decide import State, decide
+from plancton.policy.pace import BRISK, next_tick
 from plancton.rundir import (
+    DRAIN,
     KEEP_WORKERS,
+    REQUESTS,
     Paths,
     RunDir,
 )
@@ -57,12 +63,14 @@ from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
 
-TICK = 1.0
 SLOW_PASS = 5.0
 """Workers are read one by one and the slice is verified this often (seconds)."""
-READ_PER_WORKER = 0.06
+READ_PER_WORKER = 0.5
 """With many workers they are read less often than that, so that a second does not cost more with
 them."""
+READ_TO_CHOOSE = 0.06
+"""And this often when one of them may have to leave: who has a job decides which one."""
+LOOK_AT_CPUS = 30.0
 ENGINE_SCAN = 60.0
 LOOK_BEFORE_STOP = 5.0
 """Told to stop right after the start, Plancton waits this long to learn which workers there are."""
@@ -95,7 +103,9 @@ class Supervisor:
         self.service = service or Service({})
         self.layout = read_layout(PROC)
         self.run_dir = None if options.dry_run else RunDir(paths.run)
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
+        watched = () if options.dry_run else (paths.run / name for name in (*REQUESTS, DRAIN))
+        self.sleep = Sleep(self.inbox, (*watched, *file.watched), PROC)
         self.engine = file.config.docker
         self.request_queue = RequestQueue(self.engine.socket, self.inbox)
         self.cleanup_queue = RequestQueue(self.engine.socket, self.inbox)
@@ -139,7 +149,10 @@ class Supervisor:
         self.usage: WorkerUsage | None = None
         self.info: Info | None = None
         self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
-        self.next_slow = self.next_scan = self.next_reading = 0.0
+        self.next_tick = self.last_tick = time.monotonic()
+        self.next_slow = self.next_scan = self.next_cpus = self.last_reading = 0.0
+        self.longest_tick = BRISK
+        self.one_may_leave = False
         self.in_force = HostSettings()
         self.host: Host | None = None
         self.recorder: Recorder | None = None
@@ -153,16 +166,15 @@ class Supervisor:
         """Until it is told to stop; the exit code."""
         self._begin()
         try:
-            next_tick = time.monotonic()
             while not self.done():
-                self._wait(next_tick)
+                self._wait()
                 now = time.monotonic()
                 if self.actuator:
                     self.actuator.lift.step(now)
-                if now >= next_tick:
-                    next_tick = max(next_tick + TICK, now)
+                if now >= self.next_tick:
+                    self.last_tick, self.next_tick = now, now + BRISK
                     with self._despite_no_descriptor():
-                        self.tick(now)
+                        self.next_tick = now + self.tick(now)
         finally:
             self._end()
         if self.again:
@@ -183,23 +195,28 @@ class Supervisor:
             signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
         signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
         log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
-        if not (PROC / "pressure").exists():
-            log.info("this kernel has no pressure figures (psi=1 at boot may bring them): going on without")
 
-    def _wait(self, next_tick: float) -> None:
-        """Make the calls that arrive until something else is due."""
+    def _wait(self) -> None:
+        """Sleep until something is due, and make the calls that arrive meanwhile."""
         while True:
+            while call := self.inbox.take():
+                with self._despite_no_descriptor():
+                    call()
+                self._tick_soon()  # something has changed
+                if self.done():
+                    return
             lift_ends = self.actuator.lift.until if self.actuator else None
-            until = next_tick if lift_ends is None else min(next_tick, lift_ends)
-            remaining = until - time.monotonic()
-            try:
-                call = self.inbox.get(timeout=remaining) if remaining > 0 else self.inbox.get_nowait()
-            except Empty:
-                return
-            with self._despite_no_descriptor():
-                call()
-            if self.done():
-                return
+            until = self.next_tick if lift_ends is None else min(self.next_tick, lift_ends)
+            match self.sleep.until(until - time.monotonic()):
+                case Woken.TIME:
+                    return
+                case Woken.FILE:
+                    self.next_tick = self.last_tick
+                case Woken.MEMORY:
+                    self._tick_soon()
+
+    def _tick_soon(self) -> None:
+        self.next_tick = min(self.next_tick, self.last_tick + BRISK)
 
     @contextlib.contextmanager
     def _despite_no_descriptor(self) -> Iterator[None]:
@@ -241,17 +258,19 @@ class Supervisor:
             self.verify_until = time.monotonic() + LOOK_BEFORE_STOP
             self.docker.look_again()
 
-    def tick(self, now: float) -> None:
-        """Look at the host, decide, act, and tell."""
-        if now >= self.next_slow:
+    def tick(self, now: float) -> float:
+        """Look at the host, decide, act, and tell. Seconds until the next tick."""
+        if now >= self.next_cpus:
+            self.next_cpus = now + LOOK_AT_CPUS
             self._look_at_cpus()
+            self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
         if now >= self.next_slow:
             self._slow_pass(now, seen)
         if self.run_dir:
             self._requests(now)
             if self.done():  # before anything is decided: workers that are to stay are told nothing
-                return
+                return BRISK
         if self.file.changed():
             self.configure()
             self.status_file.say("the configuration has changed")
@@ -267,12 +286,22 @@ class Supervisor:
             self.old_images.step(now, self.image.newest, self.roster.fleet.images)
         self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.in_force.settings)
+        self.one_may_leave = decision.fit < len(seen.fleet.line)
         self._act(decision, now)
         if self.recorder:
             self.recorder.write(seen, decision, self.in_force.settings)
         usage = self.usage.by_name if self.usage else {}
         self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
         self.service.ticked(lambda: headline(seen, decision.fit), now)
+        return self._until_next_tick(seen, decision)
+
+    def _until_next_tick(self, seen: Observation, decision: Decision) -> float:
+        if self.sleep.file_has_changed():  # while we ticked, or by us
+            return 0.0
+        if self.stop_when_empty or not self.sleep.told:
+            return BRISK
+        pace = next_tick(seen, decision, self.state, self.in_force.settings, self.longest_tick)
+        return max(BRISK, min(pace, self.disk_guard.look_due - seen.time))
 
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
@@ -347,8 +376,9 @@ class Supervisor:
             if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()
             self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
-        if self.usage and now >= self.next_reading:
-            self.next_reading = now + READ_PER_WORKER * len(self.roster)
+        per_worker = READ_TO_CHOOSE if self.one_may_leave else READ_PER_WORKER
+        if self.usage and now >= self.last_reading + per_worker * len(self.roster):
+            self.last_reading = now
             self._read_workers(now, seen.boottime)
         if self.actuator and self.slice and not self.options.dry_run:
             self._verify_slice(self.slice)
@@ -532,7 +562,7 @@ class Supervisor:
             "Docker has not answered for a while" if busy >= NO_ANSWER else "",
             self.file.problem,
             self.repo.problem,
-            NEEDS_RESTART if self.file.config.docker != self.engine else "",
+            NEEDS_RESTART if self._engine_differs() else "",
             self.in_force.problem,
             self.image.problem,
             self.slice.tier_reason
@@ -544,6 +574,10 @@ class Supervisor:
             *(self.actuator.removals.problems if self.actuator else ()),
         ]
         return tuple(text for text in found if text)
+
+    def _engine_differs(self) -> bool:
+        """Whether the configuration names another one now; how often we look is not about that."""
+        return msgspec.structs.replace(self.file.config.docker, tick=self.engine.tick) != self.engine
 
     # ------------------------------------------------------------ the end
 
@@ -564,6 +598,7 @@ class Supervisor:
         if self.recorder:
             self.recorder.close()
         self.figures.close()
+        self.sleep.close()
         if self.usage:
             self.usage.close()
 

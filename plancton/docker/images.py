@@ -13,8 +13,9 @@ from plancton.docker.auth import NO_CREDENTIALS, AuthError, registry_auth
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Image
-from plancton.docker.request_queue import Inbox, RequestQueue, guarded
+from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
+from plancton.inbox import Inbox, guarded
 
 log = logging.getLogger(__name__)
 

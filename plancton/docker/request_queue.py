@@ -1,8 +1,7 @@
 """The threads that talk to Docker, so that the loop never waits for it.
 
 They share nothing with the loop but its inbox: answers and events come back as calls that the loop
-makes itself. So does a bug in any thread beside the loop: the loop dies of it, with its traceback,
-for a thread that ended in silence would never be missed.
+makes itself.
 """
 
 import threading
@@ -10,30 +9,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from queue import PriorityQueue, SimpleQueue
+from queue import PriorityQueue
 from typing import TypeVar
 
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Event
 from plancton.docker.transport import EventStream
+from plancton.inbox import Inbox, guarded
 
 T = TypeVar("T")
-Inbox = SimpleQueue[Callable[[], None]]
 Done = Callable[[T | None, DockerError | None], None]
 """Takes what a call gave, or the error it ended with; called by the loop."""
-
-
-def guarded(inbox: Inbox, work: Callable[[], None]) -> None:
-    """Do this work of a thread; any exception is raised by the loop."""
-    try:
-        work()
-    except Exception as bug:
-        inbox.put(partial(_raise, bug))
-
-
-def _raise(bug: Exception) -> None:
-    raise bug
 
 
 class Queued:

@@ -1,4 +1,4 @@
-"""What host/sampler.py uses of the module that csrc/build.py makes."""
+"""What host/ uses of the module that csrc/build.py makes."""
 
 from typing import Any
 
@@ -12,12 +12,20 @@ class _FFI:
 class _Lib:
     PLANCTON_STAT: int
     PLANCTON_MEMINFO: int
-    PLANCTON_PSI: int
     PLANCTON_CPU_STAT: int
     PLANCTON_MEMORY_STAT: int
     PLANCTON_PID_STAT: int
     PLANCTON_ARC: int
     PLANCTON_UNKNOWN: int
+    IN_CREATE: int
+    IN_CLOSE_WRITE: int
+    IN_MOVED_TO: int
+    IN_DELETE: int
+    IN_Q_OVERFLOW: int
+    IN_NONBLOCK: int
+    IN_CLOEXEC: int
+    def inotify_init1(self, flags: int, /) -> int: ...
+    def inotify_add_watch(self, fd: int, path: _CData, mask: int, /) -> int: ...
     def plancton_sample(
         self, fds: _CData, kinds: _CData, out: _CData, n: int, counted: _CData, cpus: int, /
     ) -> int: ...

@@ -1,4 +1,4 @@
-"""The kernel's counters, read all at once; the only importer of the C module.
+"""The kernel's counters, read all at once in C.
 
 Files stay open and are read from the start each time (the kernel then writes the text afresh), in
 one C call without the GIL. A file that vanished is opened again by its path, so a slice that was
@@ -43,7 +43,6 @@ class Source(IntEnum):
 
     STAT = lib.PLANCTON_STAT
     MEMINFO = lib.PLANCTON_MEMINFO
-    PSI = lib.PLANCTON_PSI
     CPU_STAT = lib.PLANCTON_CPU_STAT
     MEMORY_STAT = lib.PLANCTON_MEMORY_STAT
     PID_STAT = lib.PLANCTON_PID_STAT
@@ -59,7 +58,7 @@ class Source(IntEnum):
 
 
 _BY_NAME = {"cpu.stat": Source.CPU_STAT, "memory.stat": Source.MEMORY_STAT, "stat": Source.PID_STAT}
-_UNIT = {Source.CPU_STAT: 1e6, Source.PSI: 1e6, Source.PID_STAT: float(USER_HZ)}
+_UNIT = {Source.CPU_STAT: 1e6, Source.PID_STAT: float(USER_HZ)}
 
 
 class _Files:
@@ -142,7 +141,7 @@ class _Files:
         self.close_all()
 
     def number(self, i: int) -> float | None:
-        """The one number of a file that has one: CPU seconds, stalled seconds or bytes."""
+        """The one number of a file that has one: CPU seconds or bytes."""
         if self._readings[i].error:
             return None
         unit, count = _UNIT.get(self.kinds[i]), int(self.values[i][0])
@@ -150,11 +149,7 @@ class _Files:
 
 
 # Sampler's files by number; the engine's follow.
-_STAT, _MEMINFO, _CPU_PSI, _MEMORY_PSI = range(4)
-_SLICE_CPU, _SLICE_CPU_PSI, _SLICE_MEMORY_PSI, _SLICE_ANON = range(4, 8)
-_ARC = 8
-_ENGINE = 9
-_NO_PSI = {errno.ENOENT, errno.EOPNOTSUPP}
+_STAT, _MEMINFO, _SLICE_CPU, _SLICE_ANON, _ARC, _ENGINE = range(6)
 _ABSENT = {0, errno.ENOENT, errno.ENODEV, errno.EBADF}
 """What a file of the slice gives while there is none (ENODEV: it was removed while open)."""
 
@@ -177,11 +172,7 @@ class Sampler:
         self._fixed: list[tuple[Path | None, Source]] = [
             (proc / "stat", Source.STAT),
             (proc / "meminfo", Source.MEMINFO),
-            (proc / "pressure" / "cpu", Source.PSI),
-            (proc / "pressure" / "memory", Source.PSI),
             (of_slice("cpu.stat"), Source.CPU_STAT),
-            (of_slice("cpu.pressure"), Source.PSI),
-            (of_slice("memory.pressure"), Source.PSI),
             (slice_memory_stat or of_slice("memory.stat"), Source.MEMORY_STAT),
             (proc / "spl/kstat/zfs/arcstats" if counts_arc(proc) else None, Source.ARC),
         ]
@@ -247,12 +238,8 @@ class Sampler:
             total,
             available,
             swap,
-            number(_CPU_PSI),
-            number(_MEMORY_PSI),
             number(_SLICE_CPU),
             None if anon is None else int(anon),
-            number(_SLICE_CPU_PSI),
-            number(_SLICE_MEMORY_PSI),
             self._engine_seconds() if self._engine_slots else None,
             self._epoch,
             unreadable,
@@ -306,7 +293,7 @@ class Sampler:
         """Whether the file was there before or is there now."""
         files = self._files
         vanished = files.close(i)
-        if _SLICE_CPU < i <= _SLICE_ANON and files.error(_SLICE_CPU):
+        if i == _SLICE_ANON and files.error(_SLICE_CPU):
             files.is_missing(i)  # no slice: one attempt per tick is enough
         elif i == _SLICE_CPU and not os.access(files.paths[i] or "", os.F_OK):
             files.is_missing(i)  # no slice yet; cheaper than an open that fails with an exception
@@ -316,10 +303,6 @@ class Sampler:
             return True
         elif i == _ARC and files.error(i) in _ABSENT:
             self._hopeless.add(i)
-        elif i in (_CPU_PSI, _MEMORY_PSI) and files.error(i) in _NO_PSI:
-            of_slice = i - _CPU_PSI + _SLICE_CPU_PSI
-            files.close(of_slice)  # it must not have figures either: `sample` counts who has none
-            self._hopeless |= {i, of_slice}
         return vanished
 
 

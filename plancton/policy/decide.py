@@ -72,6 +72,8 @@ DYING = 5.0
 """One that was killed longer ago than this can't be counted on to give its memory back."""
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
+SUSPENDED = 5.0
+"""Seconds in suspend that make what was known before worthless."""
 WORTH_A_WORD = 0.1
 """CPUs that the hypervisor takes from this host: from here on the reason says so."""
 NO_IDLE = 0.5
@@ -83,14 +85,16 @@ class State(msgspec.Struct, frozen=True):
 
     ``kill`` and ``spawn`` are the windows behind leaving and starting, ``recent`` is the one over
     which room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the
-    last tick with known figures. ``first``: nothing has been started yet. ``quota``: see Decision.
-    ``kind``: the image and the configuration in force, since ``kind_since``.
+    last tick with known figures, ``last_suspended`` how long the host had been suspended by then.
+    ``first``: nothing has been started yet. ``quota``: see Decision. ``kind``: the image and the
+    configuration in force, since ``kind_since``.
     """
 
     kill: TimeWindow = TimeWindow(0.0)
     spawn: TimeWindow = TimeWindow(0.0)
     recent: TimeWindow = TimeWindow(0.0)
     last_boottime: float | None = None
+    last_suspended: float = 0.0
     first: bool = True
     delay: StartDelay = StartDelay()
     disk: DiskTrouble = DiskTrouble()
@@ -163,14 +167,18 @@ def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
 
 def remember(seen: Observation, state: State, settings: Settings) -> State:
     """The state with this tick in its windows, and with what ended and what settled counted."""
-    # CLOCK_MONOTONIC stands still in suspend, CLOCK_BOOTTIME does not.
-    gap = state.last_boottime is None or seen.boottime - state.last_boottime > settings.gap
+    gap = _has_missed_something(seen, state, settings)
     grace_spawn = state.delay.grace_spawn(settings)
     smoothing = min(SMOOTHING, settings.grace_kill / 3)
     if gap:
         kill, spawn, recent = (TimeWindow(s) for s in (settings.grace_kill, grace_spawn, smoothing))
         state = msgspec.structs.replace(
-            state, kill=kill, spawn=spawn, recent=recent, last_boottime=seen.boottime
+            state,
+            kill=kill,
+            spawn=spawn,
+            recent=recent,
+            last_boottime=seen.boottime,
+            last_suspended=seen.boottime - seen.time,
         )
     delay = state.delay.after_ends(seen).forgiven(seen)
     if delay is not state.delay:
@@ -192,8 +200,16 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
         spawn=spawn,
         recent=recent,
         last_boottime=seen.boottime,
+        last_suspended=seen.boottime - seen.time,
         first=state.first and not spawn.covered,
     )
+
+
+def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:
+    """CLOCK_MONOTONIC stands still while the host is suspended, CLOCK_BOOTTIME does not."""
+    if state.last_boottime is None or seen.boottime - state.last_boottime > settings.gap:
+        return True
+    return seen.boottime - seen.time - state.last_suspended > SUSPENDED
 
 
 def under_way(case: Case, actions: tuple[Action, ...]) -> State:
@@ -242,18 +258,17 @@ def do_not_fit(case: Case) -> Iterator[Action]:
     if case.room is None or case.fit == len(line) or not window.covered:
         return
     for place in range(len(line) - 1, case.fit - 1, -1):
-        part = _unfit_part(window, needs_to_stay(case.seen.fleet, place, case.settings), place)
+        part = window.part(is_unfit(case.seen.fleet, place, case.settings))
         if part < LONG_ENOUGH:
             return  # what those before it need is less
         reason = f"has not fitted for {part * case.settings.grace_kill:.0f} s, {_why_unfit(case, place)}"
         yield leave(line[place], case, case.settings.leave_timeout, reason)
 
 
-def _unfit_part(window: TimeWindow, needed: Room, place: int) -> float:
-    """The part of the window in which the worker at this place did not fit."""
-    return window.part(
-        lambda span: span.room < needed.cpus or span.memory_room < needed.memory or place >= span.max_workers
-    )
+def is_unfit(fleet: Fleet, place: int, settings: Settings) -> Callable[[Span], bool]:
+    """Whether the worker at this place in line did not fit during a span."""
+    cpus, memory = needs_to_stay(fleet, place, settings)
+    return lambda span: span.room < cpus or span.memory_room < memory or place >= span.max_workers
 
 
 def out_of_memory(case: Case) -> Iterator[Action]:
@@ -447,14 +462,16 @@ def start(case: Case) -> Iterator[Action]:
         if (
             not room.holds(needed)
             or now.memory < needed.memory
-            or _free_part(state.spawn, needed) < LONG_ENOUGH
+            or state.spawn.part(holds_another(seen.fleet, settings, count)) < LONG_ENOUGH
         ):
             return
         yield Start(f"{free:.1f} CPUs are free for workers, {_owner(seen)}")
 
 
-def _free_part(window: TimeWindow, needed: Room) -> float:
-    return window.part(lambda span: span.room >= needed.cpus and span.memory_room >= needed.memory)
+def holds_another(fleet: Fleet, settings: Settings, count: int = 1) -> Callable[[Span], bool]:
+    """Whether there was room for that many more workers during a span."""
+    cpus, memory = needs_to_start(fleet, count, settings)
+    return lambda span: span.room >= cpus and span.memory_room >= memory
 
 
 def why_held(seen: Observation, state: State, settings: Settings) -> Held | None:

@@ -5,8 +5,7 @@ A worker fits while the room, less all that the workers before it in line may us
 """
 
 import math
-
-import msgspec
+from typing import NamedTuple
 
 from plancton.model import Fleet, Observation, Settings
 
@@ -17,7 +16,7 @@ MOST_WORKERS = 4096
 """No host has room for more; a bound for counting with tiny workers."""
 
 
-class Room(msgspec.Struct, frozen=True):
+class Room(NamedTuple):
     """What the owner leaves to workers, or what a worker needs: CPUs and bytes."""
 
     cpus: float

@@ -59,16 +59,6 @@ def observe(previous: Sample | None, current: Sample, shims: float = 0.0) -> Obs
         stolen=_at_most(_rate(previous.stolen, current.stolen, seconds), spare),
         idle=idle,
         softirq=_at_most(_rate(previous.softirq, current.softirq, seconds), seen.capacity),
-        cpu_pressure=_pressure(
-            (previous.cpu_pressure, current.cpu_pressure),
-            (previous.slice_cpu_pressure, current.slice_cpu_pressure),
-            seconds,
-        ),
-        memory_pressure=_pressure(
-            (previous.memory_pressure, current.memory_pressure),
-            (previous.slice_memory_pressure, current.slice_memory_pressure),
-            seconds,
-        ),
     )
 
 
@@ -113,16 +103,3 @@ def _engine_rate(previous: Sample, current: Sample, shims: float, seconds: float
         return None
     sum_of_all = (rate or 0.0) + shims
     return None if sum_of_all > MOST * current.cpus else sum_of_all
-
-
-def _pressure(
-    host: tuple[float | None, float | None], workers: tuple[float | None, float | None], seconds: float
-) -> float | None:
-    """The part of the time in which someone outside the slice stalled.
-
-    System-wide pressure rises from our own workers as well, so theirs is taken away.
-    """
-    whole = _rate(*host, seconds)
-    if whole is None:
-        return None
-    return min(1.0, max(0.0, whole - (_rate(*workers, seconds) or 0.0)))

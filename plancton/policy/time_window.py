@@ -11,8 +11,6 @@ cost."""
 SLACK = 0.5
 """Ticks are not exactly a second apart: a window is covered when this little is missing
 (seconds)."""
-
-
 KNOWN = 0.9
 """And this part of it is known: a tick without figures now and then must not stop all decisions."""
 
@@ -67,6 +65,13 @@ class TimeWindow(msgspec.Struct, frozen=True):
         memory_room = sum(s.memory_room * (s.end - s.start) for s in self.spans) / known
         last = self.spans[-1]
         return Span(self.spans[0].start, last.end, room, memory_room, last.max_workers)
+
+    def earliest(self, length: float, part: float, holds: Callable[[Span], bool]) -> float:
+        """Seconds until at the earliest ``length`` seconds are covered and ``holds`` has been true
+        for that part of them. It is true from now on; what is forgotten meanwhile does not count."""
+        reach = self.spans[-1].end - self.spans[0].start if self.spans else 0.0
+        held = sum(s.end - s.start for s in self.spans if holds(s))
+        return max(length - SLACK - reach, part * length - held)
 
     def part(self, holds: Callable[[Span], bool]) -> float:
         """The part (0 to 1) of what it knows for which ``holds`` is true."""

@@ -20,7 +20,7 @@ LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "
 may take forever."""
 
 
-SELDOM, OFTEN = 5.0, 0.2
+SELDOM, OFTEN = 15.0, 0.2
 """Seconds between two looks at the disks, at most and at least."""
 FASTEST = 2 << 30
 """Bytes per second that a host's disk may take; counted in parts of the disk, inodes as well."""

@@ -45,9 +45,9 @@ CPUS, ENGINE = 4, 0.1
 BEGIN = 1_000.0
 SETTINGS = Settings(worker_memory=GB // 4, grace_kill=15.0, grace_spawn=6.0, reserve_memory=GB // 2)
 FILES = (
-    "proc/stat", "proc/meminfo", "proc/pressure/cpu", "proc/pressure/memory", "proc/7/stat",
+    "proc/stat", "proc/meminfo", "proc/7/stat",
     "proc/7/status", "proc/7/cgroup", "proc/7/comm",
-    "v2/slice/cpu.stat", "v2/slice/memory.stat", "v2/slice/cpu.pressure", "v2/slice/memory.pressure",
+    "v2/slice/cpu.stat", "v2/slice/memory.stat",
 )  # fmt: skip
 ANY_ERRNO = sorted(errno.errorcode)
 
@@ -93,7 +93,7 @@ class Host:
             "proc/7/stat": trees.pid_stat(7, "dockerd", utime=round(ENGINE * self.time * HZ), stime=0),
             "v2/slice/cpu.stat": trees.cpu_stat(round((10 + self.donated * self.time) * 1e6)),
             "v2/slice/memory.stat": trees.memory_stat(GB // 2),
-        } | {name: trees.psi(5) for name in FILES if "pressure" in name}
+        }
 
     def write(self, troubles: list[Trouble]) -> None:
         texts = {name: text.encode() for name, text in self.good().items()}

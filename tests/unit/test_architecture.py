@@ -16,7 +16,7 @@ import plancton
 PACKAGE = Path(plancton.__file__).parent
 ROOT = Path(__file__).parents[2]
 RANKS = (
-    {"__init__", "errors", "units", "files", "model"},
+    {"__init__", "errors", "units", "files", "model", "inbox"},
     {"rundir", "policy", "host", "docker"},
     {"config"},
     {"workers"},
@@ -109,7 +109,7 @@ def test_deciding_is_pure(module: str) -> None:
 @pytest.mark.parametrize(
     ("library", "users"),
     [
-        ("plancton.host._sampler", {"host.sampler"}),
+        ("plancton.host._sampler", {"host.notices", "host.sampler"}),
         ("plancton.commands.selftest._owner_load", {"commands.selftest.owner_load"}),
         ("requests", {"docker.transport"}),
         ("requests_unixsocket", {"docker.transport"}),

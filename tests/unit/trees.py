@@ -53,22 +53,9 @@ def meminfo(total: int = 8_000_000, available: int | None = 6_000_000, swap: int
     return "\n".join([*lines, "SwapCached:            0 kB", f"SwapTotal:      {swap:>8} kB", ""])
 
 
-def psi(total: int) -> str:
-    """A pressure file; microseconds."""
-    return (
-        f"some avg10=0.37 avg60=0.15 avg300=0.61 total={total}\n"
-        "full avg10=0.00 avg60=0.00 avg300=0.00 total=12\n"
-    )
-
-
-def proc(
-    cpu: Sequence[int] = QUIET, cpus: int = 2, pressure: tuple[int, int] | None = (2_500_000, 1_000_000)
-) -> Tree:
-    """/proc as the sampler needs it; pressure of CPU and memory in microseconds; None: no PSI."""
-    files: Tree = {"stat": stat(cpu, cpus), "meminfo": meminfo()}
-    if pressure is None:
-        return files
-    return {**files, "pressure": {"cpu": psi(pressure[0]), "memory": psi(pressure[1])}}
+def proc(cpu: Sequence[int] = QUIET, cpus: int = 2) -> Tree:
+    """/proc as the sampler needs it."""
+    return {"stat": stat(cpu, cpus), "meminfo": meminfo()}
 
 
 def cpu_stat(usage: int) -> str:
@@ -90,12 +77,7 @@ def memory_stat_v1(total_rss: int) -> str:
 def cgroup(usage: int = 7_000_000, anon: int | None = 4096) -> Tree:
     """A v2 cgroup: CPU microseconds, anonymous bytes (None: the memory controller is elsewhere)."""
     memory: Tree = {} if anon is None else {"memory.stat": memory_stat(anon)}
-    return {
-        "cpu.stat": cpu_stat(usage),
-        "cpu.pressure": psi(300_000),
-        "memory.pressure": psi(200_000),
-        **memory,
-    }
+    return {"cpu.stat": cpu_stat(usage), **memory}
 
 
 def pid_stat(

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, cast
 
 import msgspec
@@ -25,8 +24,9 @@ from plancton.daemon.lift import LIFT_SECONDS
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import RequestQueue
 from plancton.host.slice import Layout, Slice
+from plancton.inbox import Inbox
 from plancton.model import (
     Action,
     Finish,
@@ -107,7 +107,7 @@ class World:
             plancton={"cpu.idle": "0", "cpu.weight": "1", ID: worker, "other": worker, "beef": worker},
         )
         self.server = ScriptedDocker(root / "d.sock", self.script).__enter__()
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.request_queue = RequestQueue(str(self.server.path), self.inbox)
         self.request_queue.start()
         self.cleanup_queue = RequestQueue(str(self.server.path), self.inbox)

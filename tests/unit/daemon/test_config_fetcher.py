@@ -4,7 +4,6 @@ import logging
 import os
 import random
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 from helpers.wait import wait_for
@@ -16,7 +15,7 @@ from plancton.config.repository import init
 from plancton.config.schema import Repository as Settings
 from plancton.daemon import config_fetcher as module
 from plancton.daemon.config_fetcher import ConfigFetcher
-from plancton.docker.request_queue import Inbox
+from plancton.inbox import Inbox
 from plancton.units import Duration
 
 DEADLINE = 60.0
@@ -31,7 +30,7 @@ class Host:
         self.root = directory / "plancton"
         init(str(self.repository.bare), None, self.root)
         self.now = 1_000.0
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.said: list[str] = []
         self.keeper = self.make(self.root / CONFIG)
 

@@ -3,14 +3,14 @@
 import threading
 import time
 from pathlib import Path
-from queue import SimpleQueue
 
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
 
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.status_file import StatusFile
 from plancton.docker.replies import Container
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import RequestQueue
+from plancton.inbox import Inbox
 from plancton.workers.roster import Roster
 
 DEADLINE = 20.0
@@ -23,7 +23,7 @@ class Linked:
 
     def __init__(self, server: ScriptedDocker) -> None:
         self.server = server
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.queue = RequestQueue(str(server.path), self.inbox)
         self.queue.start()
         self.lists: list[list[Container]] = []

@@ -450,7 +450,7 @@ def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
     for look in looks:
         it.it.usage.read = lambda *_: None  # type: ignore[method-assign]
         it.it.usage.by_name = {"w1": look, "gone": Usage(jobs=(1.0,))}
-        it.it.next_slow = it.it.next_reading = 0.0
+        it.it.next_slow = it.it.last_reading = 0.0
         assert it.it.accounting.work.jobs_done == 0
         it.tick()
     it.until(lambda: it.it.accounting.work.jobs_done == 1, "the report")

@@ -3,14 +3,13 @@
 import os
 import threading
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 
 from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.daemon.mount_watch import INTERVAL, OWN, PATIENCE, RETRY, MountWatch
-from plancton.docker.request_queue import Inbox
+from plancton.inbox import Inbox
 
 DEADLINE = 20.0
 
@@ -19,7 +18,7 @@ class Watch:
     """One with a log of its own; the root has directories that the sandbox does not hide."""
 
     def __init__(self, config: Config) -> None:
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.said: list[str] = []
         self.it = MountWatch(self.inbox, self.said.append, self.said.append)
         self.it.want(config)

@@ -5,7 +5,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 from helpers.wait import wait_for
@@ -14,7 +13,8 @@ from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, chunked, re
 from plancton.docker import images
 from plancton.docker.images import ImageKeeper, Policy, short
 from plancton.docker.replies import Image
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import RequestQueue
+from plancton.inbox import Inbox
 
 DEADLINE = 20.0
 LOOK, PULL, LIST = "GET /images/busybox/json", "POST /images/create", "GET /images/json"
@@ -32,7 +32,7 @@ class Kept:
 
     def __init__(self, path: Path, script: Script, may_pull: bool = True) -> None:
         self.server = ScriptedDocker(path, {LIST: reply(b"[]")} | script).__enter__()
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.request_queue = RequestQueue(str(path), self.inbox)
         self.request_queue.start()
         self.brought = list[Image]()

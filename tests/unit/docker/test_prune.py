@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 from unit.scripted_docker import Script, ScriptedDocker, Step, reply
 
 from plancton.docker.prune import INTERVAL, OldImages
 from plancton.docker.replies import Image
-from plancton.docker.request_queue import Inbox, RequestQueue
+from plancton.docker.request_queue import RequestQueue
+from plancton.inbox import Inbox
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 LOOK, REMOVE = f"GET /images/{OLD}/json", f"DELETE /images/{OLD}"
@@ -27,7 +27,7 @@ class Kept:
 
     def __init__(self, directory: Path, script: Script) -> None:
         self.server = ScriptedDocker(directory / "d.sock", script).__enter__()
-        self.inbox: Inbox = SimpleQueue()
+        self.inbox = Inbox()
         self.request_queue = RequestQueue(str(directory / "d.sock"), self.inbox)
         self.request_queue.start()
         self.said: list[str] = []

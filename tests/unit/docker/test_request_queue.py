@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 
 import pytest
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, chunked, reply
 
 from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotDocker
 from plancton.docker.replies import Event, Info
-from plancton.docker.request_queue import Follower, Inbox, RequestQueue
+from plancton.docker.request_queue import Follower, RequestQueue
+from plancton.inbox import Inbox
 
 DEADLINE = 20.0
 Made = tuple[ScriptedDocker, RequestQueue, Inbox]
@@ -22,7 +22,7 @@ def made(tmp_path: Path) -> Iterator[Callable[[Script], Made]]:
 
     def make(script: Script) -> Made:
         server = ScriptedDocker(tmp_path / "d.sock", script).__enter__()
-        inbox: Inbox = SimpleQueue()
+        inbox = Inbox()
         request_queue = RequestQueue(str(server.path), inbox)
         request_queue.start()
         servers.append((server, request_queue))
@@ -84,7 +84,7 @@ def test_errors_come_as_calls(
 
 def test_hang(tmp_path: Path) -> None:
     """While a call hangs, submitting is instant, and it is known how long the call has hung."""
-    inbox: Inbox = SimpleQueue()
+    inbox = Inbox()
     with ScriptedDocker(tmp_path / "d.sock", {"GET /info": [HANG]}) as server:
         request_queue = RequestQueue(str(server.path), inbox, clock=lambda: 100.0)
         request_queue.start()
@@ -142,7 +142,7 @@ def test_events(made: Callable[[Script], Made]) -> None:
 def test_bug_while_following(tmp_path: Path) -> None:
     """A bug in the thread that follows events reaches the loop, too, instead of ending in
     silence."""
-    inbox: Inbox = SimpleQueue()
+    inbox = Inbox()
     with ScriptedDocker(tmp_path / "d.sock", {}) as server:
         filters = {"type": [object()]}
         follower = Follower(str(server.path), inbox, filters, 1.0, print, print)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ def test_closed_follower(made: Callable[[Script], Made]) -> None:
 
 def test_urgent_goes_first(tmp_path: Path) -> None:
     """A worker that must leave does not wait for workers about to start."""
-    inbox: Inbox = SimpleQueue()
+    inbox = Inbox()
     with ScriptedDocker(tmp_path / "d.sock", {"GET /info": reply(b"{}")}) as server:
         request_queue = RequestQueue(str(server.path), inbox)
         order: list[str] = []

@@ -20,10 +20,10 @@ from plancton.host.sampler import USER_HZ, Group, Sampler, SamplerError
 CALLS = 2_000
 
 
-def make(tmp_path: Path, with_slice: bool = True, pressure: bool = True) -> tuple[Path, Path]:
+def make(tmp_path: Path, with_slice: bool = True) -> tuple[Path, Path]:
     """A /proc and a slice's directory."""
     parts = {"slice": trees.cgroup()} if with_slice else {}
-    host = trees.proc() if pressure else trees.proc(pressure=None)
+    host = trees.proc()
     trees.tree(tmp_path, proc=host, **parts)
     return tmp_path / "proc", tmp_path / "slice"
 
@@ -70,9 +70,7 @@ def test_host_and_slice(tmp_path: Path) -> None:
     assert got.stolen == 8 / USER_HZ, got
     assert (got.memory_total, got.memory_available) == (8_000_000 * 1024, 6_000_000 * 1024), got
     assert got.swap_total == 1_000_000 * 1024, got
-    assert (got.cpu_pressure, got.memory_pressure) == (2.5, 1.0), got
     assert (got.slice, got.slice_anon) == (7.0, 4096), got
-    assert (got.slice_cpu_pressure, got.slice_memory_pressure) == (0.3, 0.2), got
     assert (got.engine, got.engine_epoch) == (None, 0), got
 
 
@@ -80,9 +78,8 @@ def test_host_alone(tmp_path: Path) -> None:
     """Without a slice, its figures are unknown, but the host's are known."""
     proc, _ = make(tmp_path, with_slice=False)
     got = Sampler(proc).sample()
-    assert got.cpus == 2 and got.cpu_pressure == 2.5, got
-    figures = (got.slice, got.slice_anon, got.slice_cpu_pressure, got.slice_memory_pressure)
-    assert figures == (None, None, None, None), got
+    assert got.cpus == 2, got
+    assert (got.slice, got.slice_anon) == (None, None), got
 
 
 @pytest.mark.parametrize("cpus", [1, 256, 1000, 20_000])
@@ -306,50 +303,6 @@ def test_unreadable_slice(tmp_path: Path, name: str, text: str) -> None:
     assert not Sampler(proc, tmp_path / "none").sample().unreadable
 
 
-# -- pressure ---------------------------------------------------------------------------------------------
-
-
-def test_no_pressure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without PSI in the kernel, pressure is unknown, for the slice too, and is not looked for
-    again."""
-    proc, slice_v2 = make(tmp_path, pressure=False)
-    for name in ("cpu.pressure", "memory.pressure"):
-        (slice_v2 / name).unlink()
-    host = Sampler(proc, slice_v2)
-    opened: list[object] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", lambda *args: opened.append(args))
-        got = host.sample()
-    assert (got.cpu_pressure, got.memory_pressure) == (None, None), got
-    assert (got.slice_cpu_pressure, got.slice_memory_pressure, got.slice) == (None, None, 7.0), got
-    assert opened == [], f"a tick opened {opened}"
-
-
-def test_pressure_of_the_slice_alone(tmp_path: Path) -> None:
-    """Where only the slice has pressure figures, a /proc/stat without figures is noticed as well."""
-    proc, slice_v2 = make(tmp_path, pressure=False)
-    host = Sampler(proc, slice_v2)
-    host.sample()
-    (proc / "stat").write_text("")
-    for _ in range(3):
-        with pytest.raises(SamplerError, match="is empty"):
-            host.sample()
-
-
-def test_garbled_pressure(tmp_path: Path) -> None:
-    """A garbled pressure file is unknown only while it is garbled."""
-    proc, slice_v2 = make(tmp_path)
-    host = Sampler(proc, slice_v2)
-    (proc / "pressure" / "cpu").write_text("some avg10=0.00 total=99999999999999999999\n")
-    (slice_v2 / "memory.pressure").write_text("some avg10=0.00 total=12")
-    got = host.sample()
-    assert (got.cpu_pressure, got.slice_memory_pressure) == (None, None), got
-    (proc / "pressure" / "cpu").write_text(trees.psi(3_000_000))
-    (slice_v2 / "memory.pressure").write_text(trees.psi(4_000_000))
-    got = host.sample()
-    assert (got.cpu_pressure, got.slice_memory_pressure) == (3.0, 4.0), got
-
-
 # -- the slice --------------------------------------------------------------------------------------------
 
 
@@ -360,7 +313,7 @@ def test_slice_appears(tmp_path: Path) -> None:
     assert host.sample().slice is None
     trees.tree(slice_v2, trees.cgroup(usage=1_500_000, anon=5))
     got = host.sample()
-    assert (got.slice, got.slice_anon, got.slice_cpu_pressure) == (1.5, 5, 0.3), got
+    assert (got.slice, got.slice_anon) == (1.5, 5), got
 
 
 def test_absent_slice_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,15 +335,15 @@ def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
     for file in list(slice_v2.iterdir()):
         trees.vanish(file)
     gone = host.sample()
-    figures = (gone.slice, gone.slice_anon, gone.slice_cpu_pressure, gone.slice_memory_pressure)
-    assert figures == (None, None, None, None), gone
+    figures = (gone.slice, gone.slice_anon)
+    assert figures == (None, None), gone
     trees.tree(slice_v2, trees.cgroup(usage=2_000_000))
     assert host.sample().slice == 2.0
     for file in list(slice_v2.iterdir()):
         trees.vanish(file)
     trees.tree(slice_v2, trees.cgroup(usage=1, anon=77))
     anew = host.sample()
-    assert (anew.slice, anew.slice_anon, anew.slice_cpu_pressure) == (1e-6, 77, 0.3), anew
+    assert (anew.slice, anew.slice_anon) == (1e-6, 77), anew
 
 
 def test_slice_memory_of_v1(tmp_path: Path) -> None:
@@ -659,10 +612,9 @@ def test_real_slice_made_anew(real_cgroup: Path) -> None:
     real_cgroup.mkdir()
     anew = host.sample()
     assert anew.slice == 0.0, anew
-    assert (anew.slice_cpu_pressure is None) == (anew.cpu_pressure is None), anew
     real_cgroup.rmdir()
     gone = host.sample()
-    assert (gone.slice, gone.slice_anon, gone.slice_cpu_pressure) == (None, None, None), gone
+    assert (gone.slice, gone.slice_anon) == (None, None), gone
 
 
 def test_real_engine_cgroup_made_anew(real_cgroup: Path) -> None:
@@ -703,7 +655,7 @@ def test_close_gives_all_descriptors_back(tmp_path: Path) -> None:
     before = open_files()
     host = Sampler(proc, slice_v2)
     host.watch_engine([slice_v2 / "cpu.stat"])
-    assert open_files() == before + 9, f"{open_files() - before} descriptors"
+    assert open_files() == before + 5, f"{open_files() - before} descriptors"
     host.close()
     assert open_files() == before, f"{open_files() - before} descriptors were left open"
     assert host.sample().cpus == 2

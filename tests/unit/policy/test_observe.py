@@ -15,12 +15,11 @@ from plancton.policy.observe import observe
 TRIALS = Path(__file__).parents[2] / "proc"
 BEFORE = Sample(
     monotonic=100.0, boottime=1_100.0, cpus=4, busy=1_000.0, idle=2_000.0, stolen=10.0,
-    memory_total=16, memory_available=8, swap_total=2, cpu_pressure=5.0, memory_pressure=1.0,
-    slice=300.0, slice_anon=3, slice_cpu_pressure=4.0, slice_memory_pressure=0.5, engine=50.0, engine_epoch=7,
+    memory_total=16, memory_available=8, swap_total=2,
+    slice=300.0, slice_anon=3, engine=50.0, engine_epoch=7,
 )  # fmt: skip
 AFTER = msgspec.structs.replace(
-    BEFORE, monotonic=102.0, boottime=1_102.0, busy=1_006.0, idle=2_001.0, stolen=11.0,
-    cpu_pressure=6.0, memory_pressure=1.5, slice=303.0, slice_cpu_pressure=4.5, slice_memory_pressure=0.75,
+    BEFORE, monotonic=102.0, boottime=1_102.0, busy=1_006.0, idle=2_001.0, stolen=11.0, slice=303.0,
     engine=50.5,
 )  # fmt: skip
 
@@ -40,17 +39,6 @@ def test_rates() -> None:
     assert got.owner == 3.0 - 1.5 - 0.25, got
     assert (got.capacity, got.memory_total, got.memory_available, got.slice_anon) == (4.0, 16, 8, 3), got
     assert got.swap_total == 2, got
-
-
-def test_pressure_is_without_the_workers() -> None:
-    """Stalls of our own workers do not count as pressure."""
-    got = seen()
-    assert (got.cpu_pressure, got.memory_pressure) == (0.25, 0.125), got
-    assert seen(slice_cpu_pressure=99.0).cpu_pressure == 0.0
-    assert seen(cpu_pressure=99.0).cpu_pressure == 1.0
-    assert seen(slice_cpu_pressure=None).cpu_pressure == 0.5, "no slice, nobody to subtract"
-    assert seen(cpu_pressure=None).cpu_pressure is None
-    assert seen(memory_pressure=0.9).memory_pressure is None, "it went backwards"
 
 
 @pytest.mark.parametrize("field", ["busy", "slice"])
@@ -130,8 +118,8 @@ def test_no_interval(seconds: float) -> None:
 def test_first_sample() -> None:
     """One sample alone gives no rates."""
     got = observe(None, BEFORE)
-    rates = (got.interval, got.owner, got.donated, got.engine, got.stolen, got.idle, got.cpu_pressure)
-    assert rates == (None,) * 7, got
+    rates = (got.interval, got.owner, got.donated, got.engine, got.stolen, got.idle)
+    assert rates == (None,) * 6, got
     assert got.capacity == 4.0 and got.slice_anon == 3, got
 
 

@@ -1,0 +1,75 @@
+"""How the loop sleeps: until a time, a call in its inbox, a request, or a host short of memory."""
+
+import logging
+import os
+import select
+from collections.abc import Collection
+from enum import Enum, auto
+from pathlib import Path
+
+from plancton.host.notices import FileNotices, memory_trigger
+from plancton.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+
+
+class Woken(Enum):
+    """What ended the sleep."""
+
+    TIME = auto()
+    CALL = auto()
+    FILE = auto()
+    MEMORY = auto()
+
+
+class Sleep:
+    """Only the loop calls it. ``files`` are those whose change it does not want to miss."""
+
+    def __init__(self, inbox: Inbox, files: Collection[Path], proc: Path) -> None:
+        self._poll = select.poll()
+        self._poll.register(inbox, select.POLLIN)
+        self._files = FileNotices([file for file in files if file.parent.is_dir()])
+        self.told = self._files.complete
+        """Whether the kernel tells of changed files; otherwise they have to be looked at."""
+        if self._files.fileno() >= 0:
+            self._poll.register(self._files, select.POLLIN)
+        if not self.told:
+            log.info("the kernel does not tell of changed files: they are looked at each second")
+        self._memory = memory_trigger(proc)
+        if self._memory is not None:
+            self._poll.register(self._memory, select.POLLPRI)
+
+    def until(self, seconds: float) -> Woken:
+        """Sleep at most this long."""
+        ready = dict(self._poll.poll(max(0.0, seconds) * 1000))
+        if not ready:
+            return Woken.TIME
+        if self._files.fileno() in ready and self.file_has_changed():
+            return Woken.FILE
+        if self._memory is not None and (events := ready.get(self._memory)):
+            if events & GONE:
+                self._drop_trigger(self._memory)
+            return Woken.MEMORY
+        return Woken.CALL
+
+    def file_has_changed(self) -> bool:
+        """Whether a file has since it was last said. Asked after we have written in the same
+        directory ourselves, this keeps our own changes from waking us."""
+        return self.told and self._files.take()
+
+    def _drop_trigger(self, descriptor: int) -> None:
+        """The kernel has taken it back: its readiness would never end."""
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        self._memory = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._files.close()
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None

@@ -1,0 +1,66 @@
+"""What other threads and signal handlers have for the loop: calls that it makes itself.
+
+A bug in any of these threads arrives the same way: the loop dies of it, with its traceback, for a
+thread that ended in silence would never be missed.
+"""
+
+import contextlib
+import os
+import select
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from queue import Empty
+
+Call = Callable[[], None]
+
+
+class Inbox:
+    """A queue with a descriptor (eventfd(2)), so that the loop can wait for it and for other things
+    at once. Anyone may `put`; only one thread takes."""
+
+    def __init__(self) -> None:
+        self._calls = deque[Call]()
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def put(self, call: Call) -> None:
+        self._calls.append(call)
+        os.eventfd_write(self._event, 1)
+
+    def take(self) -> Call | None:
+        """The next call, if there is one. The descriptor is readable while there are any."""
+        if not self._calls:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._event)
+        # What is put from here on makes the descriptor readable again.
+        return self._calls.popleft() if self._calls else None
+
+    def get(self, timeout: float | None = None) -> Call:
+        """Wait for a call; queue.Empty after ``timeout`` seconds without one."""
+        ready = select.poll()  # select(2) takes no descriptor above 1023
+        ready.register(self._event, select.POLLIN)
+        while (call := self.take()) is None:
+            if not ready.poll(None if timeout is None else timeout * 1000):
+                raise Empty
+        return call
+
+    def empty(self) -> bool:
+        return not self._calls
+
+    def fileno(self) -> int:
+        return self._event
+
+    def __del__(self) -> None:
+        os.close(self._event)
+
+
+def guarded(inbox: Inbox, work: Call) -> None:
+    """Do this work of a thread; any exception is raised by the loop."""
+    try:
+        work()
+    except Exception as bug:
+        inbox.put(partial(_raise, bug))
+
+
+def _raise(bug: Exception) -> None:
+    raise bug

@@ -1,0 +1,81 @@
+"""When the next tick is due. Pure.
+
+Where the kernel yields, nothing that must be quick depends on a tick. So the loop sleeps until a
+decision may be due: until a window could fill, a deadline passes, or memory could have run short.
+It sleeps no longer than ``calm`` seconds, and no longer than a part of the windows.
+"""
+
+import math
+
+from plancton.model import Decision, Observation, Settings
+from plancton.policy.decide import (
+    FIRST_START,
+    LONG_ENOUGH,
+    State,
+    holds_another,
+    is_short_of_memory,
+    is_unfit,
+)
+from plancton.policy.disk import is_short_of_disk
+
+BRISK = 1.0
+"""Seconds between two ticks while something is under way; the least there is."""
+PART = 1 / 3
+"""No tick is longer than this part of a window: the window's averages would mean nothing."""
+FASTEST = 1_000_000_000
+"""Bytes per second that an owner is expected to take at most. One thread of a fast computer, which
+has to clear each page, takes a few times as much, but only for moments."""
+
+
+def next_tick(seen: Observation, decision: Decision, state: State, settings: Settings, calm: float) -> float:
+    """Seconds from this tick to the next, BRISK … ``calm``."""
+    if decision.actions or _is_under_way(seen, settings):
+        return BRISK
+    waits = (
+        settings.grace_kill * PART,
+        settings.grace_spawn * PART,
+        seen.fleet.next_deadline - seen.time,
+        _until_one_leaves(seen, decision, state, settings),
+        _until_one_starts(seen, decision, state, settings),
+        _until_memory_is_short(seen, settings),
+    )
+    return max(BRISK, min(calm, *waits))
+
+
+def _is_under_way(seen: Observation, settings: Settings) -> bool:
+    """Whether each second may change something, or what is known is not enough to tell."""
+    return (
+        seen.owner is None
+        or not seen.docker
+        or seen.stopping
+        or seen.unexplained
+        or settings.uses_quota
+        or seen.fleet.changing
+        or is_short_of_memory(seen, settings)
+        or is_short_of_disk(seen, settings)
+    )
+
+
+def _until_one_leaves(seen: Observation, decision: Decision, state: State, settings: Settings) -> float:
+    """Until the last in line can have been unfit for long enough."""
+    last = len(seen.fleet.line) - 1
+    if decision.fit > last:
+        return math.inf
+    window = state.kill
+    return window.earliest(window.length, LONG_ENOUGH, is_unfit(seen.fleet, last, settings))
+
+
+def _until_one_starts(seen: Observation, decision: Decision, state: State, settings: Settings) -> float:
+    """Until there can have been room for another one for long enough."""
+    if decision.held or decision.fit <= len(seen.fleet.line):
+        return math.inf
+    window = state.spawn
+    length = min(FIRST_START, window.length) if state.first else window.length
+    return window.earliest(length, LONG_ENOUGH, holds_another(seen.fleet, settings))
+
+
+def _until_memory_is_short(seen: Observation, settings: Settings) -> float:
+    """Until the owner can have taken all that is there beyond the reserve."""
+    if seen.memory_available is None or not seen.fleet.workers:
+        return math.inf
+    return (seen.memory_available - settings.reserve_memory) / FASTEST

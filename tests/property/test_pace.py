@@ -1,0 +1,79 @@
+"""The supervisor ticks as seldom as `next_tick` lets it; what is decided is the same."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from property.host import GB, Host
+
+from plancton.model import Decision, Leave, Observation, Settings, Start
+from plancton.policy.pace import BRISK, next_tick
+
+CALM = 5.0
+GOES_BY = Settings(
+    worker_memory=GB, grace_kill=120.0, grace_spawn=30.0, lifetime=1e9, gap=4 * CALM, spawn_per_tick=1
+)
+END = 2_400.0
+
+
+class Owner:
+    """Uses these CPUs from these seconds on, whenever a tick happens to be."""
+
+    def __init__(self, steps: list[tuple[float, float]]) -> None:
+        self.steps = steps
+
+    def used(self, until: float) -> float:
+        """CPU seconds by then."""
+        total, since, cpus = 0.0, 0.0, 0.0
+        for start, new in [*self.steps, (END * 2, 0.0)]:
+            total += cpus * max(0.0, min(until, start) - since)
+            since, cpus = start, new
+        return total
+
+    def mean(self, begin: float, end: float) -> float:
+        return (self.used(end) - self.used(begin)) / (end - begin)
+
+
+def play(owner: Owner, calm: float) -> tuple[list[tuple[str, float]], int]:
+    """When workers were started and told to leave, and how many ticks that took."""
+    host, happened, ticks = Host(4.0, GOES_BY), list[tuple[str, float]](), 0
+    time, seconds = 0.0, BRISK
+    while time < END:
+        host.owner = owner.mean(time, time + seconds)
+        time += seconds
+        seen, decision = host.tick(seconds)
+        ticks += 1
+        kinds = [type(a).__name__ for a in decision.actions if isinstance(a, Start | Leave)]
+        happened += [(kind, time) for kind in kinds]
+        seconds = pace(host, seen, decision, calm)
+    return happened, ticks
+
+
+def pace(host: Host, seen: Observation, decision: Decision, calm: float) -> float:
+    return next_tick(seen, decision, host.state, host.settings, calm)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([200.0, 400.0, 700.0]), st.sampled_from([0.0, 1.0, 2.4, 3.9])),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_same_decisions(moves: list[tuple[float, float]]) -> None:
+    """An owner who comes and goes, each time for longer than the windows are: each start and each
+    leaving is that of a supervisor that ticks every second, by at most one calm tick (and the
+    second to which ticks are rounded) earlier or later."""
+    steps, at = list[tuple[float, float]](), 0.0
+    for wait, cpus in moves:
+        at += wait
+        steps.append((at, cpus))
+    every_second, many = play(Owner(steps), BRISK)
+    calm, few = play(Owner(steps), CALM)
+    assert [kind for kind, _ in every_second] == [kind for kind, _ in calm], (every_second, calm)
+    late = [
+        (kind, a, b)
+        for (kind, a), (_, b) in zip(every_second, calm, strict=True)
+        if abs(a - b) > CALM + BRISK
+    ]
+    assert not late, late
+    assert few < many, "it never sleeps longer"

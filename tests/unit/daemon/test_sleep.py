@@ -1,0 +1,62 @@
+"""What ends the loop's sleep."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from plancton.daemon import sleep as module
+from plancton.daemon.sleep import Sleep, Woken
+from plancton.host.notices import FileNotices
+from plancton.inbox import Inbox
+
+PATIENCE = 60.0
+
+
+def test_time(tmp_path: Path) -> None:
+    assert Sleep(Inbox(), [tmp_path / "stop"], tmp_path).until(0.01) is Woken.TIME
+
+
+def test_a_call(tmp_path: Path) -> None:
+    """A call that was put ends it."""
+    inbox = Inbox()
+    sleep = Sleep(inbox, [tmp_path / "stop"], tmp_path)
+    inbox.put(lambda: None)
+    assert sleep.until(PATIENCE) is Woken.CALL
+    assert inbox.take() and not inbox.take()
+    assert sleep.until(0.01) is Woken.TIME
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """A request ends it, even beside a call; what is written beside it does not count."""
+    inbox = Inbox()
+    sleep = Sleep(inbox, [tmp_path / "stop"], tmp_path)
+    (tmp_path / "stop").touch()
+    assert sleep.until(PATIENCE) is Woken.FILE
+    (tmp_path / "status.json").touch()
+    assert not sleep.file_has_changed()
+    assert sleep.until(0.01) is Woken.TIME
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    """A configuration that does not exist yet is no reason to look each second."""
+    assert Sleep(Inbox(), [tmp_path / "stop", tmp_path / "none/config.yaml"], tmp_path).told
+
+
+def test_no_watch_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has no watch for us, the loop learns that it must look itself."""
+
+    class NoWatches(FileNotices):
+        def __init__(self, files: object) -> None:
+            super().__init__([])
+            self.complete = False
+
+    monkeypatch.setattr(module, "FileNotices", NoWatches)
+    sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
+    assert not sleep.told and not sleep.file_has_changed()
+
+
+@pytest.mark.skipif(not os.access("/proc/pressure/memory", os.W_OK), reason="no PSI")
+def test_the_kernel_takes_a_trigger(tmp_path: Path) -> None:
+    """A trigger that the kernel accepts does not end the sleep by itself."""
+    assert Sleep(Inbox(), [], Path("/proc")).until(0.05) in (Woken.TIME, Woken.MEMORY)

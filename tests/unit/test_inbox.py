@@ -1,0 +1,72 @@
+"""The calls that other threads have for the loop."""
+
+import os
+import select
+import signal
+import threading
+from queue import Empty
+
+import pytest
+
+from plancton.inbox import Inbox, guarded
+
+PATIENCE = 60.0
+
+
+def is_readable(inbox: Inbox) -> bool:
+    return bool(select.select([inbox], [], [], 0)[0])
+
+
+def test_order_and_readiness() -> None:
+    """Calls come out in order, and the descriptor is readable until they are taken."""
+    inbox, said = Inbox(), list[int]()
+    assert inbox.take() is None and not is_readable(inbox)
+    for number in range(3):
+        inbox.put(lambda number=number: said.append(number))  # type: ignore[misc]
+    assert is_readable(inbox) and not inbox.empty()
+    while call := inbox.take():
+        call()
+    assert said == [0, 1, 2] and inbox.empty() and not is_readable(inbox)
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    """Whatever several threads put arrives while another takes."""
+    inbox, got, each = Inbox(), list[int](), 2_000
+
+    def send() -> None:
+        for _ in range(each):
+            inbox.put(lambda: got.append(1))
+
+    senders = [threading.Thread(target=send) for _ in range(4)]
+    for sender in senders:
+        sender.start()
+    while len(got) < 4 * each:
+        inbox.get(timeout=PATIENCE)()
+    for sender in senders:
+        sender.join(PATIENCE)
+    assert inbox.empty()
+
+
+def test_a_signal_ends_the_wait() -> None:
+    """A signal handler may put a call while the same thread waits for one."""
+    inbox, said = Inbox(), list[str]()
+    before = signal.signal(signal.SIGALRM, lambda *_: inbox.put(lambda: said.append("heard")))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        inbox.get(timeout=PATIENCE)()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert said == ["heard"]
+
+
+def test_get_gives_up() -> None:
+    with pytest.raises(Empty):
+        Inbox().get(timeout=0.01)
+
+
+def test_a_bug_of_a_thread_is_the_loops() -> None:
+    """An exception is raised where the call is made."""
+    inbox = Inbox()
+    guarded(inbox, lambda: os.rmdir("/no/such/directory"))
+    with pytest.raises(FileNotFoundError):
+        inbox.get(timeout=PATIENCE)()
