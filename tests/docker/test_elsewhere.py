@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from docker.harness import BUSYBOX, Engine, Plancton, wait_for
-from helpers.changed_docker import ChangedDocker
+from helpers.docker_proxy import DockerProxy
 
 from plancton.files import read_knob
 from plancton.host.slice import Layout, read_layout
@@ -82,7 +82,8 @@ def test_pids_that_are_not_ours(plancton: Plancton, engine: Engine, owners: Owne
     before = owners.knobs()
     socket = engine.directory / "elsewhere.sock"
     inspect = r"GET /containers/\w+/json"
-    with ChangedDocker(socket, engine.socket, {inspect: pretends}, {"POST /containers/create": elsewhere}):
+    create = "POST /containers/create"
+    with DockerProxy(socket, engine.socket, asked={create: elsewhere}, answered={inspect: pretends}):
         plancton.configure(docker={"socket": str(socket)})
         plancton.start()
         wait_for("it says why", lambda: "was not in" in plancton.problems())
@@ -109,7 +110,7 @@ def test_another_kernel(plancton: Plancton, engine: Engine) -> None:
         return {**found, "KernelVersion": "6.10.14-linuxkit", "NCPU": 4}
 
     socket = engine.directory / "elsewhere.sock"
-    with ChangedDocker(socket, engine.socket, {"GET /info": desktop}):
+    with DockerProxy(socket, engine.socket, answered={"GET /info": desktop}):
         plancton.configure(docker={"socket": str(socket)})
         file = str(plancton.config)
         for code, *command in (

@@ -1,13 +1,15 @@
 """A socket in front of a real dockerd that refuses, delays or changes single calls."""
 
+import json
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http.client import HTTPResponse
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 
 class Refusal(NamedTuple):
@@ -27,6 +29,10 @@ Rule = Callable[[str, str], Refusal | None]
 """Takes the method and the path, without the version and the query."""
 
 
+Changes = Mapping[str, Callable[[Any], Any]]
+"""What becomes of the JSON of calls whose "METHOD /path" matches the regular expression."""
+
+
 def refuse(method: str, path: str, refusal: Refusal | None = None) -> Rule:
     """Refuse calls of this method whose path matches the regular expression."""
     instead = refusal or Refusal()
@@ -35,15 +41,23 @@ def refuse(method: str, path: str, refusal: Refusal | None = None) -> Rule:
 
 class DockerProxy:
     """``rule`` says what happens to each call, and may be replaced at any time; None passes all on.
+    ``asked`` and ``answered`` change what calls that are passed on ask, and what Docker answers.
 
     ``requests`` are "METHOD /path?query" as they came. One request per connection: the answer says
     that the connection closes.
     """
 
-    def __init__(self, path: Path, docker: Path, rule: Rule | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        docker: Path,
+        rule: Rule | None = None,
+        asked: Changes | None = None,
+        answered: Changes | None = None,
+    ) -> None:
         self.path, self.rule = path, rule
         self.requests: list[str] = []
-        self._docker = docker
+        self._docker, self._asked, self._answered = docker, asked or {}, answered or {}
         self._closed = threading.Event()
         self._open: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -92,15 +106,25 @@ class DockerProxy:
             refusal = rule(method, path) if rule else None
             if refusal and self._closed.wait(refusal.seconds):
                 return
+            if change := _change(self._asked, f"{method} {path}"):
+                rest = json.dumps(change(json.loads(_read_body(client, head, rest)))).encode()
+                head = re.sub(r"(?im)^(content-length:)[^\r\n]*", rf"\1 {len(rest)}", head)
             if refusal and refusal.lost:
                 self._pass_on(client, head, rest, heard=False)
             elif refusal and refusal.status is not None:
                 _read_body(client, head, rest)
-                client.sendall(_answer(refusal.status, refusal.message))
+                client.sendall(_answer(refusal.status, "No", b'{"message":"%b"}' % refusal.message.encode()))
             else:
-                self._pass_on(client, head, rest)
+                self._pass_on(client, head, rest, change=_change(self._answered, f"{method} {path}"))
 
-    def _pass_on(self, client: socket.socket, head: str, rest: bytes, heard: bool = True) -> None:
+    def _pass_on(
+        self,
+        client: socket.socket,
+        head: str,
+        rest: bytes,
+        heard: bool = True,
+        change: Callable[[Any], Any] | None = None,
+    ) -> None:
         lines = [line for line in head.split("\r\n") if not line.lower().startswith("connection:")]
         with socket.socket(socket.AF_UNIX) as docker:
             docker.connect(str(self._docker))
@@ -108,6 +132,9 @@ class DockerProxy:
             docker.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode() + rest)
             if not heard:  # for calls without a body
                 docker.recv(1)
+                return
+            if change:
+                client.sendall(_changed(docker, change))
                 return
             back = threading.Thread(target=_pump, args=(docker, client), daemon=True)
             back.start()
@@ -126,16 +153,29 @@ def _read_head(client: socket.socket) -> tuple[str, bytes]:
     return head.decode("latin-1"), rest
 
 
-def _read_body(client: socket.socket, head: str, rest: bytes) -> None:
+def _read_body(client: socket.socket, head: str, rest: bytes) -> bytes:
     length = re.search(r"(?im)^content-length: *(\d+)", head)
-    missing = int(length[1]) - len(rest) if length else 0
-    while missing > 0 and (more := client.recv(65536)):
-        missing -= len(more)
+    while length and len(rest) < int(length[1]) and (more := client.recv(65536)):
+        rest += more
+    return rest
 
 
-def _answer(status: int, message: str) -> bytes:
-    body = b'{"message":"%b"}' % message.encode()
-    head = f"HTTP/1.1 {status} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+def _change(changes: Changes, call: str) -> Callable[[Any], Any] | None:
+    return next((change for pattern, change in changes.items() if re.fullmatch(pattern, call)), None)
+
+
+def _changed(docker: socket.socket, change: Callable[[Any], Any]) -> bytes:
+    """Docker's answer with other content; an error as it is."""
+    answer = HTTPResponse(docker)
+    answer.begin()
+    body = answer.read()
+    if answer.status == 200:
+        body = json.dumps(change(json.loads(body))).encode()
+    return _answer(answer.status, answer.reason, body)
+
+
+def _answer(status: int, reason: str, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     return f"{head}Connection: close\r\n\r\n".encode() + body
 
 
