@@ -4,7 +4,6 @@ import json
 import resource
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +145,13 @@ def test_connections_are_cut(plancton: Plancton, engine: Engine, proxy: DockerPr
     wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != workers)
 
 
+def wake_ups(pid: int) -> int:
+    """How often its main thread has waited for something, at least once per tick. Without a
+    descriptor it can't tell."""
+    status = Path(f"/proc/{pid}/task/{pid}/status").read_text()
+    return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+
 def test_no_descriptor_is_left(plancton: Plancton) -> None:
     """While not a single file can be opened the supervisor goes on, changes nothing, and says so
     once; afterwards all is as before."""
@@ -156,7 +162,8 @@ def test_no_descriptor_is_left(plancton: Plancton) -> None:
     assert before[0] == before[1], "not all that there may be are allowed"
     resource.prlimit(plancton.pid, resource.RLIMIT_NOFILE, (3, before[1]))
     wait_for("it is said", lambda: plancton.lines("Too many open files", "not everything"))
-    time.sleep(6.0)  # one more slow pass
+    woken = wake_ups(plancton.pid)
+    wait_for("a slow pass and more", lambda: wake_ups(plancton.pid) >= woken + 12)
     resource.prlimit(plancton.pid, resource.RLIMIT_NOFILE, before)
     plancton.goes_on()
     assert len(plancton.lines("Too many open files", "not everything")) == 1, plancton.log

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -264,10 +263,18 @@ def test_dry_run_beside_a_supervisor(plancton: Plancton, engine: Engine) -> None
     workers = sorted(plancton.full(2))
     plancton.crash()
     engine.call("POST", f"/containers/{workers[0]}/kill?signal=SIGKILL")
-    plancton.start("--dry-run")
+    recording = plancton.directory / "recording"
+    plancton.start("--dry-run", "--record", str(recording))
     wait_for("it has looked", lambda: plancton.lines("dry run: would"))
     engine.call("POST", f"/containers/{workers[1]}/kill?signal=SIGKILL")
-    time.sleep(3)  # it would have removed them by now
+    name = engine.inspect(workers[1])["Name"].lstrip("/")
+    wait_for("it has seen the end", lambda: plancton.lines(f"{name} ended"))
+
+    def ticks() -> int:
+        return len(recording.read_text().splitlines())
+
+    seen = ticks()
+    wait_for("it has had time to remove them", lambda: ticks() >= seen + 6)
     left = {c["Id"] for c in engine.containers(label=f"{INSTANCE}={plancton.instance}")}
     assert left == set(workers)
     plancton.send(signal.SIGTERM)
