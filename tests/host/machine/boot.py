@@ -46,6 +46,17 @@ def fail(message: str) -> NoReturn:
     sys.exit(f"boot: {message}")
 
 
+class Died(Exception):
+    """The host has ended before its command did, or did not end in time. ``silent``: it has not said
+    a word, so its kept state may be what it dies of."""
+
+    def __init__(self, code: int | None, silent: bool) -> None:
+        ended = f"QEMU has ended with {code}" if code is not None else f"not done after {RUN_SECONDS} s"
+        super().__init__(f"{ended}, {'without a word' if silent else 'in the middle of the command'}")
+        # Whoever ends QEMU by a signal says nothing about the state.
+        self.silent = silent and (code is None or code >= 0)
+
+
 # ---------------------------------------------------------------- making it
 
 
@@ -145,27 +156,30 @@ def _ask(qemu: subprocess.Popen[str], command: str, **arguments: object) -> Any:
 # ---------------------------------------------------------------- running it
 
 
-def run(made: Path, project: Path, command: list[str]) -> int | None:
-    """Run a command in it; its exit code, or None when the host dies or takes too long."""
+def run(made: Path, project: Path, command: list[str]) -> int:
+    """Run a command in it; its exit code."""
     kept = ("-incoming", f"exec:zstd -dcq {shlex.quote(str(made / 'state.zst'))}")
     with _scratch() as scratch:
         disk = scratch / "disk"
         _overlay(disk, made / "ready.qcow2", "qcow2")
         _fill(scratch / "project", project, command)
+        silent = True
         for state in (kept, ()):  # it may restart once
             (scratch / "output").write_bytes(b"")
             with _qemu(made, scratch, disk, "-monitor", "none", *state) as qemu:
                 restarts = False
                 for line in _lines(_output(qemu, scratch, RUN_SECONDS)):
+                    silent = False
                     if line.startswith("@@ exit="):
                         return int(line.partition("=")[2])
                     restarts = restarts or line == "@@ restarts"
                     if not line.startswith("@@ "):
                         print(line, flush=True)
+                code = qemu.poll()
             if not restarts:
                 break
-        print(_last_words(scratch), file=sys.stderr)
-    return None
+        _say(_last_words(scratch))
+        raise Died(code, silent)
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
@@ -205,11 +219,11 @@ def _qemu(made: Path, scratch: Path, disk: Path, *more: str) -> Iterator[subproc
     pipe = subprocess.PIPE
     with (scratch / "qemu").open("wb") as log:
         qemu = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, text=True)
-    try:
-        yield qemu
-    finally:
-        qemu.kill()
-        qemu.wait()
+    with qemu:
+        try:
+            yield qemu
+        finally:
+            qemu.kill()
 
 
 def _output(qemu: subprocess.Popen[str], scratch: Path, seconds: float) -> Iterator[str]:
@@ -263,11 +277,13 @@ def main(arguments: list[str]) -> int:
         case ["run", suite, project, *command] if command:
             made = make(suite)
             for _ in range(2):  # an emulated kernel may fault, which says nothing of the command
-                if (status := run(made, Path(project), command)) is not None:
-                    return status
-                _say(f"The host has died, or was not done after {RUN_SECONDS} s")
-                (made / "complete").unlink(missing_ok=True)  # the kept state may be what it dies of
-                made = make(suite)
+                try:
+                    return run(made, Path(project), command)
+                except Died as died:
+                    _say(f"The host has died: {died}")
+                    if died.silent:
+                        (made / "complete").unlink(missing_ok=True)
+                        made = make(suite)
             return 1
     fail("usage: boot.py make SUITE | boot.py run SUITE PROJECT COMMAND...")
 
