@@ -1,8 +1,10 @@
 """scripts/install as far as it goes without changing the host: what it refuses, in one line, exit
 code 2."""
 
+import io
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -103,3 +105,50 @@ def test_older_plancton_in_the_way(tmp_path: Path) -> None:
     done = run_alone(tmp_path, "77.0")
     assert done.returncode == 2 and "older Plancton" in done.stderr and "crontab" in done.stderr, done
     assert [path.name for path in (tmp_path / "prefix").rglob("*")] == ["bin", "planctonctl"]
+
+
+NOEXEC = """
+set -e
+mount --make-rprivate /
+mount --bind "$1" /mnt
+mount -t tmpfs -o noexec none /tmp
+exec sh /mnt/scripts/install --no-docker --no-start --prefix /mnt/prefix --wheel /mnt/plancton-77.0.tar.gz
+"""
+BACKEND = """
+import os, subprocess, tempfile, zipfile
+
+def build_wheel(directory, settings=None, metadata=None):
+    program = os.path.join(tempfile.mkdtemp(), "program")
+    open(program, "w").write("#!/bin/sh\\n")
+    os.chmod(program, 0o755)
+    subprocess.check_call([program])
+    with zipfile.ZipFile(os.path.join(directory, "plancton-77.0-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("plancton/__init__.py", "__version__ = '77.0'\\ndef main(): pass\\n")
+        wheel.writestr("plancton/commands/install/__main__.py", "print('it is installed')")
+        info = "plancton-77.0.dist-info/"
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\\nName: plancton\\nVersion: 77.0\\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "entry_points.txt", "[console_scripts]\\nplancton = plancton:main\\n")
+        wheel.writestr(info + "RECORD", "")
+    return "plancton-77.0-py3-none-any.whl"
+"""
+"""Builds a Plancton that does nothing, and runs a program of its own for that, as compilers do."""
+PROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_tmp_without_programs(tmp_path: Path) -> None:
+    """Where no program in /tmp may run (noexec), it installs all the same."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/install").write_bytes(SCRIPT.read_bytes())
+    with tarfile.open(tmp_path / "plancton-77.0.tar.gz", "w:gz") as archive:
+        for name, text in (("backend.py", BACKEND), ("pyproject.toml", PROJECT)):
+            member = tarfile.TarInfo(f"plancton-77.0/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", NOEXEC, "sh", tmp_path],
+        capture_output=True, text=True, timeout=300, check=False, cwd="/",
+        env={**os.environ, "PIP_NO_INDEX": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0 and "it is installed" in done.stdout, done
