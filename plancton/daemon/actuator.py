@@ -262,7 +262,9 @@ class Actuator:
         if not container.state.running or entry.worker.phase is Phase.ENDED:
             return  # its event tells the rest
         if place.group:
-            self.roster.arrived(container, place.started, place.group, place.shim)
+            self._undo_a_lift(
+                self.roster.arrived(container, place.started, place.group, place.shim), container
+            )
             return
         if not self.unprotected:
             where = f"{self.slice.parent}, as this Docker should have made it ({place.elsewhere})"
@@ -589,9 +591,7 @@ class Actuator:
     def _adopt(self, container: Container, boottime: float) -> None:
         if container.state.running:
             entry = self.arrived(container)
-            if not self._dry_run:
-                quota, paused = container.host_config.cpu_quota, container.state.paused
-                self.slice.boost.restore(entry.group, quota, paused)
+            self._undo_a_lift(entry, container)
             self._say(f"adopted {container.name}")
             self._note(entry, container)
             return
@@ -599,6 +599,12 @@ class Actuator:
         # From an earlier supervisor: its end says nothing about the image.
         self.roster.tell(name, Phase.LEAVING, boottime, 0.0)
         self.ended(name, container.state.exit_code, how_it_ended(container), boottime, unseen=True)
+
+    def _undo_a_lift(self, entry: Entry, container: Container) -> None:
+        """One that an earlier supervisor did not end, as it died."""
+        if not self._dry_run and not self.slice.lifted:
+            quota, paused = container.host_config.cpu_quota, container.state.paused
+            self.slice.boost.restore(entry.group, quota, paused)
 
     def _agree_running(self, entry: Entry, container: Container) -> None:
         name = entry.worker.name
