@@ -55,3 +55,18 @@ def test_lines_of_prose(page: Path) -> None:
     lines = [line for line in prose.splitlines() if not line.startswith(("|", "    "))]
     long = [line for line in lines if len(line) > 100]
     assert not long, long
+
+
+def test_threats() -> None:
+    """Every test that docs/security.md names exists, and every threat names one or says that there
+    is none."""
+    rows = re.findall(r"^\| (.+) \|$", (DOCS / "security.md").read_text(), re.MULTILINE)
+    named = re.findall(r"`((?:docker|unit|host|htcondor)/[\w/]+\.py)(?:::(\w+))?`", "\n".join(rows))
+    assert len(named) > 25, f"the table was not found: {named}"
+    tests = ROOT / "tests"
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (tests / file).is_file() or f"def {name or 'test_'}" not in (tests / file).read_text()
+    ]
+    assert not missing, missing
