@@ -16,7 +16,7 @@ from helpers.writes import Writes
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from property.scripted_engine import FATES, VERBS, Box, Queue, ScriptedEngine
-from unit.trees import Tree, tree
+from unit.trees import Tree, pid_stat, tree
 
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
@@ -133,7 +133,8 @@ class ScriptedTrouble(RuleBasedStateMachine):
         others: Tree = {"c0ffee": {**OWNERS}}
         tree(self.root, v2={"user.slice": files, "docker": others, "p": {"cpu.idle": "0"}})
         self.engine = ScriptedEngine(self.root, "p")
-        tree(self.engine.proc, {"1": {"stat": "1 (init) S 0 1 1 0 -1 0 0", "cgroup": "0::/user.slice\n"}})
+        owners = {"stat": pid_stat(1, "init"), "cgroup": "0::/user.slice/owners.service\n"}
+        tree(self.engine.proc, {"1": owners})
         self.outside = Writes(d for d in (self.engine.tree, *self.engine.tree.rglob("*/")) if d.name != "p")
         self.it = Supervisor(self.root, self.engine)
         self.owner, self.available, self.most = 1.0, 60 * GB, 3
@@ -381,6 +382,21 @@ def test_a_write_outside_the_slice_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
         it.owner_uses(4.0, 40)
         with pytest.raises(AssertionError, match=r"owners\.service"):
             it.nothing_outside_the_slice_is_written()
+    finally:
+        it.outside.close()
+        shutil.rmtree(it.root)
+
+
+def test_an_engine_that_lies_about_pids() -> None:
+    """While Docker says that the workers' first process is one of the owner's, nothing is written to
+    the owner's cgroup, busy as the owner is."""
+    it = ScriptedTrouble()
+    try:
+        it.engine.fates["inspect"] = "lie"
+        it.workers_run(may_stop=False)
+        assert it.engine.started, "no worker was ever started"
+        it.owner_uses(4.0, 40)
+        it.nothing_outside_the_slice_is_written()
     finally:
         it.outside.close()
         shutil.rmtree(it.root)
