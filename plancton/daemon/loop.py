@@ -63,8 +63,9 @@ from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
 
-SLOW_PASS = 5.0
-"""Workers are read one by one and the slice is verified this often (seconds)."""
+SLOW_PASS = 3.5
+"""Workers are read one by one and the slice is verified at the first tick after this (seconds): at
+each one that is calm, and never more than six seconds apart, or short jobs would be missed."""
 READ_PER_WORKER = 0.5
 """With many workers they are read less often than that, so that a second does not cost more with
 them."""
