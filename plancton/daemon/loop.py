@@ -64,8 +64,8 @@ from plancton.workers.usage import WorkerUsage
 log = logging.getLogger("plancton")
 
 SLOW_PASS = 3.5
-"""Workers are read one by one and the slice is verified at the first tick after this (seconds): at
-each one that is calm, and never more than six seconds apart, or short jobs would be missed."""
+"""Workers are read one by one and the slice is verified at the first tick after this (seconds), so
+at each one that is calm: short jobs would be missed otherwise."""
 READ_PER_WORKER = 0.5
 """With many workers they are read less often than that, so that a second does not cost more with
 them."""

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.docker
 CPUS = SYS / "devices/system/cpu"
 DISTURBANCES = {
     "daemon-reload": "systemctl daemon-reload",
-    "set-property": "systemctl set-property --runtime $SLICE TasksMax=10000",
+    "set-property": "systemctl set-property --runtime $SLICE IOAccounting=yes",
     "set-property-elsewhere": "systemctl set-property --runtime system.slice TasksMax=infinity",
     "another-unit": "systemd-run --quiet --wait --slice=$SLICE true",
     "another-scope": "systemd-run --quiet --scope --slice=$SLICE true",
@@ -113,7 +113,7 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     plancton.configure(owner={"reserve_cpus": len(core)})
     wait_for("the workers keep off", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
     with hung(plancton):
-        shell("systemctl daemon-reload; systemctl set-property --runtime $SLICE TasksMax=10000", plancton)
+        shell("systemctl daemon-reload; systemctl set-property --runtime $SLICE IOAccounting=yes", plancton)
         assert cpuset.read_text() == f"{left}\n"
         shell(f"echo {everything.strip()} >$DIRECTORY/cpuset.cpus", plancton)
         assert cpuset.read_text() == everything

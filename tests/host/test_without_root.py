@@ -30,7 +30,7 @@ def test_is_idle_class(without_root: WithoutRoot) -> None:
     assert status and status.tier == "kernel" and not status.problems, status
 
 
-@pytest.mark.parametrize("disturbance", ["daemon-reload", "set-property --runtime $SLICE TasksMax=10000"])
+@pytest.mark.parametrize("disturbance", ["daemon-reload", "set-property --runtime $SLICE IOAccounting=yes"])
 def test_survives_systemd(without_root: WithoutRoot, disturbance: str) -> None:
     """systemd takes neither the class nor the files away, and bounds that it resets are
     restored."""
