@@ -77,8 +77,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
     began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
-    keeps the engine or the kernel busy, in words; ``paused`` that somebody has paused it; ``stuck`` that it
-    outlives being killed. ``renamed`` is what somebody calls its container now.
+    keeps the engine or the kernel busy, in words; ``paused`` that somebody has paused it;
+    ``stuck`` that it outlives being killed. ``renamed`` is what somebody calls its container now.
     """
 
     name: str
@@ -261,8 +261,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
     ``stolen``, ``idle`` and ``softirq`` are CPUs over ``interval`` seconds. ``max_workers`` None:
     no limit but the fit. ``image`` is the id of the image that new workers get, empty if there is
-    none.
-    ``digest`` stands for the configuration that new workers get. ``docker`` says whether the Engine
+    none; ``digest`` stands for the configuration that they get. ``docker`` says whether the Engine
     answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
     worker ended without being told to, and how will be among ``ended`` of a later tick.
     ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
@@ -270,9 +269,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``writers`` are known at the ticks at which they are looked for, because there is little.
     ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker;
     empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
-    is found that does it. ``mounts`` says
-    what is missing of the paths that workers mount. ``unknown`` names the file whose figures can't
-    be used at this tick, and says why.
+    is found that does it. ``mounts`` says what is missing of the paths that workers mount.
+    ``unknown`` names the file whose figures can't be used at this tick, and says why.
     """
 
     time: float

@@ -1,9 +1,7 @@
 """Durations and sizes as people write them: ``90s``, ``12h``, ``2GB``, ``512MiB``, ``10%``."""
 
-import json
 import math
 import re
-import shlex
 import time
 from typing import TypeVar
 
@@ -122,20 +120,21 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ 
 def printable(text: str) -> str:
     """Somebody else's words on one line: without escape sequences, and with a space for whatever is
     not shown, among it what changes the order of the text."""
-    if text.isprintable():
-        return text
+
     return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", text))
 
 
 def escaped(text: str) -> str:
     """JSON text, whose strings have escapes for whatever is not shown."""
-    if text.isprintable():
-        return text
+    import json  # seldom needed: every command would pay for it at its start
+
     return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def quoted(word: object) -> str:
     """A word of a command that people may copy, as the shell takes it."""
+    import shlex  # as above
+
     return shlex.quote(printable(str(word)))
 
 

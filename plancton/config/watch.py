@@ -24,9 +24,9 @@ class ConfigFile:
 
     def __init__(self, path: Path, missing_ok: bool) -> None:
         self.path, self._missing_ok = path, missing_ok
-        # A repository's configuration is looked at by this host's allow.yaml. Text: each tick looks
-        # at them.
+        # A repository's configuration is looked at by this host's allow.yaml.
         self.watched = path, path.with_name(ALLOW)
+        # Text: each tick looks at them.
         self._names = tuple(map(str, self.watched))
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)

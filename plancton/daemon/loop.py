@@ -58,7 +58,7 @@ from plancton.workers.disks import not_kept
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
-from plancton.workers.surroundings import look_around
+from plancton.workers.surroundings import forget, look_around
 from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
@@ -624,6 +624,7 @@ class Supervisor:
             with contextlib.suppress(Empty):
                 self.inbox.get(timeout=remaining)()
         self.slice.remove()
+        forget(self.paths.run)
         log.info("stopped, nothing is left behind")
 
     def _execute_again(self) -> None:

@@ -13,5 +13,5 @@ def on_battery(sys: Path = SYS) -> bool:
         read_knob(supply / "status") == "Discharging"
         and read_knob(supply / "type") == "Battery"
         and read_knob(supply / "scope") != "Device"
-        for supply in sorted((sys / "class/power_supply").glob("*"))
+        for supply in (sys / "class/power_supply").glob("*")
     )

@@ -23,8 +23,8 @@ SAVE_INTERVAL = 600.0
 """Seconds between two writes of what was donated; what jobs did is written at once."""
 MOST = 1e15
 """Of jobs or CPU seconds, no host has had as many."""
-
-
+LEAST = 1e-6
+"""Less than that is nothing: the kernel counts CPU time in microseconds."""
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?\s*", re.ASCII)
 
 
@@ -158,7 +158,8 @@ def _possible(before: Report, report: Report, most: Most) -> Report:
 
 
 def _part(possible: float, claimed: float) -> float:
-    return min(1.0, max(0.0, possible) / claimed) if claimed > 0 else 1.0
+    possible = possible if possible >= LEAST else 0.0
+    return min(1.0, possible / claimed) if claimed > 0 else 1.0
 
 
 def _read(path: Path | None) -> _Kept | None:

@@ -11,6 +11,7 @@ from plancton.docker.replies import Info
 from plancton.files import read_knob, replace_file
 from plancton.host.resolvers import resolver_file
 
+RESOLV_CONF = "resolv.conf"
 LABELS, MAPS_USERS = "name=selinux", "name=userns"
 """With these a container may not read a file of ours."""
 
@@ -53,10 +54,16 @@ def _version(text: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
+def forget(run: Path) -> None:
+    """Remove what was written there: no worker is left that has it."""
+    with contextlib.suppress(OSError):
+        (run / RESOLV_CONF).unlink()
+
+
 def _write_resolvers(info: Info, run: Path, root: Path) -> str:
     if any(option.startswith((LABELS, MAPS_USERS)) for option in info.security_options):
         return ""
-    text, file = resolver_file(root), run / "resolv.conf"
+    text, file = resolver_file(root), run / RESOLV_CONF
     with contextlib.suppress(OSError):  # a full disk
         if text and text.strip() != read_knob(file):
             replace_file(file, text.encode(), 0o644)

@@ -330,7 +330,7 @@ def systemd(version: int | None, driver: str) -> Finding:
         text = "its version is unknown, and Docker uses it for cgroups"
         return better(subject, text, "check `systemctl --version`: 252 or newer is needed")
     if version < IDLE_CLASS_SYSTEMD:
-        text = f"{version} has no idle class: it undoes the slice's, which is restored within 5 s"
+        text = f"{version} has no idle class: it undoes the slice's, which is restored within seconds"
         return better(subject, text, "update to systemd 252 or newer")
     return ok(subject, f"{version}")
 
@@ -352,7 +352,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
         text = "tier quota, and docker.tier asks for no more: Docker limits the workers, within seconds"
         return better(subject, text, "set docker.tier to kernel, and the kernel yields at once")
     if not seen.exists and running.pid is not None:
-        return better(subject, f"{seen.path} is gone", "the supervisor makes it again within 5 s")
+        return better(subject, f"{seen.path} is gone", "the supervisor makes it again within seconds")
     if not seen.exists and seen.writable:
         return ok(subject, f"{seen.path} is not there yet: the first start makes it")
     if not seen.exists:
@@ -377,12 +377,12 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
 
 
 def _of_running(seen: Seen, found: str) -> Finding:
-    """The supervisor repairs its slice every 5 s, and lifts it for at most 5 s."""
+    """The supervisor repairs its slice at each calm tick, and lifts it for at most 5 s."""
     if seen.lifted or seen.frozen:
         return ok("slice", f"{found}, now in favour of workers that must go")
     if seen.tier == "none":
         text = f"{found}: it does not yield now"
-        return better("slice", text, "run doctor again: the supervisor fixes that within 5 s")
+        return better("slice", text, "run doctor again: the supervisor fixes that within seconds")
     return ok("slice", f"{found}: tier {seen.tier}")
 
 

@@ -57,6 +57,17 @@ def test_a_mount_that_comes_late(late: Path) -> None:
     assert str(late) in watch.look(100.0 + 2 * RETRY + INTERVAL), "one that goes away is noticed, too"
 
 
+def test_nothing_is_mounted(late: Path) -> None:
+    """Without mounts nothing is looked for, and what was missing is no problem any more."""
+    watch = Watch(mounting())
+    watch.it.step(100.0)
+    assert watch.inbox.empty()
+    watch.it.want(mounting(late))
+    assert watch.look(200.0)
+    watch.it.want(mounting())
+    assert watch.it.problem == ""
+
+
 def test_another_configuration(late: Path) -> None:
     """A changed configuration is looked at at once, and an answer about an older one is not
     believed."""

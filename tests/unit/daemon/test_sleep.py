@@ -1,6 +1,5 @@
 """What ends the loop's sleep."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_no_watch_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not sleep.told and not sleep.file_has_changed()
 
 
-@pytest.mark.skipif(not os.access("/proc/pressure/memory", os.W_OK), reason="no PSI")
-def test_the_kernel_takes_a_trigger(tmp_path: Path) -> None:
-    """A trigger that the kernel accepts does not end the sleep by itself."""
+def test_this_kernel() -> None:
+    """What this kernel makes of the trigger does not end the sleep by itself, unless memory is short
+    indeed."""
     assert Sleep(Inbox(), [], Path("/proc")).until(0.05) in (Woken.TIME, Woken.MEMORY)

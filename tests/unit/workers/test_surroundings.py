@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from plancton.docker.replies import Info
-from plancton.workers.surroundings import look_around
+from plancton.workers.surroundings import forget, look_around
 
 
 @pytest.fixture
@@ -23,6 +23,15 @@ def test_resolvers(root: Path) -> None:
     (root / "etc/resolv.conf").write_text("nameserver 198.51.100.2\n")
     look_around(Info(), root, root)
     assert file.read_text().startswith("nameserver 198.51.100.2\n")
+
+
+def test_forget(root: Path) -> None:
+    """Once no worker is left, nothing of it is; and that there was nothing is no error."""
+    forget(root)
+    made = Path(look_around(Info(), root, root).resolvers)
+    assert made.parent == root and made.exists()
+    forget(root)
+    assert not made.exists()
 
 
 @pytest.mark.parametrize("option", ["name=selinux", "name=userns"])
