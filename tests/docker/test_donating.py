@@ -145,7 +145,8 @@ def test_memory_is_given_back_at_once(plancton: Plancton, engine: Engine) -> Non
     since = time.time()
     plancton.host.memory_available = 1_900_000_000
     wait_for("a worker leaves", lambda: (["15"], "0") in exits(engine, since).values())
-    assert plancton.lines("asking", "to leave", "the owner needs the memory")
+    text = "the owner needs the memory"
+    wait_for("the log says so", lambda: plancton.lines("asking", "to leave", text))
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["changed", "removed"])

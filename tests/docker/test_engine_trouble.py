@@ -81,7 +81,8 @@ def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     plancton.configure(pool={"max_workers": 1})
     ticks.go_on()
     wait_for("one dies without Docker", lambda: populated() == 1)
-    assert plancton.lines("Docker does not answer", "killed through its cgroup")
+    text = "killed through its cgroup"
+    wait_for("the log says so", lambda: plancton.lines("Docker does not answer", text))
     wait_for("status says so", lambda: "Docker" in plancton.problems())
     # The call that hangs is given up in the end, and Docker is looked for again.
     wait_for("the call ends", lambda: plancton.lines("looking for it again", start=position))

@@ -144,7 +144,7 @@ def test_kill_is_refused(plancton: Plancton, proxy: DockerProxy) -> None:
     proxy.rule = refuse("POST", r"/containers/\w+/kill", Refusal(message="permission denied by AppArmor"))
     plancton.configure(pool={"max_workers": 0})
     wait_for("it has died", lambda: worker not in plancton.ids())
-    assert plancton.lines("AppArmor", "was killed through its cgroup")
+    wait_for("the log says so", lambda: plancton.lines("AppArmor", "was killed through its cgroup"))
 
 
 def holding_removals(held: list[str]) -> Rule:

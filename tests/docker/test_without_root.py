@@ -89,7 +89,8 @@ def test_repairs(without_root: WithoutRoot) -> None:
     wait_for("so is the quota", lambda: (plancton.slice.cpu / quota).read_text() == before)
     (plancton.slice.cpu / "cpu.idle").write_text("0")
     wait_for("it is idle class again", lambda: plancton.yields)
-    assert plancton.lines("the slice had cpu.idle 0 instead of 1: put back to tier kernel")
+    text = "the slice had cpu.idle 0 instead of 1: put back to tier kernel"
+    wait_for("the log says so", lambda: plancton.lines(text))  # after it is done
 
 
 def test_the_way_out(without_root: WithoutRoot) -> None:
@@ -204,7 +205,8 @@ def test_made_again(without_root: WithoutRoot) -> None:
     assert is_in_tier(plancton, "kernel")
     (plancton.slice.cpu / "cpu.idle").write_text("0")
     wait_for("tier quota is left", lambda: is_in_tier(plancton, "quota"))
-    assert plancton.lines("the slice had cpu.idle 0 instead of 1: tier quota: ", "prepare", start=position)
+    text = "the slice had cpu.idle 0 instead of 1: tier quota: "
+    wait_for("the log says so", lambda: plancton.lines(text, "prepare", start=position))
     plancton.prepare()
     wait_for("it is as it was", lambda: is_in_tier(plancton, "kernel") and plancton.yields)
     assert plancton.process and plancton.process.poll() is None
