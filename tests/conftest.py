@@ -1,11 +1,8 @@
 """Applies to all tests, wherever and by whomever they are run."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,17 +37,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="session")
 def private_engine() -> Iterator["Engine"]:
     """The session's dockerd, one for all folders, with the image that workers are made of."""
-    from docker.harness import BUSYBOX, Engine  # here: most tests need no Engine
-    from helpers.own_cgroups import own_cgroups
+    from docker import harness  # here: most tests need no Engine
 
-    if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
-        pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
-    with own_cgroups():
-        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at most.
-        engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
-        try:
-            engine.start()
-            engine.import_image()
-            yield engine
-        finally:
-            engine.close()
+    with harness.private_engine() as engine:
+        yield engine

@@ -12,8 +12,10 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +25,7 @@ import yaml
 from docker.debian_engine import chosen
 from helpers.addresses import claim_addresses
 from helpers.dictated_host import CPUS, DictatedHost
+from helpers.own_cgroups import own_cgroups
 from helpers.wait import PATIENCE, wait_for
 
 from plancton.host.cgroup_files import PERIOD, group_of
@@ -256,6 +259,22 @@ class Engine:
 
     def networks(self) -> set[str]:
         return {network["Name"] for network in self.call("GET", "/networks")}
+
+
+@contextmanager
+def private_engine() -> Iterator[Engine]:
+    """Such a dockerd in cgroup trees of our own, with the image that workers are made of."""
+    if os.geteuid() != 0 or not shutil.which("dockerd") or not BUSYBOX.exists():
+        pytest.fail("needs root, dockerd (docker.io) and /usr/bin/busybox (busybox-static)")
+    with own_cgroups():
+        # Short and not below pytest's own directory: a unix socket's path has 108 bytes at most.
+        engine = Engine(Path(tempfile.mkdtemp(prefix="plancton-test-")))
+        try:
+            engine.start()
+            engine.import_image()
+            yield engine
+        finally:
+            engine.close()
 
 
 # ---------------------------------------------------------------- the owner

@@ -59,13 +59,16 @@ def own_cgroups() -> Iterator[None]:
 
 
 def _trees() -> Iterator[Tree]:
-    """From /proc/self/mountinfo (proc(5))."""
+    """From /proc/self/mountinfo (proc(5)). Of those mounted over each other the last one is seen."""
+    found = dict[Path, Tree]()
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")
         kind, _, options = right.split()[:3]
         if kind in ("cgroup", "cgroup2"):
             names = [word for word in options.split(",") if word not in ("rw", "ro") and kind == "cgroup"]
-            yield Tree(Path(left.split()[4]), kind, ",".join(names))
+            tree = Tree(Path(left.split()[4]), kind, ",".join(names))
+            found[tree.point] = tree
+    yield from found.values()
 
 
 def _group(tree: Tree) -> str:

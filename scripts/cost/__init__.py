@@ -1,0 +1,1 @@
+"""What Plancton itself costs: the library of scripts/bench and scripts/soak."""
