@@ -13,7 +13,7 @@ SOAK = Path(__file__).parents[2] / "scripts" / "soak"
 def test_soak(tmp_path: Path) -> None:
     """In half a minute, with its one trouble of Docker's, each figure is there next to its budget,
     and the exit code says whether all fit. What they are after so short a time says nothing."""
-    command = [sys.executable, SOAK, "30"]
+    command: list[str | Path] = [sys.executable, SOAK, "30"]
     done = subprocess.run(
         command,
         capture_output=True,
