@@ -37,8 +37,8 @@ def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: s
     ``host_name`` is advertised as PlanctonHost.
     """
     size = {"cpus": section.cpus, "memory": section.memory} | set_by_hand
-    user = set_by_hand.get("user", "65534:65534")
-    uid, _, gid = user.partition(":")
+    user = set_by_hand.get("user")
+    uid, _, gid = ("65534" if user is None else user).partition(":")
     require(uid.isdecimal() and (not gid or gid.isdecimal()), "worker.user: must be UID:GID in numbers here")
     key = "worker.memory" if "memory" in set_by_hand else "htcondor.memory"
     require(size["memory"] >= 3 * OVERHEAD, f"{key}: a worker needs at least {Size(3 * OVERHEAD)}")
@@ -48,7 +48,7 @@ def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: s
         "environment": _environment(section, float(size["cpus"]), int(size["memory"]), host_name),
         "mounts": [f"{section.config_dir}:/etc/condor/host.d:ro"] if section.config_dir else [],
         "tmpfs": [
-            f"/run/condor:size=64m,mode=0700,uid={uid},gid={gid or uid}",
+            "/run/condor:size=64m,mode=1777",
             f"/tmp:exec,mode=1777,size={int(size['memory']) // 4}",
         ],
         "volumes": [VOLUME],

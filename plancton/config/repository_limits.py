@@ -176,10 +176,10 @@ def _entry(key: str, word: str) -> str:
     return f"{key}: [{word}]" if plain else f"{key}: ['{word.replace(chr(39), chr(39) * 2)}']"
 
 
-def _user(user: str, allow: Allow) -> Iterator[Problem]:
+def _user(user: str | None, allow: Allow) -> Iterator[Problem]:
     """Nobody, or whom the host names: another number may be a user or group of the host's, and a
     name is explained by the image."""
-    if allow.root:
+    if allow.root or user is None:
         return
     if re.fullmatch(r"0*[1-9]\d{0,9}(:0*[1-9]\d{0,9})?", user, re.ASCII) is None:
         yield Problem(f"worker.user: {shown(user)} is or may be root (0, or a name):", "root: true")

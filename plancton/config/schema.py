@@ -204,7 +204,12 @@ class Worker(Section, frozen=True):
     cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs that one worker may use")] = 1.0
     memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
     swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
-    user: Annotated[str, Meta(description="uid or uid:gid inside")] = "65534:65534"
+    user: Annotated[
+        str | None,
+        Meta(
+            description="uid or uid:gid inside; null: 65534, or one of its own where the image can take any"
+        ),
+    ] = None
     environment: Annotated[dict[str, str], Meta(description="NAME: value, the text as it is written")] = {}
     mounts: Annotated[
         list[str],
@@ -235,7 +240,7 @@ class Worker(Section, frozen=True):
     ] = None
     ulimits: Annotated[
         dict[str, str],
-        Meta(description="NAME: number or SOFT:HARD (-1: none), added to nofile: 65536 and core: 1"),
+        Meta(description="NAME: number or SOFT:HARD (-1: none), added to those below"),
     ] = {}
     init: Annotated[
         bool, Meta(description="false: no init of Docker's, for an image whose own must be process 1")

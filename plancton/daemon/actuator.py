@@ -68,6 +68,7 @@ from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
 from plancton.workers.surroundings import Surroundings
 from plancton.workers.token import TokenError, pack, read_token
+from plancton.workers.users import user_of, with_user
 
 log = logging.getLogger(__name__)
 
@@ -166,12 +167,14 @@ class Actuator:
             digest=made_of,
             jobs=() if config.htcondor else None,
         )
-        self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME))
+        around = self._around()
+        config = with_user(config, around.own_user, self.roster.users)
+        self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME), user_of(config.worker))
         self._say(f"starting {name}")
         place = (self._instance, self.slice.parent, self._network)
         try:
             profiles = read_profiles(config.worker.security_options)
-            body = create_body(name, config, image, made_of, *place, profiles, self._around())
+            body = create_body(name, config, image, made_of, *place, profiles, around)
             body["Image"] = newest
             files = _files(config)
         except (SecurityError, TokenError) as error:
@@ -675,4 +678,4 @@ def _files(config: Config) -> bytes | None:
     """A tar of what a worker finds in its volume. The token reaches it this way only."""
     if config.htcondor is None:
         return None
-    return pack(read_token(config.htcondor.token_file, time()), config.worker.user)
+    return pack(read_token(config.htcondor.token_file, time()), user_of(config.worker))

@@ -81,6 +81,11 @@ class ImageKeeper:
     def name(self) -> str | None:
         return self._wish.name
 
+    @property
+    def image(self) -> Image | None:
+        """All that Docker says of the one that is used."""
+        return self._known if self.id else None
+
     def want(
         self, name: str | None, refresh: float, policy: Policy = "always", auth_file: str | None = None
     ) -> None:

@@ -100,6 +100,7 @@ class ContainerConfig(Reply, frozen=True):
     """What the container was made with."""
 
     labels: dict[str, str] = {}
+    user: str = ""
 
 
 class HostConfig(Reply, frozen=True):

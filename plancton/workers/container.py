@@ -12,6 +12,7 @@ from plancton.config.schema import Config
 from plancton.docker.replies import Container, Network
 from plancton.model import full_shares
 from plancton.workers.surroundings import ORDINARY, Surroundings
+from plancton.workers.users import user_of
 
 INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
     f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool")
@@ -19,7 +20,6 @@ INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
 HTCONDOR = "htcondor"
 """POOL of workers that report their jobs as HTCondor's do."""
 PREFIX = "plancton-worker-"
-NOBODY = "65534"
 PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
@@ -33,12 +33,22 @@ def _at_most(limit: int, kind: int) -> str:
     return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard))
 
 
+def _at_most_half(limit: int, kind: int) -> str:
+    """Also no more than half of what this host gives us."""
+    hard = resource.getrlimit(kind)[1]
+    return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard // 2))
+
+
 ULIMITS = {
     "nofile": _at_most(65_536, resource.RLIMIT_NOFILE),
     "core": _at_most(1, resource.RLIMIT_CORE),
+    "sigpending": _at_most_half(4096, resource.RLIMIT_SIGPENDING),
+    "msgqueue": _at_most_half(409_600, resource.RLIMIT_MSGQUEUE),
 }
 """Unless others are configured. Some daemons give 2³⁰ descriptors, and what makes a table of them
-is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5))."""
+is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5)). The last two
+are on what all processes of a user have, on the host as well: a service that is the same user, with
+the host's usual limits, keeps half."""
 
 
 def create_body(
@@ -63,7 +73,7 @@ def create_body(
     body: dict[str, Any] = {
         "Image": image,
         "Hostname": name,  # its name in the pool
-        "User": _with_group(worker.user),
+        "User": user_of(worker),
         "Env": [f"{key}={value}" for key, value in worker.environment.items()],
         "Labels": {
             INSTANCE: instance,
@@ -119,14 +129,6 @@ def create_body(
         text = isinstance(worker.command, str)
         body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
     return body
-
-
-def _with_group(user: str) -> str:
-    """Without a uid Docker takes the image's user, or root; with one alone, it takes the group and
-    more groups from the image's own files."""
-    uid, _, gid = user.partition(":")
-    uid = uid or NOBODY
-    return f"{uid}:{gid or uid}" if uid.isdecimal() else user
 
 
 def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:

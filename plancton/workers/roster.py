@@ -25,9 +25,10 @@ JOBS_PER_SECOND = 2.0
 
 
 class Entry(msgspec.Struct):
-    """A worker, and when its start was requested (CLOCK_BOOTTIME). ``group`` is its cgroup in the
-    v2 tree, ``pid`` its first process, ``shim`` the process that the engine keeps for it,
-    ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
+    """A worker, and when its start was requested (CLOCK_BOOTTIME). ``user`` is its UID:GID,
+    ``group`` its cgroup in the v2 tree, ``pid`` its first process, ``shim`` the process that the
+    engine keeps for it, ``job_cpu`` the CPU seconds that it is known to have used since its oldest
+    running job began.
 
     ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
     ``oom_kills`` are when the kernel last killed one of its processes for memory.
@@ -40,6 +41,7 @@ class Entry(msgspec.Struct):
 
     worker: Worker
     requested: float = 0.0
+    user: str = ""
     group: str = ""
     pid: int = 0
     shim: int = 0
@@ -107,6 +109,11 @@ class Roster:
         return entry if entry is not None and (not entry.worker.id or not container) else None
 
     @property
+    def users(self) -> set[str]:
+        """UID:GID of those that may have processes."""
+        return {entry.user for entry in self}
+
+    @property
     def fleet(self) -> Fleet:
         """For the policy: all except those that have ended and only await removal."""
         if self._fleet is None:
@@ -125,9 +132,9 @@ class Roster:
 
     # ------------------------------------------------------------ coming
 
-    def request(self, worker: Worker, boottime: float) -> None:
+    def request(self, worker: Worker, boottime: float, user: str = "") -> None:
         """A worker is being started."""
-        self._entries[worker.name] = Entry(worker, boottime)
+        self._entries[worker.name] = Entry(worker, boottime, user)
         self._fleet = None
 
     def arrived(self, container: Container, started: float | None, group: str, shim: int) -> Entry:
@@ -143,6 +150,7 @@ class Roster:
         elif entry.worker.id and container.state.pid != entry.pid:
             self._begin_again(entry)
         self._names[container.id] = entry.worker.name
+        entry.user = container.config.user
         entry.group, entry.shim, entry.pid = group, shim, container.state.pid
         phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
         self._replace(entry, id=container.id, started=started, phase=phase)

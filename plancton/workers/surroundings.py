@@ -1,4 +1,4 @@
-"""What this host and its Docker add to each worker, beyond what the configuration says."""
+"""What this host, its Docker and the image add to each worker, beyond what the configuration says."""
 
 import contextlib
 import re
@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from plancton.config.security import own_rules
-from plancton.docker.replies import Info
+from plancton.docker.replies import Image, Info
 from plancton.files import read_knob, replace_file
 from plancton.host.resolvers import resolver_file
+from plancton.workers.users import has_own_users, takes_any_user
 
 RESOLV_CONF = "resolv.conf"
 LABELS, MAPS_USERS = "name=selinux", "name=userns"
@@ -23,23 +24,26 @@ hold; where the kernel has no seccomp, none can."""
 class Surroundings(msgspec.Struct, frozen=True):
     """``resolvers`` is the path of the resolv.conf for it; empty: it asks Docker. ``seccomp`` are
     its rules unless others are configured; empty: Docker's. ``read_only_below``: whether Docker
-    can make what is mounted below a mount read-only with it."""
+    can make what is mounted below a mount read-only with it; ``own_user``: whether it can run as a
+    user that nobody else is."""
 
     resolvers: str = ""
     seccomp: str = ""
     read_only_below: bool = False
+    own_user: bool = False
 
 
 ORDINARY = Surroundings()
 """As Docker has it."""
 
 
-def look_around(info: Info, run: Path, root: Path = Path("/")) -> Surroundings:
+def look_around(info: Info, run: Path, image: Image | None = None, root: Path = Path("/")) -> Surroundings:
     """For a worker that is made now; its files are in the run directory."""
     return Surroundings(
         resolvers=_write_resolvers(info, run, root),
         seccomp=own_rules() if OWN_PROFILES & set(info.security_options) else "",
         read_only_below=makes_read_only_below(info),
+        own_user=takes_any_user(image) and has_own_users(info, root / "proc"),
     )
 
 

@@ -4,9 +4,12 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -96,6 +99,21 @@ static void identity(void) {
     for (int i = 0; i < count; i++) printf("group %d\n", (int)groups[i]);
 }
 
+/* What the kernel counts per user, as far as it goes: inotify instances, pipes of the usual size,
+ * pending signals. Root is nobody here. */
+static void per_user(int watches, int most) {
+    if (getuid() == 0 && (setgroups(0, NULL) || setgid(65534) || setuid(65534))) exit(1);
+    int watching = 0, pipes = 0, pending = 0, ends[2];
+    while (watching < watches && inotify_init1(0) >= 0) watching++;
+    while (pipes < watches && pipe(ends) == 0 && fcntl(ends[0], F_GETPIPE_SZ) >= 65536) pipes++;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    while (pending < most && sigqueue(getpid(), SIGRTMIN, (union sigval){0}) == 0) pending++;
+    printf("inotify %d\npipes %d\nsignals %d\n", watching, pipes, pending);
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (strcmp(what, "sockets") == 0) sockets();
@@ -103,6 +121,9 @@ int main(int count, char **words) {
     if (strcmp(what, "core") == 0) core();
     if (strcmp(what, "write") == 0) tell("write", open("/data/inner/file", O_WRONLY | O_CREAT, 0644));
     if (strcmp(what, "identity") == 0) identity();
+    if (strcmp(what, "per-user") == 0) per_user(1 << 20, 1 << 20);
+    if (strcmp(what, "signals") == 0) per_user(0, 1 << 20);
+    if (strcmp(what, "one") == 0) per_user(1, 1);
     puts("end");
     fflush(stdout);
     pause();

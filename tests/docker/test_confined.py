@@ -12,6 +12,8 @@ from helpers.wait import wait_for
 
 from plancton.host.shared_limits import most_pids
 from plancton.workers.addresses import prefix_for
+from plancton.workers.container import ULIMITS
+from plancton.workers.users import ANY, LABEL, OWN
 
 pytestmark = pytest.mark.docker
 
@@ -128,6 +130,58 @@ def test_groups_of_the_image(attack: Attack, plancton: Plancton, engine: Engine)
     plancton.configure(image={"name": image})
     lines = attack("identity", user="65534")
     assert lines[0] == "ids 65534:65534" and set(lines[1:]) <= {"group 65534"}
+
+
+def nobody_of_the_host(program: Path) -> list[str]:
+    """What a process of the host's gets that is user 65534."""
+    with subprocess.Popen([program / "attack", "one"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        process.kill()
+    return lines
+
+
+ONE_EACH = ["inotify 1", "pipes 1", "signals 1"]
+
+
+def what_two_get(plancton: Plancton, engine: Engine, program: Path) -> list[list[str]]:
+    """How much of what is counted per user each of two workers gets, both taking all they can."""
+    plancton.calm(2)
+    plancton.configure(
+        worker={
+            "command": "/job/attack per-user >/tmp/said",
+            "mounts": [f"{program}:/job"],
+            "tmpfs": ["/tmp"],
+        }
+    )
+    plancton.start()
+    found = []
+    for worker in plancton.full(2):
+        said = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root/tmp/said")
+        wait_for("it has tried", lambda said=said: said.exists() and said.read_text().endswith("end\n"))  # type: ignore[misc]
+        found.append(said.read_text().splitlines()[:-1])
+    return found
+
+
+def test_a_user_for_each_worker(plancton: Plancton, engine: Engine, program: Path) -> None:
+    """Where the image takes any user, a worker that uses up inotify, pipes and signals leaves as much
+    to another worker, and a service of the host's that is nobody keeps its own."""
+    image = "plancton-test-any-user:1"
+    engine.import_image(image, changes=f"LABEL {LABEL}={ANY}")
+    plancton.configure(image={"name": image})
+    first, second = what_two_get(plancton, engine, program)
+    assert first == second and all(not line.endswith(" 0") for line in first), (first, second)
+    assert nobody_of_the_host(program) == ONE_EACH
+    users = {engine.inspect(worker)["Config"]["User"] for worker in plancton.ids()}
+    assert len(users) == 2 and users <= {f"{uid}:{uid}" for uid in OWN}
+
+
+def test_signals_of_nobody(attack: Attack, program: Path) -> None:
+    """Where all workers are nobody, one that has as many signals pending as it can leaves some to a
+    service of the host's that is nobody as well."""
+    signals = attack("signals")[-1]
+    assert int(signals.split()[1]) <= int(ULIMITS["sigpending"])
+    assert nobody_of_the_host(program)[-1] == "signals 1"
 
 
 def test_below_a_read_only_mount(attack: Attack, program: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.workers.container import create_body
 from plancton.workers.token import pack
+from plancton.workers.users import user_of
 
 __all__ = ["Event", "Pool", "Slot"]
 
@@ -153,7 +154,7 @@ def run_worker(plancton: Plancton, engine: Engine, pool: Pool, image: str, token
     with Docker(engine.socket) as docker:
         container = docker.create(name, body)
         try:
-            docker.put_archive(container, VOLUME, pack(token, config.worker.user))
+            docker.put_archive(container, VOLUME, pack(token, user_of(config.worker)))
             docker.start(container)
             wait_for("the worker ends", lambda: not docker.inspect(container).state.running, every=0.2)
             return docker.inspect(container).state.exit_code, docker.logs(container, 20)

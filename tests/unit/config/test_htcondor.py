@@ -58,12 +58,12 @@ def test_three_lines() -> None:
     config = parse(text, "FILE")
     worker = config.worker
     assert config.image.name == WORKER_IMAGE == "localhost/plancton-worker:latest"
-    assert (worker.cpus, worker.memory, worker.user) == (1.0, 2_000_000_000, "65534:65534")
+    assert (worker.cpus, worker.memory, worker.user) == (1.0, 2_000_000_000, None)
     assert (worker.leave_signal, worker.finish_signal) == ("SIGQUIT", "SIGTERM")
     assert float(worker.finish_timeout) == 24 * 3600 + AFTER_RETIREMENT, "a job may end, and send its output"
     assert worker.read_only_root and worker.volumes == ["/var/lib/plancton"]
     assert worker.tmpfs == [
-        "/run/condor:size=64m,mode=0700,uid=65534,gid=65534",
+        "/run/condor:size=64m,mode=1777",
         "/tmp:exec,mode=1777,size=500000000",
     ]
     assert (worker.mounts, worker.devices, worker.capabilities, worker.privileged) == ([], [], [], False)
@@ -225,7 +225,7 @@ def test_what_is_set_by_hand_wins() -> None:
     assert (worker.cpus, worker.memory, worker.leave_signal) == (3.0, 4 << 30, "SIGTERM")
     assert (worker.finish_timeout, worker.read_only_root, worker.command) == (60.0, False, "true")
     assert worker.environment["_CONDOR_NUM_CPUS"] == "3" and worker.environment["_CONDOR_MEMORY"] == "4032"
-    assert worker.user == "1000:100" and "uid=1000,gid=100" in worker.tmpfs[0], worker.tmpfs
+    assert worker.user == "1000:100"
 
 
 def test_the_defaults_of_worker_do_not_win() -> None:
@@ -261,9 +261,8 @@ def test_image_by_hand() -> None:
 
 @pytest.mark.parametrize("user", ["1000", "1000:100", "0", "0:0"])
 def test_user_in_numbers(user: str) -> None:
-    """A UID alone also stands for the group."""
-    uid, _, gid = user.partition(":")
-    assert f"uid={uid},gid={gid or uid}" in made({"user": user}).worker.tmpfs[0]
+    """A UID, with a GID or alone, is kept."""
+    assert made({"user": user}).worker.user == user
 
 
 def test_digest_follows_the_section() -> None:

@@ -107,16 +107,24 @@ def test_system_paths() -> None:
 def test_limits() -> None:
     """A worker has few descriptors and no core handler, whatever the daemon's defaults; others are
     added."""
-    files, core = body()["HostConfig"]["Ulimits"]
+    files, core, *_ = body()["HostConfig"]["Ulimits"]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     least = min(65536, most) if most != resource.RLIM_INFINITY else 65536
     assert files == {"Name": "nofile", "Soft": least, "Hard": least}, "no more than this host can give"
     assert (core["Name"], core["Hard"]) == ("core", core["Soft"]) and core["Hard"] in (0, 1)
     made = body(worker("{ulimits: {core: -1, stack: 1024:4096}}"))["HostConfig"]["Ulimits"]
-    assert made[1:] == [
-        {"Name": "core", "Soft": -1, "Hard": -1},
-        {"Name": "stack", "Soft": 1024, "Hard": 4096},
-    ]
+    assert made[1] == {"Name": "core", "Soft": -1, "Hard": -1}
+    assert made[-1] == {"Name": "stack", "Soft": 1024, "Hard": 4096}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("sigpending", resource.RLIMIT_SIGPENDING), ("msgqueue", resource.RLIMIT_MSGQUEUE)]
+)
+def test_limits_per_user(name: str, kind: int) -> None:
+    """Of what a user has in all, a worker takes half at most: the user may be a service's as well."""
+    (limit,) = (each for each in body()["HostConfig"]["Ulimits"] if each["Name"] == name)
+    most = resource.getrlimit(kind)[1]
+    assert limit["Hard"] > 0 and (most == resource.RLIM_INFINITY or limit["Hard"] <= most / 2)
 
 
 def test_shared_memory() -> None:

@@ -18,17 +18,17 @@ def root(tmp_path: Path) -> Path:
 def test_resolvers(root: Path) -> None:
     """The name servers are in a file that everyone can read, and that follows the host's."""
     file = root / "resolv.conf"
-    assert look_around(Info(), root, root).resolvers == str(file)
+    assert look_around(Info(), root, root=root).resolvers == str(file)
     assert file.stat().st_mode & 0o777 == 0o644
     (root / "etc/resolv.conf").write_text("nameserver 198.51.100.2\n")
-    look_around(Info(), root, root)
+    look_around(Info(), root, root=root)
     assert file.read_text().startswith("nameserver 198.51.100.2\n")
 
 
 def test_forget(root: Path) -> None:
     """Once no worker is left, nothing of it is; and that there was nothing is no error."""
     forget(root)
-    made = Path(look_around(Info(), root, root).resolvers)
+    made = Path(look_around(Info(), root, root=root).resolvers)
     assert made.parent == root and made.exists()
     forget(root)
     assert not made.exists()
@@ -37,12 +37,12 @@ def test_forget(root: Path) -> None:
 @pytest.mark.parametrize("option", ["name=selinux", "name=userns"])
 def test_unreadable(root: Path, option: str) -> None:
     """Where a container may not read a file of ours, it keeps Docker's."""
-    assert look_around(Info(security_options=[option]), root, root).resolvers == ""
+    assert look_around(Info(security_options=[option]), root, root=root).resolvers == ""
 
 
 def test_no_place(root: Path) -> None:
     """A run directory that can't be written leaves a worker Docker's; it starts all the same."""
-    assert look_around(Info(), root / "missing", root).resolvers == ""
+    assert look_around(Info(), root / "missing", root=root).resolvers == ""
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_no_place(root: Path) -> None:
 def test_seccomp_rules(root: Path, options: list[str], ours: bool) -> None:
     """Plancton's seccomp rules take the place of Docker's own, not of what Docker's administrator
     has given it, and not where the kernel has no seccomp."""
-    assert bool(look_around(Info(security_options=options), root, root).seccomp) == ours
+    assert bool(look_around(Info(security_options=options), root, root=root).seccomp) == ours
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_seccomp_rules(root: Path, options: list[str], ours: bool) -> None:
 def test_read_only_below(root: Path, docker: str, kernel: str, can: bool) -> None:
     """Docker 25 on Linux 5.12 makes what is below a mount read-only, too."""
     info = Info(server_version=docker, kernel_version=kernel)
-    assert look_around(info, root, root).read_only_below == can
+    assert look_around(info, root, root=root).read_only_below == can
