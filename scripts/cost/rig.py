@@ -5,8 +5,12 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
+import pytest
 from docker.harness import IDLE, IMAGE, ApiError, Engine, Plancton, private_engine, wait_for
 from helpers.dictated_host import CPUS, GB, DictatedHost
+
+Failed = pytest.fail.Exception
+"""What the rig raises when it gives up."""
 
 __all__ = [
     "CPUS",
@@ -16,6 +20,7 @@ __all__ = [
     "ApiError",
     "DictatedHost",
     "Engine",
+    "Failed",
     "Plancton",
     "private_engine",
     "wait_for",
