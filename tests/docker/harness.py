@@ -50,6 +50,9 @@ HELD = "trap 'while [ ! -e /test/go ]; do :; done; exit 0' TERM; while :; do sle
 """A worker that uses all CPU that it gets when it is told to leave, and leaves when the test lets
 it go."""
 IDLE = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
+QUICK = "1s"
+"""Between two ticks: what a test waits for is often seen by the next one. The plays, the examples
+and some tests keep the default, which is longer when nothing happens (policy/pace.py)."""
 
 
 # ---------------------------------------------------------------- Docker
@@ -341,7 +344,7 @@ class Plancton:
             "worker": {"command": IDLE, "memory": "64MiB"},
             "yield": {"grace_kill": "10s", "grace_spawn": "1s"},
             "owner": {"reserve_disk": "0%", "reserve_memory": "0%"},
-            "docker": {"socket": str(engine.socket), "slice": self.name},
+            "docker": {"socket": str(engine.socket), "slice": self.name, "tick": QUICK},
         }
         self.configure()
 

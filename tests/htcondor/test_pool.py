@@ -115,8 +115,10 @@ def test_central_manager_comes_back(plancton: Plancton, engine: Engine, pool: Po
     wait_for_done(pool, 1)
     assert pool.output(cluster).startswith("job 0, user ")
     ways = [event.kind for event in pool.events() if event.kind != "other"]
-    expected = ["submitted", "executing", "disconnected", "reconnected", "terminated"]
-    assert ways == expected, f"what became of the job: {ways}"
+    apart = {"disconnected", "reconnected"}  # on a busy machine more than once
+    assert apart <= set(ways), f"what became of the job: {ways}"
+    others = [kind for kind in ways if kind not in apart]
+    assert others == ["submitted", "executing", "terminated"], f"what became of the job: {ways}"
     assert started(plancton) == [worker], f"workers were started in vain: {started(plancton)}"
 
 
