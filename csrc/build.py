@@ -42,7 +42,8 @@ sampler = builder(
     int plancton_sample(const int *fds, const uint8_t *kinds, struct plancton_reading *out, int n,
                         const uint8_t *counted, uint32_t cpus);
 
-    enum { IN_CREATE, IN_CLOSE_WRITE, IN_MOVED_TO, IN_DELETE, IN_Q_OVERFLOW, IN_NONBLOCK, IN_CLOEXEC, ... };
+    enum { IN_CREATE, IN_CLOSE_WRITE, IN_MOVED_TO, IN_DELETE, IN_IGNORED, IN_Q_OVERFLOW, ... };
+    enum { IN_NONBLOCK, IN_CLOEXEC, ... };
     int inotify_init1(int flags);
     int inotify_add_watch(int fd, const char *path, uint32_t mask);
     """,

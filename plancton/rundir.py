@@ -37,6 +37,9 @@ REQUESTS = ("stop", "force-stop", "finish")
 DRAIN = "drain"
 KEEP_WORKERS = "keep-workers"
 """Content of a stop request that leaves the workers running."""
+STALE = 40.0
+"""Seconds after which a status that is not replaced says that the supervisor hangs: on battery its
+ticks are 15 s apart."""
 LARGEST_REQUEST, LARGEST_STATUS = 64 << 10, 16 << 20
 LOCKS = Path("/proc/locks")
 

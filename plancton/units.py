@@ -120,7 +120,8 @@ _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ 
 def printable(text: str) -> str:
     """Somebody else's words on one line: without escape sequences, and with a space for whatever is
     not shown, among it what changes the order of the text."""
-
+    if text.isprintable():  # nearly always
+        return text
     return "".join(char if char.isprintable() else " " for char in _ESCAPES.sub("", text))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from plancton.model import Phase, Status, Work, WorkerStatus
+from plancton.rundir import STALE
 from plancton.units import human_bytes, human_seconds, local_time
 
 
@@ -13,7 +14,7 @@ def status_lines(status: Status, now: float) -> Iterator[str]:
     if status.memory_ceiling is not None:
         tier += f", at most {human_bytes(status.memory_ceiling)} of memory"
     yield f"Mode: {status.mode}; tier: {tier}; last decision: {status.decision}."
-    if now - status.time > 15:
+    if now - status.time > STALE:
         yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."
     if status.work is not None:
         yield _work_line(status.work)

@@ -26,8 +26,9 @@ class ConfigFile:
         self.path, self._missing_ok = path, missing_ok
         # A repository's configuration is looked at by this host's allow.yaml.
         self.watched = path, path.with_name(ALLOW)
-        # Text: each tick looks at them.
-        self._names = tuple(map(str, self.watched))
+        self._names = tuple(map(os.path.abspath, self.watched))
+        self.is_linked = any(name != os.path.realpath(name) for name in self._names)
+        """Whether a change may happen in another directory than those of `watched`."""
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)
         self.problem = ""

@@ -30,6 +30,8 @@ class HostFigures:
         self._previous: Sample | None = None
         self._counted: frozenset[int] | None = None
         self._workers = ""
+        self.engine_changed = False
+        """Whether one of the engine's processes has gone or come back since it was looked for."""
         self._known = Observation(0.0, 0.0, float(os.cpu_count() or 1))
         self.problem = ""
         self._said = False
@@ -43,6 +45,8 @@ class HostFigures:
             seen = self._without_sample(str(error))
         else:
             seen = observe(self._previous, sample, shims)
+            if self._previous is not None and self._previous.engine_epoch != sample.engine_epoch:
+                self.engine_changed = True
             self._previous = sample
         if seen.unknown:
             known = self._known
@@ -89,6 +93,7 @@ class HostFigures:
 
     def watch_engine(self, listening: int | None) -> None:
         """Look for the engine's processes; ``listening`` is the one behind Docker's socket."""
+        self.engine_changed = False
         with contextlib.suppress(OSError):  # no descriptor is left: those that are watched stay
             self.sampler.watch_engine(find_engine(self._proc, self._tree, listening, self._workers))
 

@@ -30,6 +30,7 @@ from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
+from plancton.daemon.slice_watch import SliceWatch
 from plancton.daemon.status_file import Facts, StatusFile, headline
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
@@ -72,7 +73,9 @@ them."""
 READ_TO_CHOOSE = 0.06
 """And this often when one of them may have to leave: who has a job decides which one."""
 LOOK_AT_CPUS = 30.0
-ENGINE_SCAN = 60.0
+ENGINE_SCAN, ENGINE_SCAN_AGAIN = 600.0, 60.0
+"""The engine's processes are looked for this often (seconds), all of the host's being looked at; the
+second: while some may be missing."""
 LOOK_BEFORE_STOP = 5.0
 """Told to stop right after the start, Plancton waits this long to learn which workers there are."""
 CLEAN_UP = 45.0
@@ -136,6 +139,7 @@ class Supervisor:
             on_event=self._docker_event,
         )
         self.slice: Slice | None = None
+        self.slice_watch = SliceWatch(self.sleep.watch_slice)
         self.actuator: Actuator | None = None
         self.topology, self.cpus = Topology(), Cpus()
         self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
@@ -151,8 +155,12 @@ class Supervisor:
         self.info: Info | None = None
         self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
         self.next_tick = self.last_tick = time.monotonic()
-        self.next_slow = self.next_scan = self.next_cpus = self.last_reading = 0.0
+        self.next_slow = self.next_cpus = self.last_reading = 0.0
         self.longest_tick = BRISK
+        self.last_scan = -ENGINE_SCAN
+        self.needs_restart = ""
+        self.look_at_files = True
+        self.drain: str | None = None
         self.one_may_leave = False
         self.in_force = HostSettings()
         self.host: Host | None = None
@@ -212,9 +220,16 @@ class Supervisor:
                 case Woken.TIME:
                     return
                 case Woken.FILE:
-                    self.next_tick = self.last_tick
+                    self.look_at_files, self.next_tick = True, self.last_tick
+                case Woken.SLICE:
+                    self._look_at_slice()
+                    self._tick_soon()
                 case Woken.MEMORY:
                     self._tick_soon()
+
+    def _look_at_slice(self) -> None:
+        self.slice_watch.changed()
+        self.next_slow = 0.0
 
     def _tick_soon(self) -> None:
         self.next_tick = min(self.next_tick, self.last_tick + BRISK)
@@ -264,17 +279,18 @@ class Supervisor:
         if now >= self.next_cpus:
             self.next_cpus = now + LOOK_AT_CPUS
             self._look_at_cpus()
+            self.slice_watch.changed()
+            self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
         if now >= self.next_slow:
             self._slow_pass(now, seen)
-        if self.run_dir:
-            self._requests(now)
+        self.look_at_files |= self.sleep.file_has_changed() or self.file.is_linked or not self.sleep.told
+        if self.look_at_files:
+            self.look_at_files = False
+            self._read_files(now)
             if self.done():  # before anything is decided: workers that are to stay are told nothing
                 return BRISK
-        if self.file.changed():
-            self.configure()
-            self.status_file.say("the configuration has changed")
         self.repo.step(now)
         self.mounts.step(now)
         self.docker.step(now)
@@ -297,7 +313,8 @@ class Supervisor:
         return self._until_next_tick(seen, decision)
 
     def _until_next_tick(self, seen: Observation, decision: Decision) -> float:
-        if self.sleep.file_has_changed():  # while we ticked, or by us
+        if self.sleep.file_has_changed():  # while we ticked
+            self.look_at_files = True
             return 0.0
         if self.stop_when_empty or not self.sleep.told:
             return BRISK
@@ -339,8 +356,7 @@ class Supervisor:
         """Whether nothing may be started, and whether workers are asked to finish."""
         if self.stop_when_empty:
             return True, True
-        content = self.run_dir.drain() if self.run_dir else None
-        return content is not None, content == "finish"
+        return self.drain is not None, self.drain == "finish"
 
     def _resolve(self, seen: Observation) -> None:
         """See to it that the settings are those for the host as it is now, and was at the tick
@@ -382,11 +398,12 @@ class Supervisor:
             self.last_reading = now
             self._read_workers(now, seen.boottime)
         if self.actuator and self.slice and not self.options.dry_run:
-            self._verify_slice(self.slice)
+            if self.slice_watch.is_due(now, self.slice):
+                self._verify_slice(self.slice)
             if self.docker.ready:
                 self.actuator.removals.sweep(now)
-        if now >= self.next_scan:
-            self.next_scan = now + ENGINE_SCAN
+        if now >= self.last_scan + (ENGINE_SCAN_AGAIN if self.figures.engine_changed else ENGINE_SCAN):
+            self.last_scan = now
             self.figures.watch_engine(listener(self.engine.socket))
 
     def _look_at_cpus(self) -> None:
@@ -427,6 +444,8 @@ class Supervisor:
     def configure(self) -> None:
         """Put the configuration in force to use."""
         config = self.file.config
+        engine = msgspec.structs.replace(config.docker, tick=self.engine.tick)  # which needs none
+        self.needs_restart = NEEDS_RESTART if engine != self.engine else ""
         self.in_force.host = None  # the next tick works out what it means here
         image = config.image
         if self.info:
@@ -435,10 +454,18 @@ class Supervisor:
         self.repo.want(config.config)
         self.mounts.want(config)
 
-    def _requests(self, now: float) -> None:
-        assert self.run_dir
-        stop, force = self.run_dir.take_request("stop"), self.run_dir.take_request("force-stop")
-        finish = self.run_dir.take_request("finish")
+    def _read_files(self, now: float) -> None:
+        """See what was asked for, and whether the configuration is another one."""
+        if self.run_dir:
+            self._requests(self.run_dir, now)
+            self.drain = self.run_dir.drain()
+        if self.file.changed():
+            self.configure()
+            self.status_file.say("the configuration has changed")
+
+    def _requests(self, run_dir: RunDir, now: float) -> None:
+        stop, force = run_dir.take_request("stop"), run_dir.take_request("force-stop")
+        finish = run_dir.take_request("finish")
         if force is not None:
             self._force_stop()
         elif stop is not None:
@@ -492,6 +519,7 @@ class Supervisor:
         self.info = info
         self.disk_guard.watch(info, self.file.config)
         if self.slice is not None:
+            self.last_scan = -ENGINE_SCAN  # another dockerd may answer
             if problem := self._why_unprotected():
                 self.status_file.warn(problem)
             return True
@@ -563,7 +591,7 @@ class Supervisor:
             "Docker has not answered for a while" if busy >= NO_ANSWER else "",
             self.file.problem,
             self.repo.problem,
-            NEEDS_RESTART if self._engine_differs() else "",
+            self.needs_restart,
             self.in_force.problem,
             self.image.problem,
             self.slice.tier_reason
@@ -575,10 +603,6 @@ class Supervisor:
             *(self.actuator.removals.problems if self.actuator else ()),
         ]
         return tuple(text for text in found if text)
-
-    def _engine_differs(self) -> bool:
-        """Whether the configuration names another one now; how often we look is not about that."""
-        return msgspec.structs.replace(self.file.config.docker, tick=self.engine.tick) != self.engine
 
     # ------------------------------------------------------------ the end
 

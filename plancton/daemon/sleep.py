@@ -1,4 +1,5 @@
-"""How the loop sleeps: until a time, a call in its inbox, a request, or a host short of memory."""
+"""How the loop sleeps: until a time, a call in its inbox, a request, a hand on the slice, or a host
+short of memory."""
 
 import logging
 import os
@@ -21,6 +22,7 @@ class Woken(Enum):
     TIME = auto()
     CALL = auto()
     FILE = auto()
+    SLICE = auto()
     MEMORY = auto()
 
 
@@ -31,15 +33,19 @@ class Sleep:
         self._poll = select.poll()
         self._poll.register(inbox, select.POLLIN)
         self._files = FileNotices([file for file in files if file.parent.is_dir()])
-        self.told = self._files.complete
-        """Whether the kernel tells of changed files; otherwise they have to be looked at."""
         if self._files.fileno() >= 0:
             self._poll.register(self._files, select.POLLIN)
         if not self.told:
             log.info("the kernel does not tell of changed files: they are looked at each second")
+        self._slice = FileNotices(())
         self._memory = memory_trigger(proc)
         if self._memory is not None:
             self._poll.register(self._memory, select.POLLPRI)
+
+    @property
+    def told(self) -> bool:
+        """Whether the kernel tells of changed files; otherwise they have to be looked at."""
+        return self._files.complete
 
     def until(self, seconds: float) -> Woken:
         """Sleep at most this long."""
@@ -52,12 +58,25 @@ class Sleep:
             if events & GONE:
                 self._drop_trigger(self._memory)
             return Woken.MEMORY
+        if self._slice.fileno() in ready and self._slice.take():
+            return Woken.SLICE
         return Woken.CALL
+
+    def watch_slice(self, files: Collection[Path]) -> bool:
+        """Be woken when one of these is written or removed, instead of those of the last call;
+        whether the kernel tells of them all."""
+        if self._slice.fileno() >= 0:
+            self._poll.unregister(self._slice)
+            self._slice.close()
+        self._slice = FileNotices(files)
+        if self._slice.fileno() >= 0:
+            self._poll.register(self._slice, select.POLLIN)
+        return self._slice.complete
 
     def file_has_changed(self) -> bool:
         """Whether a file has since it was last said. Asked after we have written in the same
         directory ourselves, this keeps our own changes from waking us."""
-        return self.told and self._files.take()
+        return self._files.take()
 
     def _drop_trigger(self, descriptor: int) -> None:
         """The kernel has taken it back: its readiness would never end."""
@@ -70,6 +89,7 @@ class Sleep:
 
     def close(self) -> None:
         self._files.close()
+        self._slice.close()
         if self._memory is not None:
             os.close(self._memory)
             self._memory = None

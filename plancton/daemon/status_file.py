@@ -19,7 +19,7 @@ from plancton.workers.usage import Usage
 
 log = logging.getLogger("plancton")
 
-INTERVAL = 4.5
+INTERVAL = 9.5
 """Seconds after which status.json is replaced even if only its figures have changed."""
 EVENTS = 20
 

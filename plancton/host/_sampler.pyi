@@ -21,6 +21,7 @@ class _Lib:
     IN_CLOSE_WRITE: int
     IN_MOVED_TO: int
     IN_DELETE: int
+    IN_IGNORED: int
     IN_Q_OVERFLOW: int
     IN_NONBLOCK: int
     IN_CLOEXEC: int

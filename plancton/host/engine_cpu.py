@@ -5,6 +5,7 @@ docker.service and containerd.service) a cgroup's figure covers them; elsewhere 
 own. A job can give its processes any name, so a name alone proves nothing.
 """
 
+import os
 import re
 import socket
 import struct
@@ -56,9 +57,9 @@ def find_engine(proc: Path, tree: Path | None, listening: int | None, workers: s
     not cost more with more workers (theirs is read with the workers', every few seconds).
     """
     found = dict[int, Candidate]()
-    for entry in proc.glob("[0-9]*"):
-        if entry.name.isdigit() and (name := read_knob(entry / "comm")) in NAMES:
-            candidate = _candidate(proc, int(entry.name), name or "", workers)
+    for entry in os.listdir(proc):
+        if entry.isdigit() and (name := read_knob(f"{proc}/{entry}/comm")) in NAMES:
+            candidate = _candidate(proc, int(entry), name or "", workers)
             if candidate:
                 found[candidate.pid] = candidate
     engine = [c for c in found.values() if listening not in found or _belongs(c, found, listening)]

@@ -26,7 +26,7 @@ class FileNotices:
 
     def __init__(self, files: Collection[Path]) -> None:
         self._names = {os.fsencode(file.name) for file in files}
-        self._descriptor = lib.inotify_init1(lib.IN_NONBLOCK | lib.IN_CLOEXEC)
+        self._descriptor = lib.inotify_init1(lib.IN_NONBLOCK | lib.IN_CLOEXEC) if files else -1
         mask = lib.IN_CREATE | lib.IN_CLOSE_WRITE | lib.IN_MOVED_TO | lib.IN_DELETE
         directories = {file.parent for file in files}
         added = [self._descriptor >= 0 and self._add(directory, mask) for directory in directories]
@@ -53,6 +53,9 @@ class FileNotices:
         while at < len(data):
             _, mask, _, length = EVENT.unpack_from(data, at)
             at += EVENT.size
+            if mask & lib.IN_IGNORED:  # the directory is gone, and what is made anew is not watched
+                self.complete = False
+                return True
             if data[at : at + length].rstrip(b"\0") in self._names or mask & lib.IN_Q_OVERFLOW:
                 return True
             at += length

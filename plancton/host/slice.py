@@ -162,6 +162,7 @@ class Slice:
         self.cpu = layout.v1.get("cpu", layout.v2) / self.path
         self.memory = layout.v1.get("memory", layout.v2) / self.path
         self.memory_stat = self.memory / "memory.stat"
+        self._ceiling = self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")
         self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
         self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
         self._pids = layout.v1.get("pids", layout.v2) / self.path
@@ -185,6 +186,8 @@ class Slice:
         self._waiting = False
         self._being_made = ""
         """What was found, while systemd is asked to make the slice."""
+        self._unbound = False
+        """Whether a bound does not hold although it was written."""
         self.run_what_waits: Callable[[Callable[[], None]], None] = _at_once
         """Runs what waits for systemd. The loop has it run beside itself."""
         self.ours = True
@@ -255,7 +258,7 @@ class Slice:
 
     def ceiling(self) -> int | None:
         """Bytes of memory that the kernel lets the workers have at most; None: it sets no limit."""
-        return memory_ceiling(read_knob(self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")))
+        return memory_ceiling(read_knob(self._ceiling))
 
     def allowed_cpus(self) -> str | None:
         """The CPUs that it may have at most, by the kernel and by what the administrator has
@@ -373,7 +376,21 @@ class Slice:
             for knob, _found in wrong:
                 with contextlib.suppress(OSError):
                     write_knob(knob.file, knob.wanted)
-        return [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
+        held = [f"{knob.file.name} {found} instead of {knob.wanted}" for knob, found in wrong if knob.holds()]
+        self._unbound = len(held) < len(wrong)
+        return held
+
+    @property
+    def settled(self) -> bool:
+        """Whether `repair` has nothing to do until somebody writes to the slice."""
+        unfinished = self._still_frozen or self._unbound or self._being_made or self.boost.problem
+        return self.can_lift and not unfinished
+
+    def files(self) -> set[Path]:
+        """Those that `repair` looks at, and the directories that they are in."""
+        found = {knob.file for knob in self._knobs()}
+        found |= {self.cpu / "cpu.idle", self.cpu / self._weight, self.directory / "cpu.max"}
+        return found | {file.parent for file in found}
 
     def repair(self) -> str | None:
         """Put the slice back into its tier and its bounds when they were changed; says what was

@@ -27,6 +27,7 @@ from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
+from plancton.rundir import STALE
 from plancton.units import human_bytes, human_seconds, printable, quoted
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept
@@ -37,8 +38,6 @@ IDLE_CLASS_KERNEL = (5, 15)
 IDLE_CLASS_SYSTEMD = 252
 OLDEST_API = (1, 41)
 """Of Docker Engine 20.10."""
-STALE = 15.0
-"""Seconds; a supervisor writes its status at least every 5."""
 MOST_NAMES = 3
 UNKNOWN = Here()
 

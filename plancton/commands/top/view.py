@@ -16,12 +16,11 @@ from rich.style import Style
 
 from plancton.commands.top.meter import Figures
 from plancton.model import Phase, Status, WorkerStatus
+from plancton.rundir import STALE
 from plancton.units import human_bytes, human_seconds, local_time
 
 HISTORY = 120
 """Samples that the sparkline shows: two minutes of them."""
-STALE = 15.0
-"""Seconds after which a supervisor that has said nothing is worth a word."""
 
 # Okabe and Ito's colours, which colour-blind people can tell apart; words and shapes say the same.
 OWNER = Style(color="#e69f00")

@@ -41,3 +41,12 @@ def test_permission_given_and_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     allow.chmod(0o666)
     file.changed()
     assert "which does not count" in file.problem
+
+
+def test_a_linked_file(tmp_path: Path) -> None:
+    """A change behind a link is none of the watched directories'."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/config.yaml").touch()
+    assert not ConfigFile(tmp_path.resolve() / "real/config.yaml", missing_ok=False).is_linked
+    (tmp_path / "linked").symlink_to("real")
+    assert ConfigFile(tmp_path / "linked/config.yaml", missing_ok=False).is_linked

@@ -340,7 +340,7 @@ def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.L
         for _ in range(20):
             it.tick()
         blocked.rmdir()
-        for _ in range(6):
+        for _ in range(12):
             it.tick()
     said = [record.getMessage() for record in caplog.records if "written" in record.getMessage()]
     assert len(said) == 2 and "can't be written" in said[0] and "can be written again" in said[1], said
@@ -454,7 +454,7 @@ def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
         assert it.it.accounting.work.jobs_done == 0
         it.tick()
     it.until(lambda: it.it.accounting.work.jobs_done == 1, "the report")
-    for _ in range(6):
+    for _ in range(12):
         it.tick()
     work, (worker,) = it.status().work, it.status().workers
     assert work is not None and (work.jobs_done, work.cpu_done) == (1, 10.0), work

@@ -59,3 +59,17 @@ def test_this_kernel() -> None:
     """What this kernel makes of the trigger does not end the sleep by itself, unless memory is short
     indeed."""
     assert Sleep(Inbox(), [], Path("/proc")).until(0.05) in (Woken.TIME, Woken.MEMORY)
+
+
+def test_the_slice(tmp_path: Path) -> None:
+    """A write to one of the slice's files ends it, whichever were watched before."""
+    (tmp_path / "cpu.weight").touch()
+    sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
+    assert sleep.watch_slice([tmp_path / "none/cpu.max"]) is False
+    assert sleep.watch_slice([tmp_path / "cpu.weight"])
+    (tmp_path / "cpu.weight").read_text()
+    assert sleep.until(0.01) is Woken.TIME
+    (tmp_path / "cpu.weight").write_text("100")
+    assert sleep.until(PATIENCE) is Woken.SLICE
+    assert sleep.until(0.01) is Woken.TIME
+    sleep.close()

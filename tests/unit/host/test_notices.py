@@ -37,6 +37,16 @@ def test_more_than_the_kernel_remembers(tmp_path: Path, watched: FileNotices) ->
     assert watched.take() and not watched.take()
 
 
+def test_the_directory_is_removed(tmp_path: Path) -> None:
+    """What is made anew in its place is not watched, and it says so."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    found = FileNotices([directory / "drain"])
+    directory.rmdir()
+    assert found.take() and not found.complete
+    found.close()
+
+
 def test_no_watch_is_left(tmp_path: Path) -> None:
     """It says so when a directory can't be watched, and works for the others."""
     found = FileNotices([tmp_path / "drain", tmp_path / "missing" / "config.yaml"])

@@ -148,8 +148,8 @@ def test_takes_names_as_text() -> None:
 
 def test_says_when_the_supervisor_is_silent() -> None:
     """An old status is marked as such, a fresh one is not."""
-    assert "has said nothing for 23s" in text_of(a_screen(status=a_status(time=NOW - 23)))
-    assert "has said nothing" not in text_of(a_screen(status=a_status(time=NOW - 14)))
+    assert "has said nothing for 53s" in text_of(a_screen(status=a_status(time=NOW - 53)))
+    assert "has said nothing" not in text_of(a_screen(status=a_status(time=NOW - 34)))
 
 
 def test_shows_the_host_without_a_supervisor() -> None:
