@@ -24,7 +24,12 @@ def a_slice(tmp_path: Path) -> Settled:
 def test_it_is_looked_at_when_the_kernel_tells(tmp_path: Path) -> None:
     """First, when somebody has written to it, and from time to time."""
     watched = list[Collection[Path]]()
-    watch, found = SliceWatch(lambda files: not watched.append(files)), a_slice(tmp_path)
+
+    def tells(files: Collection[Path]) -> bool:
+        watched.append(files)
+        return True
+
+    watch, found = SliceWatch(tells), a_slice(tmp_path)
     assert watch.is_due(100.0, found)
     assert not watch.is_due(101.0, found)
     watch.changed()
