@@ -514,6 +514,34 @@ class Work(msgspec.Struct, frozen=True):
     cpu_lost: float = 0.0
 
 
+class Report(msgspec.Struct, frozen=True):
+    """What became of one worker's jobs so far: how many, and their CPU seconds. ``withdrawn`` jobs
+    were held or removed by their user or the pool."""
+
+    done: int = 0
+    evicted: int = 0
+    withdrawn: int = 0
+    cpu_done: float = 0.0
+    cpu_lost: float = 0.0
+
+    @property
+    def jobs(self) -> int:
+        """How many have ended."""
+        return self.done + self.evicted + self.withdrawn
+
+    @property
+    def cpu(self) -> float:
+        return self.cpu_done + self.cpu_lost
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What outlives the supervisor: the sums, and how much of each worker's report is in them, by
+    its container's id: others may rename it."""
+
+    work: Work
+    counted: dict[str, Report] = {}
+
+
 class Event(msgspec.Struct, frozen=True):
     """Something that happened: Unix time and one sentence."""
 

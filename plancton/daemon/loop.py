@@ -24,14 +24,19 @@ from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.helper_thread import beside
+from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
+<<<<<<< HEAD
 from plancton.daemon.slice_watch import SliceWatch
 from plancton.daemon.status_file import Facts, StatusFile, headline
+=======
+from plancton.daemon.status_file import Facts, StatusFile, headline, mode_of
+>>>>>>> f1f51e0 (Keep a history: a row a minute in history.sqlite, which takes over work.json)
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
@@ -54,7 +59,6 @@ from plancton.rundir import (
     Paths,
     RunDir,
 )
-from plancton.workers.accounting import Accounting
 from plancton.workers.disks import not_kept
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
@@ -114,7 +118,10 @@ class Supervisor:
         self.request_queue = RequestQueue(self.engine.socket, self.inbox)
         self.cleanup_queue = RequestQueue(self.engine.socket, self.inbox)
         self.roster = Roster()
-        self.status_file = StatusFile(self.run_dir, instance, self.roster)
+        now = time.monotonic()
+        self.history = HistoryWriter(None if options.dry_run else paths.state, self.inbox, now)
+        self.accounting = self.history.accounting
+        self.status_file = StatusFile(self.run_dir, instance, self.roster, self.history.say)
         pulled = None if options.dry_run else paths.state / "pulled-images.json"
         self.old_images = OldImages(pulled, self.cleanup_queue, self.status_file.say)
         self.image = ImageKeeper(
@@ -126,8 +133,6 @@ class Supervisor:
         )
         self.repo = ConfigFetcher(file.path, self.inbox, self.status_file.say, may_fetch=not options.dry_run)
         self.mounts = MountWatch(self.inbox, self.status_file.say, self.status_file.warn)
-        accounting = None if options.dry_run else paths.state / "work.json"
-        self.accounting = Accounting(accounting, time.monotonic(), time.time())
         self.docker = DockerLink(
             self.engine.socket,
             instance,
@@ -154,8 +159,13 @@ class Supervisor:
         self.usage: WorkerUsage | None = None
         self.info: Info | None = None
         self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
+<<<<<<< HEAD
         self.next_tick = self.last_tick = time.monotonic()
         self.next_slow = self.next_cpus = self.last_reading = 0.0
+=======
+        self.next_tick = self.last_tick = now
+        self.next_slow = self.next_scan = self.next_cpus = self.last_reading = 0.0
+>>>>>>> f1f51e0 (Keep a history: a row a minute in history.sqlite, which takes over work.json)
         self.longest_tick = BRISK
         self.last_scan = -ENGINE_SCAN
         self.needs_restart = ""
@@ -301,12 +311,13 @@ class Supervisor:
             self.image.hold(why_no_pull(seen, self.in_force.settings))
             self.image.step(now)
             self.old_images.step(now, self.image.newest, self.roster.fleet.images)
-        self.accounting.donated((seen.donated or 0.0) * (seen.interval or 0.0), now)
         decision, self.state = decide(seen, self.state, self.in_force.settings)
         self.one_may_leave = decision.fit < len(seen.fleet.line)
         self._act(decision, now)
         if self.recorder:
             self.recorder.write(seen, decision, self.in_force.settings)
+        tier = self.slice.tier if self.slice else "none"
+        self.history.tick(seen, decision, tier, mode_of(seen), now)
         usage = self.usage.by_name if self.usage else {}
         self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
         self.service.ticked(lambda: headline(seen, decision.fit), now)
@@ -601,6 +612,7 @@ class Supervisor:
             not_kept(self.disk_guard.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),
+            *self.history.problems(now),
         ]
         return tuple(text for text in found if text)
 
@@ -608,7 +620,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing half done; with no worker left, leave no trace either."""
-        self.accounting.save()
+        self.history.close()
         self.repo.close()
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:

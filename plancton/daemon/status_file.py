@@ -37,10 +37,16 @@ class Facts(NamedTuple):
 
 
 class StatusFile:
-    """Keeps the last events and writes to ``run_dir`` (None: nowhere)."""
+    """Keeps the last events and writes to ``run_dir`` (None: nowhere). ``keep`` gets each event."""
 
-    def __init__(self, run_dir: RunDir | None, instance: str, roster: Roster) -> None:
-        self._run_dir, self._instance, self._roster = run_dir, instance, roster
+    def __init__(
+        self,
+        run_dir: RunDir | None,
+        instance: str,
+        roster: Roster,
+        keep: Callable[[Event], None] = lambda _: None,
+    ) -> None:
+        self._run_dir, self._instance, self._roster, self._keep = run_dir, instance, roster, keep
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._told = 0
         self._last: tuple[object, ...] = ()
@@ -59,6 +65,7 @@ class StatusFile:
         write("%s", text)
         self._told += 1
         self._events.append(Event(round(time.time(), 3), text))
+        self._keep(self._events[-1])
 
     def publish(
         self, seen: Observation, decision: Decision, usage: dict[str, Usage], facts: Facts, now: float
@@ -66,7 +73,7 @@ class StatusFile:
         """Replace status.json if more than its figures has changed, and every few seconds."""
         if self._run_dir is None:
             return
-        key = (seen.fleet, decision.fit, decision.held, facts.problems, _mode(seen), self._told)
+        key = (seen.fleet, decision.fit, decision.held, facts.problems, mode_of(seen), self._told)
         if key == self._last and now - self._last_time < INTERVAL:
             return
         self._last, self._last_time = key, now
@@ -88,7 +95,7 @@ class StatusFile:
             pid=os.getpid(),
             instance=self._instance,
             time=round(time.time(), 3),
-            mode=_mode(seen),
+            mode=mode_of(seen),
             sentence=headline(seen, decision.fit),
             decision=printable(decision.sentence),
             tier=workers_slice.tier if workers_slice else "none",
@@ -130,7 +137,7 @@ class StatusFile:
         return self._workers[1]
 
 
-def _mode(seen: Observation) -> str:
+def mode_of(seen: Observation) -> str:
     if seen.stopping:
         return "stopping"
     return "draining" if seen.draining else "donating"

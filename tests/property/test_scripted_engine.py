@@ -26,7 +26,7 @@ from plancton.docker.replies import Container
 from plancton.host.leaver_boost import LeaverBoost
 from plancton.host.placement import Place
 from plancton.host.slice import Layout, Slice
-from plancton.model import Decision, Observation, Phase, Settings, Start
+from plancton.model import Decision, Kept, Observation, Phase, Settings, Start, Work
 from plancton.policy.decide import State, decide
 from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
@@ -62,7 +62,7 @@ class Supervisor:
             "i",
             self.said.append,
             engine.proc,
-            Accounting(root / "work.json", 0.0, 1_000.0),
+            Accounting(Kept(Work(1_000.0))),
             on_trouble=self._trouble,
             on_image_lost=lambda: None,
             clock=lambda: engine.now,

@@ -17,7 +17,7 @@ PACKAGE = Path(plancton.__file__).parent
 ROOT = Path(__file__).parents[2]
 RANKS = (
     {"__init__", "errors", "units", "files", "model", "inbox"},
-    {"rundir", "policy", "host", "docker"},
+    {"rundir", "policy", "host", "docker", "history"},
     {"config"},
     {"workers"},
     {"daemon"},
@@ -118,6 +118,7 @@ def test_deciding_is_pure(module: str) -> None:
         ("typer", {"cli.app"}),
         ("click", set()),
         ("yaml", {"config.safe_yaml", "config.show"}),
+        ("sqlite3", {"history"}),
         ("termios", {"commands.top.keys"}),
     ],
 )

@@ -31,6 +31,7 @@ from plancton.model import (
     Action,
     Finish,
     Freeze,
+    Kept,
     Kill,
     Leave,
     Phase,
@@ -119,14 +120,15 @@ class World:
         self.troubles: list[DockerError] = []
         self.lost = 0
         self.config = Config()
-        self.book_file = root / "work.json"
+        self.root = root
+        self.on_disk = Kept(Work(1_000.0))
         self.restart()
         self.script.setdefault(INSPECT, lambda _: self.inspected())
 
     def restart(self) -> None:
         """Another supervisor, which knows what is on disk."""
         self.roster = Roster()
-        self.accounting = Accounting(self.book_file, 0.0, 1_000.0)
+        self.accounting = Accounting(self.on_disk, self.save)
         self.actuator = Actuator(
             self.roster,
             self.request_queue,
@@ -140,9 +142,12 @@ class World:
             on_image_lost=self._image_lost,
         )
 
+    def save(self) -> None:
+        self.on_disk = self.accounting.kept
+
     def pool(self, token: bytes = TOKEN, mode: int = 0o600) -> None:
         """From now on the workers belong to a pool."""
-        path = self.book_file.with_name("token")
+        path = self.root / "token"
         path.write_bytes(token)
         path.chmod(mode)
         self.config = parse(f"htcondor: {{central_manager: cm, token_file: {path}}}", "FILE")
@@ -1124,7 +1129,7 @@ def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) ->
     it.pilot()
     it.die(0)
     assert it.accounting.work.jobs_done == 1
-    it.accounting.save()
+    assert it.on_disk.work.jobs_done == 1, "a supervisor that is killed now forgets it"
     it.restart()
     it.script[REMOVE] = NO_CONTENT
     ended = container("w1", running=False, labels={containers.POOL: containers.HTCONDOR})

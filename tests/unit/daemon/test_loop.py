@@ -17,13 +17,13 @@ from unit.trees import tree
 from plancton.config.watch import ConfigFile
 from plancton.daemon import loop as module
 from plancton.daemon.docker_link import LONGEST_RETRY
+from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.recorder import Recorder
 from plancton.host.slice import Layout
 from plancton.model import Header, Status, Tick
 from plancton.policy.replay import read_recording, replay
 from plancton.rundir import Paths, read_status, request
-from plancton.workers.accounting import Accounting
 from plancton.workers.usage import Usage
 
 DEADLINE = 20.0
@@ -40,6 +40,8 @@ class Run:
         self.config = root / "config.yaml"
         self.configure(config)
         paths = Paths(self.config, root / "run", root / "state")
+        if not options.get("dry_run"):
+            paths.state.mkdir(exist_ok=True)  # the instance's id is in it
         self.it = Supervisor(Options(**options), paths, ConfigFile(self.config, missing_ok=False), "i")
         self.it.request_queue.start()
         self.it.cleanup_queue.start()
@@ -464,17 +466,18 @@ def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
 def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
     """The totals are kept in the state directory, where the next run finds them."""
     it = run(dict(WORKING))
-    (it.root / "state").mkdir()
     it.it.accounting.lost(2, 33.0)
-    kept = Accounting(it.root / "state" / "work.json", 0.0, 0.0).work
-    assert (kept.jobs_evicted, kept.cpu_lost) == (2, 33.0), kept
     it.tick()
     assert it.status().work == it.it.accounting.work
+    it.it.history.close()
+    kept = HistoryWriter(it.root / "state", it.it.inbox, 0.0).accounting.work
+    assert (kept.jobs_evicted, kept.cpu_lost) == (2, 33.0), kept
 
 
 def test_dry_run_keeps_no_book(run: Callable[..., Run]) -> None:
     """A dry run neither reads nor writes the totals."""
     it = run(dict(WORKING), dry_run=True)
     it.it.accounting.lost(1, 1.0)
-    it.it.accounting.save()
+    it.tick()
+    it.it.history.close()
     assert not (it.root / "state").exists()

@@ -1,22 +1,18 @@
 """Finished and lost jobs are counted once, whatever jobs write and however often it is read."""
 
-import json
-import logging
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from plancton.model import Work
-from plancton.workers.accounting import SAVE_INTERVAL, Accounting, Most, Report, parse_report
+from plancton.model import Kept, Report, Work
+from plancton.workers.accounting import Accounting, Most, parse_report
 
 SINCE = 1_763_845_453.0
 
 
-def accounting(path: Path | None = None) -> Accounting:
-    return Accounting(path, 0.0, SINCE)
+def accounting() -> Accounting:
+    return Accounting(Kept(Work(SINCE)))
 
 
 # ---------------------------------------------------------------- reports
@@ -132,126 +128,42 @@ def test_forgotten() -> None:
 def test_donated() -> None:
     """The slice's use adds up."""
     it = accounting()
-    for now in range(5):
-        it.donated(1.5, float(now))
+    for _ in range(5):
+        it.donated(1.5)
     assert it.work.cpu_donated == 7.5, it.work
 
 
-# ---------------------------------------------------------------- the file
+def test_saved_at_once() -> None:
+    """Whoever keeps the totals hears of each job that ended, and of nothing else; what it gets then
+    stays as it is."""
+    saved: list[Kept] = []
+    it = Accounting(Kept(Work(SINCE)), lambda: saved.append(it.kept))
+    it.donated(5.0)
+    it.reported("w1", b"junk\n")
+    assert not saved, "there is no news in it"
+    it.reported("w1", b"exit 1\n")
+    it.lost(1, 2.0)
+    it.reported("w1", b"exit 1\nexit 2\n")
+    assert [kept.work.jobs_done for kept in saved] == [1, 1, 2], saved
+    assert [kept.counted["w1"].done for kept in saved] == [1, 1, 2], saved
 
 
-def test_restart(tmp_path: Path) -> None:
-    """The totals outlive Plancton, and a running worker's jobs are not counted again."""
-    path = tmp_path / "work.json"
-    first = accounting(path)
+def test_restart() -> None:
+    """A running worker's jobs are not counted again by the next supervisor."""
+    first = accounting()
     first.reported("w1", b"exit 10\n")
-    second = Accounting(path, 0.0, SINCE + 1e6)
-    assert second.work == first.work and second.work.since == SINCE
+    second = Accounting(first.kept)
     second.reported("w1", b"exit 10\nexit 5\n")
     assert (second.work.jobs_done, second.work.cpu_done) == (2, 15.0), second.work
 
 
-def test_restart_without_a_worker(tmp_path: Path) -> None:
+def test_restart_without_a_worker() -> None:
     """Counts of workers that are gone are not kept forever."""
-    path = tmp_path / "work.json"
-    first = accounting(path)
+    it = accounting()
     for name in ("w1", "w2"):
-        first.reported(name, b"exit 10\n")
-    second = accounting(path)
-    second.keep({"w2", "w3"})
-    second.save()
-    assert list(json.loads(path.read_bytes())["counted"]) == ["w2"]
-    assert second.work.jobs_done == 2
-
-
-def test_saved_at_once_and_seldom(tmp_path: Path) -> None:
-    """Jobs are saved at once; donated CPU every ten minutes, or with the next job."""
-    path = tmp_path / "work.json"
-    it = accounting(path)
-    it.donated(5.0, SAVE_INTERVAL - 1)
-    assert not path.exists(), "nothing is due yet"
-    it.donated(5.0, SAVE_INTERVAL)
-    assert accounting(path).work.cpu_donated == 10.0
-    it.donated(1.0, SAVE_INTERVAL + 1)
-    assert accounting(path).work.cpu_donated == 10.0
-    it.lost(1, 2.0)
-    assert accounting(path).work == it.work
-    path.unlink()
-    it.reported("w1", b"junk\n")
-    assert not path.exists(), "a report without news is no reason to write"
-
-
-def test_nowhere() -> None:
-    """A dry run counts and writes nothing."""
-    it = accounting(None)
-    it.reported("w1", b"exit 1\n")
-    it.save()
-    assert it.work.jobs_done == 1
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"\xff\xfe",
-        b"\0" * 5_000,
-        b'{"work": {}}',
-        b'{"work": {"since": null}}',
-        b'{"work": {"since": 1, "cpu_donated": 1e999}}',
-        b'{"work": {"since": 1}, "counted": {"w1": 5}}',
-        b"[" * 10_000,
-    ],
-    ids=lambda data: ascii(data[:30]),
-)
-def test_corrupt_file(tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A damaged file is named once, counting starts over, and the file is replaced."""
-    path = tmp_path / "work.json"
-    path.write_bytes(data)
-    it = accounting(path)
-    assert it.work == Work(SINCE), f"from {data[:30]!r}: {it.work}"
-    assert [str(path) in record.getMessage() for record in caplog.records] == [True], caplog.text
-    it.reported("w1", b"exit 1\n")
-    assert accounting(path).work.jobs_done == 1
-
-
-def test_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The first run has no file, and does not mention it."""
-    assert accounting(tmp_path / "work.json").work == Work(SINCE)
-    assert not caplog.records, caplog.text
-
-
-def test_unwritable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the file can't be written, that is reported once; counting continues, and it is written
-    later."""
-    path = tmp_path / "state" / "work.json"
-    it = accounting(path)
-    with caplog.at_level(logging.WARNING):
-        for number in range(1, 4):
-            it.reported("w1", b"exit 1\n" * number)
-    assert len(caplog.records) == 1 and "can't be written" in caplog.text, caplog.text
-    path.parent.mkdir()
-    it.save()
-    assert accounting(path).work.jobs_done == 3 == it.work.jobs_done
-
-
-def test_a_directory_in_the_way(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A directory of that name is neither read nor replaced, and breaks nothing."""
-    (tmp_path / "work.json").mkdir()
-    it = accounting(tmp_path / "work.json")
-    it.lost(1, 1.0)
-    assert it.work.jobs_evicted == 1 and (tmp_path / "work.json").is_dir()
-    assert len(caplog.records) == 2, caplog.text
-
-
-@pytest.mark.parametrize("number", ["1e308", "-1", "1" + "0" * 30])
-def test_numbers_that_no_host_has(tmp_path: Path, number: str) -> None:
-    """Sums that are not ours to have are not added to: they would end as infinite."""
-    (tmp_path / "work.json").write_text(f'{{"work": {{"since": 1, "cpu_donated": {number}}}}}')
-    it = accounting(tmp_path / "work.json")
-    it.donated(1.0, 0.0)
-    assert it.work.cpu_donated == 1.0
+        it.reported(name, b"exit 10\n")
+    it.keep({"w2", "w3"})
+    assert list(it.kept.counted) == ["w2"] and it.work.jobs_done == 2
 
 
 # ---------------------------------------------------------------- what is possible

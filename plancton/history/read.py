@@ -1,0 +1,172 @@
+"""The readers' side of history.sqlite: any user may read it, and no reader holds up the writer.
+
+A reader takes no lock and needs no right to write: it copies the file and its log, and opens the
+copy. In WAL mode that is enough: whatever a checkpoint was writing into the file meanwhile is still
+in the log, unless the log was begun anew, and then its first bytes have changed.
+"""
+
+import os
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from plancton.files import read_regular
+from plancton.history import tables
+from plancton.history.tables import COLUMNS, WORK, HistoryError, Row
+from plancton.model import Work
+
+T = TypeVar("T")
+
+MOST = 1e18
+"""Byte seconds of all hosts' memory in an hour are fewer."""
+LARGEST = 64 << 20
+"""Bytes of a file or log that is ours."""
+TRIES = 20
+IN_MEMORY = Path("/dev/shm")
+"""Where the copy goes for the moment, if that is there; else to TMPDIR."""
+
+
+class Said(msgspec.Struct, frozen=True):
+    """An event: Unix time and one sentence, and the number by which the next ones are asked for."""
+
+    id: int
+    time: float
+    text: str
+
+
+class History:
+    """A copy of the file as it was at one moment. `open_history` makes one."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def rows(self, table: str, since: float, until: float) -> list[Row]:
+        """The ``minutes`` or ``hours`` that begin in this time, oldest first. The last one may not
+        be complete yet: it is after two minutes."""
+        query = f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE time >= ? AND time < ? ORDER BY time"
+        return [_row(row) for row in self._database.execute(query, (since, until))]
+
+    def events(self, since: float = 0.0, after: int = 0, last: int | None = None) -> list[Said]:
+        """Those from this time on whose number is larger than ``after``, oldest first; only the
+        ``last`` of them."""
+        query = "SELECT id, time, text FROM events WHERE time >= ? AND id > ? ORDER BY id DESC LIMIT ?"
+        limit = -1 if last is None else last
+        found = self._database.execute(query, (since, after, limit)).fetchall()
+        return [
+            _of_kind({"id": number, "time": time, "text": text}, Said)
+            for number, time, text in reversed(found)
+        ]
+
+    def work(self) -> Work | None:
+        """The host's totals."""
+        row = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchone()
+        return _of_kind(dict(zip(WORK, row, strict=True)), Work) if row else None
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    return _of_kind(dict(zip(COLUMNS, values, strict=True)), Row)
+
+
+def _of_kind(values: dict[str, Any], kind: type[T]) -> T:
+    """SQLite takes anything in any column, and not everybody's file was written by us."""
+    if not all(abs(value) < MOST for value in values.values() if isinstance(value, int | float)):
+        raise sqlite3.DatabaseError("a number is not one that Plancton writes")
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise sqlite3.DatabaseError(str(error)) from None
+
+
+@contextmanager
+def open_history(state: Path) -> Iterator[History]:
+    """The history in this state directory. Raises HistoryError: none, or none that can be read."""
+    path = state / tables.NAME
+    data, log = _copy(path)
+    header = tables.Header.read(data)
+    if header is None or header.application != tables.APPLICATION:
+        raise _damaged(path)
+    if header.version > tables.VERSION:
+        raise HistoryError(f"{path}: is of a newer version of Plancton: upgrade this one to read it")
+    try:
+        directory = IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
+        with tempfile.TemporaryDirectory(prefix="plancton-", dir=directory) as name:
+            copy = Path(name) / path.name
+            copy.write_bytes(data)
+            Path(f"{copy}-wal").write_bytes(log)
+            database = sqlite3.connect(copy, isolation_level=None)
+            with closing(database):
+                database.execute("PRAGMA trusted_schema = OFF")
+                if not tables.are_ours(database.execute(tables.SCHEMA).fetchall()):
+                    raise _damaged(path)
+                yield History(database)
+    except sqlite3.DatabaseError:
+        raise _damaged(path) from None
+    except OSError as error:
+        raise HistoryError(f"{path}: can't be copied to read it: {error.strerror}; set TMPDIR") from None
+
+
+def _damaged(path: Path) -> HistoryError:
+    return HistoryError(
+        f"{path}: is damaged; the supervisor moves it aside when it notices, at its next start at the latest"
+    )
+
+
+def changed(state: Path) -> object:
+    """Another value than before when there may be something new."""
+    found = list[object]()
+    for name in (tables.NAME, f"{tables.NAME}-wal"):
+        try:
+            status = (state / name).stat()
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return found
+
+
+def _copy(path: Path) -> tuple[bytes, bytes]:
+    """The file and its log, which belong together."""
+    for _ in range(TRIES):
+        begun = _log(path)[:32]
+        try:
+            data, _ = read_regular(path, LARGEST, follow=False)
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except OSError as error:
+            raise HistoryError(f"{path}: can't be read: {error.strerror}; {_remedy(path)}") from None
+        log = _log(path)
+        if log[:32] == begun == _log(path, 32)[:32]:
+            return data, log
+        time.sleep(0.01)
+    raise HistoryError(f"{path}: changes all the time; try again")
+
+
+def _log(path: Path, largest: int = LARGEST) -> bytes:
+    """Empty if there is none."""
+    log = Path(f"{path}-wal")
+    try:
+        descriptor = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise HistoryError(f"{log}: can't be read: {error.strerror}; {_remedy(log)}") from None
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _damaged(path)
+        return file.read(largest) or b""
+
+
+def _missing(path: Path) -> HistoryError:
+    return HistoryError(
+        f"{path}: there is no history yet; a supervisor that runs writes it, the first minute at the latest"
+    )
+
+
+def _remedy(path: Path) -> str:
+    return f"run this as a user who may read {path.parent}"
