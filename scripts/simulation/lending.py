@@ -8,12 +8,15 @@ decisions wait for its end.
 import msgspec
 
 from plancton.model import LEAST_SHARES, Fleet, Observation, Phase, Settings, Worker
+from plancton.policy.pace import next_tick
 from plancton.policy.simulator import START_TIME, Simulator
 from plancton.policy.traces import History
 
 FIRST_JOB = 14.0
 """From a worker's first process to its first job (seconds): 4 until the pool sees the slot, 10
 until it has found a job for it."""
+EARLY = 1e-6
+"""Seconds by which sums of steps may be off."""
 REQUEUE_TIME = 11.0
 """From an eviction until that job runs elsewhere."""
 
@@ -51,14 +54,19 @@ class Pilot:
 
 
 class Lending:
-    """One host; `run` plays its history."""
+    """One host; `run` plays its history. With ``calm``, decisions wait as `plancton run` lets them,
+    up to that many seconds and to the end of a step, and else for the end of each step."""
 
-    def __init__(self, history: History, settings: Settings, job: float, step: float) -> None:
-        self.history, self.job, self.step = history, job, step
+    def __init__(
+        self, history: History, settings: Settings, job: float, step: float, calm: float = 0.0
+    ) -> None:
+        self.history, self.job, self.step, self.calm = history, job, step, calm
         # A step is all that there is to know: none was missed.
-        self.settings = msgspec.structs.replace(settings, gap=1.5 * step)
+        self.settings = msgspec.structs.replace(settings, gap=1.5 * max(step, calm))
         self.simulator = Simulator(self.settings, history.name)
-        self.now = 0.0
+        self.now = self.last = self.due = 0.0
+        self.used = 0.0
+        """CPU seconds of the owner's since the last tick."""
         self.pilots = dict[str, Pilot]()
         self.totals = Totals()
 
@@ -66,7 +74,9 @@ class Lending:
         for owner in self.history.means(self.step):
             self.now += self.step
             self._work(self.history.cpus - owner)
-            self._decide(owner)
+            self.used += owner * self.step
+            if self.now >= self.due - EARLY:
+                self._decide()
         self.totals.seconds = self.now
         self.totals.starts = self.simulator.made
         self.totals.open = sum(pilot.used for pilot in self.pilots.values())
@@ -124,13 +134,16 @@ class Lending:
 
     # ------------------------------------------------------------ the policy
 
-    def _decide(self, owner: float) -> None:
-        fleet = self.simulator.fleet
-        seen = Observation(
-            self.now, self.now, self.history.cpus, self.step, owner, image="image", fleet=fleet
-        )
-        if self.simulator.tick(seen).actions:
+    def _decide(self) -> None:
+        fleet, seconds = self.simulator.fleet, self.now - self.last
+        owner = self.used / seconds
+        seen = Observation(self.now, self.now, self.history.cpus, seconds, owner, image="image", fleet=fleet)
+        decision = self.simulator.tick(seen)
+        if decision.actions:
             self._follow(fleet)
+        self.last, self.used = self.now, 0.0
+        if self.calm:
+            self.due = self.now + next_tick(seen, decision, self.simulator.state, self.settings, self.calm)
 
     def _follow(self, before: Fleet) -> None:
         """A started worker will find a job, a leaving one has lost its job."""
