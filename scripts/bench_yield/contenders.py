@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from play.cgroups import cpu_used, freeze
 from play.stage import BUSY, Stage, plancton, workers
 
 from bench_yield.figures import ALONE, AT_ONCE, LOADS
@@ -69,14 +70,14 @@ docker: {{slice: {workers_slice}, tier: {tier}}}
         def sleep(asleep: bool) -> None:
             if asleep:
                 process.send_signal(signal.SIGSTOP)
-            _freeze(group, asleep)
+            freeze(group, asleep)
             if not asleep:
                 process.send_signal(signal.SIGCONT)
 
         name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if cap == "room" else "")
         # Limits come a second or two after the owner; they matter where the class falls short.
         loads = ("half", "bursty", "compiling on") if cap == "room" else LOADS
-        contender = Contender(name, lambda: _group_used([group]), sleep, loads)
+        contender = Contender(name, lambda: cpu_used([group]), sleep, loads)
         try:
             yield contender
         finally:
@@ -100,9 +101,9 @@ def containers(docker: Docker, layout: Layout, name: str, image: str, **limits: 
 
         def sleep(asleep: bool) -> None:
             for group in groups:
-                _freeze(group, asleep)
+                freeze(group, asleep)
 
-        contender = Contender(name, lambda: _group_used(groups), sleep)
+        contender = Contender(name, lambda: cpu_used(groups), sleep)
         yield contender
         contender._sleep(False)
     finally:
@@ -162,19 +163,6 @@ def cgroup(layout: Layout, name: str) -> Iterator[Path]:
         while (path / "cgroup.procs").read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
         path.rmdir()
-
-
-def _freeze(group: Path, frozen: bool) -> None:
-    (group / "cgroup.freeze").write_text(str(int(frozen)))
-    deadline = time.monotonic() + 5
-    while f"frozen {int(frozen)}" not in (group / "cgroup.events").read_text():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{group} is not {'frozen' if frozen else 'thawed'}")
-        time.sleep(0.002)
-
-
-def _group_used(groups: list[Path]) -> float:
-    return sum(int((group / "cpu.stat").read_text().split()[1]) for group in groups) / 1e6
 
 
 def _process_used(pid: int) -> float:

@@ -164,10 +164,10 @@ class Engine:
                 self.call("DELETE", f"/networks/{name}")
         if self.process:
             self.terminate()
-        for pid in self._processes():
+        for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        wait_for("the tests' containerd is gone", lambda: not self._processes())
+        wait_for("the tests' containerd is gone", lambda: not self.processes())
         self._log.close()
         self._own.close()
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
@@ -175,8 +175,8 @@ class Engine:
             subprocess.run(["umount", "-l", point], check=False)
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _processes(self) -> list[int]:
-        """containerd and shims: their command lines name our directory, and nobody else's does."""
+    def processes(self) -> list[int]:
+        """dockerd, containerd and shims: their command lines name our directory, nobody else's do."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
