@@ -31,12 +31,8 @@ from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
-<<<<<<< HEAD
 from plancton.daemon.slice_watch import SliceWatch
-from plancton.daemon.status_file import Facts, StatusFile, headline
-=======
 from plancton.daemon.status_file import Facts, StatusFile, headline, mode_of
->>>>>>> f1f51e0 (Keep a history: a row a minute in history.sqlite, which takes over work.json)
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
@@ -159,13 +155,8 @@ class Supervisor:
         self.usage: WorkerUsage | None = None
         self.info: Info | None = None
         self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
-<<<<<<< HEAD
-        self.next_tick = self.last_tick = time.monotonic()
-        self.next_slow = self.next_cpus = self.last_reading = 0.0
-=======
         self.next_tick = self.last_tick = now
-        self.next_slow = self.next_scan = self.next_cpus = self.last_reading = 0.0
->>>>>>> f1f51e0 (Keep a history: a row a minute in history.sqlite, which takes over work.json)
+        self.next_slow = self.next_cpus = self.last_reading = 0.0
         self.longest_tick = BRISK
         self.last_scan = -ENGINE_SCAN
         self.needs_restart = ""
