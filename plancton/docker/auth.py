@@ -142,7 +142,7 @@ def _decoded(entry: _Entry, registry: str, path: Path) -> dict[str, str]:
 
 def _ask(helper: str, registry: str, path: Path, environ: Mapping[str, str]) -> dict[str, str] | None:
     """What a helper keeps for the registry; None when that is nothing."""
-    if re.fullmatch(r"[\w.-]+", helper, re.ASCII) is None:
+    if re.fullmatch(r"[\w.-]{1,200}", helper, re.ASCII) is None:
         raise AuthError(f"{path}: names no credential helper: its form is docker-credential-NAME")
     import subprocess  # seldom needed: not worth its memory in a supervisor
 

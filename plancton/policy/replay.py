@@ -68,11 +68,16 @@ def replay(lines: Iterator[Header | Tick], settings: Settings | None = None) -> 
             recorded_settings = line.settings
             if not line.continued:  # another run, maybe after a reboot: nothing is remembered
                 simulator, state = Simulator(settings or Settings()), State()
-        elif settings is not None:
-            yield _simulated(line.observation, simulator)
-        else:
-            decision, state = decide(line.observation, state, recorded_settings)
-            yield Replayed(line.observation, decision, line.decision)
+            continue
+        try:
+            if settings is not None:
+                replayed = _simulated(line.observation, simulator)
+            else:
+                decision, state = decide(line.observation, state, recorded_settings)
+                replayed = Replayed(line.observation, decision, line.decision)
+        except OverflowError as error:
+            raise RecordingError(f"the recording has numbers that no host has: {error}") from None
+        yield replayed
 
 
 def simulate(observations: Iterable[Observation], settings: Settings) -> Iterator[Replayed]:

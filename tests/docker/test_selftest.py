@@ -112,10 +112,9 @@ def test_without_a_supervisor(plancton: Plancton) -> None:
         assert made["Config"]["User"] == "65534:65534"
         assert not any(mount["RW"] for mount in made["Mounts"])
     out, err = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, out + err
     assert err == ""
-    # While this machine is crowded it may not yield to the owner's measure: that it does is shown above.
-    verdict = {0: "This host yields: with every CPU donated", 1: "This host does not yield: with every CPU"}
-    assert out.splitlines()[-1].startswith(verdict[process.returncode]), out
+    assert out.splitlines()[-1].startswith("This host yields: with every CPU donated")
     assert "Tier               kernel" in out and "Memory ceiling" in out and "none" not in out
     assert nothing_left(plancton)
     assert not plancton.directories() and set(plancton.slice.tree.iterdir()) == before

@@ -152,17 +152,15 @@ def _lives(pid: int) -> bool:
 
 
 def test_selftest(without_root: WithoutRoot) -> None:
-    """The user can measure whether the host yields, with real workers frozen along with the
-    slice."""
+    """The user can measure that the host yields, with real workers frozen along with the slice."""
     plancton = without_root
     plancton.configure(yielding={"grace_kill": "1h"})
     plancton.prepare()
     plancton.start()
     plancton.full(CPUS)
     done = plancton.cli("selftest", "--json", "--config", str(plancton.config), timeout=180)
-    report = json.loads(done.stdout)
-    assert report["tier"] == "kernel" and report["figures"]["cpus_donated"] > 0, done
-    assert done.returncode == (0 if report["yields"] else 1), done  # a crowded machine may not
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["tier"] == "kernel"
     assert (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n"
 
 

@@ -145,6 +145,7 @@ def test_helper_that_has_none(home: Home) -> None:
         ({"auths": {REGISTRY: {"auth": "bm9jb2xvbg=="}}}, 0o600, "is damaged"),  # no colon
         ({"credsStore": "gone"}, 0o600, "docker-credential-gone, which "),
         ({"credsStore": "../evil"}, 0o600, "credential helper"),
+        ({"credsStore": "9" * 5000}, 0o600, "credential helper"),
         ({"credsStore": "broken"}, 0o600, "failed with exit code 3"),
         ({"credsStore": "silly"}, 0o600, "credentials"),
         ({"credsStore": "empty"}, 0o600, "credentials"),

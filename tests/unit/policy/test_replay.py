@@ -8,7 +8,7 @@ import pytest
 from property.host import Host
 
 from plancton.errors import PlanctonError
-from plancton.model import Header, Leave, Phase, Settings, Start, Tick
+from plancton.model import Decision, Header, Leave, Observation, Phase, Settings, Start, Tick
 from plancton.policy.decide import State, decide
 from plancton.policy.replay import RecordingError, read_recording, replay
 
@@ -148,3 +148,13 @@ def test_replay_is_decide() -> None:
             decisions.append(decision)
     assert [t.decision for t in replay(iter(lines))] == decisions
     assert not any(isinstance(a, Leave) for d in decisions for a in d.actions)
+
+
+def test_numbers_of_no_host() -> None:
+    """JSON has integers of any length; one that no float can hold is said in one line."""
+    seen = Observation(1.0, 1.0, 2.0, 1.0, owner=0.0, donated=0.0, memory_total=10**400, memory_available=1)
+    later = msgspec.structs.replace(seen, time=2.0, boottime=2.0)
+    header = Header("1", Settings(reserve_memory=10**400))
+    lines: list[Header | Tick] = [header, *(Tick(each, Decision(0, "")) for each in (seen, later))]
+    with pytest.raises(RecordingError, match="numbers that no host has"):
+        list(replay(iter(lines)))
