@@ -13,7 +13,7 @@ from plancton.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
-GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+GONE = select.EPOLLERR | select.EPOLLHUP
 
 
 class Woken(Enum):
@@ -30,17 +30,17 @@ class Sleep:
     """Only the loop calls it. ``files`` are those whose change it does not want to miss."""
 
     def __init__(self, inbox: Inbox, files: Collection[Path], proc: Path) -> None:
-        self._poll = select.poll()
-        self._poll.register(inbox, select.POLLIN)
+        self._poll = select.epoll()  # poll(2) takes no more descriptors than may be opened just now
+        self._poll.register(inbox, select.EPOLLIN)
         self._files = FileNotices([file for file in files if file.parent.is_dir()])
         if self._files.fileno() >= 0:
-            self._poll.register(self._files, select.POLLIN)
+            self._poll.register(self._files, select.EPOLLIN)
         if not self.told:
             log.info("the kernel does not tell of changed files: they are looked at each second")
         self._slice = FileNotices(())
         self._memory = memory_trigger(proc)
         if self._memory is not None:
-            self._poll.register(self._memory, select.POLLPRI)
+            self._poll.register(self._memory, select.EPOLLPRI)
 
     @property
     def told(self) -> bool:
@@ -49,7 +49,7 @@ class Sleep:
 
     def until(self, seconds: float) -> Woken:
         """Sleep at most this long."""
-        ready = dict(self._poll.poll(max(0.0, seconds) * 1000))
+        ready = dict(self._poll.poll(max(0.0, seconds)))
         if not ready:
             return Woken.TIME
         if self._files.fileno() in ready and self.file_has_changed():
@@ -70,7 +70,7 @@ class Sleep:
             self._slice.close()
         self._slice = FileNotices(files)
         if self._slice.fileno() >= 0:
-            self._poll.register(self._slice, select.POLLIN)
+            self._poll.register(self._slice, select.EPOLLIN)
         return self._slice.complete
 
     def file_has_changed(self) -> bool:
@@ -88,6 +88,7 @@ class Sleep:
         self.close()
 
     def close(self) -> None:
+        self._poll.close()
         self._files.close()
         self._slice.close()
         if self._memory is not None:

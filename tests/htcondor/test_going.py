@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from docker.harness import CPUS, Engine, Load, Plancton, wait_for
@@ -12,6 +11,7 @@ from htcondor.harness import HELD, Pool, calm, events, first_workers, release, r
 from plancton.config.htcondor import VOLUME
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
+from plancton.history.read import open_history
 from plancton.workers.container import create_body
 from plancton.workers.token import pack, read_token
 
@@ -192,4 +192,5 @@ def test_looking(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     wait_for_event(pool, "terminated")
     work = counted(plancton, 1, 0)
     assert work["cpu_done"] >= 1.9, f"a job that used two seconds of CPU: {work}"
-    assert Path(plancton.paths.state / "work.json").exists()
+    with open_history(plancton.paths.state) as history:
+        assert (kept := history.work()) is not None and kept.jobs_done == 1, kept
