@@ -413,18 +413,21 @@ class Slice:
                 said, self._being_made = self._being_made, what
                 return None if said else f"{what}: systemd is asked to make it"
             self._being_made = ""
-            if self.tier == before:
-                return f"{what}: put back to tier {self.tier}"
-            return f"{what}: tier {self.tier}: {self.tier_reason}"
+            return self._put_back(what, before)
         if self._being_made:
             self._being_made = ""
             self.take()
-            return f"the slice is there again: put back to tier {self.tier}"
+            return self._put_back("the slice is there again", before)
         if self.ours != os.access(self.cpu / knob, os.W_OK):  # rebuilt by others, or handed over meanwhile
             self._set_up_again()
             return f"tier {self.tier}: {self.tier_reason}"
         repaired = self._bind()
         return f"the slice had {', '.join(repaired)}: put back" if repaired else None
+
+    def _put_back(self, what: str, before: Tier) -> str:
+        if self.tier == before and self.ours:
+            return f"{what}: put back to tier {self.tier}"
+        return f"{what}: tier {self.tier}: {self.tier_reason}"
 
     def _promote(self) -> str | None:
         """Where nobody had prepared the slice, somebody may have done so by now."""

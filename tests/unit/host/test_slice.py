@@ -1038,3 +1038,17 @@ def test_look_where_there_is_none(tmp_path: Path) -> None:
     root = tree(tmp_path, v2={}) / "v2"
     assert Slice(Layout(root), "plancton", "cgroupfs").look() == Seen("plancton", False, True)
     assert list(root.iterdir()) == []
+
+
+def test_missing_and_made_anew_by_others(tmp_path: Path, user: User) -> None:
+    """The same when it was seen to be missing in between."""
+    root = tree(tmp_path / "v2", {"cgroup.subtree_control": ""}, **{"plancton.slice": group()})
+    found = Slice(Layout(root), "plancton", "systemd")
+    found.hand_over(7)
+    user.sees(found).set_up()
+    found.directory.rename(tmp_path / "gone")
+    assert "missing" in (found.repair() or "")
+    user.handed.clear()
+    (tmp_path / "gone").rename(found.directory)
+    said = found.repair() or ""
+    assert "there again" in said and "`sudo plancton prepare --user donor`" in said, said
