@@ -280,7 +280,6 @@ class Supervisor:
         if now >= self.next_cpus:
             self.next_cpus = now + LOOK_AT_CPUS
             self._look_at_cpus()
-            self.slice_watch.changed()
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
@@ -414,6 +413,8 @@ class Supervisor:
         cpus = self.topology.read(self.file.config.owner.reserve_cpus, allowed)
         if cpus.counted != self.cpus.counted:
             self.figures.count(cpus.counted)
+        if cpus != self.cpus:
+            self._look_at_slice()  # it is bound to other CPUs now
         self.cpus = cpus
         if self.slice:
             self.slice.counted = cpus.number

@@ -25,8 +25,8 @@ class SliceWatch:
         self._next = 0.0
 
     def is_due(self, now: float, workers_slice: Slice) -> bool:
-        """Whether to look now. The files are watched before they are read, each time anew: the
-        slice may have been removed and made again."""
+        """Whether to look now. The files are watched before they are read, and again each time:
+        the slice may have been removed and made again."""
         if self._told and workers_slice.settled and now < self._next:
             return False
         self._told = self._watch(workers_slice.files())

@@ -2,7 +2,7 @@
 
 A reader takes no lock and needs no right to write: it copies the file and its log, and opens the
 copy. In WAL mode that is enough: whatever a checkpoint was writing into the file meanwhile is still
-in the log, unless the log was begun anew, and then its first bytes have changed.
+in the log, unless the log was begun again, and then its first bytes have changed.
 """
 
 import os

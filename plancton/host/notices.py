@@ -53,7 +53,7 @@ class FileNotices:
         while at < len(data):
             _, mask, _, length = EVENT.unpack_from(data, at)
             at += EVENT.size
-            if mask & lib.IN_IGNORED:  # the directory is gone, and what is made anew is not watched
+            if mask & lib.IN_IGNORED:  # the directory is gone, and another one of its name is not watched
                 self.complete = False
                 return True
             if data[at : at + length].rstrip(b"\0") in self._names or mask & lib.IN_Q_OVERFLOW:

@@ -105,7 +105,7 @@ def test_another_architecture_changes(plancton: Plancton, engine: Engine, regist
     plancton.start()
     before = plancton.full(1)
     digest = registry.index("worker", "1", {HERE: "ours", "s390x": "other-2"})
-    plancton.configure(image={"refresh": "61s"})  # a changed wish is looked at anew
+    plancton.configure(image={"refresh": "61s"})  # a changed wish is looked at again
     wait_for(
         "the new version is pulled",
         lambda: digest in str(engine.call("GET", f"/images/{name}/json")["RepoDigests"]),

@@ -38,7 +38,7 @@ def test_more_than_the_kernel_remembers(tmp_path: Path, watched: FileNotices) ->
 
 
 def test_the_directory_is_removed(tmp_path: Path) -> None:
-    """What is made anew in its place is not watched, and it says so."""
+    """Another one in its place is not watched, and it says so."""
     directory = tmp_path / "run"
     directory.mkdir()
     found = FileNotices([directory / "drain"])
