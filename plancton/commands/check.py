@@ -11,6 +11,7 @@ from plancton.config.schema import Config
 from plancton.config.security import read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
+from plancton.docker.escapes import find_ways, read_version
 from plancton.docker.images import LOCAL, not_here
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler, SamplerError
@@ -54,6 +55,7 @@ def check_host(config: Config) -> HostCheck:
         if refused := refusal_of(config, info):
             found = [f"no worker can start here: {refused}", *found]
         found += submount_warnings(config, info)
+        found += [each.problem for each in find_ways(read_version(docker), info) if each.problem]
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())

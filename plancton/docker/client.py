@@ -23,6 +23,7 @@ from plancton.docker.replies import (
     PullLine,
     Reply,
     Summary,
+    Version,
     decode,
     first_file,
     log_text,
@@ -78,6 +79,10 @@ class Docker:
     def info(self) -> Info:
         """Tell about Docker and its host: GET /info."""
         return self._call("tell about itself", "GET", "/info", Info)
+
+    def version(self) -> Version:
+        """Tell which programs it is made of: GET /version."""
+        return self._call("tell its version", "GET", "/version", Version)
 
     # Containers
 

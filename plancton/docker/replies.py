@@ -42,6 +42,12 @@ class AddressPool(Reply, frozen=True):
     size: Int
 
 
+class Plugins(Reply, frozen=True):
+    """Docker's plugins: those that are asked whether a call is allowed."""
+
+    authorization: list[str] = []
+
+
 class Info(Reply, frozen=True):
     """Docker and its host: GET /info."""
 
@@ -54,6 +60,7 @@ class Info(Reply, frozen=True):
     security_options: list[str] = []
     runtimes: dict[str, Any] = {}
     default_address_pools: list[AddressPool] = []
+    plugins: Plugins = Plugins()
     buildah_version: str = ""
     kernel_version: str = ""
     cpus: Int = field(name="NCPU", default=0)
@@ -68,6 +75,33 @@ class Info(Reply, frozen=True):
     def is_podman(self) -> bool:
         """Podman's service tells of the Buildah in it; Docker has none."""
         return bool(self.buildah_version)
+
+
+class Platform(Reply, frozen=True):
+    """Who built Docker's packages; distributions leave it empty."""
+
+    name: str = ""
+
+
+class Component(Reply, frozen=True):
+    """One of the programs that Docker is made of."""
+
+    name: str = ""
+    version: str = ""
+    details: dict[str, Any] = {}
+
+    @property
+    def package(self) -> str:
+        """A distribution's version where it stands in place of the commit; empty elsewhere."""
+        commit = self.details.get("GitCommit")
+        return commit if isinstance(commit, str) and commit.startswith(self.version + "-") else ""
+
+
+class Version(Reply, frozen=True):
+    """Which programs Docker is made of: GET /version."""
+
+    platform: Platform = Platform()
+    components: list[Component] = []
 
 
 class Summary(Reply, frozen=True):

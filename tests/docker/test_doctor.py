@@ -30,6 +30,16 @@ def test_host_that_is_well(plancton: Plancton) -> None:
     assert "not there yet" in findings(plancton, "slice")[0]["text"]
 
 
+def test_versions_of_docker(plancton: Plancton) -> None:
+    """Of this machine's Docker, which its distribution keeps up to date, no hole is claimed, and each
+    part's version is known."""
+    (found,) = findings(plancton, "escapes")
+    assert found["level"] == "ok", found
+    assert "Docker Engine" in found["text"] and "runc" in found["text"], found
+    checked = plancton.cli("check", str(plancton.config), "--json")
+    assert checked.returncode == 0 and "CVE" not in checked.stdout + checked.stderr, checked
+
+
 def test_supervisor_that_runs(plancton: Plancton, engine: Engine) -> None:
     """While workers run, doctor sees the slice's tier and no leftovers."""
     plancton.calm()

@@ -23,7 +23,8 @@ from plancton.config.resolve import Host, missing_mounts
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
-from plancton.docker.replies import Info
+from plancton.docker.escapes import read_version
+from plancton.docker.replies import Info, Version
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
@@ -93,6 +94,7 @@ class Engine(msgspec.Struct, frozen=True):
 
     info: Info
     api: str
+    version: Version = Version()
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -408,7 +410,7 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
     try:
         with _docker(config, DOCKER_TIMEOUT, DOCKER_SECONDS) as docker:
             api = docker.ping()
-            engine = Engine(docker.info(), api)
+            engine = Engine(docker.info(), api, read_version(docker))
         with _docker(config, STARTING, STARTING + DOCKER_SECONDS) as docker:
             left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
             return engine, left, _network(docker, config.docker.slice, engine.info)

@@ -23,6 +23,7 @@ from plancton.commands.doctor.facts import (
 )
 from plancton.config.resolve import Host, never_starts
 from plancton.config.schema import Config
+from plancton.docker.escapes import Ways, find_ways
 from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
@@ -138,6 +139,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield processes(facts.hidden)
     yield engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
+        yield known_escapes(find_ways(facts.engine.version, facts.engine.info))
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
         yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
@@ -318,6 +320,17 @@ def engine_state(engine: Engine | str, here: Here = UNKNOWN) -> Finding:
         text += ", which copies the whole image for each worker"
         return better(subject, text, "configure overlay2 in Docker (storage-driver)")
     return ok(subject, text)
+
+
+def known_escapes(found: list[Ways]) -> Finding:
+    """Ways out of a container that the versions here are known to have."""
+    subject = "escapes"
+    if problems := [each.problem for each in found if each.problem]:
+        return better(subject, "; ".join(problems))
+    if doubtful := [each.doubt for each in found if each.doubt]:
+        return ok(subject, f"{'; '.join(doubtful)}: keep its security updates installed")
+    names = ", ".join(each.name for each in found)
+    return ok(subject, f"none is known of {names}" if names else "this Docker does not tell its parts")
 
 
 def systemd(version: int | None, driver: str) -> Finding:

@@ -228,6 +228,16 @@ def test_check_of_a_bad_token(
     assert "c2VjcmV0" not in done.stderr and "eyJ" not in done.stderr, done.stderr
 
 
+def test_check_of_known_holes(host: Host, docker: Callable[[Script], Path]) -> None:
+    """check warns of versions that have known holes, and names the ones without."""
+    parts = [{"Name": "runc", "Version": "1.1.11"}, {"Name": "Engine", "Version": "29.5.1"}]
+    version = {"Platform": {"Name": "Docker Engine - Community"}, "Components": parts}
+    script: Script = {"GET /info": INFO, "GET /version": reply(json.dumps(version).encode())}
+    done = host("check", host.config(socket=docker(script)))
+    assert done.returncode == 0, done.stderr
+    assert "runc 1.1.11 has known holes" in done.stderr and "29.5.1" not in done.stderr, done.stderr
+
+
 def test_check_of_a_pool(host: Host, docker: Callable[[Script], Path]) -> None:
     """check shows the workers that the section sets up, and the command that builds their image."""
     path = host.home / "token"

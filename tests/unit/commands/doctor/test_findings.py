@@ -29,6 +29,7 @@ from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
 from plancton.config.load import parse
 from plancton.config.resolve import Host
 from plancton.config.schema import Config
+from plancton.docker.escapes import Escape, Ways
 from plancton.docker.replies import Info
 from plancton.host.realtime import Realtime
 from plancton.host.slice import Layout, Seen, find_layout
@@ -207,6 +208,38 @@ def engine(api: str = "1.41", **info: object) -> Engine:
 def test_docker(found: Engine | str, level: Level, words: str) -> None:
     """Which Docker answers, and what it lacks."""
     says(doctor.engine_state(found), level, words)
+
+
+VERSION = {
+    "Platform": {"Name": "Docker Engine - Community"},
+    "Components": [{"Name": "Engine", "Version": "29.5.1"}, {"Name": "runc", "Version": "1.1.11"}],
+}
+
+
+def test_escapes() -> None:
+    """Known holes in what Docker is made of could be better; a distribution's versions, which don't
+    tell of fixes, are fine."""
+    hole = Escape("CVE-1", "runc", ("1.2.8", "1.3.3"))
+    is_open = Ways("runc", "1.2.7", open=(hole,))
+    untold = Ways("Engine", "26.1.5+dfsg1", untold=(hole,))
+    says(doctor.known_escapes([]), OK, "does not tell")
+    says(
+        doctor.known_escapes([Ways("runc", "1.3.3"), Ways("Engine", "29.5.1")]),
+        OK,
+        "runc 1.3.3, Docker Engine 29.5.1",
+    )
+    says(
+        doctor.known_escapes([Ways("runc", "1.3.3"), untold]),
+        OK,
+        "Docker Engine 26.1.5+dfsg1, a distribution's",
+    )
+    says(
+        doctor.known_escapes([untold, is_open]),
+        BETTER,
+        "runc 1.2.7",
+        "(CVE-1)",
+        "update it, to 1.2.8 or 1.3.3",
+    )
 
 
 @pytest.mark.parametrize(
@@ -522,6 +555,17 @@ def script(*containers: dict[str, object], **info: object) -> Script:
         "GET /containers/json": document(list(containers)),
     }
     return answers | {f"GET /containers/{each['Id']}/json": document(each) for each in containers}
+
+
+def test_asks_for_versions(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Doctor's warning of known holes is by what Docker says it is made of."""
+    server = serve({**script(), "GET /version": document(VERSION)})
+    (found,) = [each for each in diagnose(place.look()).findings if each.subject == "escapes"]
+    says(found, BETTER, "runc 1.1.11", "CVE-2024-21626")
+    assert "Engine" not in found.text
+    server.script["GET /version"] = document({})
+    (found,) = [each for each in diagnose(place.look()).findings if each.subject == "escapes"]
+    says(found, OK, "does not tell")
 
 
 def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
