@@ -19,7 +19,6 @@ import hashlib
 import logging
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -478,7 +477,7 @@ def instance_id(state: Path) -> str:
         raise RunDirError(f"{path}: {error.strerror}; it holds this installation's id") from None
     try:
         state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(path, secrets.token_hex(6).encode(), 0o644)
+        replace_file(path, os.urandom(6).hex().encode(), 0o644)
     except OSError as error:
         raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     return _read_instance(state)

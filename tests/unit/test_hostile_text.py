@@ -18,7 +18,7 @@ from plancton.commands.top.view import Screen, render
 from plancton.config.load import load_config
 from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml
-from plancton.daemon.__main__ import Formatter
+from plancton.daemon.process import Formatter
 from plancton.daemon.status_file import Facts, StatusFile
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError

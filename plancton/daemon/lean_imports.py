@@ -1,0 +1,32 @@
+"""What our libraries load if they find it, and a process that speaks to a unix socket has no use for.
+
+It is a quarter of the memory and a third of the start. Each of these imports is optional where it
+stands: requests/compat.py (_resolve_char_detection), urllib3/util/ssl_.py, http/client.py,
+hashlib.py and msgspec/_utils.py go on without.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+OPTIONAL = ("charset_normalizer", "chardet", "ssl", "typing_extensions")
+OPENSSL = "_hashlib"
+"""OpenSSL's hashes; Python has its own, which some distributions (Fedora) build without."""
+OWN_HASHES = ("_md5", "_sha1", "_sha2" if sys.version_info >= (3, 12) else "_sha256", "_sha3", "_blake2")
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """What is imported meanwhile does without these; whoever asks for one later gets it."""
+    names = [*OPTIONAL, *([OPENSSL] if all(map(find_spec, OWN_HASHES)) else [])]
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: an ImportError
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
+            yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

@@ -1,0 +1,40 @@
+"""What the supervisor's libraries don't load, and what works all the same."""
+
+import subprocess
+import sys
+
+CODE = """
+import sys, warnings
+warnings.simplefilter("error")
+import plancton.daemon.__main__
+{more}
+"""
+
+
+def said(more: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", CODE.format(more=more)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and not done.stderr, done
+    return done.stdout.strip()
+
+
+def test_hashes_are_right() -> None:
+    """Python's own SHA-256 stands in for OpenSSL's: names of locks and configurations stay."""
+    digest = said("import hashlib; print(hashlib.sha256(b'abc').hexdigest())")
+    assert digest == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_who_asks_later_gets_it() -> None:
+    """A library that is left out at the start can still be imported."""
+    assert said("import ssl; print(ssl.SSLContext.__name__)") == "SSLContext"
+
+
+def test_a_python_without_its_own_hashes_keeps_openssls() -> None:
+    """Fedora's Python has only OpenSSL's: hashlib would log an error for each that it misses."""
+    found = said(
+        "import plancton.daemon.lean_imports as lean\n"
+        "lean.OWN_HASHES = ('_none',)\n"
+        "with lean.left_out(): print('_hashlib' in sys.modules)"
+    )
+    assert found == "False", "it was None, so that hashlib would have missed it"
