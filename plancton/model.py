@@ -329,6 +329,8 @@ class Settings(msgspec.Struct, frozen=True):
     worthwhile: float = 0.5
     grace_kill: float = 600.0
     grace_spawn: float = 60.0
+    first_start: float = 10.0
+    """The very first start waits this long instead of ``grace_spawn``: someone is watching."""
     gap: float = 5.0
     uses_quota: bool = False
     """Whether the workers' CPU is limited one by one: where no slice yields for them, or by

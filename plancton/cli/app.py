@@ -92,6 +92,9 @@ def _load(config: Path | None) -> "Config":
 def run(
     config: ConfigOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and log, but touch nothing.")] = False,
+    now: Annotated[
+        bool, typer.Option("--now", help="Start the first workers after a second, not after ten.")
+    ] = False,
     record: Annotated[Path | None, typer.Option(help="Append one JSON line per tick to this file.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
     detach: Annotated[
@@ -107,7 +110,7 @@ def run(
     check_start(config, record)
     paths = default_paths()
     log = (log or paths.state / "plancton.log").absolute() if detach else None
-    command = supervisor_command(config, dry_run, record, verbose, log)
+    command = supervisor_command(config, dry_run, now, record, verbose, log)
     if log:
         from plancton.commands.daemonize import start_in_background
 

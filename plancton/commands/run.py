@@ -44,12 +44,13 @@ def _require_writable(path: Path) -> None:
 
 
 def supervisor_command(
-    config: Path | None, dry_run: bool, record: Path | None, verbose: bool, log: Path | None
+    config: Path | None, dry_run: bool, now: bool, record: Path | None, verbose: bool, log: Path | None
 ) -> list[str]:
     """The process that stays: without the command line, nor (-P) code of the current directory."""
     options = {
         "config": str(config.absolute()) if config else None,
         "dry_run": dry_run,
+        "now": now,
         "record": str(record.absolute()) if record else None,
         "verbose": verbose,
         "log": str(log) if log else None,

@@ -16,11 +16,16 @@ PATIENCE_WITHOUT_LIFT = 120.0
 """Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is
 urgent."""
 
+ONE_LOOK = 1.0
+"""Seconds between two ticks at the start: less tells nothing of the owner's load."""
+
 
 class HostSettings:
-    """``max_workers`` None: no maximum. ``problem`` says what is wrong with its expression."""
+    """``max_workers`` None: no maximum. ``problem`` says what is wrong with its expression.
+    ``start_now``: the first workers start after one look at the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_now: bool = False) -> None:
+        self.start_now = start_now
         self.settings, self.digest = Settings(), ""
         self.max_workers: int | None = 0
         self.problem = ""
@@ -31,6 +36,8 @@ class HostSettings:
         changed."""
         self.host, self.digest = host, digest(config)
         self.settings = policy_settings(config, host)
+        if self.start_now:
+            self.settings = msgspec.structs.replace(self.settings, first_start=ONE_LOOK)
         if workers_slice is not None and not workers_slice.can_lift:
             self.settings = msgspec.structs.replace(
                 self.settings,

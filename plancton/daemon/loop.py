@@ -92,6 +92,7 @@ class Options(msgspec.Struct, frozen=True):
 
     config: str | None = None
     dry_run: bool = False
+    now: bool = False
     record: str | None = None
     verbose: bool = False
     log: str | None = None
@@ -163,7 +164,7 @@ class Supervisor:
         self.look_at_files = True
         self.drain: str | None = None
         self.one_may_leave = False
-        self.in_force = HostSettings()
+        self.in_force = HostSettings(options.now)
         self.host: Host | None = None
         self.recorder: Recorder | None = None
         self.last_said = ""

@@ -59,8 +59,6 @@ LONG_ENOUGH = 2 / 3
 SMOOTHING = 10.0
 """Room is averaged over this many seconds, so that one busy tick is no news; at most a third of
 grace_kill, so that an owner who stays for grace_kill always gets the CPU back within it."""
-FIRST_START = 10.0
-"""The very first start waits this long instead of grace_spawn: someone is watching."""
 LEAST_LIFETIME = 0.9
 """Workers live for at least this part of the configured lifetime, and at most as much longer."""
 SETTLING = 5.0
@@ -448,7 +446,7 @@ def limit(case: Case) -> Iterator[Action]:
 def start(case: Case) -> Iterator[Action]:
     """New workers for the room that has been there for long enough, and still is."""
     seen, state, settings, room = case.seen, case.state, case.settings, case.room
-    ready = state.spawn.covered or (state.first and state.spawn.covers(FIRST_START))
+    ready = state.spawn.covered or (state.first and state.spawn.covers(settings.first_start))
     if room is None or case.held or not ready:
         return
     most = 1 if state.delay.failures else settings.spawn_per_tick

@@ -9,7 +9,6 @@ import math
 
 from plancton.model import Decision, Observation, Settings
 from plancton.policy.decide import (
-    FIRST_START,
     LONG_ENOUGH,
     State,
     holds_another,
@@ -70,7 +69,7 @@ def _until_one_starts(seen: Observation, decision: Decision, state: State, setti
     if decision.held or decision.fit <= len(seen.fleet.line):
         return math.inf
     window = state.spawn
-    length = min(FIRST_START, window.length) if state.first else window.length
+    length = min(settings.first_start, window.length) if state.first else window.length
     return window.earliest(length, LONG_ENOUGH, holds_another(seen.fleet, settings))
 
 

@@ -42,6 +42,14 @@ def test_first_start_after_ten_seconds() -> None:
     assert len(actions) == 4, actions
 
 
+def test_first_start_when_told_so() -> None:
+    """`run --now`: after the first look of a second, and only once the figures are known."""
+    ticks = Ticks(Settings(first_start=1.0))
+    assert not ticks.tick(owner=None).actions
+    time, actions = ticks.until(Start)
+    assert time == 2 and len(actions) == 4, (time, actions)
+
+
 def test_next_start_after_two_thirds_of_grace_spawn() -> None:
     """Once started, room must have been there for two thirds of grace_spawn."""
     ticks = Ticks(there=workers(4))
