@@ -26,6 +26,7 @@ from plancton.workers.refusals import refusal_of, require_room_for_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.submounts import submount_warnings
 from plancton.workers.token import expiry, read_token
+from plancton.workers.users import shared_users
 
 SECONDS = 1.0
 SOON = 3 * 86_400.0
@@ -54,6 +55,7 @@ def check_host(config: Config) -> HostCheck:
         found = doubts(info, look_here(docker.socket))
         if refused := refusal_of(config, info):
             found = [f"no worker can start here: {refused}", *found]
+        found += [shared] if (shared := shared_users(config.worker)) else []
         found += submount_warnings(config, info)
         found += [each.problem for each in find_ways(read_version(docker), info) if each.problem]
         image_missing = config.image.name is None or not _has_image(docker, config.image.name)

@@ -16,7 +16,7 @@ import msgspec
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
 from plancton.config.htcondor import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
-from plancton.config.schema import Config, Section, default, require
+from plancton.config.schema import Config, Section, Worker, default, require
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical
 from plancton.docker.auth import HUB, NO_CREDENTIALS, registry_of
 from plancton.docker.images import LOCAL
@@ -79,8 +79,8 @@ class Allow(Section, frozen=True):
             plain = re.fullmatch(r"[\w.-]+(:\d+)?(/[\w.-]+)*", entry, re.ASCII)
             require(plain is not None, f"images: {shown(entry)} is not a registry or REGISTRY/PATH")
         for entry in self.users:
-            plain = re.fullmatch(r"\d{1,10}(:\d{1,10})?", entry, re.ASCII)
-            require(plain is not None, f"users: {shown(entry)} is not UID:GID")
+            plain = re.fullmatch(r"\d{1,10}([:-]\d{1,10})?", entry, re.ASCII)
+            require(plain is not None, f"users: {shown(entry)} is neither UID:GID nor FIRST-LAST")
 
 
 def permitted(config: Config, clone: Clone, path: Path) -> Config:
@@ -140,6 +140,8 @@ def problems(
     if worker.privileged and not allow.privileged:
         yield Problem("worker.privileged:", "privileged: true")
     yield from _user(worker.user, allow)
+    if worker.user_range not in (Worker().user_range, *allow.users):
+        yield Problem(f"worker.user_range: {worker.user_range}", _entry("users", worker.user_range))
     yield from _image(config, allow)
     for device in worker.devices:
         if device.partition(":")[0] not in allow.devices:
@@ -183,7 +185,7 @@ def _user(user: str | None, allow: Allow) -> Iterator[Problem]:
         return
     if re.fullmatch(r"0*[1-9]\d{0,9}(:0*[1-9]\d{0,9})?", user, re.ASCII) is None:
         yield Problem(f"worker.user: {shown(user)} is or may be root (0, or a name):", "root: true")
-    elif _ids(user) not in map(_ids, (NOBODY, *allow.users)):
+    elif _ids(user) not in [_ids(each) for each in (NOBODY, *allow.users) if "-" not in each]:
         uid, gid = _ids(user)
         yield Problem(f"worker.user: {shown(user)}", _entry("users", f"{uid}:{gid}"))
 

@@ -195,6 +195,17 @@ def _is_limit(text: str) -> bool:
     return soft <= hard
 
 
+LEAST_USER, LARGEST_USER, MOST_USERS = 1 << 16, (1 << 31) - 1, 4096
+"""Below are the host's own users, nobody and systemd's dynamic ones; Docker takes no larger numbers."""
+_USERS = re.compile(r"(\d{1,10})-(\d{1,10})", re.ASCII)
+
+
+def parse_users(text: str) -> range:
+    """FIRST-LAST as numbers; empty if it is not that."""
+    found = _USERS.fullmatch(text)
+    return range(int(found[1]), int(found[2]) + 1) if found else range(0)
+
+
 class Worker(Section, frozen=True):
     """What one worker is: the container that is donated."""
 
@@ -210,6 +221,9 @@ class Worker(Section, frozen=True):
             description="uid or uid:gid inside; null: 65534, or one of its own where the image can take any"
         ),
     ] = None
+    user_range: Annotated[
+        str, Meta(description="FIRST-LAST: without `user`, each worker is one of these if its image can be")
+    ] = "2100000000-2100000255"
     environment: Annotated[dict[str, str], Meta(description="NAME: value, the text as it is written")] = {}
     mounts: Annotated[
         list[str],
@@ -265,6 +279,11 @@ class Worker(Section, frozen=True):
     def __post_init__(self) -> None:
         require(self.memory >= LEAST_MEMORY, "memory: a container needs at least 6MiB")
         require(self.lifetime >= 1, "lifetime: must be at least 1s")
+        users = parse_users(self.user_range)
+        require(len(users) > 0, f"user_range: {shown(self.user_range)} is not FIRST-LAST, two numbers")
+        within = users.start >= LEAST_USER and users.stop - 1 <= LARGEST_USER
+        require(within, f"user_range: must be from {LEAST_USER} to {LARGEST_USER}")
+        require(len(users) <= MOST_USERS, f"user_range: must be at most {MOST_USERS} users")
         require_each(self, "mounts", _is_mount, "/host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]")
         require_each(self, "tmpfs volumes", re.compile("/.+").fullmatch, "/container/path")
         require_each(self, "devices", re.compile("/dev/.*").fullmatch, "/dev/NAME[:/dev/NAME[:rwm]]")
@@ -279,6 +298,11 @@ class Worker(Section, frozen=True):
             require(_is_limit(value), f"ulimits: {name}: {shown(value)} is neither a number nor SOFT:HARD")
         require(self.disk is None or self.disk > 0, "disk: must be more than 0")
         require(self.shm_size is None or self.shm_size > 0, "shm_size: must be more than 0")
+
+    @property
+    def users(self) -> range:
+        """Those of `user_range`."""
+        return parse_users(self.user_range)
 
 
 # ---------------------------------------------------------------- the other sections

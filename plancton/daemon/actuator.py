@@ -66,7 +66,7 @@ from plancton.workers.docker_calls import (
 )
 from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
-from plancton.workers.surroundings import Surroundings
+from plancton.workers.surroundings import ORDINARY, Surroundings
 from plancton.workers.token import TokenError, pack, read_token
 from plancton.workers.users import user_of, with_user
 
@@ -97,7 +97,7 @@ class Actuator:
         accounting: Accounting,
         on_trouble: Callable[[DockerError], None],
         on_image_lost: Callable[[], None],
-        around: Callable[[], Surroundings] = Surroundings,
+        around: Callable[[Config], Surroundings] = lambda _: ORDINARY,
         dry_run: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -167,7 +167,7 @@ class Actuator:
             digest=made_of,
             jobs=() if config.htcondor else None,
         )
-        around = self._around()
+        around = self._around(config)
         config = with_user(config, around.own_user, self.roster.users)
         self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME), user_of(config.worker))
         self._say(f"starting {name}")

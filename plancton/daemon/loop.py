@@ -560,7 +560,9 @@ class Supervisor:
             self.status_file.say,
             PROC,
             self.accounting,
-            around=lambda: look_around(self.info or Info(), self.paths.run, self.image.image),
+            around=lambda config: look_around(
+                self.info or Info(), self.paths.run, self.image.image, config.worker.users
+            ),
             dry_run=self.options.dry_run,
             on_trouble=self.docker.trouble,
             on_image_lost=self.image.lost,

@@ -10,7 +10,7 @@ from plancton.config.security import own_rules
 from plancton.docker.replies import Image, Info
 from plancton.files import read_knob, replace_file
 from plancton.host.resolvers import resolver_file
-from plancton.workers.users import has_own_users, takes_any_user
+from plancton.workers.users import has_own_users, takes_users
 
 RESOLV_CONF = "resolv.conf"
 LABELS, MAPS_USERS = "name=selinux", "name=userns"
@@ -37,13 +37,15 @@ ORDINARY = Surroundings()
 """As Docker has it."""
 
 
-def look_around(info: Info, run: Path, image: Image | None = None, root: Path = Path("/")) -> Surroundings:
+def look_around(
+    info: Info, run: Path, image: Image | None = None, users: range = range(0), root: Path = Path("/")
+) -> Surroundings:
     """For a worker that is made now; its files are in the run directory."""
     return Surroundings(
         resolvers=_write_resolvers(info, run, root),
         seccomp=own_rules() if OWN_PROFILES & set(info.security_options) else "",
         read_only_below=makes_read_only_below(info),
-        own_user=takes_any_user(image) and has_own_users(info, root / "proc"),
+        own_user=takes_users(image, users) and has_own_users(info, users, root / "proc"),
     )
 
 

@@ -13,7 +13,7 @@ from helpers.wait import wait_for
 from plancton.host.shared_limits import most_pids
 from plancton.workers.addresses import prefix_for
 from plancton.workers.container import ULIMITS
-from plancton.workers.users import ANY, LABEL, OWN
+from plancton.workers.users import ANY, LABEL
 
 pytestmark = pytest.mark.docker
 
@@ -168,12 +168,12 @@ def test_a_user_for_each_worker(plancton: Plancton, engine: Engine, program: Pat
     to another worker, and a service of the host's that is nobody keeps its own."""
     image = "plancton-test-any-user:1"
     engine.import_image(image, changes=f"LABEL {LABEL}={ANY}")
-    plancton.configure(image={"name": image})
+    plancton.configure(image={"name": image}, worker={"user_range": "70000-70003"})
     first, second = what_two_get(plancton, engine, program)
     assert first == second and all(not line.endswith(" 0") for line in first), (first, second)
     assert nobody_of_the_host(program) == ONE_EACH
     users = {engine.inspect(worker)["Config"]["User"] for worker in plancton.ids()}
-    assert len(users) == 2 and users <= {f"{uid}:{uid}" for uid in OWN}
+    assert len(users) == 2 and users <= {f"{uid}:{uid}" for uid in range(70000, 70004)}
 
 
 def test_signals_of_nobody(attack: Attack, program: Path) -> None:

@@ -29,7 +29,7 @@ from htcondor.harness import (
     write_token,
 )
 
-from plancton.workers.users import OWN
+from plancton.config.schema import Worker
 
 pytestmark = pytest.mark.docker
 
@@ -59,7 +59,7 @@ def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) 
     said = [re.fullmatch(r"(job \d), user (\d+)\n", output) for output in outputs]
     assert [found and found[1] for found in said] == [f"job {n}" for n in (0, 1, 0, 1, 2, 3)], outputs
     users = {int(found[2]) for found in said[:2] if found}
-    assert len(users) == 2 and users <= set(OWN), "each worker is a user of its own"
+    assert len(users) == 2 and users <= set(Worker().users), "each worker is a user of its own"
     assert not events(pool, "evicted"), pool.describe()
     wait_for("they leave", lambda: not any(slot.worker in workers for slot in pool.slots()), every=0.3)
     for worker in workers:

@@ -51,6 +51,7 @@ from plancton.workers.docker_calls import list_workers
 from plancton.workers.refusals import require_room_for_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
+from plancton.workers.users import shared_users
 
 DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
 """Seconds for one answer, and for all that Docker is asked."""
@@ -65,7 +66,7 @@ OLD_PLANCTON = "planctonctl"
 """The one executable of Plancton 0.6."""
 
 
-ALL = Cpus()
+ALL, ETC = Cpus(), Path("/etc")
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -137,6 +138,8 @@ class Facts(msgspec.Struct, frozen=True):
     engine: Engine | str = ""
     here: Here = Here()
     missing_mounts: str | None = None
+    shared_users: str = ""
+    """That workers may get ids that somebody of the host has."""
     network: str = ""
     """What is wrong with the workers' network."""
     systemd: int | None = None
@@ -161,7 +164,9 @@ class Facts(msgspec.Struct, frozen=True):
     """Unix time."""
 
 
-def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = SYS) -> Facts:
+def look(
+    paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = SYS, etc: Path = ETC
+) -> Facts:
     """Look at everything once, in a few seconds at most, whatever hangs."""
     config, config_error = _config(paths, config_file)
     now = time.time()
@@ -186,6 +191,7 @@ def look(paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = 
         hidden=read_process(1, proc) is None or here.peer == 0,
         engine=engine,
         missing_mounts=missing_mounts(config),
+        shared_users=shared_users(config.worker, etc),
         network=network,
         here=here,
         systemd=read_systemd(),

@@ -22,8 +22,9 @@ from plancton.commands.doctor.facts import (
     Supervisors,
 )
 from plancton.config.resolve import Host, never_starts
-from plancton.config.schema import Config
+from plancton.config.schema import Config, Worker
 from plancton.docker.escapes import Ways, find_ways
+from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY, objection
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
@@ -34,6 +35,8 @@ from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept
 from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import Here, doubts, elsewhere
+from plancton.workers.surroundings import MAPS_USERS
+from plancton.workers.users import user_of
 
 IDLE_CLASS_KERNEL = (5, 15)
 IDLE_CLASS_SYSTEMD = 252
@@ -140,6 +143,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
         yield known_escapes(find_ways(facts.engine.version, facts.engine.info))
+        yield workers_users(facts.config.worker, facts.engine.info, facts.shared_users)
         yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
         yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
@@ -331,6 +335,26 @@ def known_escapes(found: list[Ways]) -> Finding:
         return ok(subject, f"{'; '.join(doubtful)}: keep its security updates installed")
     names = ", ".join(each.name for each in found)
     return ok(subject, f"none is known of {names}" if names else "this Docker does not tell its parts")
+
+
+def workers_users(worker: Worker, info: Info, shared: str) -> Finding:
+    """What a worker's user is on this host, with Docker's userns-remap or without."""
+    subject = "users"
+    if shared:
+        return better(subject, shared)
+    user = user_of(worker)
+    if any(option.startswith(MAPS_USERS) for option in info.security_options):
+        text = "userns-remap is on: no container's root is the host's, and all workers are one user"
+        return ok(subject, f"{text}, who share what the kernel gives to each user (inotify, pipes, signals)")
+    if worker.privileged:
+        text = "workers are privileged, so a job may become root of this host"
+        return better(subject, text, "name what is needed in worker.capabilities, without worker.privileged")
+    uid = user.partition(":")[0]
+    if not uid.isdecimal() or not uid.strip("0"):
+        text = f"userns-remap is off, and workers are {user}, who is or may be root of this host as well"
+        return better(subject, text, "set worker.user to another number, or userns-remap in daemon.json")
+    text = "userns-remap is off: a worker's user is the host's of the same number"
+    return ok(subject, f"{text} ({worker.user or f'65534, or one of {worker.user_range}'}), never root")
 
 
 def systemd(version: int | None, driver: str) -> Finding:

@@ -99,6 +99,7 @@ RULES = [
         "worker.mounts",
         "mounts: [/etc/condor]",
     ),
+    ("worker: {user_range: 100000-100255}", "worker.user_range", "users: ['100000-100255']"),
     ("docker: {socket: /run/other.sock}", "docker.socket", "sockets: [/run/other.sock]"),
     ("docker: {slice: other}", "docker.slice", "slices: [other]"),
 ]
@@ -172,10 +173,12 @@ def test_what_a_message_offers(root: Path, path: str) -> None:
 
 def test_users(root: Path) -> None:
     """A number may be a user or group of the host's: only those that the host names are used."""
-    (root / "allow.yaml").write_text("users: ['1000:1000', 2000]")
+    (root / "allow.yaml").write_text("users: ['1000:1000', 2000, 70000-70255]")
     for user in ("1000:1000", "1000", "01000", "2000:2000", "65534"):
         assert refused(root, f"worker: {{user: '{user}'}}") == []
-    for user in ("1000:999", "1001", "1001:1000", "999:1000"):
+    assert refused(root, "worker: {user_range: 70000-70255}") == []
+    assert len(refused(root, "worker: {user_range: 70000-70256}")) == 1
+    for user in ("70000", "70000:70255", "1000:999", "1001", "1001:1000", "999:1000"):
         assert len(refused(root, f"worker: {{user: '{user}'}}")) == 1
 
 
@@ -340,7 +343,7 @@ def test_a_broken_allow(root: Path) -> None:
         "privilegd: true": "allow.yaml: privilegd: unknown key; did you mean 'privileged'?",
         "mounts: [cvmfs]": "allow.yaml: mounts: 'cvmfs' is not a path that begins with /",
         "images: ['*']": "allow.yaml: images: '*' is not a registry or REGISTRY/PATH",
-        "users: [me]": "allow.yaml: users: 'me' is not UID:GID",
+        "users: [me]": "allow.yaml: users: 'me' is neither UID:GID nor FIRST-LAST",
         "mounts: [/a/../b]": "allow.yaml: mounts: '/a/../b' is not a path that begins with /",
     }.items():
         (root / "allow.yaml").write_text(text)

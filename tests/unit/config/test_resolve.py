@@ -53,6 +53,7 @@ MADE_OF = {
     "cpus": 3,
     "memory": "3GB",
     "swap": "1GB",
+    "user_range": "70000-70255",
     "user": "1:1",
     "environment": {"A": "b"},
     "mounts": ["/a:/b"],

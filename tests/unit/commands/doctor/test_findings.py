@@ -210,6 +210,31 @@ def test_docker(found: Engine | str, level: Level, words: str) -> None:
     says(doctor.engine_state(found), level, words)
 
 
+@pytest.mark.parametrize(
+    ("worker", "options", "level", "words"),
+    [
+        ("{}", [], OK, "65534, or one of 2100000000-2100000255), never root"),
+        ("{user: '1000:100'}", ["name=seccomp,profile=default"], OK, "off: a worker's user is the host's"),
+        ("{}", ["name=userns"], OK, "no container's root is the host's, and all workers are one user"),
+        ("{user: '0'}", ["name=userns"], OK, "is on"),
+        ("{user: '0'}", [], BETTER, "workers are 0:0, who is or may be root"),
+        ("{user: '00:5'}", [], BETTER, "workers are 00:5, who is or may be root"),
+        ("{user: pilot}", [], BETTER, "workers are pilot, who is or may be root"),
+        ("{privileged: true}", [], BETTER, "privileged"),
+    ],
+)
+def test_users(worker: str, options: list[str], level: Level, words: str) -> None:
+    """What a worker's user is on the host depends on whether Docker maps users; root should be none
+    of them."""
+    section = parse(f"worker: {worker}", "FILE").worker
+    says(doctor.workers_users(section, Info(security_options=options), ""), level, words)
+    says(
+        doctor.workers_users(section, Info(security_options=options), "worker.user_range: x"),
+        BETTER,
+        "user_range",
+    )
+
+
 VERSION = {
     "Platform": {"Name": "Docker Engine - Community"},
     "Components": [{"Name": "Engine", "Version": "29.5.1"}, {"Name": "runc", "Version": "1.1.11"}],
@@ -534,7 +559,7 @@ class Place:
         tree(self.root / "sys/block" / name, {"queue": {"scheduler": scheduler}, **part})
 
     def look(self) -> Facts:
-        return look(self.paths, None, self.root / "proc", self.root / "sys")
+        return look(self.paths, None, self.root / "proc", self.root / "sys", self.root / "etc")
 
 
 @pytest.fixture
@@ -566,6 +591,15 @@ def test_asks_for_versions(place: Place, serve: Callable[[Script], ScriptedDocke
     server.script["GET /version"] = document({})
     (found,) = [each for each in diagnose(place.look()).findings if each.subject == "escapes"]
     says(found, OK, "does not tell")
+
+
+def test_looks_for_users_of_the_host(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Doctor says whose ids workers may get."""
+    serve(script())
+    tree(place.root, etc={"subuid": "ann:2100000000:65536\n"})
+    assert "ann in" in place.look().shared_users
+    place.configure("worker: {user_range: 70000-70255}")
+    assert place.look().shared_users == ""
 
 
 def test_looks_for_whole_cores(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
