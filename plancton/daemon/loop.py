@@ -576,6 +576,7 @@ class Supervisor:
         self.verified = since is not None and asked >= since and len(self.roster) == 0
         if self.forced and not self.options.dry_run:
             self.actuator.force_all(time.monotonic())
+        self.image.step(time.monotonic())  # it is known at the next tick, not at the one after
 
     def _docker_event(self, event: Event) -> None:
         assert self.actuator
