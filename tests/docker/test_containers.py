@@ -223,6 +223,7 @@ def test_can_not_be_started(plancton: Plancton, engine: Engine) -> None:
     wait_for("no container is left", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))
 
 
+@pytest.mark.slow
 def test_an_image_that_is_missing(plancton: Plancton, engine: Engine) -> None:
     """Status says so; the supervisor continues, and uses the image once it is there."""
     name = "localhost:1/plancton-test-late:1"

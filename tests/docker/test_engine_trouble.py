@@ -63,6 +63,7 @@ def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) ->
     wait_for("it is replaced", lambda: len(plancton.ids()) == 2 and plancton.ids() != now)
 
 
+@pytest.mark.slow
 def test_dockerd_hangs(plancton: Plancton, engine: Engine) -> None:
     """While dockerd hangs, ticks continue, and a worker that must die does so through
     cgroup.kill."""
@@ -153,6 +154,7 @@ def wake_ups(pid: int) -> int:
     return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
+@pytest.mark.slow
 def test_no_descriptor_is_left(plancton: Plancton) -> None:
     """While not a single file can be opened the supervisor goes on, changes nothing, and says so
     once; afterwards all is as before."""

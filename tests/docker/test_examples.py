@@ -18,6 +18,7 @@ __all__ = ["host", "wheels", "worker_image"]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_ansible(host: Host) -> None:
     """The role makes a host donate; the second time it changes nothing."""
     variables = {

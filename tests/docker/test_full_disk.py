@@ -107,6 +107,7 @@ def test_a_quota_that_docker_does_not_have(plancton: Plancton) -> None:
     assert not plancton.workers() and not plancton.lines("starting")
 
 
+@pytest.mark.slow
 def test_no_pull_below_the_reserve(plancton: Plancton) -> None:
     """Below the disk's reserve no image is pulled, and status says why; with room, one is tried."""
     name = f"{plancton.engine.addresses.split('/')[0]}:9/worker:1"  # nobody listens there

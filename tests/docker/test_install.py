@@ -210,6 +210,7 @@ def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpack(tmp_path_factory.mktemp("openrc"), "openrc", "libeinfo1", "librc1")
 
 
+@pytest.mark.slow
 def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> None:
     """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets
     it."""

@@ -66,6 +66,7 @@ def has(engine: Engine, image: str) -> bool:
     return any(each["Id"] == image for each in engine.call("GET", "/images/json?all=1") or [])
 
 
+@pytest.mark.slow
 def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> None:
     """A version that is pushed is pulled at the next refresh; workers of the old one are replaced
     one by one, and then the old one goes. An image of somebody else's stays."""
@@ -93,6 +94,7 @@ def test_new_version(plancton: Plancton, engine: Engine, registry: Registry) -> 
     assert has(engine, second) and has(engine, stranger)
 
 
+@pytest.mark.slow
 def test_another_architecture_changes(plancton: Plancton, engine: Engine, registry: Registry) -> None:
     """A new version in which only another architecture's image differs leaves the workers alone."""
     registry.push(engine, "worker:ours", "ours")
@@ -205,6 +207,7 @@ def helper(directory: Path, registry: Registry) -> None:
     (directory / "config.json").write_text(json.dumps({"credHelpers": {registry.address: "kept"}}))
 
 
+@pytest.mark.slow
 def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry) -> None:
     """With an unknown name, or a registry that is down, workers keep running and status says why
     nothing newer comes; when the registry is back, pulls resume by themselves."""
@@ -226,6 +229,7 @@ def test_registry_trouble(plancton: Plancton, engine: Engine, registry: Registry
     assert not plancton.problems()
 
 
+@pytest.mark.slow
 def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registry) -> None:
     """A pull that is cut in the middle leaves nothing that counts as the image, and is tried
     again."""
@@ -245,6 +249,7 @@ def test_cut_in_the_middle(plancton: Plancton, engine: Engine, registry: Registr
         cutter.close()
 
 
+@pytest.mark.slow
 def test_full_disk(
     program: Path, registry: Registry, engine: Engine, host: DictatedHost, tmp_path: Path
 ) -> None:

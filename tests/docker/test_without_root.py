@@ -151,6 +151,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_selftest(without_root: WithoutRoot) -> None:
     """The user can measure that the host yields, with real workers frozen along with the slice."""
     plancton = without_root

@@ -164,6 +164,7 @@ def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert set(exit_codes(engine, since).values()) == {"0"}, plancton.lines("is gone")
 
 
+@pytest.mark.slow
 def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A worker that is killed outright costs its job's lease, and its job counts as lost."""
     calm(plancton)
@@ -177,6 +178,7 @@ def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     counted(plancton, 0, 1)
 
 
+@pytest.mark.slow
 def test_looking(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """`status` and `top` show which workers run a job and for how long, and what was finished."""
     calm(plancton)

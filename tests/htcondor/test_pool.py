@@ -97,6 +97,7 @@ def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert not knock(engine, container), "a connection from outside came through"
 
 
+@pytest.mark.slow
 def test_central_manager_comes_back(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """The pool is restarted: the running job completes, and the worker is back."""
     calm(plancton)
@@ -174,6 +175,7 @@ def test_token_of_another_pool(plancton: Plancton, pool: Pool) -> None:
     assert not pool.slots(), pool.describe()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["nobody listens", "nobody answers"])
 def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -> None:
     """Without a central manager, the worker ends with a line that names it, as does status; starts

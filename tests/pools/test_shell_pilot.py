@@ -13,7 +13,7 @@ USER = 65534
 HELD = "while [ ! -e /spool/go ]; do sleep 0.1; done; echo done by $(hostname)"
 """A job that takes until the test lets it go."""
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 class Spool:

@@ -22,7 +22,7 @@ echo $(($1 * $1)) by $(hostname) >out.$1
 """
 """Waits until the test releases it, then writes the square of its number and where it ran."""
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
 class Event(NamedTuple):

@@ -57,6 +57,7 @@ def test_no_patience_costs_a_job() -> None:
     assert totals.lost > 0.8 * totals.donated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("owner", [0.5, 1.2, 2.0, 3.3])
 def test_a_steady_owner_kills_nobody(owner: float) -> None:
     """Workers started next to a steady owner have room to stay."""
