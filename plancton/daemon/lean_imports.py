@@ -2,7 +2,7 @@
 
 It is a quarter of the memory and a third of the start. Each of these imports is optional where it
 stands: requests/compat.py (_resolve_char_detection), urllib3/util/ssl_.py, http/client.py,
-hashlib.py and msgspec/_utils.py go on without.
+hashlib.py, shutil.py, zipfile.py and msgspec/_utils.py go on without.
 """
 
 import sys
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-OPTIONAL = ("charset_normalizer", "chardet", "ssl", "typing_extensions")
+OPTIONAL = ("bz2", "charset_normalizer", "chardet", "lzma", "ssl", "typing_extensions")
 OPENSSL = "_hashlib"
 """OpenSSL's hashes; Python has its own, which some distributions (Fedora) build without."""
 OWN_HASHES = ("_md5", "_sha1", "_sha2" if sys.version_info >= (3, 12) else "_sha256", "_sha3", "_blake2")

@@ -149,7 +149,7 @@ def test_the_process_that_stays_is_lean() -> None:
     assert not libraries & {"typer", "rich", "click", "subprocess", "asyncio", "prometheus_client"}, libraries
     foreign = {name for name in loaded if name.startswith(("plancton.cli", "plancton.commands"))}
     assert not foreign | (loaded & {"plancton.policy.replay"}), foreign
-    unneeded = loaded & {"ssl", "_hashlib", "typing_extensions", "charset_normalizer", "chardet"}
+    unneeded = loaded & {"ssl", "_hashlib", "bz2", "lzma", "typing_extensions", "charset_normalizer"}
     assert not unneeded, f"{unneeded} must be left out, see daemon/lean_imports.py"
 
 
