@@ -9,6 +9,7 @@ from statistics import median
 from cost.turns import NOBODY, Measurement, Spread
 
 BEGIN, END = "<!-- begin: scripts/bench --peers -->", "<!-- end -->"
+BEGIN_SCALE = "<!-- begin: scripts/bench --scale -->"
 LEAST, MOST = 0.001, 100.0
 """Percent of a core that the picture shows."""
 STYLE = (
@@ -89,13 +90,55 @@ def _x(value: float) -> float:
     return 245 + 440 * min(1.0, max(0.0, part))
 
 
-def filled(page: str, lines: Sequence[str]) -> str:
+def curves(ticks: Mapping[str, Mapping[int, float]]) -> str:
+    """Microseconds of a tick by the number of each of these, which is on a logarithmic scale, as
+    SVG."""
+    most = max(max(values.values()) for values in ticks.values())
+    top = 100 * math.ceil(most / 100)
+
+    def x(count: int) -> float:
+        return 60 + 560 * math.log10(count) / 3
+
+    def y(value: float) -> float:
+        return 220 - 190 * value / top
+
+    lines = list[str]()
+    for count in (1, 10, 100, 1000):
+        lines.append(f'<line x1="{x(count):.0f}" y1="30" x2="{x(count):.0f}" y2="220"/>')
+        lines.append(f'<text x="{x(count):.0f}" y="238" text-anchor="middle">{count}</text>')
+    for value in (0, top // 2, top):
+        lines.append(f'<text x="52" y="{y(value) + 4:.0f}" text-anchor="end">{value} µs</text>')
+        lines.append(f'<line x1="60" y1="{y(value):.0f}" x2="620" y2="{y(value):.0f}"/>')
+    for (what, values), kind in zip(ticks.items(), ("own", "engine"), strict=True):
+        places = [(x(count), y(value)) for count, value in values.items()]
+        points = " ".join(f"{across:.0f},{down:.0f}" for across, down in places)
+        lines.append(f'<polyline class="{kind}" points="{points}"/>')
+        lines += [f'<circle class="{kind}" cx="{a:.0f}" cy="{d:.0f}" r="4"/>' for a, d in places]
+        lines.append(
+            f'<text x="{places[-1][0] + 8:.0f}" y="{places[-1][1] + 4:.0f}">{html.escape(what)}</text>'
+        )
+    style = STYLE + "polyline{fill:none;stroke-width:2}polyline.own{stroke:#2a8}polyline.engine{stroke:#e83}"
+    body = "\n".join(lines)
+    size = 'viewBox="0 0 720 250" width="720" height="250"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n{body}\n</svg>\n'
+
+
+def scale_table(ticks: Mapping[str, Mapping[int, float]]) -> Iterator[str]:
+    """Microseconds of a tick by the number of each of these."""
+    for what, values in ticks.items():
+        yield f"| {what} | " + " | ".join(map(str, values)) + " |"
+        yield "|---|" + "---:|" * len(values)
+        yield "| µs | " + " | ".join(f"{value:.0f}" for value in values.values()) + " |"
+        yield ""
+
+
+def filled(page: str, lines: Sequence[str], begin: str = BEGIN) -> str:
     """The page with these lines between its two marks."""
-    before, mark, rest = page.partition(BEGIN)
+    before, mark, rest = page.partition(begin)
     _, end, after = rest.partition(END)
     if not mark or not end:
-        raise ValueError(f"the page lacks the line {BEGIN} or {END}")
-    return "\n".join([before + BEGIN, "", *lines, "", END + after])
+        raise ValueError(f"the page lacks the line {begin} or {END}")
+    return "\n".join([before + begin, "", *lines, "", END + after])
 
 
 CLAIM = re.compile(r"(?<=\*\*It costs next to nothing\*\*: )\S+ % of one core")

@@ -15,7 +15,7 @@ from pathlib import Path
 from cost.debian import NotAvailable, Unpacked, from_pypi
 from cost.process import cpu_seconds
 from cost.rig import Engine, Plancton, wait_for
-from cost.turns import NOBODY, Contender, Group, Measurement, take_turn
+from cost.turns import NOBODY, Contender, Group, Measurement, Started, take_turn
 from plancton.host.cgroup_files import group_of
 from plancton.host.slice import PROC, read_layout
 
@@ -137,8 +137,8 @@ def docker_stats(bench: Bench) -> Iterator[Contender]:
         raise NotAvailable("there is no docker command")
     names = [each["Names"][0].removeprefix("/") for each in bench.engine.containers()]
     with bench.group() as group:
-        group.start([docker, "--host", f"unix://{bench.engine.socket}", "stats", *names])
-        yield Contender("`docker stats`", group)
+        command = [docker, "--host", f"unix://{bench.engine.socket}", "stats", *names]
+        yield Started("`docker stats`", group, lambda: group.start(command))
 
 
 def node_exporter(every: float) -> Peer:
@@ -189,15 +189,20 @@ def glances(bench: Bench) -> Iterator[Contender]:
         programs / "glances",
         "--quiet",
         "--disable-check-update",
+        "--export",
+        "csv",
+        "--export-csv-file",
+        file,
     ]
+    environment = {"DOCKER_HOST": f"unix://{bench.engine.socket}", "HOME": str(here)}
     with bench.group() as group:
-        group.start(
-            [*command, "--export", "csv", "--export-csv-file", file],
-            DOCKER_HOST=f"unix://{bench.engine.socket}",
-            HOME=str(here),
-        )
-        wait_for("glances writes", lambda: file.exists() and file.stat().st_size > 0)
-        yield Contender("glances, each 2 s", group)
+
+        def start() -> None:
+            file.unlink(missing_ok=True)
+            group.start(command, **environment)
+            wait_for("glances writes", lambda: file.exists() and file.stat().st_size > 0)
+
+        yield Started("glances, each 2 s", group, start)
 
 
 @contextlib.contextmanager

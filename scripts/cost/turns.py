@@ -93,20 +93,17 @@ class Contender:
         self, name: str, group: Group | None, ask: Callable[[], object] | None = None, every: float = 0.0
     ) -> None:
         self.name, self.group, self.ask, self.every = name, group, ask, every
-        if group:
-            if not group.pids():
-                raise RuntimeError(f"{name} has ended")
-            freeze(group.path, True)
+        self.sleep()
 
-    @contextlib.contextmanager
-    def awake(self) -> Iterator[None]:
+    def wake(self) -> None:
         if self.group:
             freeze(self.group.path, False)
-        try:
-            yield
-        finally:
-            if self.group:
-                freeze(self.group.path, True)
+
+    def sleep(self) -> None:
+        if self.group:
+            if not self.group.pids():
+                raise RuntimeError(f"{self.name} has ended")
+            freeze(self.group.path, True)
 
     def go_on(self, seconds: float) -> None:
         """Let it run, and ask it."""
@@ -117,6 +114,22 @@ class Contender:
                     self.ask()
             pause = self.every - (time.monotonic() - now) if self.ask else seconds
             time.sleep(max(0.0, min(pause, end - time.monotonic())))
+
+
+class Started(Contender):
+    """A program that is started for its turn and ended after it: dockerd would go on counting for
+    one that is frozen."""
+
+    def __init__(self, name: str, group: Group, start: Callable[[], object]) -> None:
+        self.start = start
+        super().__init__(name, group)
+
+    def wake(self) -> None:
+        self.start()
+
+    def sleep(self) -> None:
+        if self.group:
+            self.group.end()
 
 
 class _Counters(NamedTuple):
@@ -131,12 +144,13 @@ def take_turn(
     number: int, contender: Contender, engine_cpu: Callable[[], float], settle: float, seconds: float
 ) -> Measurement:
     """Wake it, let it settle, and measure it for this many seconds."""
-    with contender.awake():
-        contender.go_on(settle)
-        before = _read(contender.group, engine_cpu)
-        contender.go_on(seconds)
-        after = _read(contender.group, engine_cpu)
-        pss = sum(_each(contender.group, lambda pid: memory(pid, "Pss")).values())
+    contender.wake()
+    contender.go_on(settle)
+    before = _read(contender.group, engine_cpu)
+    contender.go_on(seconds)
+    after = _read(contender.group, engine_cpu)
+    pss = sum(_each(contender.group, lambda pid: memory(pid, "Pss")).values())
+    contender.sleep()
     passed = after.time - before.time
     return Measurement(
         number,

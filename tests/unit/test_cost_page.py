@@ -5,7 +5,7 @@ import xml.etree.ElementTree as xml
 from pathlib import Path
 
 import pytest
-from cost.page import BEGIN, END, claimed, filled, picture, table
+from cost.page import BEGIN, BEGIN_SCALE, END, claimed, curves, filled, picture, scale_table, table
 from cost.turns import NOBODY, Measurement
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,22 @@ def test_filled() -> None:
     assert "old" not in page and filled(page, ["new"]) == page and page.endswith(f"{END}\nb\n")
     with pytest.raises(ValueError, match="lacks"):
         filled("a", ["new"])
+
+
+def test_scale() -> None:
+    """Each number of workers and of CPUs has its column, and its dot in the picture, on which
+    more is higher."""
+    ticks = {"workers": {1: 200.0, 1000: 900.0}, "CPUs": {2: 210.0, 64: 220.0, 256: 240.0}}
+    assert "| CPUs | 2 | 64 | 256 |" in list(scale_table(ticks))
+    root = xml.fromstring(curves(ticks))
+    heights = [float(each.attrib["cy"]) for each in root.iter() if each.tag.endswith("circle")]
+    assert len(heights) == 5 and heights[0] > heights[1] and heights[2] > heights[4], heights
+
+
+def test_the_page_takes_both() -> None:
+    """docs/cost.md has a place for each of the tables."""
+    page = (ROOT / "docs/cost.md").read_text()
+    assert filled(filled(page, ["one"]), ["two"], BEGIN_SCALE).count("one\n") == 1
 
 
 def test_claimed() -> None:
