@@ -27,6 +27,7 @@ from plancton.docker.replies import (
     decode,
     first_file,
     log_text,
+    may_be_file,
 )
 from plancton.docker.transport import Connection, EventStream, documents, read_all, read_most
 from plancton.units import printable
@@ -41,6 +42,7 @@ MAX_LOG = 64 * 1024
 """Bytes read of a log's end, for a message that shows a few lines."""
 FLOOD = 1000
 """Lines of a log that are as bad as ``MAX_LOG`` bytes."""
+PATH_STAT = "X-Docker-Container-Path-Stat"
 TAR_HEADERS = 4 * 1024
 """Bytes before a file's content."""
 
@@ -163,10 +165,15 @@ class Docker:
             read_all(response, what)
 
     def read_file(self, container: str, path: str, most: int) -> bytes:
-        """The first ``most`` bytes of a file; of a link or directory, nothing.
+        """The first ``most`` bytes of a file; of a link, a directory or a pipe, nothing.
 
-        GET /containers/{id}/archive."""
+        HEAD and GET /containers/{id}/archive. An old Docker starts itself anew to pack even what is no
+        file, and is asked before what is there; it may be another thing by then."""
         what, url = f"read {path} of container {container}", f"/containers/{_quote(container)}/archive"
+        with self._connection.stream(what, "HEAD", url, query={"path": path}) as response:
+            read_all(response, what)
+            if not may_be_file(response.headers.get(PATH_STAT, "")):
+                return b""
         with self._connection.stream(what, "GET", url, query={"path": path}) as response:
             return first_file(read_most(response, most + TAR_HEADERS))[:most]
 

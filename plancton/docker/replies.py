@@ -4,6 +4,7 @@ the default.
 Units are Docker's: bytes, microseconds (CpuQuota); times of events are seconds since the epoch.
 """
 
+import base64
 import io
 import tarfile
 from typing import Annotated, Any, TypeVar
@@ -157,6 +158,26 @@ class Container(Reply, frozen=True):
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "name", self.name.removeprefix("/"))
+
+
+class _PathStat(msgspec.Struct, frozen=True):
+    """What is at a path; ``mode`` has Go's bits."""
+
+    mode: Int = 0
+
+
+SPECIAL = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
+"""Directory, link, device, pipe, socket, character device and the rest (https://pkg.go.dev/io/fs)."""
+
+
+def may_be_file(header: str) -> bool:
+    """Whether a plain file may be at a path of which Docker says this; so it may where it says
+    nothing that can be read."""
+    try:
+        found = from_json(base64.b64decode(header, validate=True), _PathStat)
+    except ValueError:
+        return True
+    return not found.mode & SPECIAL
 
 
 class RootFs(Reply, frozen=True):

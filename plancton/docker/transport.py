@@ -106,7 +106,7 @@ class Connection:
         with self.faults(what, more.get("timeout")), response:
             # http.client takes a head that was cut for one whose body ends with the connection.
             known_end = "Content-Length" in response.headers or "Transfer-Encoding" in response.headers
-            if not known_end and response.status_code not in (204, 304):
+            if not known_end and method != "HEAD" and response.status_code not in (204, 304):
                 raise self._cut(what)
             yield response
 

@@ -3,7 +3,8 @@ can't show.
 
 A script maps "METHOD /path" (without the version and the query) to the steps of an answer: bytes
 are sent as they are, HANG waits until the test is over, CUT closes the connection. Steps may be a
-function of the request's body. Without a step of its own, GET /_ping gets what dockerd says.
+function of the request's body. Without a step of its own, GET /_ping gets what dockerd says, and
+HEAD that there is something, of which nothing is known.
 """
 
 import re
@@ -106,7 +107,7 @@ class ScriptedDocker:
         if callable(steps):
             steps = steps(body)
         if steps is None:
-            steps = self._ping() if request == "GET /_ping" else reply(b'{"message":"no"}', "404 Not Found")
+            steps = self._unscripted(request)
         for step in steps:
             if step == HANG:
                 self.reached.set()
@@ -118,8 +119,12 @@ class ScriptedDocker:
             connection.sendall(step)
         return True
 
-    def _ping(self) -> list[Step]:
-        return reply(b"OK", headers=f"Api-Version: {self.version}\r\n")
+    def _unscripted(self, request: str) -> list[Step]:
+        if request == "GET /_ping":
+            return reply(b"OK", headers=f"Api-Version: {self.version}\r\n")
+        if request.startswith("HEAD "):
+            return [b"HTTP/1.1 200 OK\r\n\r\n"]
+        return reply(b'{"message":"no"}', "404 Not Found")
 
     @staticmethod
     def _header(line: bytes) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """plancton.docker.client with a scripted Docker: every fault becomes one of our one-line errors."""
 
+import base64
 import gc
 import io
 import itertools
@@ -441,7 +442,7 @@ def tar_of(
     return made.getvalue()
 
 
-ARCHIVE = "GET /containers/w1/archive"
+ARCHIVE, HEAD = "GET /containers/w1/archive", "HEAD /containers/w1/archive"
 
 
 def test_put_archive(serve: Serve) -> None:
@@ -488,7 +489,62 @@ def test_read_file(serve: Serve, size: int, layout: int) -> None:
     for answer in (reply(tar), chunked(tar), chunked(tar[:100], tar[100:600], tar[600:])):
         server, docker = serve({ARCHIVE: answer})
         assert docker.read_file("w1", "/work/jobs", 1 << 20) == content
-        assert server.requests[1] == "GET /v1.41/containers/w1/archive?path=%2Fwork%2Fjobs"
+        asked = "/v1.41/containers/w1/archive?path=%2Fwork%2Fjobs"
+        assert server.requests[1:] == [f"HEAD {asked}", f"GET {asked}"] and server.accepts == 1
+
+
+def path_stat(mode: int, size: int = 0) -> list[Step]:
+    """What Docker says of a path."""
+    known = {"name": "jobs", "size": size, "mode": mode, "mtime": "2026-01-01T00:00:00Z", "linkTarget": ""}
+    header = base64.b64encode(json.dumps(known).encode()).decode()
+    return [f"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: {header}\r\n\r\n".encode()]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [33_554_852, 134_218_239, (1 << 31) + 0o755, (1 << 24) + 0o600, (1 << 26) + 0o600, (3 << 21) + 0o600],
+    ids=["pipe", "link", "directory", "socket", "device", "character device"],
+)
+def test_what_is_no_file(serve: Serve, mode: int) -> None:
+    """What Docker knows to be no plain file is not asked for, and the connection is kept."""
+    server, docker = serve({HEAD: path_stat(mode), ARCHIVE: [HANG]})
+    for _ in range(3):
+        assert docker.read_file("w1", "/jobs", 1_000) == b""
+    assert server.accepts == 1 and not any(request.startswith("GET /v1.41/c") for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        path_stat(0o644, size=6),
+        path_stat(0o4755, size=1 << 62),
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"],
+        *(
+            [b"HTTP/1.1 200 OK\r\nX-Docker-Container-Path-Stat: " + odd + b"\r\n\r\n"]
+            for odd in (b"", b"e30=", b"bm8=", b"\xff", b"W10=", b"eyJtb2RlIjoiYSJ9", b"W" * 5_000)
+        ),
+    ],
+)
+def test_what_may_be_a_file(serve: Serve, answer: list[Step]) -> None:
+    """What is a file, or of which nothing is known, is read."""
+    _, docker = serve({HEAD: answer, ARCHIVE: reply(tar_of(b"exit 1"))})
+    assert docker.read_file("w1", "/jobs", 1_000) == b"exit 1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ([b"HTTP/1.1 404 Not Found\r\nContent-Length: 122\r\n\r\n"], NotFound),
+        ([b"HTTP/1.1 500 Oops\r\n\r\n"], DockerRefused),
+        ([CUT], DockerUnreachable),
+    ],
+)
+def test_nothing_is_there(serve: Serve, answer: list[Step], kind: type[DockerError]) -> None:
+    """Where Docker finds nothing, nothing is read."""
+    server, docker = serve({HEAD: answer})
+    with pytest.raises(kind, match="read /jobs of container w1"):
+        docker.read_file("w1", "/jobs", 1_000)
+    assert not any(request.startswith("GET /v1.41/c") for request in server.requests)
 
 
 @pytest.mark.parametrize("most", [0, 1, 511, 4_000, 99_999])
