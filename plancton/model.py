@@ -77,8 +77,9 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
     began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
-    keeps the engine or the kernel busy, in words; ``paused`` that somebody has paused it;
-    ``stuck`` that it outlives being killed. ``renamed`` is what somebody calls its container now.
+    keeps the engine or the kernel busy, in words; ``hoards`` that it is by memory that the owner
+    needs now; ``paused`` that somebody has paused it; ``stuck`` that it outlives being killed.
+    ``renamed`` is what somebody calls its container now.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     worked: bool = False
     quota: float | None = None
     flooding: str = ""
+    hoards: bool = False
     paused: bool = False
     stuck: bool = False
     renamed: str = ""

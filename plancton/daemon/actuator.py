@@ -401,10 +401,11 @@ class Actuator:
         call = partial(flooding, containers=list(names), since=since)
         self._cleanup_queue.submit(call, partial(self._found_floods, names))
 
-    def accuse(self, found: dict[str, str]) -> None:
-        """These workers keep others busy, for these reasons: they leave."""
+    def accuse(self, found: dict[str, str], hoards: bool = False) -> None:
+        """These workers keep others busy, for these reasons: they leave, and soon if it is memory that
+        they ``hoard``."""
         for name, reason in found.items():
-            self.roster.change(name, flooding=reason)
+            self.roster.change(name, flooding=reason, hoards=hoards)
 
     def _ran_out_of_memory(self, entry: Entry, now: float) -> None:
         """The kernel has killed a process in it: nothing is asked for each of them."""

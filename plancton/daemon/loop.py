@@ -46,7 +46,7 @@ from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
 from plancton.model import Decision, Observation, action_name
 from plancton.policy.burden import BUSY_ENGINE
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import State, decide, is_short_of_memory
 from plancton.policy.pace import BRISK, next_tick
 from plancton.rundir import (
     DRAIN,
@@ -59,6 +59,7 @@ from plancton.workers.disks import not_kept
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
+from plancton.workers.sockets import SocketWatch
 from plancton.workers.surroundings import forget, look_around
 from plancton.workers.usage import WorkerUsage
 
@@ -169,7 +170,7 @@ class Supervisor:
         self.recorder: Recorder | None = None
         self.last_said = ""
         self.lacked_descriptor = False
-        self.burden = BurdenWatch(PROC)
+        self.burden, self.sockets = BurdenWatch(PROC), SocketWatch(PROC)
 
     # ------------------------------------------------------------ the loop
 
@@ -284,8 +285,9 @@ class Supervisor:
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
-        if now >= self.next_slow:
-            self._slow_pass(now, seen)
+        short = is_short_of_memory(seen, self.in_force.settings)
+        if now >= self.next_slow or short:
+            self._slow_pass(now, seen, short)
         self.look_at_files |= self.sleep.file_has_changed() or self.file.is_linked or not self.sleep.told
         if self.look_at_files:
             self.look_at_files = False
@@ -388,10 +390,11 @@ class Supervisor:
 
     # ------------------------------------------------------------ every few seconds
 
-    def _slow_pass(self, now: float, seen: Observation) -> None:
+    def _slow_pass(self, now: float, seen: Observation, short: bool) -> None:
         self.next_slow = now + SLOW_PASS
         if self.actuator and self.docker.ready:
             self.actuator.accuse(self.burden.look(now, seen, self.roster))
+            self.actuator.accuse(self.sockets.look(short, self.roster), hoards=True)
             if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()
             self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now

@@ -19,9 +19,15 @@ to Docker's name server use a CPU for each 20,000. A job that sends files has la
 a second for 320 Mbit/s, of some 950 bytes on average); floods have small ones, in bytes."""
 OOM_KILLS, OOM_SECONDS = 20, 60.0
 """A worker in which the kernel killed so many processes within this time does nothing else."""
+MANY_SOCKETS, MOST_SOCKETS = 100, 2_000
+"""What waits in TCP sockets is of memory that the kernel has once for the host (a tenth of the RAM,
+tcp_mem in tcp(7)): without it, the owner's connections are reset. 200 pairs of sockets can hold all of
+that, and a job has fewer than the first. What waits in a NETLINK socket, 200 kB, counts as nobody's
+memory: the second can hold 0.4 GB."""
 PATIENCE, LONGEST_PATIENCE = 60.0, 1_800.0
 """The engine must be busy for so long without that a cause is found until somebody leaves on
 suspicion, and each time twice as long."""
+SOCKETS = "its sockets hold memory that the owner needs"
 OUTPUT = "its output keeps Docker busy, at the owner's cost"
 OUT_OF_MEMORY = "it runs out of memory again and again, which fills the kernel's log"
 

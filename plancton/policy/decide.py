@@ -271,12 +271,14 @@ def is_unfit(fleet: Fleet, place: int, settings: Settings) -> Callable[[Span], b
 
 def out_of_memory(case: Case) -> Iterator[Action]:
     """The last in line, when the owner's reserve is undercut and nobody is on the way out for it
-    yet."""
+    yet, or is about to go because it hoards memory."""
     seen = case.seen
     if not is_short_of_memory(seen, case.settings):
         return
     soon = seen.time + MEMORY_TIMEOUT
     if any(_dies(w, seen) or _leaves_by(w, soon) for w in seen.fleet.workers):
+        return
+    if any(w.hoards and not w.busy for w in seen.fleet.flooding):
         return
     if worker := _last_in_line(seen.fleet):
         yield leave(worker, case, MEMORY_TIMEOUT, _memory(seen, case.settings))
@@ -357,7 +359,8 @@ def out_of_disk(case: Case) -> Iterator[Action]:
 
 def flood(case: Case) -> Iterator[Action]:
     for worker in case.seen.fleet.flooding:
-        yield leave(worker, case, case.settings.leave_timeout, worker.flooding)
+        timeout = MEMORY_TIMEOUT if worker.hoards else case.settings.leave_timeout
+        yield leave(worker, case, timeout, worker.flooding)
 
 
 def suspected(case: Case) -> Iterator[Action]:
@@ -513,6 +516,7 @@ UNKNOWN_RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
     out_of_memory,
     out_of_disk,
+    flood,
     finish,
     overdue,
     limit,

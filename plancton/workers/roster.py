@@ -172,6 +172,7 @@ class Roster:
             stuck=False,
             worked=False,
             flooding="",
+            hoards=False,
             jobs=None if worker.jobs is None else (),
         )
 

@@ -45,6 +45,7 @@ static void sockets(void) {
         {AF_INET, SOCK_SEQPACKET, 132}, {AF_INET, SOCK_STREAM, 132}, {AF_INET, 6, 33},
         {AF_INET6, SOCK_SEQPACKET, 132}, {AF_INET, SOCK_RAW, 255}, {AF_NETLINK, SOCK_RAW, 4},
         {AF_NETLINK, SOCK_RAW, 16}, {AF_NETLINK, SOCK_RAW, 21},
+        {AF_INET, SOCK_DGRAM, 1}, {AF_INET6, SOCK_DGRAM, 58}, /* ping */
     };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         snprintf(what, sizeof what, "socket:%d,%d,%d", odd[i][0], odd[i][1], odd[i][2]);
@@ -76,6 +77,8 @@ static void calls(void) {
     tell("add_key", syscall(SYS_add_key, "user", "plancton", "x", 1L, -3 /* this session's keyring */));
     tell("request_key", syscall(SYS_request_key, "user", "plancton", "x", -3));
     tell("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+    tell("sync", syscall(SYS_sync));
+    tell("syncfs", syscall(SYS_syncfs, 0));
 }
 
 /* A core dump: what its limit is, whether that can be raised, and whether there was one. */
@@ -114,6 +117,13 @@ static void per_user(int watches, int most) {
     printf("inotify %d\npipes %d\nsignals %d\n", watching, pipes, pending);
 }
 
+/* Sockets whose content counts as nobody's memory: more than any job needs. */
+static void hoard(void) {
+    int made = 0;
+    while (made < 3000 && socket(AF_NETLINK, SOCK_RAW, 0) >= 0) made++;
+    printf("sockets %d\n", made);
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (strcmp(what, "sockets") == 0) sockets();
@@ -123,6 +133,7 @@ int main(int count, char **words) {
     if (strcmp(what, "identity") == 0) identity();
     if (strcmp(what, "per-user") == 0) per_user(1 << 20, 1 << 20);
     if (strcmp(what, "signals") == 0) per_user(0, 1 << 20);
+    if (strcmp(what, "hoard") == 0) hoard();
     if (strcmp(what, "one") == 0) per_user(1, 1);
     puts("end");
     fflush(stdout);

@@ -89,9 +89,10 @@ def test_sockets(attack: Attack) -> None:
 
 
 def test_calls(attack: Attack) -> None:
-    """What the host has for all containers together (asynchronous I/O, keys) a job can't use up."""
+    """What the host has for all containers together (asynchronous I/O, keys) a job can't use up, nor
+    have all of the owner's files written out."""
     came_of = [line.split() for line in attack("calls")]
-    assert len(came_of) == 6 and {result for _, result in came_of} <= {"EPERM", "ENOSYS"}, came_of
+    assert len(came_of) == 8 and {result for _, result in came_of} <= {"EPERM", "ENOSYS"}, came_of
 
 
 def test_other_rules(attack: Attack) -> None:
@@ -182,6 +183,40 @@ def test_signals_of_nobody(attack: Attack, program: Path) -> None:
     signals = attack("signals")[-1]
     assert int(signals.split()[1]) <= int(ULIMITS["sigpending"])
     assert nobody_of_the_host(program)[-1] == "signals 1"
+
+
+def test_memory_in_sockets(plancton: Plancton, engine: Engine, program: Path, tmp_path: Path) -> None:
+    """When the owner's memory is short, the worker that holds thousands of sockets, which count as
+    nobody's memory, leaves before any other."""
+    (tmp_path / "chosen").mkdir(mode=0o777)
+    (tmp_path / "chosen").chmod(0o777)
+    plancton.calm(2)
+    plancton.configure(
+        worker={
+            "command": "if busybox mkdir /chosen/it; then /job/attack hoard; fi; while :; do sleep 1; done",
+            "mounts": [f"{program}:/job", f"{tmp_path}/chosen:/chosen:rw"],
+            "leave_timeout": "10m",
+        },
+        owner={"reserve_memory": "1GB"},
+    )
+    plancton.start()
+    pids = {
+        engine.inspect(worker)["Name"]: engine.inspect(worker)["State"]["Pid"] for worker in plancton.full(2)
+    }
+
+    def hoarders() -> list[str]:
+        used = {name: Path(f"/proc/{pid}/net/sockstat").read_text() for name, pid in pids.items()}
+        return [name for name, text in used.items() if int(text.split()[2]) > 3000]
+
+    wait_for("it has its sockets", lambda: len(hoarders()) == 1)
+    (hoarder,) = hoarders()
+    plancton.host.memory_available = 900_000_000
+    wait_for("it has to leave", lambda: plancton.lines("asking", "to leave", "sockets"))
+    (line,) = plancton.lines("asking", "to leave", "sockets")
+    assert hoarder.lstrip("/") in line
+    plancton.host.memory_available = 12_000_000_000
+    wait_for("it is gone", lambda: plancton.lines(hoarder.lstrip("/"), " is gone after "))
+    assert len(plancton.lines("asking", "to leave")) == 1, "the other stays"
 
 
 def test_below_a_read_only_mount(attack: Attack, program: Path, tmp_path: Path) -> None:

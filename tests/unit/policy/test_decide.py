@@ -684,6 +684,16 @@ def test_a_flood() -> None:
     assert why(decision) is HeldReason.FAILURES and says(decision, "its output"), decision
 
 
+@pytest.mark.parametrize("owner", [1.0, None])
+def test_who_hoards_memory(owner: float | None) -> None:
+    """One that hoards the owner's memory has three seconds, whatever is known of the CPUs; the last in
+    line, which would leave for the memory, stays."""
+    there = [worker("hoards", flooding="its sockets", hoards=True), worker("innocent")]
+    ticks = Ticks(Settings(reserve_memory=4 * GB), there=there, memory_available=3 * GB)
+    told = [action for action in ticks.tick(owner=owner).actions if isinstance(action, Leave)]
+    assert [(leave.name, leave.timeout) for leave in told] == [("hoards", 3.0)], told
+
+
 def test_shares_or_quotas() -> None:
     """If workers must be limited one by one, quotas replace shares; otherwise no worker is
     limited."""
