@@ -97,7 +97,7 @@ def curves(ticks: Mapping[str, Mapping[int, float]]) -> str:
     top = 100 * math.ceil(most / 100)
 
     def x(count: int) -> float:
-        return 60 + 560 * math.log10(count) / 3
+        return 70 + 550 * math.log10(count) / 3
 
     def y(value: float) -> float:
         return 220 - 190 * value / top
@@ -107,8 +107,8 @@ def curves(ticks: Mapping[str, Mapping[int, float]]) -> str:
         lines.append(f'<line x1="{x(count):.0f}" y1="30" x2="{x(count):.0f}" y2="220"/>')
         lines.append(f'<text x="{x(count):.0f}" y="238" text-anchor="middle">{count}</text>')
     for value in (0, top // 2, top):
-        lines.append(f'<text x="52" y="{y(value) + 4:.0f}" text-anchor="end">{value} µs</text>')
-        lines.append(f'<line x1="60" y1="{y(value):.0f}" x2="620" y2="{y(value):.0f}"/>')
+        lines.append(f'<text x="62" y="{y(value) + 4:.0f}" text-anchor="end">{value} µs</text>')
+        lines.append(f'<line x1="70" y1="{y(value):.0f}" x2="620" y2="{y(value):.0f}"/>')
     for (what, values), kind in zip(ticks.items(), ("own", "engine"), strict=True):
         places = [(x(count), y(value)) for count, value in values.items()]
         points = " ".join(f"{across:.0f},{down:.0f}" for across, down in places)
@@ -117,7 +117,10 @@ def curves(ticks: Mapping[str, Mapping[int, float]]) -> str:
         lines.append(
             f'<text x="{places[-1][0] + 8:.0f}" y="{places[-1][1] + 4:.0f}">{html.escape(what)}</text>'
         )
-    style = STYLE + "polyline{fill:none;stroke-width:2}polyline.own{stroke:#2a8}polyline.engine{stroke:#e83}"
+    style = (
+        STYLE
+        + "polyline.own,polyline.engine{fill:none;stroke-width:2}polyline.own{stroke:#2a8}polyline.engine{stroke:#e83}"
+    )
     body = "\n".join(lines)
     size = 'viewBox="0 0 720 250" width="720" height="250"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>\n<style>{style}</style>\n{body}\n</svg>\n'
