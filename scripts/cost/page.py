@@ -118,8 +118,8 @@ def curves(ticks: Mapping[str, Mapping[int, float]]) -> str:
             f'<text x="{places[-1][0] + 8:.0f}" y="{places[-1][1] + 4:.0f}">{html.escape(what)}</text>'
         )
     style = (
-        STYLE
-        + "polyline.own,polyline.engine{fill:none;stroke-width:2}polyline.own{stroke:#2a8}polyline.engine{stroke:#e83}"
+        STYLE + "polyline.own,polyline.engine{fill:none;stroke-width:2}"
+        "polyline.own{stroke:#2a8}polyline.engine{stroke:#e83}"
     )
     body = "\n".join(lines)
     size = 'viewBox="0 0 720 250" width="720" height="250"'
