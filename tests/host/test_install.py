@@ -34,7 +34,7 @@ HOSTS_CONFIG = Path("/etc/plancton/config.yaml")
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 FOR_GOOD = ("dead", "failed")
 """States of a service that systemd does not start again by itself."""
-EXPOSURE = 3.0
+EXPOSURE = 1.4
 PLACES = ("/etc", "/opt", "/usr", "/var", "/root", "/home", "/srv", "/run/plancton", "/run/systemd/system")
 Done = subprocess.CompletedProcess[str]
 
