@@ -12,7 +12,8 @@ from plancton.config.security import read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.escapes import find_ways, read_version
-from plancton.docker.images import LOCAL, not_here
+from plancton.docker.images import LOCAL, not_here, unusable
+from plancton.docker.replies import Image
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.slice import PROC, Slice, read_layout
@@ -58,7 +59,9 @@ def check_host(config: Config) -> HostCheck:
         found += [shared] if (shared := shared_users(config.worker)) else []
         found += submount_warnings(config, info)
         found += [each.problem for each in find_ways(read_version(docker), info) if each.problem]
-        image_missing = config.image.name is None or not _has_image(docker, config.image.name)
+        image = _image(docker, config.image.name)
+        if image and (wrong := unusable(image)):
+            found = [f"no worker can start here: image {config.image.name} can't be used: {wrong}", *found]
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
@@ -87,15 +90,14 @@ def check_host(config: Config) -> HostCheck:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    return HostCheck(sentence, fit, (*found, *_warnings(config, host, image_missing, token)))
+    return HostCheck(sentence, fit, (*found, *_warnings(config, host, image is None, token)))
 
 
-def _has_image(docker: Docker, name: str) -> bool:
+def _image(docker: Docker, name: str | None) -> Image | None:
     try:
-        docker.image(name)
+        return docker.image(name) if name is not None else None
     except DockerRefused:
-        return False
-    return True
+        return None
 
 
 def too_little(room: Room, needed: Room) -> str:

@@ -15,6 +15,7 @@ from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Image
 from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
+from plancton.files import to_json
 from plancton.inbox import Inbox, guarded
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,10 @@ NO_IMAGE = "no image is configured: set image.name"
 LOCAL = "localhost/"
 """An image with such a name is made on this host and never pulled."""
 PROGRESS_INTERVAL = 5.0
+LARGEST_SETTINGS, MOST_VOLUMES = 64 * 1024, 100
+"""Bytes of what an image says of its containers, and how many volumes they get. Docker repeats an
+image's labels in each event and list, and takes a millisecond to make a volume: 20 MB keep it busy
+for seconds with each worker, and are more than we read."""
 
 Policy = Literal["always", "missing", "never"]
 """When it is pulled: if it is not here and at each refresh; if it is not here; never."""
@@ -124,8 +129,8 @@ class ImageKeeper:
             return
         self.due = now + self.RETRY
         if image is not None:
-            self._use(image)
-            self.due = now + min(self._wish.refresh, self.FIRST_REFRESH) if self._wish.refresh else math.inf
+            refresh = min(self._wish.refresh, self.FIRST_REFRESH) if self._wish.refresh else math.inf
+            self.due = now + (refresh if self._use(image) else self.FIRST_REFRESH)
         elif isinstance(error, NotFound):
             self.id = ""
             if wish.name.startswith(LOCAL) or self._wish.policy == "never":
@@ -135,7 +140,14 @@ class ImageKeeper:
         elif not self.id:
             self.problem = f"image {wish.name} can't be used: {error}"
 
-    def _use(self, image: Image) -> None:
+    def _use(self, image: Image) -> bool:
+        """Make workers of it from now on, if it can be used."""
+        if why := unusable(image):
+            problem = f"image {self.name} ({short(image.id)}) can't be used: {why}{self._kept}"
+            if problem != self.problem:
+                log.warning("%s", problem)
+            self.problem = problem
+            return False
         if self._known is None or not image.is_same(self._known):
             log.info("image %s is %s (%s)", self.name, "now" if self.id else "here", short(image.id))
             self._first_id = image.id
@@ -143,6 +155,7 @@ class ImageKeeper:
             log.info("image %s is the same as before under another id (%s)", self.name, short(image.id))
         self._known, self.newest = image, image.id
         self.id, self.problem, self._failures = self._first_id, "", 0
+        return True
 
     def _pull(self, wish: Wish) -> None:
         if not self._may_pull:
@@ -178,8 +191,8 @@ class ImageKeeper:
         if wish.name != self.name:
             return
         if pulled is not None:
-            self._use(pulled.image)
-            self.due = now + self._wish.refresh if self._wish.refresh else math.inf
+            refresh = self._wish.refresh or math.inf
+            self.due = now + (refresh if self._use(pulled.image) else self.LONGEST_RETRY)
         elif wish.auth_file == self._wish.auth_file:  # else another is tried now
             self._failed(now, error)
 
@@ -193,8 +206,11 @@ class ImageKeeper:
         self._failures += 1
 
     def _not_pulled(self, why: str) -> str:
-        kept = "; going on with the one that is here" if self.id else ""
-        return f"image {self.name} can't be pulled: {why}{kept}"
+        return f"image {self.name} can't be pulled: {why}{self._kept}"
+
+    @property
+    def _kept(self) -> str:
+        return "; going on with the one that is here" if self.id else ""
 
 
 def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:
@@ -212,6 +228,16 @@ def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:
     docker.pull(name, tell, auth)
     image = docker.image(name)
     return Pulled(image, image.id not in before)
+
+
+def unusable(image: Image) -> str:
+    """Why no worker is made of it; empty: it can be used."""
+    size, volumes = len(to_json(image.config)), image.config.get("Volumes")
+    if size > LARGEST_SETTINGS:
+        return f"its labels, environment and so on have {size // 1024} KiB, at most 64 are taken"
+    if isinstance(volumes, dict) and len(volumes) > MOST_VOLUMES:
+        return f"it asks for {len(volumes)} volumes, at most {MOST_VOLUMES} are made"
+    return ""
 
 
 def not_here(name: str) -> str:

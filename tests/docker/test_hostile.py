@@ -80,6 +80,28 @@ def test_odd_file_in_place_of_the_report(engine: Engine, kind: str) -> None:
         engine.remove(container)
 
 
+WORDY: dict[str, dict[str, object]] = {
+    "labels": {"Labels": {f"a{number}": "x" * 1000 for number in range(2000)}},
+    "volumes": {"Volumes": {f"/{number}": {} for number in range(101)}},
+}
+
+
+@pytest.mark.parametrize("kind", WORDY)
+def test_image_with_too_much_to_say(plancton: Plancton, engine: Engine, kind: str) -> None:
+    """An image whose labels would be in each of Docker's events, or that keeps Docker busy with
+    volumes, is not used; `status` and `check` say why."""
+    seed = engine.run("plancton-test-seed", "true")
+    engine.call("POST", f"/commit?container={seed}&repo=plancton-test-wordy&tag=1", WORDY[kind])
+    engine.remove(seed)
+    plancton.configure(image={"name": "plancton-test-wordy:1"})
+    plancton.start()
+    wait_for("status says so", lambda: "can't be used" in plancton.problems() and kind in plancton.problems())
+    plancton.goes_on()
+    assert not engine.containers() and not plancton.lines("starting")
+    done = plancton.cli("check", str(plancton.config))
+    assert "can't be used" in done.stdout + done.stderr, done
+
+
 LIES = "while [ $((n += 1)) -le 9000 ]; do echo exit 999999999; done >/var/lib/plancton/work/jobs"
 TOKEN = b"eyJhbGciOiJIUzI1NiJ9." + base64.urlsafe_b64encode(b'{"sub":"x"}').rstrip(b"=") + b".c2VjcmV0"
 

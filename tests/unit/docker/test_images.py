@@ -243,6 +243,26 @@ def test_pull_that_takes_long(kept: Callable[..., Kept]) -> None:
     assert it.step(it.keeper.due).due == it.now + 43_200.0
 
 
+LABELS: dict[str, object] = {"Labels": {"a": "x" * 70_000}}
+VOLUMES: dict[str, object] = {"Volumes": {f"/{number}": {} for number in range(101)}}
+
+
+@pytest.mark.parametrize(("config", "word"), [(LABELS, "KiB"), (VOLUMES, "101 volumes")])
+def test_too_much_to_say(kept: Callable[..., Kept], config: dict[str, object], word: str) -> None:
+    """No worker is made of an image with endless labels or volumes, and the problem says so; as a
+    refresh it leaves the one that is here in use. It is looked at again, and used once it is better."""
+    bad = reply(json.dumps({"Id": f"sha256:{2:064}", "Config": config}).encode())
+    versions = iter([bad, image(1), bad, bad, image(3)])
+    it = kept({LOOK: lambda _: next(versions), PULL: PULLED})
+    it.keeper.want("busybox", 0.0)
+    assert it.step(0.0).id == "" and word in it.keeper.problem and "can't be used" in it.keeper.problem
+    assert (it.step(it.keeper.due).id[-1:], it.keeper.problem) == ("1", "")
+    it.keeper.want("busybox", 100.0)
+    for _ in range(2):
+        assert it.step(it.keeper.due).id.endswith("1") and it.keeper.problem.endswith("that is here")
+    assert (it.step(it.keeper.due).id[-1:], it.keeper.problem) == ("3", "")
+
+
 def test_refresh_that_fails(kept: Callable[..., Kept]) -> None:
     """When a refresh fails, the image that is here stays in use, the problem says so, and it is
     retried as soon as a missing one would be."""
