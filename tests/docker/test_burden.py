@@ -77,4 +77,4 @@ def test_the_attacker_leaves(
     told = {line.split("asking ")[1].split(" ")[0] for line in plancton.lines("to leave")}
     gone = {line.split("INFO ")[1].split(" ")[0] for line in plancton.lines(" is gone after ")}
     assert len(told) == 1 and gone == told, "the other stays"
-    wait_for("status says so", lambda: "had to leave (" in str(plancton.status_json()))
+    wait_for("status says so", lambda: why in str(plancton.status_json()["events"]))

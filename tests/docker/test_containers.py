@@ -90,16 +90,14 @@ def test_two_supervisors_on_one_dockerd(
 def test_mount_options(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """Docker takes a mount's options; what the host mounts later is seen in the worker, as CVMFS
     needs it."""
-    if engine.prefix:
-        pytest.skip("an Engine in a mount namespace of its own does not see what is mounted later")
-    with mounted(tmp_path / "cvmfs") as cvmfs, mounted(tmp_path / "data") as data:
+    with mounted(tmp_path / "cvmfs", engine) as cvmfs, mounted(tmp_path / "data", engine) as data:
         plancton.calm(1)
         mounts = [f"{cvmfs}:/cvmfs:shared", f"{cvmfs}:/below:ro,rslave", f"{data}:/data:rw,private,Z"]
         plancton.configure(worker={"mounts": mounts})
         plancton.start()
         (worker,) = plancton.full(1)
         pid = engine.inspect(worker)["State"]["Pid"]
-        with mounted(cvmfs / "late"):
+        with mounted(cvmfs / "late", engine):
             found = mountinfo(pid)
             assert {"/cvmfs/late", "/below/late"} <= found.keys(), found
         assert {path: found[path] for path in ("/cvmfs", "/below", "/data")} == {
@@ -143,15 +141,17 @@ def test_a_mount_that_comes_late(plancton: Plancton, engine: Engine, tmp_path: P
 
 
 @contextlib.contextmanager
-def mounted(path: Path) -> Iterator[Path]:
-    """A file system there, which shares what is mounted below it."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "plancton-test", path], check=True)
+def mounted(path: Path, engine: Engine | None = None) -> Iterator[Path]:
+    """A file system there, which shares what is mounted below it; where this Engine sees it."""
+    at = f"/proc/{engine.process.pid}/ns/mnt" if engine and engine.process else "/proc/self/ns/mnt"
+    inside = ["nsenter", f"--mount={at}"]  # an Engine of another Debian has mounts of its own
+    subprocess.run([*inside, "mkdir", path], check=True)
+    subprocess.run([*inside, "mount", "-t", "tmpfs", "plancton-test", path], check=True)
     try:
-        subprocess.run(["mount", "--make-shared", path], check=True)
+        subprocess.run([*inside, "mount", "--make-shared", path], check=True)
         yield path
     finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
+        subprocess.run([*inside, "umount", "--lazy", path], check=True)
 
 
 def mountinfo(pid: int) -> dict[str, tuple[str, set[str]]]:
