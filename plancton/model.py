@@ -337,6 +337,10 @@ class Settings(msgspec.Struct, frozen=True):
     uses_quota: bool = False
     """Whether the workers' CPU is limited one by one: where no slice yields for them, or by
     configuration."""
+    most_cpus: float | None = None
+    most_memory: int | None = None
+    """What all workers may have at most, whatever the owner leaves: the administrator's own limits
+    of the slice."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):

@@ -38,6 +38,11 @@ class HostSettings:
         self.settings = policy_settings(config, host)
         if self.start_now:
             self.settings = msgspec.structs.replace(self.settings, first_start=ONE_LOOK)
+        if workers_slice is not None:
+            limits = workers_slice.limits
+            self.settings = msgspec.structs.replace(
+                self.settings, most_cpus=limits.cpus, most_memory=limits.memory
+            )
         if workers_slice is not None and not workers_slice.can_lift:
             self.settings = msgspec.structs.replace(
                 self.settings,

@@ -38,6 +38,7 @@ from plancton.docker.prune import OldImages
 from plancton.docker.replies import Container, Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
+from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import listener
 from plancton.host.power import on_battery
 from plancton.host.sampler import read_process
@@ -145,6 +146,7 @@ class Supervisor:
         self.slice_watch = SliceWatch(self.sleep.watch_slice)
         self.actuator: Actuator | None = None
         self.topology, self.cpus = Topology(), Cpus()
+        self.limits = Limits()
         self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
         self.state = State()
         self.trying_out = False
@@ -414,6 +416,7 @@ class Supervisor:
     def _look_at_cpus(self) -> None:
         """See which CPUs are there for workers and which for the owner."""
         allowed = self.slice.allowed_cpus() if self.slice else None
+        self._look_at_limits()
         cpus = self.topology.read(self.file.config.owner.reserve_cpus, allowed)
         if cpus.counted != self.cpus.counted:
             self.figures.count(cpus.counted)
@@ -422,6 +425,19 @@ class Supervisor:
         self.cpus = cpus
         if self.slice:
             self.slice.counted = cpus.number
+
+    def _look_at_limits(self) -> None:
+        """The administrator's own may have changed: they are said, and what fits is another
+        number."""
+        before = self.limits
+        if self.slice is None or self.slice.limits == before:
+            return
+        self.limits, self.in_force.host = self.slice.limits, None
+        self._look_at_slice()
+        if self.limits.words != before.words:
+            self.status_file.say(
+                f"the administrator's own limits of the slice: {self.limits.words or 'none'}"
+            )
 
     def _bound(self, workers_slice: Slice, host: Host) -> None:
         config = self.file.config

@@ -10,15 +10,17 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from plancton.files import read_knob
+from plancton.units import human_bytes
 
 PERIOD = 100_000
 """Microseconds: the kernel's default period of a CPU quota."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
+Number = TypeVar("Number", int, float)
 UNLIMITED = 1 << 60
 """From here on a v1 memory limit means none (the kernel's value depends on its page size)."""
 
@@ -34,6 +36,28 @@ def group_of(proc: Path, pid: int) -> str | None:
     return found[1] if found and ".." not in found[1].split("/") else None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What the administrator lets the slice have at most: bytes, CPUs, processes. None: whatever
+    there is; no ``allowed``: nothing is said about which CPUs."""
+
+    memory: int | None = None
+    swap: int | None = None
+    cpus: float | None = None
+    tasks: int | None = None
+    allowed: frozenset[int] = frozenset()
+
+    @property
+    def words(self) -> str:
+        """Those that are a number; empty: none."""
+        said = (
+            None if self.memory is None else f"{human_bytes(self.memory)} of memory",
+            None if self.swap is None else f"{human_bytes(self.swap)} of swap",
+            None if self.cpus is None else f"{self.cpus:g} CPUs",
+            None if self.tasks is None else f"{self.tasks} processes",
+        )
+        return ", ".join(filter(None, said))
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that
     they may run on, as the kernel lists them; empty: all; None: left as it is."""
@@ -47,6 +71,15 @@ class Bounds(msgspec.Struct, frozen=True):
     def quota(self) -> int | None:
         """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
+
+    def within(self, limits: Limits) -> "Bounds":
+        """With the limits where they are stricter."""
+        memory, swap = _least(self.memory, limits.memory), _least(self.swap, limits.swap)
+        return Bounds(memory, swap, _least(self.cpus, limits.cpus), self.cpuset)
+
+
+def _least(*values: Number | None) -> Number | None:
+    return min((each for each in values if each is not None), default=None)
 
 
 class Knob(NamedTuple):
@@ -118,6 +151,21 @@ def v1_knobs(
     if blkio:
         yield Knob(blkio / "blkio.bfq.weight", "1")
         yield Knob(blkio / "blkio.prio.class", "idle")
+
+
+def find_limits(cpu: Path, memory: Path, v1: bool) -> Limits:
+    """Those that a group's files hold, by its directories."""
+    if v1:
+        names = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+        quota = [read_knob(cpu / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    else:
+        names = "memory.max", "memory.swap.max"
+        quota = (read_knob(cpu / "cpu.max") or "").split()
+    most, swap = (memory_ceiling(read_knob(memory / name)) for name in names)
+    if v1 and swap is not None:  # there it is memory and swap
+        swap = max(0, swap - most) if most is not None else None
+    numbers = [int(each) for each in quota if re.fullmatch("[0-9]{1,18}", each)]
+    return Limits(most, swap, numbers[0] / numbers[1] if len(numbers) == 2 and numbers[1] else None)
 
 
 def memory_ceiling(text: str | None) -> int | None:

@@ -19,13 +19,23 @@ import msgspec
 
 from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
-from plancton.host.cgroup_files import PERIOD, Bounds, Knob, memory_ceiling, read_cpuset, v1_knobs, v2_knobs
+from plancton.host.cgroup_files import (
+    PERIOD,
+    Bounds,
+    Knob,
+    Limits,
+    find_limits,
+    memory_ceiling,
+    read_cpuset,
+    v1_knobs,
+    v2_knobs,
+)
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.topology import format_cpus, parse_cpus
-from plancton.host.unit_files import DIRECTORIES, allowed_cpus
+from plancton.host.unit_files import DIRECTORIES, read_limits
 from plancton.model import Tier
 from plancton.units import quoted
 
@@ -49,7 +59,8 @@ HANDED = (
 )
 """The slice's own files that a supervisor without root needs; those below are what they are called
 in v1."""
-
+FOUND = "user.plancton.found"
+"""The slice's extended attribute that holds the limits which it had before it was ours."""
 
 SYSTEMD_ANSWERS, AT_THE_END = 60.0, 10.0
 """Seconds: a host that is short of memory or disk may need that long. Nobody waits so long for the
@@ -80,6 +91,8 @@ class Seen(msgspec.Struct, frozen=True):
     populated: bool = False
     lifted: bool = False
     frozen: int = 0
+    limits: str = ""
+    """The administrator's own, in words."""
 
 
 class LayoutError(PlanctonError):
@@ -174,6 +187,8 @@ class Slice:
         self.counted = os.cpu_count() or 1
         """How many CPUs count (topology.py)."""
         self.bounds = Bounds()
+        self.limits = Limits()
+        """The administrator's own. Where they are stricter than the bounds they hold."""
         self.privileged = os.geteuid() == 0
         """Else nothing can be made, and of all files only those that `plancton prepare` has handed
         over can be written: the slice's own, never a worker's."""
@@ -264,14 +279,48 @@ class Slice:
         """The CPUs that it may have at most, by the kernel and by what the administrator has
         written for systemd, as the kernel lists them; None: the kernel does not say."""
         most = read_cpuset((self._cpuset or self.directory).parent)
-        if not self.systemd or most is None:
+        if not self.systemd:
             return most
-        there, ours = parse_cpus(most), self.runtime_units / f"{self.unit}.d/50-AllowedCPUs.conf"
-        written = allowed_cpus(self.unit, ours, self.units)
+        self.limits = read_limits(self.unit, self._drop_ins(), self.units)
+        if most is None:
+            return None
+        there, written = parse_cpus(most), self.limits.allowed
         self._confined = format_cpus(written & there) if there - written else ""
         return self._confined or most
 
+    def _found_limits(self) -> Limits:
+        """For systemd, or what the slice had when Plancton came across it first."""
+        if self.systemd:
+            return read_limits(self.unit, self._drop_ins(), self.units)
+        try:
+            return msgspec.json.decode(os.getxattr(self.directory, FOUND), type=Limits)
+        except (OSError, msgspec.DecodeError) as error:
+            if getattr(error, "errno", None) != errno.ENODATA or self._seen_tier()[0] != "none":
+                return Limits()
+        return find_limits(self.cpu, self.memory, self.v1)
+
+    def _remember(self, found: Limits) -> Limits:
+        """The next supervisor must not take our own bounds for the administrator's. The note goes
+        with the slice; where none can be left (before Linux 5.7) it keeps to no limits."""
+        try:
+            os.setxattr(self.directory, FOUND, msgspec.json.encode(found))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.getxattr(self.directory, FOUND)
+                return found
+            return Limits()
+        return found
+
+    def _drop_ins(self) -> list[Path]:
+        """What systemd writes when we have it set something (systemctl(1), set-property)."""
+        return [self.runtime_units / f"{self.unit}.d/50-{name}.conf" for name in PROPERTIES]
+
+    @property
+    def _strictest(self) -> Bounds:
+        return self.bounds.within(self.limits)
+
     def _make(self) -> None:
+        self.limits = self._found_limits()
         if self._cpuset:  # before Docker makes it, with all CPUs; not even systemd knows this tree
             with contextlib.suppress(OSError):
                 self._cpuset.mkdir(exist_ok=True)
@@ -282,6 +331,7 @@ class Slice:
         trees = (self.directory, self.cpu, self.memory, self._blkio, self._pids, self._hugetlb)
         for directory in filter(None, trees):
             directory.mkdir(exist_ok=True)
+        self.limits = self._remember(self.limits)
         ours = ("+cpu", "+cpuset", "+memory", "+io", "+pids", "+hugetlb")
         # Docker does the same for its containers' parents. Beside v1 it may be huge pages that are here.
         for controller in ours[-1:] if self.v1 else ours:
@@ -357,14 +407,15 @@ class Slice:
         )
 
     def _knobs(self) -> Iterator[Knob]:
-        bounds = self.bounds
+        bounds = self._strictest
         if bounds.cpuset == "":
             bounds = msgspec.structs.replace(bounds, cpuset=self._confined)
         if self.v1:
             yield from v1_knobs(self.cpu, self.memory, self._blkio, self._cpuset, bounds)
         else:
             yield from v2_knobs(self.directory, bounds)
-        yield from pids_knob(self._pids, self._most_pids)
+        tasks = [each for each in (self._most_pids, self.limits.tasks) if each is not None]
+        yield from pids_knob(self._pids, min(tasks, default=None))
 
     def _bind(self) -> list[str]:
         """Make the bounds hold; says which of them did not, as far as that could be repaired."""
@@ -461,16 +512,15 @@ class Slice:
                 (root / self.path).rmdir()
 
     def _forget_properties(self) -> None:
-        """Remove what we have had systemd set (systemctl(1), set-property --runtime), and nothing
-        else: `revert` would take the administrator's drop-ins along."""
-        drop_ins = self.runtime_units / f"{self.unit}.d"
+        """Remove what we have had systemd set, and nothing else: `revert` would take the
+        administrator's drop-ins along."""
         removed = False
-        for name in PROPERTIES:
+        for file in self._drop_ins():
             with contextlib.suppress(FileNotFoundError):
-                (drop_ins / f"50-{name}.conf").unlink()
+                file.unlink()
                 removed = True
         with contextlib.suppress(OSError):  # somebody else's are in it
-            drop_ins.rmdir()
+            (self.runtime_units / f"{self.unit}.d").rmdir()
         if removed:
             _systemctl("daemon-reload", patience=AT_THE_END)
 
@@ -504,7 +554,7 @@ class Slice:
         yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
-                write_knob(self.directory / "cpu.max", f"{self.bounds.quota or 'max'} {PERIOD}")
+                write_knob(self.directory / "cpu.max", f"{self._strictest.quota or 'max'} {PERIOD}")
         if everything and read_knob(self.directory / "cgroup.freeze") == "1":
             with contextlib.suppress(OSError):
                 write_knob(self.directory / "cgroup.freeze", "0")
@@ -591,9 +641,8 @@ class Slice:
             parents = {self.directory.parent, self.cpu.parent}
             may_make = self.privileged if self.systemd else all(os.access(p, os.W_OK) for p in parents)
             return Seen(self.path, exists=False, writable=may_make)
-        idle, weight = read_knob(self.cpu / "cpu.idle"), read_knob(self.cpu / self._weight)
+        tier, idle, weight = self._seen_tier()
         knob = "cpu.idle" if idle is not None else self._weight
-        tier: Tier = KERNEL if idle == "1" else WEIGHT if weight == self._least else "none"
         says = {
             "cpu.idle": None if tier == WEIGHT else idle,
             self._weight: None if tier == KERNEL else weight,
@@ -609,7 +658,13 @@ class Slice:
             populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
             lifted=lifted,
             frozen=self._frozen(lifted),
+            limits=self._found_limits().words,
         )
+
+    def _seen_tier(self) -> tuple[Tier, str | None, str | None]:
+        """With the class and the weight that say so."""
+        idle, weight = read_knob(self.cpu / "cpu.idle"), read_knob(self.cpu / self._weight)
+        return KERNEL if idle == "1" else WEIGHT if weight == self._least else "none", idle, weight
 
     def _frozen(self, lifted: bool) -> int:
         """How many workers are frozen by us: each by itself, or all with the slice."""

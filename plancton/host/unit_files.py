@@ -5,10 +5,14 @@ systemd itself can't be asked for that: it tells what is in force, and that incl
 had it set.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from plancton.files import read_knob
+from plancton.host.cgroup_files import Limits
 from plancton.host.topology import parse_cpus
 
 DIRECTORIES = tuple(
@@ -26,29 +30,66 @@ DIRECTORIES = tuple(
 """Of two files of one name, the one in the earlier directory counts."""
 
 
-def allowed_cpus(unit: str, ours: Path, directories: Sequence[Path] = DIRECTORIES) -> frozenset[int]:
-    """The CPUs of `AllowedCPUs=`; none: nothing is written about them. ``ours`` is the drop-in that
-    systemd writes for us."""
-    cpus = frozenset[int]()
-    for value in _values("AllowedCPUs", _files(unit, ours, directories)):
-        cpus = cpus | parse_cpus(",".join(value.replace(",", " ").split())) if value else frozenset()
-    return cpus
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGTPE]?)B?", re.ASCII)
+_PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%", re.ASCII)
 
 
-def _files(unit: str, ours: Path, directories: Sequence[Path]) -> Iterator[Path]:
+def read_limits(unit: str, ours: Iterable[Path], directories: Sequence[Path] = DIRECTORIES) -> Limits:
+    """``ours`` are the drop-ins that systemd writes for us."""
+    found = dict[str, int | float | None]()
+    allowed = frozenset[int]()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for key, value in _assignments(_files(unit, frozenset(ours), directories)):
+        with suppress(ValueError):  # systemd passes over what it does not understand, too
+            if key == "AllowedCPUs":
+                more = parse_cpus(",".join(value.replace(",", " ").split()))
+                allowed = allowed | more if value else frozenset()
+            elif key in ("MemoryMax", "MemorySwapMax"):
+                found[key] = _amount(value, memory)
+            elif key == "CPUQuota":
+                found[key] = _percent(value) if value else None
+            elif key == "TasksMax":
+                found[key] = _amount(value, None)
+    memory_max, swap_max, tasks = (found.get(key) for key in ("MemoryMax", "MemorySwapMax", "TasksMax"))
+    return Limits(_whole(memory_max), _whole(swap_max), found.get("CPUQuota"), _whole(tasks), allowed)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _percent(value: str) -> float:
+    found = _PERCENT.fullmatch(value)
+    if not found:
+        raise ValueError(value)
+    return float(found[1]) / 100
+
+
+def _amount(value: str, whole: int | None) -> int | None:
+    """A size or a number in systemd's words; ``whole`` is what a percentage is of."""
+    if value in ("", "infinity"):
+        return None
+    if found := _SIZE.fullmatch(value):
+        return int(float(found[1]) * 1024 ** " KMGTPE".index(found[2] or " "))
+    if whole is None:
+        raise ValueError(value)
+    return int(_percent(value) * whole)
+
+
+def _files(unit: str, ours: frozenset[Path], directories: Sequence[Path]) -> Iterator[Path]:
     """In the order in which systemd reads them."""
     yield from [path for path in (directory / unit for directory in directories) if path.is_file()][:1]
     drop_ins = dict[str, Path]()
     for directory in directories:
         for path in (directory / f"{unit}.d").glob("*.conf"):
-            if path != ours:
+            if path not in ours:
                 drop_ins.setdefault(path.name, path)
     yield from (drop_ins[name] for name in sorted(drop_ins))
 
 
-def _values(key: str, files: Iterator[Path]) -> Iterator[str]:
+def _assignments(files: Iterator[Path]) -> Iterator[tuple[str, str]]:
     for file in files:
         for line in (read_knob(file) or "").replace("\\\n", " ").splitlines():
-            name, _, value = line.partition("=")
-            if name.strip() == key:
-                yield value.strip()
+            name, is_one, value = line.partition("=")
+            if is_one:
+                yield name.strip(), value.strip()

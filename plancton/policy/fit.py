@@ -31,10 +31,12 @@ def room_now(seen: Observation, settings: Settings) -> Room | None:
     if seen.owner is None:
         return None
     cpus = seen.capacity - (seen.stolen or 0.0) - seen.owner - settings.reserve_cpus
+    cpus = cpus if settings.most_cpus is None else min(cpus, settings.most_cpus)
+    most = math.inf if settings.most_memory is None else settings.most_memory
     if seen.memory_available is None:
-        return Room(cpus, math.inf)
+        return Room(cpus, most)
     owners = max(0, seen.memory_total - seen.memory_available - (seen.slice_anon or 0))
-    return Room(cpus, seen.memory_total - settings.reserve_memory - owners)
+    return Room(cpus, min(most, seen.memory_total - settings.reserve_memory - owners))
 
 
 def needs_to_stay(fleet: Fleet, place: int, settings: Settings) -> Room:

@@ -140,6 +140,29 @@ def test_ceiling(plancton: Plancton) -> None:
     assert int(quota) / PERIOD == pytest.approx(0.75 * CPUS), "CPUs of the slice"
 
 
+def test_limits_from_before(plancton: Plancton) -> None:
+    """The administrator's own limits, written to the slice before Plancton first came, stay in the
+    kernel where they are stricter, also for a second supervisor; doctor says so."""
+    group = plancton.slice
+    for directory in (group.directory, group.cpu, group.memory):
+        directory.mkdir(exist_ok=True)
+    memory, quota = ("limit_in_bytes", "cfs_quota_us") if group.v1 else ("max", "max")
+    (group.memory / f"memory.{memory}").write_text(str(100 * MEGABYTES))
+    (group.cpu / f"cpu.{quota}").write_text(str(3 * PERIOD // 2))
+    plancton.calm(2)
+    plancton.configure(worker={"memory": "60MiB"})
+    for _ in range(2):
+        plancton.start()
+        plancton.full(1)  # two would need 120 MiB
+        plancton.goes_on()
+        assert plancton.full(1) and group.ceiling() == 100 * MEGABYTES
+        assert plancton.quota(group.path).split()[0] == str(3 * PERIOD // 2)
+        assert plancton.yields
+        plancton.crash()
+    said = plancton.cli("doctor", "--config", str(plancton.config)).stdout
+    assert "105 MB of memory, 1.5 CPUs" in said, said
+
+
 def test_ceiling_holds_without_a_supervisor(plancton: Plancton, engine: Engine) -> None:
     """Workers that together take more memory than the slice may have are ended by the kernel,
     nobody else."""

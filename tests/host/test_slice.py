@@ -145,6 +145,34 @@ def test_cpus_that_the_administrator_allows(plancton: Plancton, workers: set[str
     wait_for("workers have them", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
+def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> None:
+    """MemoryMax= and CPUQuota= in a drop-in of the administrator's hold where they are stricter
+    than our bounds, and no longer than it is there."""
+    files = [plancton.slice.directory / name for name in ("memory.max", "cpu.max")]
+    before, drop_ins = (
+        [file.read_text() for file in files],
+        Path(f"/etc/systemd/system/{plancton.slice.unit}.d"),
+    )
+
+    def have() -> list[str]:
+        return [file.read_text() for file in files]
+
+    drop_ins.mkdir()
+    try:
+        (drop_ins / "mine.conf").write_text("[Slice]\nMemoryMax=200M\nCPUQuota=150%\n")
+        shell("systemctl daemon-reload", plancton)
+        wait_for("it is said", lambda: plancton.lines("own limits", "1.5 CPUs"), PATIENCE)
+        held = [f"{200 << 20}\n", "150000 100000\n"]
+        wait_for("they hold", lambda: have() == held, PATIENCE)
+        shell("systemctl daemon-reload", plancton)
+        plancton.goes_on()
+        assert have() == held
+    finally:
+        shutil.rmtree(drop_ins)
+        shell("systemctl daemon-reload", plancton)
+    wait_for("our bounds hold again", lambda: have() == before, PATIENCE)
+
+
 def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
     """A worker that reads again and again what its memory can't hold makes nobody leave: it is no
     sign of the owner's need, though the whole host's memory pressure rises."""

@@ -393,7 +393,8 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
         return ok(subject, f"{seen.path} is not there yet: the first start makes it")
     if not seen.exists:
         return better(subject, f"{seen.path} can't be made by this user, {by_docker}", by_root)
-    found = f"{seen.path}: {seen.knob}"
+    within = f", within your own limits ({seen.limits})" if seen.limits else ""
+    found = f"{seen.path}{within}: {seen.knob}"
     if running.pid is not None:
         return _of_running(seen, found)
     if not seen.writable and seen.tier == "none":

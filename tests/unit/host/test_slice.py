@@ -452,6 +452,59 @@ def test_cpus_that_the_administrator_allows(tmp_path: Path, asked: Path) -> None
     assert have() == ("0-7", "0-7")
 
 
+def test_limits_of_the_administrator(tmp_path: Path, asked: Path) -> None:
+    """Of a limit in a drop-in of the administrator's and our bound the stricter one holds, in the
+    kernel and for systemd, until the drop-in is gone."""
+    root = tree(tmp_path / "v2", {"plancton.slice": {**group(), "memory.max": "max", "pids.max": "max"}})
+    units = tree(tmp_path / "units", run={}, etc={"plancton.slice.d": {}})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.runtime_units, workers_slice.units = units / "run", (units / "run", units / "etc")
+    drop_in = units / "etc/plancton.slice.d/mine.conf"
+    drop_in.write_text("[Slice]\nMemoryMax=1M\nCPUQuota=50%\nTasksMax=7\n")
+    workers_slice.set_up()
+    assert (workers_slice.limits.words, workers_slice.look().limits) == (
+        "1 MB of memory, 0.5 CPUs, 7 processes",
+    ) * 2
+
+    def have() -> list[str]:
+        workers_slice.allowed_cpus()
+        workers_slice.repair()
+        return [read(workers_slice.directory / name) for name in ("memory.max", "cpu.max", "pids.max")]
+
+    workers_slice.bound(BOUNDS)
+    assert have() == ["1048576", "50000 100000", "7"]
+    assert "MemoryMax=1048576" in asked.read_text() and "CPUQuota=50.00%" in asked.read_text()
+    drop_in.write_text("[Slice]\nMemoryMax=1T\nCPUQuota=800%\n")
+    assert have()[:2] == [MEMORY, "150000 100000"]
+    drop_in.unlink()
+    assert have()[:2] == [MEMORY, "150000 100000"] and workers_slice.limits.words == ""
+
+
+@pytest.mark.parametrize("which", ["v2", "hybrid"])
+def test_limits_from_before(which: str, request: pytest.FixtureRequest) -> None:
+    """What somebody has written to the slice before we first took it stays where it is stricter,
+    for the next supervisor as well; our own bounds don't."""
+    first: Slice = request.getfixturevalue(which)
+    memory, quota, one = (
+        ("memory.limit_in_bytes", "cpu.cfs_quota_us", "50000")
+        if first.v1
+        else ("memory.max", "cpu.max", "50000 100000")
+    )
+    (first.memory / memory).write_text(str(8192))
+    (first.cpu / quota).write_text(one)
+    (first.cpu / "cpu.cfs_period_us").write_text("100000")
+    first.set_up()
+    first.bound(BOUNDS)
+    assert first.ceiling() == 8192 and read(first.cpu / quota) == one
+    assert "0.5 CPUs" in first.look().limits
+    layout = Layout(first.tree, {"cpu": first.cpu.parent, "memory": first.memory.parent} if first.v1 else {})
+    for bound, ceiling in ((4096, 4096), (1_000_000, 8192)):  # the former is no limit of theirs
+        following = of_root(Slice(layout, "plancton", "cgroupfs"))
+        following.set_up()
+        following.bound(Bounds(memory=bound))
+        assert following.ceiling() == ceiling and read(first.cpu / quota) == one
+
+
 def test_the_lift_keeps_the_bounds(v2: Slice) -> None:
     """After a lift the slice has its own CPU bound again, not none."""
     v2.set_up()

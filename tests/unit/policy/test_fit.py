@@ -60,6 +60,12 @@ def test_fit_by_memory(memory: float, expected: int) -> None:
     assert room is not None and count_fit(seen.fleet, None, room, Settings()) == expected, room
 
 
+def test_limits_of_the_administrator() -> None:
+    """No more fit than into the administrator's own limits, whatever the owner leaves."""
+    assert fit(workers(4), 9.0, settings=Settings(most_cpus=1.5)) == 2
+    assert fit(workers(4), 9.0, settings=Settings(most_memory=int(4.9 * GB), worker_memory=2 * GB)) == 2
+
+
 def test_room_is_what_the_owner_leaves() -> None:
     """CPUs less the owner's, the stolen and the reserved; memory less the owner's and the
     reserved."""
