@@ -31,11 +31,11 @@ def test_host_that_is_well(plancton: Plancton) -> None:
 
 
 def test_versions_of_docker(plancton: Plancton) -> None:
-    """Of this machine's Docker, which its distribution keeps up to date, no hole is claimed, and each
-    part's version is known."""
+    """Of this machine's Docker, which its distribution keeps up to date, no hole is claimed, and its
+    version is known."""
     (found,) = findings(plancton, "escapes")
     assert found["level"] == "ok", found
-    assert "Docker Engine" in found["text"] and "runc" in found["text"], found
+    assert "Docker Engine" in found["text"], found
     checked = plancton.cli("check", str(plancton.config), "--json")
     assert checked.returncode == 0 and "CVE" not in checked.stdout + checked.stderr, checked
 
