@@ -243,13 +243,14 @@ def _lockers(file: Path) -> tuple[list[int], list[int]]:
     trusted, strangers = list[int](), list[int]()
     with contextlib.suppress(OSError):
         found = file.stat(follow_symlinks=False)
-        for line in LOCKS.read_text().splitlines():
-            words = line.split()
-            if len(words) < 6 or not words[4].isdecimal():
-                continue
-            if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(found.st_ino):
-                pid = int(words[4])
-                (trusted if user_of(pid) in (None, 0, found.st_uid) else strangers).append(pid)
+        with LOCKS.open(errors="replace") as lines:  # a job may hold a million: never all at once
+            for line in lines:
+                words = line.split()
+                if len(words) < 6 or not words[4].isdecimal():
+                    continue
+                if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(found.st_ino):
+                    pid = int(words[4])
+                    (trusted if user_of(pid) in (None, 0, found.st_uid) else strangers).append(pid)
     return trusted, strangers
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -538,6 +539,22 @@ def test_lock_of_a_stranger(tmp_path: Path) -> None:
         assert stranger.stdout and stranger.stdout.readline() == "locked\n"
         os.close(take_lock(tmp_path, "/s", "i"))
         assert mode(lock) == 0o600 and [each.name for each in tmp_path.glob("*.lock")] == [lock.name]
+
+
+def test_many_locks(
+    tmp_path: Path, holder_of_s: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a job holds locks without end, who holds the supervisor's is found in bounded memory."""
+    others = "7: POSIX  ADVISORY  WRITE 4711 00:2a:99 0 0\n" * 300_000
+    (tmp_path / "locks").write_text(others + rundir.LOCKS.read_text())
+    monkeypatch.setattr(rundir, "LOCKS", tmp_path / "locks")
+    tracemalloc.start()
+    try:
+        with pytest.raises(AlreadyRunning, match=str(holder_of_s.pid)):
+            take_lock(tmp_path, "/s", "i")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_lock_that_is_a_link(tmp_path: Path) -> None:
