@@ -122,3 +122,11 @@ def test_another_kernel(plancton: Plancton, engine: Engine) -> None:
             assert done.returncode == code, done
             assert "linuxkit" in done.stdout + done.stderr
     assert not plancton.directories() and not engine.containers()
+
+
+def test_another_pid_namespace(plancton: Plancton) -> None:
+    """In a pid namespace other than Docker's, doctor says what is hidden and what that costs."""
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    command = plancton.command("doctor", "--config", str(plancton.config))
+    told = subprocess.run([*apart, *command], capture_output=True, text=True, timeout=60, check=False)
+    assert "are hidden in /proc" in told.stdout and "may count as the owner's" in told.stdout, told
