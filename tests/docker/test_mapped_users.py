@@ -1,7 +1,6 @@
 """A Docker Engine that maps users (userns-remap)."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
