@@ -24,7 +24,7 @@ from plancton.rundir import (
     running,
     withdraw,
 )
-from plancton.units import escaped, printable
+from plancton.units import Duration, escaped, printable
 
 if TYPE_CHECKING:
     from plancton.config.schema import Config
@@ -228,12 +228,12 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from plancton.commands.doctor.facts import look
     from plancton.commands.doctor.findings import EXIT_CODES, diagnose, lines
 
-    report = diagnose(look(paths_in_use(), config))
+    found = diagnose(look(paths_in_use(), config))
     if as_json:
-        _print_json(report)
+        _print_json(found)
     else:
-        _print("\n".join(lines(report)))
-    raise typer.Exit(EXIT_CODES[report.worst])
+        _print("\n".join(lines(found)))
+    raise typer.Exit(EXIT_CODES[found.worst])
 
 
 @app.command()
@@ -245,13 +245,13 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from plancton.commands.selftest.figures import report_lines
     from plancton.commands.selftest.run import run_selftest
 
-    report = run_selftest(_load(config), _progress)
+    found = run_selftest(_load(config), _progress)
     _progress("")
     if as_json:
-        _print_json(report)
+        _print_json(found)
     else:
-        _print("\n".join(report_lines(report)))
-    if not report.yields:
+        _print("\n".join(report_lines(found)))
+    if not found.yields:
         raise typer.Exit(EXIT_DOES_NOT_YIELD)
 
 
@@ -282,6 +282,48 @@ def status(as_json: JsonOption = False) -> None:
         _print("\n".join(status_lines(found, time.time())))
     if pid is None:
         raise typer.Exit(control.NotRunning.exit_code)
+
+
+SinceOption = Annotated[str, typer.Option("--since", help="How far back: 45m, 2h, 30d.")]
+
+
+@app.command()
+def report(since: SinceOption = "30d", as_json: JsonOption = False) -> None:
+    """Say what this host donated, what became of the jobs, and when and why it donated nothing."""
+    from plancton.commands.report import report_lines, summed_up
+
+    now = time.time()
+    found, last = summed_up(paths_in_use().state, _begin(since, now), now)
+    if as_json:
+        _print_json({**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last})
+    else:
+        _print("\n".join(report_lines(found, last)))
+
+
+@app.command()
+def events(
+    since: SinceOption = "2h",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those that come.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the supervisor did and why, with the time: "why did it yield at 14:05?". With --json
+    one object a line."""
+    from plancton.commands.events import read_events
+    from plancton.commands.report import event_line
+
+    for event in read_events(paths_in_use().state, _begin(since, time.time()), follow):
+        if as_json:
+            typer.echo(escaped(msgspec.json.encode(event).decode()))
+        else:
+            _print(event_line(event).strip())
+
+
+def _begin(since: str, now: float) -> float:
+    """The Unix time that was so long ago."""
+    try:
+        return now - Duration.parse(since)
+    except ValueError as error:
+        raise RunDirError(f"--since: {error}") from None
 
 
 @app.command()

@@ -182,6 +182,8 @@ def test_a_module_and_a_function_have_different_names(module: str) -> None:
         "prepare",
         "migrate",
         "doctor",
+        "events",
+        "report",
         "selftest",
         "top",
         "init",
