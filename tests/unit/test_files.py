@@ -1,5 +1,8 @@
 """Small files: what is written can always be read again."""
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
@@ -35,3 +38,18 @@ def test_json_that_is_none(data: bytes) -> None:
     with pytest.raises(ValueError) as error:
         from_json(data, dict[str, Tier])
     assert len(str(error.value)) <= 200
+
+
+RAISE = """
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from plancton.files import most_kept_open, raise_descriptors
+setrlimit(RLIMIT_NOFILE, (64, 800))
+raise_descriptors()
+print(*getrlimit(RLIMIT_NOFILE), most_kept_open())
+"""
+
+
+def test_descriptors_are_raised() -> None:
+    """A process allows itself all descriptors that it may have, and keeps a part for each kind."""
+    done = subprocess.run([sys.executable, "-P", "-c", RAISE], capture_output=True, text=True, check=True)
+    assert done.stdout == "800 800 100\n"
