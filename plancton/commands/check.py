@@ -14,6 +14,7 @@ from plancton.docker.errors import DockerRefused
 from plancton.docker.escapes import find_ways, read_version
 from plancton.docker.images import LOCAL, not_here, unusable
 from plancton.docker.replies import Image
+from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.slice import PROC, Slice, read_layout
@@ -78,7 +79,8 @@ def check_host(config: Config) -> HostCheck:
         found.append(unkept)
     if disk and disk.margin(config.owner.reserve_disk) < 0:
         found.append(f"the disk with {disk.path} is short: nothing is started until more is free")
-    made = policy_settings(config, host)
+    limits = workers_slice.found_limits()
+    made = policy_settings(config, host, limits)
     room = room_now(seen, made)
     fit = startable(Fleet(), max_workers_of(config)(host), room, made) if room else 0
     if seen.unknown:
@@ -90,7 +92,7 @@ def check_host(config: Config) -> HostCheck:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    return HostCheck(sentence, fit, (*found, *_warnings(config, host, image is None, token)))
+    return HostCheck(sentence, fit, (*found, *_warnings(config, host, limits, image is None, token)))
 
 
 def _image(docker: Docker, name: str | None) -> Image | None:
@@ -111,9 +113,9 @@ def too_little(room: Room, needed: Room) -> str:
     return f" One needs {', and '.join(short)}." if short else ""
 
 
-def _warnings(config: Config, host: Host, image_missing: bool, token: bytes) -> list[str]:
+def _warnings(config: Config, host: Host, limits: Limits, image_missing: bool, token: bytes) -> list[str]:
     found = []
-    never = never_starts(config, host)
+    never = never_starts(config, host, limits)
     if never:
         found.append(f"no worker can ever start here: {never}")
     if config.image.name is None:

@@ -11,7 +11,7 @@ import msgspec
 
 from plancton.config.expression import Functions, compiled
 from plancton.config.schema import LEAST_MEMORY, Config
-from plancton.host.cgroup_files import Bounds
+from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits
 from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
@@ -34,8 +34,8 @@ class Host(msgspec.Struct, frozen=True):
     disk: int = 0
 
 
-def policy_settings(config: Config, host: Host) -> Settings:
-    """What the policy goes by."""
+def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> Settings:
+    """What the policy goes by; ``limits`` are the administrator's own for the slice."""
     return Settings(
         worker_cpus=config.worker.cpus,
         worker_memory=int(config.worker.memory),
@@ -51,6 +51,8 @@ def policy_settings(config: Config, host: Host) -> Settings:
         grace_spawn=float(config.yielding.grace_spawn),
         gap=MISSED * float(config.docker.tick),
         uses_quota=config.yielding.cap == "room",
+        most_cpus=limits.cpus,
+        most_memory=limits.memory,
     )
 
 
@@ -78,7 +80,7 @@ def digest(config: Config) -> str:
     return hashlib.sha256(msgspec.json.encode(made_of, enc_hook=str, order="deterministic")).hexdigest()[:12]
 
 
-def never_starts(config: Config, host: Host) -> str | None:
+def never_starts(config: Config, host: Host, limits: Limits = NO_LIMITS) -> str | None:
     """Why this configuration can never start a worker on this host; None when it can."""
     worker, reserve = config.worker, config.owner.reserve_cpus
     room = host.cpus - reserve
@@ -92,6 +94,11 @@ def never_starts(config: Config, host: Host) -> str | None:
         return (
             f"worker.memory is {worker.memory}, but owner.reserve_memory leaves {human_bytes(memory)}"
             " of this host's: make one of them smaller"
+        )
+    if limits.memory is not None and worker.memory > limits.memory:
+        return (
+            f"worker.memory is {worker.memory}, but your own limit of the slice is"
+            f" {human_bytes(limits.memory)}: change one of them"
         )
     return None
 

@@ -7,6 +7,7 @@ import msgspec
 
 from plancton.config.resolve import Host, digest, max_workers_of, policy_settings
 from plancton.config.schema import Config
+from plancton.host.cgroup_files import NO_LIMITS
 from plancton.host.slice import Slice
 from plancton.model import Settings
 
@@ -35,14 +36,9 @@ class HostSettings:
         """To be called when the configuration, the host's figures or the slice's tier have
         changed."""
         self.host, self.digest = host, digest(config)
-        self.settings = policy_settings(config, host)
+        self.settings = policy_settings(config, host, workers_slice.limits if workers_slice else NO_LIMITS)
         if self.start_now:
             self.settings = msgspec.structs.replace(self.settings, first_start=ONE_LOOK)
-        if workers_slice is not None:
-            limits = workers_slice.limits
-            self.settings = msgspec.structs.replace(
-                self.settings, most_cpus=limits.cpus, most_memory=limits.memory
-            )
         if workers_slice is not None and not workers_slice.can_lift:
             self.settings = msgspec.structs.replace(
                 self.settings,

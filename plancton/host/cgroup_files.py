@@ -58,6 +58,9 @@ class Limits(msgspec.Struct, frozen=True):
         return ", ".join(filter(None, said))
 
 
+NO_LIMITS = Limits()
+
+
 class Bounds(msgspec.Struct, frozen=True):
     """Bytes and CPUs that all workers together may use; None: no bound. ``cpuset``: the CPUs that
     they may run on, as the kernel lists them; empty: all; None: left as it is."""

@@ -288,7 +288,7 @@ class Slice:
         self._confined = format_cpus(written & there) if there - written else ""
         return self._confined or most
 
-    def _found_limits(self) -> Limits:
+    def found_limits(self) -> Limits:
         """For systemd, or what the slice had when Plancton came across it first."""
         if self.systemd:
             return read_limits(self.unit, self._drop_ins(), self.units)
@@ -320,7 +320,7 @@ class Slice:
         return self.bounds.within(self.limits)
 
     def _make(self) -> None:
-        self.limits = self._found_limits()
+        self.limits = self.found_limits()
         if self._cpuset:  # before Docker makes it, with all CPUs; not even systemd knows this tree
             with contextlib.suppress(OSError):
                 self._cpuset.mkdir(exist_ok=True)
@@ -658,7 +658,7 @@ class Slice:
             populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
             lifted=lifted,
             frozen=self._frozen(lifted),
-            limits=self._found_limits().words,
+            limits=self.found_limits().words,
         )
 
     def _seen_tier(self) -> tuple[Tier, str | None, str | None]:

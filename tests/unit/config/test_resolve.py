@@ -8,6 +8,7 @@ from plancton.config.load import parse
 from plancton.config.resolve import MOST_WORKERS, Host, digest, max_workers_of, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config, Worker
+from plancton.host.cgroup_files import Limits
 
 HOST = Host(cpus=4, ram=16_000_000_000, swap=1_000_000_000, disk=100_000_000_000)
 
@@ -46,6 +47,15 @@ def test_never_starts(text: str, words: str) -> None:
 def test_starts() -> None:
     """The defaults can start a worker on an ordinary host."""
     assert never_starts(Config(), HOST) is None
+
+
+def test_limits_of_the_administrator() -> None:
+    """Their own limits of the slice are what the policy goes by, and a worker that does not fit
+    into them can never start."""
+    limits = Limits(memory=1_000_000_000, cpus=1.5)
+    made = policy_settings(Config(), HOST, limits)
+    assert (made.most_memory, made.most_cpus) == (1_000_000_000, 1.5)
+    assert "your own limit of the slice is 1 GB" in (never_starts(Config(), HOST, limits) or "")
 
 
 MADE_OF = {
