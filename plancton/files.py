@@ -111,6 +111,22 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
+def set_mode(path: Path, mode: int) -> None:
+    """chmod(2) of a regular file, never of what a link leads to: root writes in users' directories,
+    too. Raises OSError.
+
+    The descriptor is none of the file's content: to close such a one would drop all locks that this
+    process has on the file (fcntl(2)), and SQLite has some.
+    """
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Unsuitable(0, "is not a regular file")
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)
+    finally:
+        os.close(descriptor)
+
+
 def read_knob(path: str | os.PathLike[str]) -> str | None:
     """The stripped content of a small kernel file; None if it can't be read. Raises OSError if it is
     only that there is no descriptor: that must not look like a file that is not there.

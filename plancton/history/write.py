@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import from_json, to_json
+from plancton.files import from_json, set_mode, to_json
 from plancton.history import tables
 from plancton.history.tables import COLUMNS, HOUR, KEPT, REPORT, SUMS, VERSION, WORDS, WORK, HistoryError, Row
 from plancton.model import Event, Kept, Report, Work
@@ -224,7 +224,7 @@ def open_store(path: Path) -> Store:
         )
     with _explained(path):
         # Nobody else may open the locks, which get the file's mode: then all may read the rest.
-        path.chmod(0o600)
+        set_mode(path, 0o600)
         database = _connect(path)
         database.execute(f"PRAGMA wal_autocheckpoint = {PAGES_IN_WAL}")
         database.execute(f"PRAGMA journal_size_limit = {PAGES_IN_WAL * 4096}")
@@ -232,8 +232,8 @@ def open_store(path: Path) -> Store:
             database.close()
             raise Damaged(f"{path}: has other tables than Plancton makes")
         # The log and the locks are there now.
-        Path(f"{path}-wal").chmod(0o644)
-        path.chmod(0o644)
+        set_mode(Path(f"{path}-wal"), 0o644)
+        set_mode(path, 0o644)
         return Store(path, database)
 
 

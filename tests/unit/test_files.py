@@ -1,12 +1,15 @@
 """Small files: what is written can always be read again."""
 
+import fcntl
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from plancton.files import from_json, to_json
+from plancton.files import from_json, set_mode, to_json
 from plancton.model import Event, Status, Tier, WorkerStatus
 
 HALF = b"/sys/fs/cgroup/\xff".decode(errors="surrogateescape")
@@ -53,3 +56,32 @@ def test_descriptors_are_raised() -> None:
     """A process allows itself all descriptors that it may have, and keeps a part for each kind."""
     done = subprocess.run([sys.executable, "-P", "-c", RAISE], capture_output=True, text=True, check=True)
     assert done.stdout == "800 800 100\n"
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_mode_of_a_link(tmp_path: Path) -> None:
+    """Only a file's own mode is set: not that of one that a link leads to, of a pipe or directory."""
+    secret, link, pipe = tmp_path / "secret", tmp_path / "link", tmp_path / "pipe"
+    secret.touch(0o600)
+    link.symlink_to(secret)
+    os.mkfifo(pipe, 0o600)
+    for other in (link, pipe, tmp_path, tmp_path / "none"):
+        with pytest.raises(OSError):
+            set_mode(other, 0o644)
+    assert mode(secret) == mode(pipe) == 0o600
+    set_mode(secret, 0o644)
+    assert mode(secret) == 0o644
+
+
+def test_mode_of_a_locked_file(tmp_path: Path) -> None:
+    """A file that this process has locked stays locked."""
+    file = tmp_path / "file"
+    with file.open("w") as locked:
+        fcntl.lockf(locked, fcntl.LOCK_EX)
+        set_mode(file, 0o600)
+        code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=False)
+    assert "BlockingIOError" in done.stderr, done
