@@ -103,7 +103,10 @@ def run(
     log: LogOption = None,
 ) -> None:
     """Donate until told to stop. Stays in the foreground and logs to stderr."""
-    from plancton.commands.run import check_start, supervisor_command
+    from plancton.daemon.lean_imports import left_out
+
+    with left_out():
+        from plancton.commands.run import check_start, supervisor_command
 
     if detach and dry_run:
         raise RunDirError("--dry-run says here what it would do: leave out --detach")

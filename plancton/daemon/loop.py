@@ -567,6 +567,7 @@ class Supervisor:
             say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
         self.figures.watch_slice(self.slice)
         self.figures.watch_engine(listener(self.engine.socket))
+        self.figures.look(0.0, time.monotonic())  # the next tick tells what has been since
         self.in_force.host = None
         self.usage = WorkerUsage(self.slice, PROC)
         self.disk_guard.watch_slice(self.slice)
