@@ -763,6 +763,16 @@ DOCTOR = "import plancton.commands.doctor.findings as d, plancton.commands.docto
 SELFTEST = "import plancton.commands.selftest.run as s, types; s.run_selftest = lambda *_: dataclasses.make_dataclass('R', ['yields'])"
 PREPARE = "import plancton.commands.prepare as p; p.prepare_host = lambda *_: 'made'"
 STATE = "__import__('pathlib').Path(__import__('os').environ['PLANCTON_STATE_DIR'])"
+HISTORY = """
+import time
+from plancton.history.tables import NAME
+from plancton.history.write import Batch, open_store
+from plancton.model import Event, Kept, Work
+from plancton.rundir import default_paths
+state = default_paths().state
+state.mkdir(parents=True, exist_ok=True)
+open_store(state / NAME).write(Batch((), (Event(time.time(), "starting"),), Kept(Work(1.0))), 1)
+"""
 CODES = [
     ("check config.yaml", 0, ""),
     ("init new.yaml", 0, ""),
@@ -773,6 +783,8 @@ CODES = [
     ("doctor", 4, ""),
     ("status", 3, ""),
     ("top", 0, ""),
+    ("report", 0, HISTORY),
+    ("events", 0, HISTORY),
     ("selftest", 0, f"import dataclasses; {SELFTEST}(True)"),
     ("selftest", 1, f"import dataclasses; {SELFTEST}(False)"),
     ("drain", 3, ""),
