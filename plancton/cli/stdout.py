@@ -31,13 +31,14 @@ class _Stdout(io.FileIO):
 
 
 def guard() -> None:
-    """From here on a failing standard output raises OutputError or NoReader."""
+    """From here on a failing standard output raises OutputError or NoReader, and what its encoding
+    does not have becomes a question mark."""
     before = sys.stdout
     if isinstance(before, io.TextIOWrapper):  # else it is closed, and nothing is written
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Stdout(before.fileno(), "w", closefd=False)),
             before.encoding,
-            before.errors,
+            "replace",
             line_buffering=before.line_buffering,
         )
 

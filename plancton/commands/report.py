@@ -9,9 +9,7 @@ from plancton.units import human_seconds, local_time, printable
 
 EVENTS = 10
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-SHADES = "░▒▓█"
-"""For up to a quarter, a half, three quarters, and all of the CPUs."""
-NONE, UNKNOWN = "·", " "
+NONE, UNKNOWN = ".", " "
 LITTLE = 0.005
 
 
@@ -59,16 +57,17 @@ def _jobs(found: Summary) -> str:
 
 
 def _week_lines(found: Summary) -> Iterator[str]:
-    yield f"Donated part of all CPUs, by the hour here: {NONE} none, {SHADES} up to 25, 50, 75, 100 %"
+    yield "Tenths of all CPUs that were donated, by the hour here:"
     yield "     " + "".join(f"{hour:<6}" for hour in range(0, 24, 3)).rstrip()
     for day, parts in zip(DAYS, found.week, strict=True):
-        yield f"{day}  " + "".join(2 * _shade(part) for part in parts).rstrip()
+        yield f"{day}  {' '.join(map(_tenths, parts))}".rstrip()
 
 
-def _shade(part: float | None) -> str:
+def _tenths(part: float | None) -> str:
+    """One digit; 9 is nearly all, or all."""
     if part is None:
         return UNKNOWN
-    return NONE if part < LITTLE else SHADES[min(3, int(part * 4))]
+    return NONE if part < LITTLE else str(min(9, round(10 * part)))
 
 
 def _pause_line(pause: Pause) -> str:

@@ -57,6 +57,8 @@ def test_report(tmp_path: Path) -> None:
     first, *lines = text.splitlines()
     assert "donated 2h 00m of CPU time, 33% of what was idle" in first, text
     assert any("1 job done, 0 evicted" in line for line in lines), text
+    day = next(line for line in lines if line.startswith(time.strftime("%a", time.localtime(NOW - 7200))))
+    assert "5" in day and text.isascii(), text  # of 4 CPUs, 2 were donated
     assert any("1h 00m  draining: nothing new is started" in line for line in lines), text
     assert "draining" in lines[-1], text
 
