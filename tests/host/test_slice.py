@@ -112,6 +112,8 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     everything = cpuset.read_text()
     plancton.configure(owner={"reserve_cpus": len(core)})
     wait_for("the workers keep off", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
+    told = "systemctl show --property AllowedCPUs --value $SLICE"  # beside the loop, a moment later
+    wait_for("systemd knows it", lambda: output(told, plancton).strip() == left, PATIENCE)
     with hung(plancton):
         shell("systemctl daemon-reload; systemctl set-property --runtime $SLICE IOAccounting=yes", plancton)
         assert cpuset.read_text() == f"{left}\n"
