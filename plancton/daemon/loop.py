@@ -56,6 +56,7 @@ from plancton.rundir import (
     Paths,
     RunDir,
 )
+from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
@@ -173,6 +174,7 @@ class Supervisor:
         self.last_said = ""
         self.lacked_descriptor = False
         self.burden, self.sockets = BurdenWatch(PROC), SocketWatch(PROC)
+        self.connections = ConnectionWatch(PROC)
 
     # ------------------------------------------------------------ the loop
 
@@ -396,6 +398,7 @@ class Supervisor:
         self.next_slow = now + SLOW_PASS
         if self.actuator and self.docker.ready:
             self.actuator.accuse(self.burden.look(now, seen, self.roster))
+            self.actuator.accuse(self.connections.look(self.roster))
             self.actuator.accuse(self.sockets.look(short, self.roster), hoards=True)
             if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()

@@ -24,10 +24,14 @@ MANY_SOCKETS, MOST_SOCKETS = 100, 2_000
 tcp_mem in tcp(7)): without it, the owner's connections are reset. 200 pairs of sockets can hold all of
 that, and a job has fewer than the first. What waits in a NETLINK socket, 200 kB, counts as nobody's
 memory: the second can hold 0.4 GB."""
+FULL_TABLE, MANY_CONNECTIONS = 0.5, 1_000
+"""From this part of the host's table of connections on, whoever has most of it leaves, unless it is
+few: a job has fewer."""
 PATIENCE, LONGEST_PATIENCE = 60.0, 1_800.0
 """The engine must be busy for so long without that a cause is found until somebody leaves on
 suspicion, and each time twice as long."""
 SOCKETS = "its sockets hold memory that the owner needs"
+CONNECTIONS = "its connections fill the host's table, which the owner's need as well"
 OUTPUT = "its output keeps Docker busy, at the owner's cost"
 OUT_OF_MEMORY = "it runs out of memory again and again, which fills the kernel's log"
 

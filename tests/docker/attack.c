@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +125,20 @@ static void hoard(void) {
     printf("sockets %d\n", made);
 }
 
+/* Packets to 5,000 ports of the default gateway, which is the host: each is a connection to the kernel. */
+static void connections(void) {
+    unsigned gateway = 0;
+    FILE *routes = fopen("/proc/net/route", "r");
+    if (!routes || fscanf(routes, "%*[^\n] %*s 00000000 %x", &gateway) != 1) return;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = gateway};
+    int made = 0, fd = socket(AF_INET, SOCK_DGRAM, 0);
+    for (int port = 20000; port < 25000; port++) {
+        to.sin_port = htons((unsigned short)port);
+        made += sendto(fd, "", 1, 0, (struct sockaddr *)&to, sizeof to) == 1;
+    }
+    printf("connections %d\n", made);
+}
+
 int main(int count, char **words) {
     const char *what = count > 1 ? words[1] : "";
     if (strcmp(what, "sockets") == 0) sockets();
@@ -134,6 +149,7 @@ int main(int count, char **words) {
     if (strcmp(what, "per-user") == 0) per_user(1 << 20, 1 << 20);
     if (strcmp(what, "signals") == 0) per_user(0, 1 << 20);
     if (strcmp(what, "hoard") == 0) hoard();
+    if (strcmp(what, "connect") == 0) connections();
     if (strcmp(what, "one") == 0) per_user(1, 1);
     puts("end");
     fflush(stdout);

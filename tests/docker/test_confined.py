@@ -104,7 +104,7 @@ def test_other_rules(attack: Attack) -> None:
 def test_name_servers(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """A worker asks the host's name servers itself, so that dockerd has no work with it."""
     (tmp_path / "servers").write_text("search example\nnameserver 198.51.100.53\n")
-    plancton.host.resolvers = tmp_path / "servers"
+    plancton.host.mounted["/etc/resolv.conf"] = tmp_path / "servers"
     plancton.calm(1)
     plancton.start()
     (worker,) = plancton.full(1)
@@ -185,24 +185,33 @@ def test_signals_of_nobody(attack: Attack, program: Path) -> None:
     assert nobody_of_the_host(program)[-1] == "signals 1"
 
 
-def test_memory_in_sockets(plancton: Plancton, engine: Engine, program: Path, tmp_path: Path) -> None:
-    """When the owner's memory is short, the worker that holds thousands of sockets, which count as
-    nobody's memory, leaves before any other."""
+def chosen(plancton: Plancton, program: Path, tmp_path: Path, what: str) -> None:
+    """Two workers, of which one tries this."""
     (tmp_path / "chosen").mkdir(mode=0o777)
     (tmp_path / "chosen").chmod(0o777)
     plancton.calm(2)
     plancton.configure(
         worker={
-            "command": "if busybox mkdir /chosen/it; then /job/attack hoard; fi; while :; do sleep 1; done",
+            "command": f"if busybox mkdir /chosen/it; then /job/attack {what}; fi; while :; do sleep 1; done",
             "mounts": [f"{program}:/job", f"{tmp_path}/chosen:/chosen:rw"],
             "leave_timeout": "10m",
         },
         owner={"reserve_memory": "1GB"},
     )
+
+
+def names(plancton: Plancton, engine: Engine) -> dict[str, int]:
+    """The workers, once both run, and their first processes."""
+    found = [engine.inspect(worker) for worker in plancton.full(2)]
+    return {each["Name"].lstrip("/"): each["State"]["Pid"] for each in found}
+
+
+def test_memory_in_sockets(plancton: Plancton, engine: Engine, program: Path, tmp_path: Path) -> None:
+    """When the owner's memory is short, the worker that holds thousands of sockets, which count as
+    nobody's memory, leaves before any other."""
+    chosen(plancton, program, tmp_path, "hoard")
     plancton.start()
-    pids = {
-        engine.inspect(worker)["Name"]: engine.inspect(worker)["State"]["Pid"] for worker in plancton.full(2)
-    }
+    pids = names(plancton, engine)
 
     def hoarders() -> list[str]:
         used = {name: Path(f"/proc/{pid}/net/sockstat").read_text() for name, pid in pids.items()}
@@ -213,9 +222,38 @@ def test_memory_in_sockets(plancton: Plancton, engine: Engine, program: Path, tm
     plancton.host.memory_available = 900_000_000
     wait_for("it has to leave", lambda: plancton.lines("asking", "to leave", "sockets"))
     (line,) = plancton.lines("asking", "to leave", "sockets")
-    assert hoarder.lstrip("/") in line
+    assert hoarder in line
     plancton.host.memory_available = 12_000_000_000
-    wait_for("it is gone", lambda: plancton.lines(hoarder.lstrip("/"), " is gone after "))
+    wait_for("it is gone", lambda: plancton.lines(hoarder, " is gone after "))
+    assert len(plancton.lines("asking", "to leave")) == 1, "the other stays"
+
+
+def test_table_of_connections(plancton: Plancton, engine: Engine, program: Path, tmp_path: Path) -> None:
+    """When the host's table of connections is half full, the worker that has thousands of them
+    leaves, and no other."""
+    count = tmp_path / "count"
+    count.write_text("10\n")
+    (tmp_path / "max").write_text("10000\n")
+    for name in ("count", "max"):
+        plancton.host.mounted[f"/proc/sys/net/netfilter/nf_conntrack_{name}"] = tmp_path / name
+    chosen(plancton, program, tmp_path, "connect")
+    plancton.start()
+    pids = names(plancton, engine)
+
+    def hoarders() -> list[str]:
+        lines = {
+            name: Path(f"/proc/{pid}/net/stat/nf_conntrack").read_text().splitlines()[1]
+            for name, pid in pids.items()
+        }
+        return [name for name, line in lines.items() if int(line.split()[0], 16) > 3000]
+
+    wait_for("it has its connections", lambda: len(hoarders()) == 1)
+    (hoarder,) = hoarders()
+    plancton.goes_on()
+    assert not plancton.lines("asking", "to leave"), "the table has room"
+    count.write_text("5000\n")
+    wait_for("it has to leave", lambda: plancton.lines(f"asking {hoarder} to leave", "connections"))
+    wait_for("it is gone", lambda: plancton.lines(hoarder, " is gone after "))
     assert len(plancton.lines("asking", "to leave")) == 1, "the other stays"
 
 

@@ -41,8 +41,8 @@ class DictatedHost:
         self.isolate("")
         self.hides_processes = False
         """From users other than root, as hidepid does (proc(5))."""
-        self.resolvers: Path | None = None
-        """Its resolv.conf, where that is not this machine's."""
+        self.mounted: dict[str, Path] = {}
+        """Files that are mounted over this machine's, such as /etc/resolv.conf."""
         self._write()
         self._over = threading.Event()
         self._writer = threading.Thread(target=self._go_on, daemon=True)
@@ -64,8 +64,8 @@ class DictatedHost:
     def command(self, *words: str) -> list[str]:
         """This command on this host. It keeps its pid: each step executes the next."""
         mount = HIDE + MOUNT if self.hides_processes else MOUNT
-        if self.resolvers:
-            mount = f"mount --bind {shlex.quote(str(self.resolvers))} /etc/resolv.conf && {mount}"
+        for place, file in self.mounted.items():
+            mount = f"mount --bind {shlex.quote(str(file))} {place} && {mount}"
         enter = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", mount, "sh"]
         return [*enter, *map(str, self.files), *words]
 
