@@ -93,8 +93,8 @@ def test_pids_that_are_not_ours(plancton: Plancton, engine: Engine, owners: Owne
         assert owners.knobs() == before
         assert len(plancton.lines("was not in")) == 1, plancton.log
         assert plancton.name in plancton.lines("was not in")[0]
-        status = plancton.status
-        assert status and status.unprotected and not status.workers
+        wait_for("it knows of none", lambda: (seen := plancton.status) is not None and not seen.workers)
+        assert plancton.status and plancton.status.unprotected
         doctor = plancton.cli("doctor", "--config", str(plancton.config))
         assert doctor.returncode == 4 and "was not in" in doctor.stdout
         plancton.send(signal.SIGTERM)
