@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from docker.harness import Plancton, wait_for
+from docker.harness import CPUS, Plancton, wait_for
 
 from plancton.history.tables import NAME
 
@@ -46,8 +46,9 @@ def test_report_of_what_was_donated(plancton: Plancton) -> None:
         done = plancton.cli("report", "--since", "1h", "--json")
         return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
 
-    wait_for("the first figures are kept", lambda: report().get("seconds", 0) > 0)
+    wait_for("the first figures are kept", lambda: report().get("donated", 0) > 0)
     found = report()
-    assert 0 < found["donated"] + found["idle"] <= found["capacity"], found
+    assert found["capacity"] == pytest.approx(CPUS * found["seconds"]) and found["idle"] > 0, found
+    assert found["donated"] > 0, found
     assert any("starting" in event["text"] for event in found["events"]), found["events"]
     assert not plancton.cli("report").stderr
