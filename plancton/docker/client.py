@@ -167,7 +167,7 @@ class Docker:
     def read_file(self, container: str, path: str, most: int) -> bytes:
         """The first ``most`` bytes of a file; of a link, a directory or a pipe, nothing.
 
-        HEAD and GET /containers/{id}/archive. An old Docker starts itself anew to pack even what is no
+        HEAD and GET /containers/{id}/archive. An old Docker starts itself again to pack even what is no
         file, and is asked before what is there; it may be another thing by then."""
         what, url = f"read {path} of container {container}", f"/containers/{_quote(container)}/archive"
         with self._connection.stream(what, "HEAD", url, query={"path": path}) as response:

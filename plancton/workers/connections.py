@@ -3,7 +3,7 @@
 A full table means that no new connection is made, the owner's neither. The kernel counts a
 connection in the network namespace in which its packets are tracked: on a network of Docker's a
 worker's are counted in the worker's own, too (net/netfilter/nf_conntrack_standalone.c). While the
-table has room, two small files are read and no worker is looked at.
+table has room, a small file is read, or two, and no worker is looked at.
 """
 
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ class ConnectionWatch:
 
     def look(self, entries: Iterable[Entry]) -> dict[str, str]:
         """The worker that is to blame, if one is, and why."""
-        count, most = (self._number(f"nf_conntrack_{name}") for name in ("count", "max"))
-        if not 0 < FULL_TABLE * most <= count:
+        count = self._number("nf_conntrack_count")
+        if count < MANY_CONNECTIONS or not 0 < FULL_TABLE * self._number("nf_conntrack_max") <= count:
             return {}
         number, name = max(((self._count(e), e.worker.name) for e in entries), default=(0, ""))
         return {name: CONNECTIONS} if number >= MANY_CONNECTIONS else {}

@@ -17,13 +17,9 @@ from plancton.model import Event, Kept, Work
 PLANCTON = str(Path(sys.executable).with_name("plancton"))
 
 
-def this_minute() -> int:
-    return int(time.time()) // MINUTE * MINUTE
-
-
 def written(state: Path, *events: Event) -> None:
     """Two hours up to now: a worker in the first one, and none in the second."""
-    now = this_minute()
+    now = int(time.time()) // MINUTE * MINUTE
     rows = [
         Row(
             now - 2 * HOUR + n * MINUTE,

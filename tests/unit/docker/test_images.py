@@ -42,7 +42,7 @@ class Kept:
         )
 
     def step(self, now: float) -> ImageKeeper:
-        """``takes``: so many seconds go by until Docker has answered."""
+        """``takes``: seconds until Docker has answered."""
         self.now = now
         self.keeper.step(now)
         self.now += self.takes
