@@ -1,11 +1,9 @@
 """plancton.docker.client with a scripted Docker: every fault becomes one of our one-line errors."""
 
 import base64
-import gc
 import io
 import itertools
 import json
-import os
 import random
 import socket
 import subprocess
@@ -16,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from helpers.open_files import open_files
 from helpers.wait import wait_for
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, chunked, reply
 
@@ -66,11 +65,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for server, docker in made:
         docker.close()
         server.__exit__(None, None, None)
-
-
-def open_files() -> int:
-    gc.collect()  # what earlier tests dropped
-    return len(os.listdir("/proc/self/fd"))
 
 
 # Image names

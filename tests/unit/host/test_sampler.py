@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from helpers.open_files import open_files
 from unit import trees
 
 from plancton.host import sampler
@@ -26,11 +27,6 @@ def make(tmp_path: Path, with_slice: bool = True) -> tuple[Path, Path]:
     host = trees.proc()
     trees.tree(tmp_path, proc=host, **parts)
     return tmp_path / "proc", tmp_path / "slice"
-
-
-def open_files() -> int:
-    gc.collect()  # what earlier tests dropped
-    return len(os.listdir("/proc/self/fd"))
 
 
 MALLINFO_FIELDS = (

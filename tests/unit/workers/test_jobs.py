@@ -1,12 +1,12 @@
 """Which workers run a job, on a fake /proc and fake cgroups whose processes a test controls."""
 
-import os
 import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.open_files import open_files
 from unit.trees import pid_stat, tree, vanish
 
 from plancton.host.sampler import USER_HZ
@@ -211,16 +211,16 @@ def test_name_that_is_watched_again(it: Watched) -> None:
 
 def test_no_files_leak(it: Watched) -> None:
     """Files are closed when workers go and at the end; reading leaves none open."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     names = [f"w{n}" for n in range(50)]
     idle(it, *names)
     it.watch.read(BOOT)
-    assert len(os.listdir("/proc/self/fd")) == before + 50
+    assert open_files() == before + 50
     it.watch.watch({name: it.groups / name for name in names[:3]})
     it.watch.read(BOOT)
-    assert len(os.listdir("/proc/self/fd")) == before + 3
+    assert open_files() == before + 3
     it.watch.close()
-    assert len(os.listdir("/proc/self/fd")) == before and it.watch.read(BOOT) == {}
+    assert open_files() == before and it.watch.read(BOOT) == {}
 
 
 def test_few_descriptors(it: Watched) -> None:
@@ -228,7 +228,7 @@ def test_few_descriptors(it: Watched) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     names = [f"w{number}" for number in range(1, 201)]
     idle(it, *names)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 64, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 64, before[1]))
     try:
         it.watch.close()
         it.watch = JobWatch(it.proc, "condor_starter")

@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from helpers.open_files import open_files
 
 from plancton.workers.token import LARGEST, TokenError, expiry, pack, read_token
 
@@ -182,9 +183,9 @@ def test_pack(user: str, owner: tuple[int, int]) -> None:
 def test_no_files_leak(tmp_path: Path) -> None:
     """Neither good nor bad tokens leave a file open."""
     good, bad = written(tmp_path / "t", token()), written(tmp_path / "b", b"x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _ in range(20):
         read_token(good, NOW)
         for path in (bad, str(tmp_path), str(tmp_path / "none")):
             refusal(path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

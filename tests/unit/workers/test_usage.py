@@ -1,10 +1,10 @@
 """The workers' own figures, on fake cgroups: CPU, memory, and for a pool's workers their jobs."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.open_files import open_files
 from unit.trees import cgroup, cpu_stat, pid_stat, tree
 
 from plancton.host.sampler import USER_HZ
@@ -111,7 +111,7 @@ def test_worker_without_a_cgroup(host: Host) -> None:
 
 def test_no_files_leak(host: Host) -> None:
     """Reading and closing leave no file open, even with 256 workers."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for n in range(256):
         host.worker(f"w{n}", ())
         host.starters(f"w{n}", 5)
@@ -120,4 +120,4 @@ def test_no_files_leak(host: Host) -> None:
         host.fleet = Fleet()
     assert all(r.jobs for r in host.usage.by_name.values()), "some have no job"
     host.usage.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
