@@ -103,6 +103,7 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
         part.unlink(missing_ok=True)  # what a crash has left, perhaps
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask is: somebody else is to read it
             file.write(data)
         part.replace(path)
     except OSError:

@@ -562,7 +562,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``time`` is Unix time; ``mode`` one of donating, draining, stopping, dry-run. ``slice`` is the
     slice's path below the v2 mount. ``unprotected``: see Observation. ``unseen_disks`` are the
-    directories that workers write to and that the supervisor can't look at.
+    directories that workers write to and that the supervisor can't look at. ``token_expires`` is
+    the Unix time at which the token that the last worker got does.
     """
 
     version: str
@@ -597,3 +598,4 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     workers: tuple[WorkerStatus, ...] = ()
     events: tuple[Event, ...] = ()
     work: Work | None = None
+    token_expires: float | None = None

@@ -321,6 +321,29 @@ def events(
             _print(event_line(event).strip())
 
 
+@app.command()
+def metrics(
+    textfile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Replace this file of node_exporter's textfile collector."),
+    ] = None,
+) -> None:
+    """Print this host's figures for Prometheus, in OpenMetrics form. Exit code 3: Plancton is not
+    running; with --textfile, the file says so."""
+    from plancton.monitoring.metrics import exposition, look, write_textfile
+
+    now = time.time()
+    found = look(paths_in_use(), now)
+    if found.problem and found.runs:
+        _print(f"warning: {found.problem}", err=True)
+    if textfile is not None:
+        write_textfile(textfile, found.facts, now)
+        return
+    typer.echo(exposition(found.facts, now), nl=False)
+    if not found.runs:
+        raise typer.Exit(control.NotRunning.exit_code)
+
+
 def _begin(since: str, now: float) -> float:
     """The Unix time that was so long ago."""
     try:

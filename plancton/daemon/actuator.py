@@ -67,7 +67,7 @@ from plancton.workers.docker_calls import (
 from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
 from plancton.workers.surroundings import ORDINARY, Surroundings
-from plancton.workers.token import TokenError, pack, read_token
+from plancton.workers.token import TokenError, expiry, pack, read_token
 from plancton.workers.users import user_of, with_user
 
 log = logging.getLogger(__name__)
@@ -119,6 +119,8 @@ class Actuator:
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
         self.unprotected = ""
         """Why no worker may be started any more: one was found outside the slice."""
+        self.token_expires: float | None = None
+        """When the last worker's token does (Unix time), as far as that is known."""
 
     # ------------------------------------------------------------ decisions
 
@@ -176,7 +178,7 @@ class Actuator:
             profiles = read_profiles(config.worker.security_options)
             body = create_body(name, config, image, made_of, *place, profiles, around)
             body["Image"] = newest
-            files = _files(config)
+            files = self._files(config)
         except (SecurityError, TokenError) as error:
             self._not_started(name, error)
             return
@@ -665,6 +667,15 @@ class Actuator:
             partial(remove_network, name=self._network, instance=self._instance), lambda _, error: done()
         )
 
+    def _files(self, config: Config) -> bytes | None:
+        """A tar of what a worker finds in its volume. The token reaches it this way only."""
+        self.token_expires = None
+        if config.htcondor is None:
+            return None
+        token = read_token(config.htcondor.token_file, time())
+        self.token_expires = expiry(token)
+        return pack(token, user_of(config.worker))
+
     def _trouble(self, error: DockerError | None) -> None:
         if error is not None and not isinstance(error, DockerRefused):
             self._on_trouble(error)
@@ -673,10 +684,3 @@ class Actuator:
         """A slow removal or log does not mean that Docker is away."""
         if not isinstance(error, DockerTimeout):
             self._trouble(error)
-
-
-def _files(config: Config) -> bytes | None:
-    """A tar of what a worker finds in its volume. The token reaches it this way only."""
-    if config.htcondor is None:
-        return None
-    return pack(read_token(config.htcondor.token_file, time()), user_of(config.worker))

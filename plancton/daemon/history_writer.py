@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from plancton.history.tables import MINUTE, NAME, SUMS, HistoryError, Row
+from plancton.history.tables import MINUTE, NAME, NO_ROOM, SUMS, HistoryError, Row
 from plancton.history.totals import merged, take_over
 from plancton.history.write import Batch, Damaged, Replaced, Store, move_aside, open_store
 from plancton.inbox import Inbox, guarded
@@ -36,8 +36,6 @@ ROWS, EVENTS = 600, 2_000
 """What waits for a disk that takes nothing: ten hours, a few hundred KiB."""
 NOTICE = 86_400.0
 """Seconds for which the status says that a damaged file was moved aside."""
-NO_ROOM = "no room"
-"""What `Row.held` says when there is none for another worker."""
 
 
 class Outcome(NamedTuple):

@@ -611,7 +611,8 @@ class Supervisor:
         image = (self.image.name or "", self.image.id)
         docker = self.docker.problem or "answers"
         problems, unseen = self._problems(decision, now), self.disk_guard.disks.unseen
-        return Facts(self.slice, image, docker, problems, self.accounting.work, unseen)
+        expires = self.actuator.token_expires if self.actuator else None
+        return Facts(self.slice, image, docker, problems, self.accounting.work, unseen, expires)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.request_queue.busy_for(now)

@@ -26,7 +26,8 @@ EVENTS = 20
 
 class Facts(NamedTuple):
     """What the loop knows besides the observation: the slice, the image's name and id, the state of
-    Docker, the work done, and which of the workers' file systems can't be looked at."""
+    Docker, the work done, which of the workers' file systems can't be looked at, and when the last
+    worker's token expires."""
 
     slice: Slice | None
     image: tuple[str, str]
@@ -34,6 +35,7 @@ class Facts(NamedTuple):
     problems: tuple[str, ...]
     work: Work
     unseen_disks: tuple[str, ...] = ()
+    token_expires: float | None = None
 
 
 class StatusFile:
@@ -123,6 +125,7 @@ class StatusFile:
             workers=self._worker_statuses(seen, decision, usage),
             events=tuple(self._events),
             work=facts.work,
+            token_expires=facts.token_expires,
         )
 
     def _worker_statuses(

@@ -10,7 +10,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +52,12 @@ class History:
         be complete yet: it is after two minutes."""
         query = f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE time >= ? AND time < ? ORDER BY time"
         return [_row(row) for row in self._database.execute(query, (since, until))]
+
+    def totals(self, table: str, since: float, names: Sequence[str]) -> dict[str, float]:
+        """These columns of the ``minutes`` or ``hours`` that begin at this time or later, added up."""
+        sums = ", ".join(f"TOTAL({name})" for name in names)
+        found = self._database.execute(f"SELECT {sums} FROM {table} WHERE time >= ?", (since,)).fetchone()
+        return _of_kind(dict(zip(names, found, strict=True)), dict[str, float])
 
     def events(self, since: float = 0.0, after: int = 0, last: int | None = None) -> list[Said]:
         """Those from this time on whose number is larger than ``after``, oldest first; only the

@@ -23,6 +23,8 @@ APPLICATION = 0x504C4E43
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 KEPT = {"minutes": 8 * DAY, "hours": 3 * 365 * DAY, "events": 30 * DAY}
 """Seconds for which each is kept."""
+NO_ROOM = "no room"
+"""What `Row.held` says when there is none for another worker."""
 
 
 class HistoryError(PlanctonError):
@@ -39,7 +41,7 @@ class Row(msgspec.Struct):
     was no worker. ``cpu_done`` and ``cpu_lost`` are the CPU seconds of the jobs done and evicted.
 
     ``tier`` and ``mode`` are those at the end. ``held`` is the kind of reason for which nothing was
-    started (`model.HeldReason`; "no room": nothing else held it; empty: workers could start or
+    started (`model.HeldReason`; NO_ROOM: nothing else held it; empty: workers could start or
     all that fit were running), and ``why`` the sentence about it.
     """
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from plancton.files import from_json, set_mode, to_json
+from plancton.files import from_json, replace_file, set_mode, to_json
 from plancton.model import Event, Status, Tier, WorkerStatus
 
 HALF = b"/sys/fs/cgroup/\xff".decode(errors="surrogateescape")
@@ -25,6 +25,17 @@ def test_json_of_half_a_character() -> None:
     read = msgspec.json.decode(to_json(status), type=Status)
     assert read.workers[0].cgroup == read.problems[0] == "/sys/fs/cgroup/?", read
     assert read.capacity == 2.0, read
+
+
+def test_mode_whatever_the_umask(tmp_path: Path) -> None:
+    """What others have to read is theirs to read, also when root's umask is narrow: a request, and
+    a textfile of metrics."""
+    before = os.umask(0o077)
+    try:
+        replace_file(tmp_path / "drain", b"", 0o644)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "drain").stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**70), float("nan"), float("inf"), 1e308])

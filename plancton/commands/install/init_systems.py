@@ -27,10 +27,11 @@ class InitSystem(NamedTuple):
     """Does Docker run? Else, is it here? Then these start it."""
 
 
+UNITS = ("plancton.slice", "plancton.service", "plancton-metrics.service", "plancton-metrics.timer")
 SYSTEMD = InitSystem(
-    {f"etc/systemd/system/{name}": name for name in ("plancton.slice", "plancton.service")},
+    {f"etc/systemd/system/{name}": name for name in UNITS},
     start="systemctl start plancton",
-    stop=("systemctl disable --now plancton",),
+    stop=("systemctl disable --now plancton-metrics.timer", "systemctl disable --now plancton"),
     restart="systemctl start plancton",
     reload="systemctl daemon-reload",
     forget=("systemctl stop plancton.slice", "systemctl daemon-reload", "systemctl reset-failed plancton"),

@@ -785,6 +785,8 @@ CODES = [
     ("top", 0, ""),
     ("report", 0, HISTORY),
     ("events", 0, HISTORY),
+    ("metrics", 3, ""),
+    ("metrics --textfile x.prom", 0, ""),
     ("selftest", 0, f"import dataclasses; {SELFTEST}(True)"),
     ("selftest", 1, f"import dataclasses; {SELFTEST}(False)"),
     ("drain", 3, ""),
@@ -811,13 +813,15 @@ def test_exit_code(
     host.config(socket=docker({"GET /info": INFO}))
     (host.home / "desk.csv").write_text("time,owner\n0,0\n300,2\n600,2\n")
     (host.home / "old.yaml").write_text("cpus_per_dock: 1\n")
+    as_json = ["--json"] * bool(table()[command.split()[0]]["--json"])
     main = [sys.executable, "-P", "-c", f"{before}\nfrom plancton.cli.app import main; main()"]
     done = subprocess.run(
-        [*main, *command.split(), "--json"], env=host.environ, cwd=host.home, timeout=DEADLINE, text=True,
+        [*main, *command.split(), *as_json], env=host.environ, cwd=host.home, timeout=DEADLINE, text=True,
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == code and "Traceback" not in done.stderr, done
-    assert json.loads(done.stdout) if done.stdout else done.stderr.count("\n") == 1
+    if as_json:
+        assert json.loads(done.stdout) if done.stdout else done.stderr.count("\n") == 1
 
 
 def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen[str]) -> None:

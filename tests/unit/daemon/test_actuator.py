@@ -861,6 +861,20 @@ def test_token_that_is_refused(world: Callable[..., World], token: bytes, mode: 
     assert "c2VjcmV0" not in " ".join(it.said) + ended.reason and it.troubles == []
 
 
+def test_when_the_token_expires(world: Callable[..., World]) -> None:
+    """The status may say when the token does that the last worker got; another kind of worker has
+    none."""
+    it = world({PUT: reply(b"")})
+    claims = base64.urlsafe_b64encode(b'{"exp":4102444800}').rstrip(b"=")
+    it.pool(b"eyJhbGciOiJIUzI1NiJ9." + claims + b".c2VjcmV0")
+    assert it.actuator.token_expires is None
+    it.act(Start("room"))
+    assert it.actuator.token_expires == 4102444800
+    it.config = parse("image: {name: x}", "FILE")
+    it.act(Start("room"))
+    assert it.actuator.token_expires is None
+
+
 def test_token_is_read_each_time(world: Callable[..., World]) -> None:
     """The next worker uses a renewed token, without a restart."""
     it = world({PUT: reply(b"")})

@@ -220,7 +220,10 @@ def system(machine: Dummy, kind: str, programs: Path) -> InitSystem:
 
 
 SERVICES = {
-    "systemd": {"etc/systemd/system/plancton.service", "etc/systemd/system/plancton.slice"},
+    "systemd": {
+        f"etc/systemd/system/plancton{name}"
+        for name in (".service", ".slice", "-metrics.service", "-metrics.timer")
+    },
     "openrc": {"etc/init.d/plancton"},
     "cron": {"etc/cron.d/plancton"},
     "none": set[str](),
@@ -242,7 +245,7 @@ def test_service(machine: Dummy, tmp_path: Path, kind: str) -> None:
     assert made == SERVICES[kind]
     for name in made:
         text = (machine.root / name).read_text()
-        assert str(machine.prefix) in text or name.endswith(".slice")
+        assert str(machine.prefix) in text or name.endswith((".slice", ".timer"))
         assert "@PREFIX@" not in text and "@USER@" not in text
     listed = {name for name in machine.ours() if not name.startswith("opt/")}
     assert listed == made | ({AT_BOOT[kind]} if kind in AT_BOOT else set())

@@ -1,0 +1,1 @@
+"""What the administrator's own monitoring gets: metrics for Prometheus, and rows for InfluxDB."""
