@@ -79,7 +79,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
     keeps the engine or the kernel busy, in words; ``hoards`` that it is by memory that the owner
     needs now; ``paused`` that somebody has paused it; ``stuck`` that it outlives being killed.
-    ``renamed`` is what somebody calls its container now.
+    ``renamed`` is what somebody calls its container now, ``restarts`` is how often somebody started
+    it again.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     paused: bool = False
     stuck: bool = False
     renamed: str = ""
+    restarts: int = 0
 
     def age(self, boottime: float) -> float:
         """Seconds since its first process started; 0 while it is starting."""
@@ -486,7 +488,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0
     to 1). ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run
-    (seconds). ``paused``: somebody has paused it; ``stuck``: it outlives being killed.
+    (seconds). ``paused``: somebody has paused it; ``stuck``: it outlives being killed; ``restarts``:
+    how often somebody started it again. ``image`` is the beginning of its image's id.
     """
 
     name: str
@@ -504,6 +507,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     job_age: float | None = None
     paused: bool = False
     stuck: bool = False
+    image: str = ""
+    restarts: int = 0
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plancton.config.schema import Config
 
 EXIT_DOES_NOT_YIELD = 1
+SHORTEST_INTERVAL = 0.1
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -355,24 +356,48 @@ def _begin(since: str, now: float) -> float:
 @app.command()
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Print that many screens and exit.", metavar="N")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option("--interval", help="The time between two screens: 1s if not given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show live what the owner and the workers use. Press q to quit, ? for help."""
+    """Show live what the owner and the workers use. Press q to quit, ? for help.
+
+    With --json, print one JSON object, or one per line: with --batch that many, with --interval
+    until interrupted.
+    """
     from rich.console import Console
 
-    from plancton.commands.top.app import run_top, top_json
+    from plancton.commands.top.app import run_top, sources_of, top_json, waits
     from plancton.host.slice import read_layout
 
     paths = paths_in_use()
     tree = read_layout().v2
+    seconds = None if interval is None else _interval(interval)
+    screens = batch or (1 if once else 0)
     if as_json:
-        typer.echo(escaped(top_json(lambda: running(paths), tree).decode()))
+        for line in top_json(lambda: running(paths), tree, waits=waits(screens, seconds)):
+            typer.echo(escaped(line.decode()))
         return
 
     def drain_or_resume(on: bool) -> str:
         return control.drain(paths) if on else control.resume(paths)
 
-    run_top(lambda: running(paths), tree, drain_or_resume, Console(), once=once)
+    run_top(sources_of(paths), tree, drain_or_resume, Console(), seconds or 1.0, screens)
+
+
+def _interval(text: str) -> float:
+    """Seconds."""
+    try:
+        seconds = Duration.parse(text)
+    except ValueError as error:
+        raise RunDirError(f"--interval: {error}") from None
+    if seconds < SHORTEST_INTERVAL:
+        raise RunDirError(f"--interval: is shorter than {SHORTEST_INTERVAL:g} seconds")
+    return seconds
 
 
 @app.command()

@@ -191,6 +191,8 @@ def _worker_status(
         job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
         paused=worker.paused,
         stuck=worker.stuck,
+        image=printable(short(worker.image)),
+        restarts=worker.restarts,
     )
 
 

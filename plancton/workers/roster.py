@@ -170,6 +170,7 @@ class Roster:
             deadline=None,
             busy=False,
             stuck=False,
+            restarts=worker.restarts + 1,
             worked=False,
             flooding="",
             hoards=False,

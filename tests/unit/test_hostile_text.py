@@ -14,7 +14,8 @@ from plancton.cli.app import app
 from plancton.commands.doctor import findings
 from plancton.commands.doctor.facts import Left, Process, Supervisors
 from plancton.commands.status import status_lines
-from plancton.commands.top.view import Screen, render
+from plancton.commands.top.frame import Screen
+from plancton.commands.top.view import render
 from plancton.config.load import load_config
 from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml

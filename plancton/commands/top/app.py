@@ -5,49 +5,94 @@ both, with the keys and the screen.
 """
 
 import contextlib
+import math
 import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from rich.console import COLOR_SYSTEMS, Console
 from rich.segment import Segment
 
-from plancton.commands.top.keys import QUIT, REDRAW, Gone, Terminal
+from plancton import model
+from plancton.commands.top.frame import Line, Page, Screen
+from plancton.commands.top.keys import (
+    BACKSPACE,
+    DOWN,
+    ENTER,
+    ESCAPE,
+    PAGE_DOWN,
+    PAGE_UP,
+    QUIT,
+    REDRAW,
+    UP,
+    Click,
+    Event,
+    Gone,
+    Terminal,
+)
 from plancton.commands.top.meter import Meter
-from plancton.commands.top.view import HISTORY, SORTS, Line, Screen, render
+from plancton.commands.top.past import STEPS, Past, read_past
+from plancton.commands.top.view import HISTORY, picked_by_click, render, sorted_by_click
+from plancton.commands.top.workers import SORTS, in_order
 from plancton.errors import PlanctonError
+from plancton.history.read import open_history
+from plancton.history.tables import HistoryError
 from plancton.model import Status
+from plancton.rundir import Paths, running
 
 ONCE_INTERVAL = 0.5
 """Seconds between the two samples of a screen that is printed once."""
 MESSAGE_SECONDS = 5.0
+READ_AGAIN = 30.0
+"""Seconds after which the history is read again: its file is copied for that."""
+MOST_EVENTS = 1000
+LONGEST_FILTER = 60
+_PAGES = {"?": Page.HELP, "e": Page.EVENTS}
+_STEPS = {UP: -1, "k": -1, DOWN: 1, "j": 1, PAGE_UP: -10, PAGE_DOWN: 10}
+
+
+class Sources(NamedTuple):
+    """Where the figures come from, besides the kernel. The last two raise HistoryError."""
+
+    status: Callable[[], Status | None]
+    past: Callable[[int], Past]
+    events: Callable[[], tuple[model.Event, ...]]
+
+
+def sources_of(paths: Paths) -> Sources:
+    """Those of the supervisor that uses these paths."""
+
+    def said() -> tuple[model.Event, ...]:
+        with open_history(paths.state) as history:
+            return tuple(model.Event(each.time, each.text) for each in history.events(last=MOST_EVENTS))
+
+    return Sources(lambda: running(paths), lambda days: read_past(paths.state, days, time.time()), said)
 
 
 class Top:
     """The live screen: what it shows now, and what keys and time do to it."""
 
     def __init__(
-        self,
-        read_status: Callable[[], Status | None],
-        meter: Meter,
-        drain: Callable[[bool], str],
-        console: Console,
-        interval: float,
+        self, sources: Sources, meter: Meter, drain: Callable[[bool], str], console: Console, interval: float
     ) -> None:
-        self._read_status, self._meter, self._drain = read_status, meter, drain
+        self._sources, self._meter, self._drain = sources, meter, drain
         self._console, self._interval = console, interval
         self._history: deque[tuple[float, float]] = deque(maxlen=HISTORY)
         self._painted: list[Line] = []
         self._message_until = 0.0
+        self._read_again = math.inf
+        self._days = min(STEPS)
         self.screen = Screen(0, 0, 0.0, host=socket.gethostname(), ascii=not _utf8(console))
 
     def run(self, terminal: Terminal) -> None:
         due = time.monotonic()
-        events: list[str] = []
+        events: list[Event] = []
         while QUIT not in events:
             if time.monotonic() >= due:
                 self.sample()
@@ -57,33 +102,131 @@ class Top:
             for event in events:
                 if event == REDRAW:
                     self._painted = []
-                elif event in ("q", "Q", "\x03", "\x04"):
+                elif event in ("\x03", "\x04") or (event in ("q", "Q") and not self.screen.typing):
                     return
+                elif isinstance(event, Click):
+                    self.click(event)
                 else:
                     self.key(event)
 
     def sample(self) -> None:
-        status = self._read_status()
+        status = self._sources.status()
         figures = self._meter.read(status)
         if figures.owner is not None:
             self._history.append((figures.owner, figures.donated or 0.0))
             self._set(history=tuple(self._history), seen=self.screen.seen + 1)
         if time.monotonic() >= self._message_until:
             self._set(message="")
+        if time.monotonic() >= self._read_again:
+            self._read_history()
         self._set(status=status, figures=figures, now=time.time())
+
+    # ------------------------------------------------------------ keys
 
     def key(self, key: str) -> None:
         """What a key does; unknown ones do nothing."""
+        if self.screen.typing:
+            self._type(key)
+        elif key in _PAGES:
+            self._toggle(_PAGES[key])
+        elif key == ESCAPE:
+            self._back()
+        elif key == "h":
+            self._show_past()
+        elif key == "d":
+            self._set(message=self._drained())
+            self._message_until = time.monotonic() + MESSAGE_SECONDS
+        elif self.screen.page is Page.EVENTS:
+            self._key_among_events(key)
+        elif self.screen.page is Page.WORKERS:
+            self._key_among_workers(key)
+
+    def _key_among_workers(self, key: str) -> None:
         screen = self.screen
         if key == "s":
             self._set(sort=SORTS[(SORTS.index(screen.sort) + 1) % len(SORTS)], reverse=False)
         elif key == "r":
             self._set(reverse=not screen.reverse)
-        elif key in ("?", "h"):
-            self._set(help=not screen.help)
-        elif key == "d":
-            self._set(message=self._drained())
-            self._message_until = time.monotonic() + MESSAGE_SECONDS
+        elif key == "/":
+            self._set(typing=True)
+        elif key in _STEPS:
+            self._pick(_STEPS[key])
+        elif key == ENTER and screen.picked:
+            self._set(page=Page.WORKER)
+            self._read_history()
+
+    def _key_among_events(self, key: str) -> None:
+        if key == "/":
+            self._set(typing=True)
+        elif key in _STEPS:
+            most = max(len(self.screen.said or ()) - 1, 0)
+            self._set(scrolled=min(max(self.screen.scrolled + _STEPS[key], 0), most))
+
+    def _type(self, key: str) -> None:
+        """A filter is being typed."""
+        text = self.screen.filter
+        if key == ENTER:
+            self._set(typing=False)
+        elif key == ESCAPE:
+            self._set(typing=False, filter="")
+        elif key == BACKSPACE:
+            self._set(filter=text[:-1], scrolled=0)
+        elif len(key) == 1 and key.isprintable():
+            self._set(filter=(text + key)[:LONGEST_FILTER], scrolled=0)
+
+    def click(self, where: Click) -> None:
+        """On a worker: pick it, and the second time show it; on a heading: sort by it."""
+        screen = self.screen
+        if name := picked_by_click(screen, where.line):
+            if name == screen.picked:
+                self.key(ENTER)
+            self._set(picked=name)
+        elif column := sorted_by_click(screen, *where):
+            self._set(sort=column, reverse=column == screen.sort and not screen.reverse)
+
+    def _pick(self, step: int) -> None:
+        names = [worker.name for worker in in_order(self.screen)]
+        if names and self.screen.picked in names:
+            place = names.index(self.screen.picked) + step
+            self._set(picked=names[min(max(place, 0), len(names) - 1)])
+        elif names:
+            self._set(picked=names[0])
+
+    # ------------------------------------------------------------ pages
+
+    def _toggle(self, page: Page) -> None:
+        self._set(page=Page.WORKERS if self.screen.page is page else page, scrolled=0, filter="")
+        self._read_history()
+
+    def _back(self) -> None:
+        """To all workers."""
+        picked = "" if self.screen.page is Page.WORKERS and not self.screen.filter else self.screen.picked
+        self._set(page=Page.WORKERS, filter="", scrolled=0, picked=picked)
+        self._read_history()
+
+    def _show_past(self) -> None:
+        """The shortest time first, then the next longer one."""
+        spans = sorted(STEPS)
+        shown = self.screen.page is Page.PAST
+        self._days = spans[(spans.index(self._days) + 1) % len(spans)] if shown else spans[0]
+        self._set(page=Page.PAST)
+        self._read_history()
+
+    def _read_history(self) -> None:
+        """For the page that shows it; and again in a while, for as long as that page is shown."""
+        page = self.screen.page
+        if page not in (Page.PAST, Page.EVENTS, Page.WORKER):
+            self._read_again = math.inf
+            self._set(past=None, said=(), no_history="")
+            return
+        self._read_again = time.monotonic() + READ_AGAIN
+        try:
+            if page is Page.PAST:
+                self._set(past=self._sources.past(self._days), no_history="")
+            else:
+                self._set(said=self._sources.events(), no_history="")
+        except HistoryError as error:
+            self._set(no_history=str(error))
 
     def _drained(self) -> str:
         status = self.screen.status
@@ -137,23 +280,24 @@ def _utf8(console: Console) -> bool:
 
 
 def run_top(
-    read_status: Callable[[], Status | None],
+    sources: Sources,
     cgroup_root: Path | None,
     drain: Callable[[bool], str],
     console: Console,
     interval: float = 1.0,
-    once: bool = False,
+    screens: int = 0,
     proc: Path = Path("/proc"),
 ) -> None:
-    """Until `q`, or one screen: when asked for, in a pipe, and on a terminal that can't do more.
+    """Until `q`, or so many screens: when asked for; and one in a pipe, and on a terminal that can't
+    do more.
 
     ``drain(True)`` asks the supervisor to start no more workers, ``drain(False)`` to go on; it
     returns one line to show.
     """
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
-        top = Top(read_status, meter, drain, console, interval)
-        if once or not _is_live(console):
-            _print_once(top, console)
+        top = Top(sources, meter, drain, console, interval)
+        if screens or not _is_live(console):
+            _print_screens(top, console, screens or 1, interval)
             return
         with contextlib.suppress(Gone), Terminal(0, console.file.fileno()) as terminal:
             top.run(terminal)
@@ -167,24 +311,37 @@ def _is_live(console: Console) -> bool:
     return ttys and console.is_terminal and not console.is_dumb_terminal
 
 
-def _print_once(top: Top, console: Console) -> None:
+def _print_screens(top: Top, console: Console, screens: int, interval: float) -> None:
     """A terminal gets what fits on it, a pipe all workers."""
     top.sample()
-    time.sleep(ONCE_INTERVAL)
-    top.sample()
-    height = max(console.height - 1, 1) if console.is_terminal else 0
-    screen = msgspec.structs.replace(top.screen, width=console.width, height=height, live=False)
-    console.file.write("\n".join(styled_lines(console, render(screen))) + "\n")
-    console.file.flush()
+    for wait in chain((ONCE_INTERVAL,), repeat(interval, screens - 1)):
+        time.sleep(wait)
+        top.sample()
+        height = max(console.height - 1, 1) if console.is_terminal else 0
+        screen = msgspec.structs.replace(top.screen, width=console.width, height=height, live=False)
+        console.file.write("\n".join(styled_lines(console, render(screen))) + "\n")
+        console.file.flush()
+
+
+def waits(screens: int, interval: float | None) -> Iterator[float]:
+    """Before each JSON object: of so many, or with an interval of any number."""
+    if screens or interval is None:
+        return chain((ONCE_INTERVAL,), repeat(interval or 1.0, max(screens - 1, 0)))
+    return chain((ONCE_INTERVAL,), repeat(interval))
 
 
 def top_json(
-    read_status: Callable[[], Status | None], cgroup_root: Path | None, proc: Path = Path("/proc")
-) -> bytes:
-    """One JSON object: Unix time, figures, and the status (null without a supervisor)."""
+    read_status: Callable[[], Status | None],
+    cgroup_root: Path | None,
+    proc: Path = Path("/proc"),
+    waits: Iterable[float] = (ONCE_INTERVAL,),
+) -> Iterator[bytes]:
+    """A JSON object after each wait (seconds): Unix time, figures since the one before, and the
+    status (null without a supervisor)."""
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
         meter.read(read_status())
-        time.sleep(ONCE_INTERVAL)
-        status = read_status()
-        figures = meter.read(status)
-    return msgspec.json.encode({"time": time.time(), "figures": figures, "status": status})
+        for wait in waits:
+            time.sleep(wait)
+            status = read_status()
+            figures = meter.read(status)
+            yield msgspec.json.encode({"time": time.time(), "figures": figures, "status": status})

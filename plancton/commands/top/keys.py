@@ -2,7 +2,7 @@
 
     with Terminal(0, 1) as terminal:
         terminal.write("...")
-        for event in terminal.wait(1.0):    # a key, or QUIT, or REDRAW
+        for event in terminal.wait(1.0):    # a key, a Click, QUIT, or REDRAW
             ...
 
 However it ends (return, exception, Ctrl-C, SIGTERM, Ctrl-Z), the shell gets its terminal back as it
@@ -17,16 +17,45 @@ import signal
 import termios
 import tty
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 QUIT = "quit"
 REDRAW = "redraw"
+UP, DOWN, PAGE_UP, PAGE_DOWN = "up", "down", "page up", "page down"
+ENTER, ESCAPE, BACKSPACE = "enter", "escape", "backspace"
 
-ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"  # alternate screen, no cursor, no wrapping
-RESTORE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?", re.DOTALL)
+TAKE = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1000h\x1b[?1006h\x1b[2J"
+"""Alternate screen, no cursor, no wrapping; clicks are told, in the form that knows wide screens
+(SGR, of xterm's ctlseqs)."""
+RESTORE = "\x1b[0m\x1b[?1006l\x1b[?1000l\x1b[?7h\x1b[?25h\x1b[?1049l"
+_KEY = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.|.)?|.", re.DOTALL)
+_CLICK = re.compile(r"\x1b\[<(\d{1,4});(\d{1,5});(\d{1,5})M")
+_NAMED = {
+    "\x1b": ESCAPE,
+    "\x1b[A": UP,
+    "\x1bOA": UP,
+    "\x1b[B": DOWN,
+    "\x1bOB": DOWN,
+    "\x1b[5~": PAGE_UP,
+    "\x1b[6~": PAGE_DOWN,
+    "\r": ENTER,
+    "\n": ENTER,
+    "\x7f": BACKSPACE,
+    "\b": BACKSPACE,
+}
+LEFT_BUTTON, WHEEL = 0, {64: UP, 65: DOWN}
 _DEADLY = (signal.SIGTERM, signal.SIGQUIT)
 _CAUGHT = (*_DEADLY, signal.SIGHUP, signal.SIGINT, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+
+
+class Click(NamedTuple):
+    """Of the left button, from 0 at the top and the left."""
+
+    line: int
+    column: int
+
+
+Event = str | Click
 
 
 class Gone(Exception):
@@ -85,26 +114,27 @@ class Terminal:
         except OSError as error:
             raise Gone from error
 
-    def wait(self, seconds: float) -> list[str]:
-        """What happened within the given time: keys as they are, QUIT, REDRAW."""
+    def wait(self, seconds: float) -> list[Event]:
+        """What happened within the given time: letters as they are, other keys by name, a Click,
+        QUIT, REDRAW."""
         ready, _, _ = select.select([self._stdin, self._woken], [], [], max(seconds, 0.0))
-        events: list[str] = []
+        events: list[Event] = []
         if self._woken in ready:
             events += [event for number in os.read(self._woken, 512) for event in self._on_signal(number)]
         if self._stdin in ready:
             events += self._keys()
         return events
 
-    def _keys(self) -> list[str]:
+    def _keys(self) -> list[Event]:
         try:
             data = os.read(self._stdin, 512)
         except OSError as error:
             raise Gone from error
         if not data:
             raise Gone
-        return list(_ESCAPES.sub("", data.decode("utf-8", "replace")))
+        return keys_in(data.decode("utf-8", "replace"))
 
-    def _on_signal(self, number: int) -> list[str]:
+    def _on_signal(self, number: int) -> list[Event]:
         if number in _DEADLY:
             self._killed_by = number
         if number == signal.SIGTSTP:
@@ -127,13 +157,30 @@ class Terminal:
             tty.setcbreak(self._stdin, termios.TCSADRAIN)
         except termios.error as error:
             raise Gone from error
-        self.write(ENTER)
+        self.write(TAKE)
 
     def _give_back(self) -> None:
         with contextlib.suppress(Gone):
             self.write(RESTORE)
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._modes)
+
+
+def keys_in(text: str) -> list[Event]:
+    """What a terminal sent; sequences of keys that nothing here uses are left out."""
+    events: list[Event] = []
+    for key in _KEY.findall(text):
+        if click := _CLICK.fullmatch(key):
+            button, column, line = map(int, click.groups())
+            if button == LEFT_BUTTON:
+                events.append(Click(line - 1, column - 1))
+            elif button in WHEEL:
+                events.append(WHEEL[button])
+        elif key in _NAMED:
+            events.append(_NAMED[key])
+        elif len(key) == 1:
+            events.append(key)
+    return events
 
 
 def _noted(number: int, frame: FrameType | None) -> None:

@@ -1,126 +1,153 @@
-"""One frame of `plancton top`: figures and a status become lines of text. Pure.
-
-A line is rich Segments, so that only the lines that changed are styled and written: rich's Live
-costs ten times as much.
-"""
+"""One frame of `plancton top`: figures and a status become lines of text. Pure."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from textwrap import wrap
-from typing import Any, NamedTuple
 
-import msgspec
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 
+from plancton.commands.top.frame import (
+    AIRY_FROM,
+    ALARM,
+    BADGE,
+    DONATED,
+    GAP,
+    IDLE_FROM,
+    LOUD,
+    NOTHING,
+    OWNER,
+    QUIET,
+    SPARKS,
+    TALL_FROM,
+    Line,
+    Page,
+    Screen,
+    bar,
+    clean,
+    clock,
+    columns,
+    cut,
+    fill,
+    rule,
+    sides,
+    wrapped,
+)
 from plancton.commands.top.meter import Figures
-from plancton.model import Phase, Status, WorkerStatus
+from plancton.commands.top.pages import events_page, past_page, worker_page
+from plancton.commands.top.workers import (
+    CPU_NOTE,
+    WAITS,
+    column_at,
+    first_line,
+    page_of,
+    table,
+)
+from plancton.model import Status
 from plancton.rundir import STALE
-from plancton.units import human_bytes, human_seconds, local_time
+from plancton.units import human_bytes, human_seconds
 
 HISTORY = 120
 """Samples that the sparkline shows: two minutes of them."""
 
-# Okabe and Ito's colours, which colour-blind people can tell apart; words and shapes say the same.
-OWNER = Style(color="#e69f00")
-DONATED = Style(color="#56b4e9")
-ALARM = Style(color="#d55e00", bold=True)
-LOUD = Style(bold=True)
-QUIET = Style(dim=True)
-BADGE = Style(bold=True, reverse=True)
-
-SPARKS = " ▁▂▃▄▅▆▇█"
 ASCII = str.maketrans("▁▂▃▄▅▆▇█━╸┅·─–…▼▲", ".:-=+*%###=.--~v^")
-NOTHING = "–"
-GAP = "  "
-NO_JOB, WAITS = "no job", "waits for CPU"
-QUIET_STATES = frozenset({NO_JOB, *Phase}) - {Phase.RUNNING}
-
-# Lines of a terminal from which on there is room for …
-IDLE_FROM = 12  # … the bar of the idle CPUs
-ROOMY_FROM = 16  # … rules, empty lines, reasons and events
-AIRY_FROM = 24  # … an empty line below the title
-TALL_FROM = 30  # … a longer decision, and events even when the workers fill the screen
 
 HELP = (
-    ("owner", "everything on this computer except the workers and Docker's own processes"),
-    ("donated", "what the workers use: only what the owner leaves"),
-    ("idle", "what nobody uses"),
-    ("tier", "how workers yield: kernel (at once, always), weight (least share) or none"),
-    ("CPU %", "100 % = one CPU kept busy; a worker of two CPUs can use 200 %"),
-    ("share", "the part of the CPU it asked for that a worker gets"),
-    (WAITS, "the owner leaves too little for this worker: it goes if that lasts"),
+    ("owner", "everything here but the workers and Docker's own processes"),
+    ("donated, idle", "what workers use, of what the owner leaves; what nobody uses"),
+    ("tier", "how workers yield: kernel (at once), weight (least share), none"),
+    ("CPU %, share", "100 % = one CPU; share: what it gets of what it asked for"),
+    (WAITS, "too little is left for this worker: it goes if that lasts"),
     ("job 12m 03s", "has run a job for that long; no job: it waits for one"),
     ("leaving", "drops its job now; the pool runs it elsewhere"),
     ("finishing", "finishes its job, then goes"),
     ("", ""),
     ("q", "quit"),
-    ("s", "sort by the next column: age, CPU, share, memory, name, state"),
-    ("r", "reverse the order"),
+    ("s, r", "sort by the next column; reverse the order"),
+    ("up, down", "pick a worker, or click on it; Enter: what is known of it"),
+    ("/", "only workers, or events, with this in them; Esc: all again"),
+    ("h", "history: the last 24 hours; again: the last 8 days"),
+    ("e", "events: what Plancton did and why"),
     ("d", "drain: start no more workers; again: resume"),
-    ("?", "this help, and back"),
+    ("Esc, ?", "back to the workers; this help, and back"),
 )
 
+GO_FIRST = ("r", "d", "e", "/", "h")
+"""Keys that the last line does without where there is no room: the help has them all."""
+
 HELP_WORD = max(len(word) for word, _ in HELP) + len(GAP)
-CPU_NOTE = "CPU: 100 % = one CPU"
-
-Line = list[Segment]
-
-
-class Screen(msgspec.Struct, frozen=True):
-    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples
-    ever, so that the sparkline moves by whole columns. ``live``: keys work and the history
-    grows."""
-
-    width: int
-    height: int
-    now: float
-    figures: Figures = Figures()
-    status: Status | None = None
-    history: tuple[tuple[float, float], ...] = ()
-    seen: int = 0
-    sort: str = "age"
-    reverse: bool = False
-    help: bool = False
-    live: bool = True
-    host: str = ""
-    message: str = ""
-    ascii: bool = False
-
-    @property
-    def room(self) -> int:
-        """Columns between the margins, one at each side: terminals differ in when they wrap after
-        the last column."""
-        return max(self.width - 2, 1)
-
-    def has(self, lines: int) -> bool:
-        """Whether it is this high."""
-        return self.height == 0 or self.height >= lines
-
-    @property
-    def roomy(self) -> bool:
-        return self.has(ROOMY_FROM)
 
 
 def render(screen: Screen) -> list[Line]:
     """One frame: never wider than the width, never longer than the height."""
-    blank: list[Line] = [[]] if screen.roomy else []
-    lines = [_title(screen)]
-    if not (screen.help and screen.height):  # the help needs the room
-        airy: list[Line] = [[]] if screen.has(AIRY_FROM) else []
-        lines += [*airy, *_headline(screen), *_notices(screen), *blank, *_host(screen)]
-    lines += blank
+    lines = _head(screen)
     foot = [_footer(screen)] if screen.live else []
     height = screen.height - len(foot) if screen.height else None
-    if screen.help:
-        lines += _help(screen)
-    elif screen.status is not None:
-        lines += _workers_and_events(screen, screen.status, None if height is None else height - len(lines))
+    lines += _page(screen, None if height is None else height - len(lines))
     if height is not None:
         padding: list[Line] = [[]] * height if screen.live else []
         lines = [*lines, *padding][:height]
     return [_bounded(line, screen) for line in [*lines, *foot]]
+
+
+def picked_by_click(screen: Screen, line: int) -> str | None:
+    """The name of the worker that is shown there."""
+    status = screen.status
+    if status is None or screen.page is not Page.WORKERS:
+        return None
+    top = len(_head(screen))
+    workers = page_of(screen, _room_for_workers(screen, status, screen.height - 1 - top))
+    place = line - top - first_line(screen)
+    return workers[place].name if 0 <= place < len(workers) else None
+
+
+def sorted_by_click(screen: Screen, line: int, column: int) -> str | None:
+    """The column of the table whose heading is there."""
+    if screen.page is not Page.WORKERS or line != len(_head(screen)) + first_line(screen) - 1:
+        return None
+    return column_at(screen, column)
+
+
+def _head(screen: Screen) -> list[Line]:
+    blank: list[Line] = [[]] if screen.roomy else []
+    lines = [_title(screen)]
+    airy: list[Line] = [[]] if screen.has(AIRY_FROM) else []
+    if screen.page is Page.WORKERS or not screen.height:
+        lines += [*airy, *_headline(screen), *_notices(screen), *blank, *_host(screen)]
+    elif screen.page is not Page.HELP:  # which needs the room
+        lines += [*airy, *_headline(screen), *_notices(screen)]
+    return [*lines, *blank]
+
+
+def _page(screen: Screen, left: int | None) -> list[Line]:
+    match screen.page:
+        case Page.HELP:
+            return list(_help(screen))
+        case Page.PAST:
+            return past_page(screen, left)
+        case Page.EVENTS:
+            return events_page(screen, left)
+        case Page.WORKER:
+            return worker_page(screen, left)
+        case Page.WORKERS:
+            return _workers_and_events(screen, left)
+
+
+def _workers_and_events(screen: Screen, left: int | None) -> list[Line]:
+    """Workers and, as room allows, what happened of late."""
+    status = screen.status
+    if status is None:
+        return []
+    shown = table(screen, status, _room_for_workers(screen, status, left))
+    return [*shown, *_events(screen, status, len(status.events) if left is None else left - len(shown) - 2)]
+
+
+def _room_for_workers(screen: Screen, status: Status, left: int | None) -> int | None:
+    """So many lines: on a high screen some events are shown in any case."""
+    if left is None or not status.events or not screen.has(TALL_FROM):
+        return left
+    rule_and_two = 2 + min(len(status.events), 2)
+    return left - rule_and_two
 
 
 def _bounded(line: Line, screen: Screen) -> Line:
@@ -137,87 +164,34 @@ def _bounded(line: Line, screen: Screen) -> Line:
     return out
 
 
-def clean(text: str) -> str:
-    """Without control characters, which could rule the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
-
-
-def cut(text: str, width: int) -> str:
-    """The beginning, with an ellipsis where something is missing."""
-    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…" * (width > 0)
-
-
-def _cut_left(text: str, width: int) -> str:
-    """The end, which is what tells the workers' names apart."""
-    if cell_len(text) <= width:
-        return text
-    while text and cell_len(text) > width - 1:
-        text = text[1:]
-    return "…" * (width > 0) + text
-
-
-def _fill(text: str, width: int, right: bool = False) -> str:
-    pad = " " * max(width - cell_len(text), 0)
-    return pad + text if right else text + pad
-
-
-def _width(segments: Iterable[Segment]) -> int:
-    return sum(cell_len(segment.text) for segment in segments)
-
-
-def _sides(screen: Screen, left: Line, right: Line, between: str = " ") -> Line:
-    """Left and right of one line; the right side goes when there is no room for it."""
-    gap = screen.room - _width(left) - _width(right)
-    if gap < 1:
-        right, gap = [], max(screen.room - _width(left), 0)
-    return [*left, Segment(between * gap, QUIET), *right]
-
-
-def _rule(screen: Screen, title: str, right: str = "") -> Line:
-    left = [Segment("── ", QUIET), Segment(cut(title, screen.room - 4), LOUD), Segment(" ")]
-    return _sides(screen, left, [Segment(f" {right} ──", QUIET)] if right else [], "─")
-
-
-def _wrapped(screen: Screen, text: str, most: int, style: Style) -> Iterator[Line]:
-    """At most ``most`` lines, the last one with an ellipsis if something is missing."""
-    lines = wrap(clean(text), screen.room)
-    for n, line in enumerate(lines[:most], 1):
-        more = " …" if n == most < len(lines) else ""
-        yield [Segment(cut(line + more, screen.room), style)]
-
-
-def _clock(unix: float) -> str:
-    return local_time(unix, "%H:%M:%S")
-
-
 # -- what Plancton does
 
 
 def _title(screen: Screen) -> Line:
     left = [Segment("plancton", LOUD + DONATED), Segment(" top", LOUD)]
-    right = [Segment(_clock(screen.now), QUIET)]
+    right = [Segment(clock(screen.now), QUIET)]
     if screen.status is not None:
         mode, tier = screen.status.mode, screen.status.tier
         state = [Segment(f" {mode} ", BADGE) if mode != "donating" else Segment(mode, LOUD + DONATED)]
         right = [*state, Segment("  tier ", QUIET), Segment(tier, LOUD), Segment(GAP), *right]
-        if screen.room < _width([*left, *right]) + len(GAP):
+        if screen.room < columns([*left, *right]) + len(GAP):
             right = state
-    space = screen.room - _width([*left, *right]) - 2 * len(GAP)
+    space = screen.room - columns([*left, *right]) - 2 * len(GAP)
     if screen.host and space >= 8:
         left.append(Segment(GAP + cut(clean(screen.host), space), QUIET))
-    return _sides(screen, left, right)
+    return sides(screen, left, right)
 
 
 def _headline(screen: Screen) -> Iterator[Line]:
     status = screen.status
     if status is None:
         text = "No supervisor's status is found here: these are the host's own figures."
-        yield from _wrapped(screen, text, 2, LOUD)
+        yield from wrapped(screen, text, 2, LOUD)
         return
-    yield from _wrapped(screen, status.sentence, 2 if screen.roomy else 1, LOUD)
+    yield from wrapped(screen, status.sentence, 2 if screen.roomy else 1, LOUD)
     if screen.roomy and status.decision and status.decision != status.sentence:
         most = 2 if screen.has(TALL_FROM) else 1
-        yield from _wrapped(screen, f"last decision: {status.decision}", most, QUIET)
+        yield from wrapped(screen, f"last decision: {status.decision}", most, QUIET)
     if screen.roomy and status.tier_reason and status.tier != "kernel":
         yield [Segment(f"tier {status.tier}: {status.tier_reason}", QUIET)]
 
@@ -244,15 +218,15 @@ LEAST_BAR, LONGEST_BAR = 16, 80
 def _host(screen: Screen) -> Iterator[Line]:
     figures, spark = screen.figures, _spark_width(screen)
     legend = _memory_legend(screen)
-    bar = min(max(screen.room - LABEL - FIGURE - (len(GAP) + spark if spark else 0), 0), LONGEST_BAR)
-    beside = screen.room - LABEL - _width(legend)
+    long = min(max(screen.room - LABEL - FIGURE - (len(GAP) + spark if spark else 0), 0), LONGEST_BAR)
+    beside = screen.room - LABEL - columns(legend)
     if beside >= LEAST_BAR:
-        bar = min(bar, beside)  # all bars end in one column
+        long = min(long, beside)  # all bars end in one column
     if screen.roomy:
         cpus = f"host: {figures.cpus} CPU{'s' if figures.cpus != 1 else ''}"
-        dashes = "─" * (LABEL + bar + FIGURE - len(f"── {cpus}"))
+        dashes = "─" * (LABEL + long + FIGURE - len(f"── {cpus}"))
         rest = [Segment(f" {dashes} last 2 min ", QUIET)] if spark else [Segment(" ")]
-        yield _sides(screen, [Segment("── ", QUIET), Segment(cpus, LOUD), *rest], [], "─")
+        yield sides(screen, [Segment("── ", QUIET), Segment(cpus, LOUD), *rest], [], "─")
     owners, donated = zip(*screen.history, strict=True) if screen.history else ((), ())
     shown = [
         ("owner", figures.owner, OWNER, Segment(_sparkline(owners, spark, screen), OWNER)),
@@ -260,12 +234,12 @@ def _host(screen: Screen) -> Iterator[Line]:
         ("idle", figures.idle, QUIET, Segment(_engine(figures), QUIET)),
     ]
     for name, value, style, tail in shown if screen.has(IDLE_FROM) else shown[:2]:
-        cells = _bar(value, figures.cpus, bar)
-        bars = [Segment(cells, style), Segment("·" * (bar - len(cells)), QUIET)]
+        cells = bar(value, figures.cpus, long)
+        bars = [Segment(cells, style), Segment("·" * (long - len(cells)), QUIET)]
         figure = f"{value:.1f} CPUs" if value is not None else NOTHING
-        line = [Segment(_fill(name, LABEL)), *bars, Segment(_fill(figure, FIGURE, right=True), LOUD)]
+        line = [Segment(fill(name, LABEL)), *bars, Segment(fill(figure, FIGURE, right=True), LOUD)]
         yield [*line, Segment(GAP), tail] if spark else line
-    yield [Segment(_fill("memory", LABEL)), *_memory_bar(figures, max(min(bar, beside), 0)), *legend]
+    yield [Segment(fill("memory", LABEL)), *_memory_bar(figures, max(min(long, beside), 0)), *legend]
 
 
 def _engine(figures: Figures) -> str:
@@ -278,14 +252,6 @@ def _spark_width(screen: Screen) -> int:
     room = screen.room - LABEL - FIGURE - len(GAP)
     least = max(LEAST_BAR, 0.3 * room)
     return next((n for n in SPARK_WIDTHS if room - n >= least), 0) if screen.live else 0
-
-
-def _bar(value: float | None, whole: float, width: int) -> str:
-    """In halves of a column; half a percent and more shows."""
-    if value is None or whole <= 0:
-        return ""
-    halves = min(max(round(value / whole * width * 2), int(value / whole >= 0.005)), width * 2)
-    return "━" * (halves // 2) + "╸" * (halves % 2)
 
 
 def _sparkline(values: tuple[float, ...], width: int, screen: Screen) -> str:
@@ -314,7 +280,7 @@ def _memory_legend(screen: Screen) -> Line:
     whole = [*mine, theirs, Segment(f"donated {donated}", LOUD)]
     whole.append(Segment(f"  of {human_bytes(figures.memory_total or None)}", QUIET))
     short = [*mine, theirs, Segment(f"lent {donated}", LOUD)]
-    return whole if LABEL + _width(whole) <= screen.room else short
+    return whole if LABEL + columns(whole) <= screen.room else short
 
 
 def _memory_bar(figures: Figures, width: int) -> Line:
@@ -325,187 +291,16 @@ def _memory_bar(figures: Figures, width: int) -> Line:
     return [Segment("━" * mine, OWNER), Segment("┅" * theirs, DONATED), Segment(rest, QUIET)]
 
 
-# -- the workers
-
-
-HEADINGS = {
-    "name": "NAME",
-    "age": "AGE",
-    "cpu": "CPU %",
-    "share": "SHARE",
-    "memory": "MEMORY",
-    "state": "STATE",
-}
-SORTS = ("age", "cpu", "share", "memory", "name", "state")
-WORDS = ("name", "state")
-"""The columns of words: to the left, and from A."""
-WIDTHS = {
-    "age": len("23h 59m"),
-    "cpu": len("CPU %▼"),
-    "share": len("SHARE▼"),
-    "memory": len("999.9 GB"),
-    "state": len(WAITS),
-}
-LEAST_NAME, LEAST_SHARE_BAR, LONGEST_SHARE_BAR = 6, 8, 40
-
-
-def in_order(screen: Screen) -> list[WorkerStatus]:
-    """As asked for: numbers from the top, words from A; unknown ones always last."""
-    workers = [_measured(worker, screen.figures) for worker in screen.status.workers] if screen.status else []
-    known = [worker for worker in workers if _value(worker, screen.sort) is not None]
-    unknown = [worker for worker in workers if _value(worker, screen.sort) is None]
-    known.sort(key=lambda worker: _value(worker, screen.sort), reverse=_downwards(screen))
-    return known + unknown
-
-
-def _downwards(screen: Screen) -> bool:
-    return (screen.sort in WORDS) == screen.reverse
-
-
-def _measured(worker: WorkerStatus, figures: Figures) -> WorkerStatus:
-    """With what was measured here, which is newer than what the supervisor says."""
-    if (cpu := figures.workers.get(worker.name)) is None:
-        return worker
-    return msgspec.structs.replace(worker, cpu=cpu, share=cpu / worker.cpus if worker.cpus > 0 else None)
-
-
-def _value(worker: WorkerStatus, column: str) -> Any:
-    return _state(worker) if column == "state" else getattr(worker, column)
-
-
-def _state(worker: WorkerStatus) -> str:
-    """What a worker is about; of one that runs, its job, if its pool lets us know."""
-    if worker.stuck:
-        return "stuck"
-    if worker.paused:
-        return "paused"
-    if worker.phase is not Phase.RUNNING:
-        return str(worker.phase)
-    if not worker.fits:
-        return WAITS
-    if worker.jobs is None:
-        return str(worker.phase)
-    if worker.jobs > 1:
-        return f"{worker.jobs} jobs"
-    return f"job {human_seconds(worker.job_age)}" if worker.jobs else NO_JOB
-
-
-def _memory(worker: WorkerStatus, with_limit: bool) -> str:
-    memory = human_bytes(worker.memory)
-    return f"{memory} of {human_bytes(worker.memory_limit)}" if with_limit else memory
-
-
-class Layout(NamedTuple):
-    """Widths of the columns and of the share's bar (0: none); whether memory has its limit."""
-
-    widths: dict[str, int]
-    bar: int
-    limits: bool
-
-
-def _layout(room: int, workers: list[WorkerStatus]) -> Layout:
-    """Columns that there is no room for are left out, the least telling first."""
-
-    def left() -> int:
-        return room - sum(width + len(GAP) for width in widths.values())
-
-    longest = max(len("NAME▼"), *(cell_len(clean(worker.name)) for worker in workers))
-    widths = WIDTHS | {"memory": max(len(_memory(worker, with_limit=True)) for worker in workers)}
-    limits = left() >= longest
-    if not limits:
-        widths = WIDTHS.copy()
-    for column in ("share", "memory", "age"):
-        if left() < LEAST_NAME:
-            del widths[column]
-    name = min(max(left(), LEAST_NAME), longest)
-    bar = min(left() - name - 1, LONGEST_SHARE_BAR)
-    if "share" not in widths or bar < LEAST_SHARE_BAR:
-        bar = 0
-    return Layout({"name": name} | widths, bar, limits)
-
-
-def _workers_and_events(screen: Screen, status: Status, left: int | None) -> list[Line]:
-    """Workers and, as room allows, what happened of late."""
-    if left is None:
-        return [*_table(screen, status, None), *_events(screen, status, len(status.events))]
-    rule_and_two = 2 + min(len(status.events), 2)
-    reserved = rule_and_two if status.events and screen.has(TALL_FROM) else 0
-    table = _table(screen, status, left - reserved)
-    return [*table, *_events(screen, status, left - len(table) - 2)]
+# -- what happened of late
 
 
 def _events(screen: Screen, status: Status, most: int) -> Iterator[Line]:
     if most < 1 or not status.events or not screen.roomy:
         return
     yield []
-    yield _rule(screen, "recent")
+    yield rule(screen, "recent")
     for event in sorted(status.events, key=lambda event: -event.time)[:most]:
-        yield [Segment(_clock(event.time) + GAP, QUIET), Segment(event.text)]
-
-
-def _table(screen: Screen, status: Status, left: int | None) -> list[Line]:
-    workers = in_order(screen)
-    lines = [_workers_rule(screen, status)] if screen.roomy else []
-    if not workers:
-        return [*lines, [Segment("no workers", QUIET)]]
-    layout = _layout(screen.room, workers)
-    lines.append(_headings(screen, layout))
-    many = len(workers)
-    if left is not None and many > left - len(lines):
-        many = max(left - len(lines) - 1, 0)
-    lines += [_cells(worker, layout) for worker in workers[:many]]
-    if many < len(workers):
-        more = f"… and {len(workers) - many} more" if many else f"{len(workers)} workers"
-        lines.append([Segment(more, QUIET)])
-    return lines
-
-
-def _workers_rule(screen: Screen, status: Status) -> Line:
-    left = f"workers: {len(status.workers)}"
-    if status.workers:
-        left += f", {status.fit} fit"
-    if status.work and (status.work.jobs_done or status.work.jobs_evicted):
-        left += f"; jobs: {status.work.jobs_done} done, {status.work.jobs_evicted} evicted"
-    long = f"{CPU_NOTE}, share: of what it asked for"
-    room = screen.room - len(f"── {left} ─  ──")
-    return _rule(screen, left, long if len(long) <= room else CPU_NOTE)
-
-
-def _headings(screen: Screen, layout: Layout) -> Line:
-    cells = []
-    for column, width in layout.widths.items():
-        if column == "share" and layout.bar:
-            width += layout.bar + 1
-        sorting = column == screen.sort
-        mark = "" if not sorting else "▼" if _downwards(screen) else "▲"
-        heading = _fill(cut(HEADINGS[column] + mark, width), width, right=column not in WORDS)
-        cells.append(Segment(heading + GAP, LOUD if sorting else QUIET))
-    return cells
-
-
-def _cells(worker: WorkerStatus, layout: Layout) -> Line:
-    state = _state(worker)
-    texts = {
-        "name": _cut_left(clean(worker.name), layout.widths["name"]),
-        "age": human_seconds(worker.age),
-        "cpu": f"{worker.cpu * 100:.0f}" if worker.cpu is not None else NOTHING,
-        "share": f"{worker.share * 100:.0f} %" if worker.share is not None else NOTHING,
-        "memory": _memory(worker, layout.limits),
-        "state": state,
-    }
-    styles = {
-        "cpu": LOUD,
-        "state": QUIET if state in QUIET_STATES else OWNER + LOUD if state == WAITS else None,
-    }
-    line: Line = []
-    for column, width in layout.widths.items():
-        if column == "share" and layout.bar:
-            cells = _bar(worker.share, 1.0, layout.bar)
-            track = "·" if worker.share is not None else " "
-            line += [Segment(cells, DONATED), Segment(track * (layout.bar - len(cells)) + " ", QUIET)]
-        text = _fill(texts[column], width, right=column not in WORDS)
-        line.append(Segment(text + GAP, styles.get(column)))
-    return line
+        yield [Segment(clock(event.time) + GAP, QUIET), Segment(event.text)]
 
 
 # -- help and keys
@@ -513,25 +308,46 @@ def _cells(worker: WorkerStatus, layout: Layout) -> Line:
 
 def _help(screen: Screen) -> Iterator[Line]:
     if screen.roomy:
-        yield _rule(screen, "help")
+        yield rule(screen, "help")
     reason = screen.status.tier_reason if screen.status else ""
     if reason:
-        yield [Segment(_fill("this host", HELP_WORD), LOUD), Segment(reason)]
+        yield [Segment(fill("this host", HELP_WORD), LOUD), Segment(reason)]
     for word, text in HELP:
         for n, part in enumerate(wrap(text, max(screen.room - HELP_WORD, 20)) or [""]):
-            yield [Segment(_fill("" if n else word, HELP_WORD), LOUD), Segment(part)]
+            yield [Segment(fill("" if n else word, HELP_WORD), LOUD), Segment(part)]
 
 
 def _footer(screen: Screen) -> Line:
+    if screen.typing:
+        return [Segment(f"show only those with: {screen.filter}", LOUD), Segment(" ", BADGE)]
     if screen.message:
         return [Segment(screen.message, LOUD)]
-    keys = {"q": "quit", "?": "back" if screen.help else "help"}
-    if screen.status is not None:  # else there are no workers to sort, and nobody to drain
-        sort = "CPU" if screen.sort == "cpu" else screen.sort
-        drain = "resume" if screen.status.mode == "draining" else "drain"
-        keys = {"q": "quit", "s": f"sort: {sort}", "r": "reverse", "d": drain, "?": keys["?"]}
-    wide = sum(len(f"{key} {text}   ") for key, text in keys.items())
-    gap = "   " if wide <= screen.room else " "
+    note = [] if screen.roomy else [Segment(CPU_NOTE, QUIET)]
+    keys = _keys(screen)
+    for key in GO_FIRST:
+        if _width(keys, " ") + columns(note) > screen.room:
+            keys.pop(key, None)
+    gap = "   " if _width(keys, "   ") + columns(note) <= screen.room else " "
     shown = [(Segment(key, LOUD + DONATED), Segment(f" {text}{gap}", QUIET)) for key, text in keys.items()]
-    left = [segment for pair in shown for segment in pair]
-    return _sides(screen, left, [] if screen.roomy else [Segment(CPU_NOTE, QUIET)])
+    return sides(screen, [segment for pair in shown for segment in pair], note)
+
+
+def _width(keys: dict[str, str], gap: str) -> int:
+    return sum(len(f"{key} {text}{gap}") for key, text in keys.items())
+
+
+def _keys(screen: Screen) -> dict[str, str]:
+    """Those that do something here."""
+    page = screen.page
+    if page is Page.HELP or (page is Page.WORKERS and screen.status is None):
+        return {"q": "quit", "?": "back" if page is Page.HELP else "help", "h": "history", "e": "events"}
+    if page is Page.PAST:
+        days = "24 hours" if screen.past and screen.past.days > 1 else "8 days"
+        return {"q": "quit", "Esc": "back", "h": days, "e": "events", "?": "help"}
+    if page is not Page.WORKERS:
+        search = {"/": "search"} if page is Page.EVENTS else {}
+        return {"q": "quit", "Esc": "back", **search, "h": "history", "?": "help"}
+    sort = "CPU" if screen.sort == "cpu" else screen.sort
+    drain = "resume" if screen.status and screen.status.mode == "draining" else "drain"
+    keys = {"q": "quit", "s": f"sort: {sort}", "r": "reverse", "/": "filter", "h": "history", "e": "events"}
+    return {**keys, "d": drain, "?": "help"}

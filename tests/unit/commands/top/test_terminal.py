@@ -18,12 +18,25 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plancton.commands.top.keys import RESTORE
+from plancton.commands.top.keys import (
+    BACKSPACE,
+    DOWN,
+    ENTER,
+    ESCAPE,
+    PAGE_DOWN,
+    PAGE_UP,
+    RESTORE,
+    UP,
+    Click,
+    Event,
+    keys_in,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
 DEADLINE = 60.0
@@ -32,7 +45,7 @@ TOP = """
 import os, sys, time
 from rich.console import Console
 from plancton.model import Phase, Status, WorkerStatus
-from plancton.commands.top.app import run_top
+from plancton.commands.top.app import Sources, run_top
 
 interval, what = float(sys.argv[1]), sys.argv[2]
 reads = 0
@@ -46,7 +59,8 @@ def read():
     said = ("donating", "All is well.", "nothing to do", "kernel", "idle class", "plancton.slice")
     return Status("1", 1, "i", time.time(), *said, 8.0, 6, workers=(one,) * 300)
 
-run_top(read, None, lambda on: f"drain asked: {on}", Console(), interval=interval, once=what == "once")
+sources = Sources(read, lambda days: None, lambda: ())
+run_top(sources, None, lambda on: f"drain asked: {on}", Console(), interval, int(what == "once"))
 """
 
 SHELL = """
@@ -156,6 +170,10 @@ Start = Callable[..., Session]
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
 
+def shows(seen: str, output: str) -> bool:
+    return seen in SGR.sub("", output)
+
+
 def picture(output: str) -> dict[int, str]:
     """The lines on the screen, from the last time it was cleared."""
     lines: dict[int, str] = {}
@@ -207,6 +225,58 @@ def test_arrow_keys_are_not_letters(session: Start) -> None:
     assert "CPU %▼" not in SGR.sub("", one.output), one.output[-500:]
     one.press("q")
     one.until_ended(0)
+
+
+def test_pages_by_keys(session: Start) -> None:
+    """Arrows and Enter show a worker, h the history, e the events, / a filter; Esc goes back."""
+    one = session("1000", "works")
+    one.until_shown()
+    for keys, seen in (
+        ("\x1b[B\r", "cgroup"),
+        ("\x1b", "more"),
+        ("h", "reading it"),
+        ("e", "newest first"),
+        ("\x1b", "more"),
+        ("/q", "none of the workers"),
+        ("\r", "/ filter"),
+    ):
+        one.forget()
+        one.press(keys)
+        one.until(partial(shows, seen), seen)
+    one.press("q")
+    one.until_ended(0)
+
+
+def test_mouse(session: Start) -> None:
+    """Two clicks on a worker show it; the terminal stops telling of clicks at the end."""
+    one = session("1000", "works")
+    one.until_shown()
+    assert "\x1b[?1000h" in one.output
+    line = next(line for line, text in picture(one.output).items() if text.lstrip().startswith("worker "))
+    one.press(f"\x1b[<0;5;{line}M\x1b[<0;5;{line}m" * 2)
+    one.until("cgroup")
+    one.press("q")
+    one.until_ended(0)
+    assert "\x1b[?1000l" in RESTORE
+
+
+@pytest.mark.parametrize(
+    ("text", "events"),
+    [
+        ("ab", ["a", "b"]),
+        ("\x1b[A\x1bOB\x1b[5~\x1b[6~", [UP, DOWN, PAGE_UP, PAGE_DOWN]),
+        ("\x1b", [ESCAPE]),
+        ("\r\x7f", [ENTER, BACKSPACE]),
+        ("\x1bq\x1b[1;2A\x1b[", []),
+        ("\x1b[<0;7;3M\x1b[<0;7;3m", [Click(2, 6)]),
+        ("\x1b[<64;7;3M\x1b[<65;7;3M\x1b[<2;7;3M", [UP, DOWN]),
+        ("\x1b[<0;99999999999;3M\x1b[<;;M", []),
+    ],
+)
+def test_keys_by_name(text: str, events: list[Event]) -> None:
+    """Keys and clicks are known by what terminals send for them; of what is unknown, nothing is
+    taken for a letter."""
+    assert keys_in(text) == events
 
 
 def test_follows_the_size(session: Start) -> None:

@@ -11,8 +11,13 @@ from rich.console import Console
 from rich.segment import SegmentLines
 from unit.commands.top.examples import GB, LONG, NOW, a_status, a_worker
 
+from plancton.commands.top.frame import Page, Screen
 from plancton.commands.top.meter import Figures
-from plancton.commands.top.view import Screen, in_order, render
+from plancton.commands.top.past import STEPS, Past
+from plancton.commands.top.view import render
+from plancton.commands.top.workers import in_order
+from plancton.history.summary import summarize
+from plancton.history.tables import Row
 from plancton.model import Event, Phase, Status, Work
 from plancton.units import human_seconds
 
@@ -50,6 +55,31 @@ def text_of(screen: Screen) -> str:
     return out.getvalue()
 
 
+def a_past(days: int, **changes: Any) -> Past:
+    """Half of the time known: nobody there, then an owner who works ever more."""
+    rows = [Row(n * 60, 60.0, 480.0, owner=n * 0.3, donated=480 - n * 0.3, idle=1.0) for n in range(720)]
+    steps = 288 if days == 1 else 192
+    half = (None,) * (steps // 2)
+    owner = tuple(8 * n / steps for n in range(steps // 2))
+    sums = msgspec.structs.replace(summarize([], rows, 0.0, 86_400.0), **changes)
+    return Past(days, int(NOW) - days * 86_400, STEPS[days], half + owner, half + owner[::-1], sums)
+
+
+PAGES: list[dict[str, Any]] = [
+    {"page": Page.HELP},
+    {"page": Page.EVENTS},
+    {"page": Page.EVENTS, "said": (Event(NOW, LONG),) * 50, "filter": "o", "scrolled": 3},
+    {"page": Page.EVENTS, "no_history": LONG, "typing": True, "filter": LONG},
+    {"page": Page.WORKER, "picked": "plancton-worker-000"},
+    {"page": Page.WORKER, "picked": LONG},
+    {"page": Page.PAST, "past": a_past(1)},
+    {"page": Page.PAST, "past": a_past(8, seconds=0.0)},
+    {"page": Page.PAST, "no_history": LONG},
+    {"filter": "00", "picked": "plancton-worker-005"},
+    {"filter": "no such"},
+]
+
+
 STATUSES = {
     "no status": None,
     "0 workers": a_status(0),
@@ -79,8 +109,8 @@ STATUSES = {
 @pytest.mark.parametrize("height", [1, 5, 10, 16, 24, 50])
 @pytest.mark.parametrize("width", [1, 20, 40, 60, 80, 120, 200])
 def test_fits_the_terminal(width: int, height: int, status: Status | None) -> None:
-    """No line is wider than the terminal, and the frame is exactly as high, help or not."""
-    for changes in ({}, {"help": True}, {"figures": Figures()}, {"message": LONG}, {"history": ()}):
+    """No line is wider than the terminal, and the frame is exactly as high, whatever it shows."""
+    for changes in ({}, *PAGES, {"figures": Figures()}, {"message": LONG}, {"history": ()}):
         lines = text_of(a_screen(width, height, status=status, **changes)).removesuffix("\n").split("\n")
         assert len(lines) == height, f"{changes}: {len(lines)} lines on {height}"
         too_wide = [line for line in lines if cell_len(line) > width]
@@ -292,7 +322,7 @@ def test_colour_is_not_needed() -> None:
 
 def test_help_has_all_keys_in_80_by_24() -> None:
     """Help explains every key and word without scrolling."""
-    text = text_of(a_screen(help=True))
+    text = text_of(a_screen(page=Page.HELP))
     for word in (
         "owner",
         "donated",
@@ -316,3 +346,27 @@ def test_offers_to_resume_while_draining() -> None:
 def test_age_as_people_say_it() -> None:
     """Ages are shown in hours and minutes."""
     assert human_seconds(11_520) in text_of(a_screen(status=a_status(0, workers=(a_worker(age=11_520.0),))))
+
+
+def test_history_is_two_curves() -> None:
+    """Owner and donated above each other over a day, with hours below and the sums; what is not
+    known stays empty."""
+    lines = text_of(a_screen(page=Page.PAST, past=a_past(1))).splitlines()
+    owner = next(n for n, line in enumerate(lines) if line.startswith(" owner"))
+    donated = next(
+        n for n, line in enumerate(lines) if line.startswith(" donated") and "CPU time" not in line
+    )
+    axis = next(line for line in lines if ":00 " in line and "plancton" not in line)
+    curve = lines[owner:donated]
+    assert all(not line[10:40].strip() for line in curve), curve
+    assert curve[-1].rstrip().endswith("█") and curve[0].strip() == "owner", curve
+    below = lines[donated : donated + len(curve)]
+    assert "█" in below[-1] and not below[-1].endswith("█") and "of CPU time" in "".join(lines), lines
+    assert len(axis.split()) >= 6, axis
+
+
+def test_days_below_a_week() -> None:
+    """Over eight days the axis names the days."""
+    text = text_of(a_screen(page=Page.PAST, past=a_past(8)))
+    days = sum(text.count(f" {day} ") for day in ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))
+    assert "the last 8 days" in text and days >= 7, text
