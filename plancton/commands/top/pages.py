@@ -58,7 +58,7 @@ def worker_page(screen: Screen, height: int | None) -> list[Line]:
 
 
 def _facts(status: Status, worker: WorkerStatus) -> Iterator[tuple[str, str]]:
-    share = f", {worker.share:.0%} of what it asked for" if worker.share is not None else ""
+    share = f", {100 * worker.share:.0f} % of what it asked for" if worker.share is not None else ""
     cpu = f"{worker.cpu:.2f}" if worker.cpu is not None else NOTHING
     yield "state", state_of(worker)
     yield "age", human_seconds(worker.age)
@@ -168,7 +168,7 @@ def _axis(past: Past, width: int) -> str:
 
 def _sums(past: Past) -> str:
     sums = past.sums
-    part = "" if sums.part_of_idle is None else f", {sums.part_of_idle:.0%} of what was idle"
+    part = "" if sums.part_of_idle is None else f", {100 * sums.part_of_idle:.0f} % of what was idle"
     jobs = f"{sums.jobs_done} job{'' if sums.jobs_done == 1 else 's'} done, {sums.jobs_evicted} evicted"
     known = f"known for {human_seconds(sums.seconds)}"
     return f"donated {human_seconds(sums.donated)} of CPU time{part}; {jobs}; {known}"

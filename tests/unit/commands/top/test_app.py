@@ -254,7 +254,7 @@ def test_a_real_history(meter: Meter, tmp_path: Path) -> None:
     press(made, "h")
     shown = text_of(made)
     assert "the last 24 hours" in shown and "donated 20m 00s of CPU time" in shown, shown
-    assert "67% of what was idle" in text_of(made), text_of(made)
+    assert "67 % of what was idle" in text_of(made), text_of(made)
     press(made, "h")
     assert "the last 8 days" in text_of(made), text_of(made)
     press(made, "e")
