@@ -326,6 +326,8 @@ class Settings(msgspec.Struct, frozen=True):
     lifetime: float = 43_200.0
     leave_timeout: float = 20.0
     finish_timeout: float = 3_600.0
+    lift: float = 5.0
+    """A lift costs the owner 20 % of a CPU, so it lasts at most this long (seconds)."""
     spawn_per_tick: int = 4
     reserve_cpus: float = 0.0
     reserve_memory: int = 0

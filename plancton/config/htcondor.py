@@ -27,6 +27,10 @@ UNCLAIMED_CHECK = 4
 """The startd looks at its patience once per UPDATE_INTERVAL: this many times in idle_shutdown."""
 LONGEST_UPDATE = 300
 """HTCondor's default UPDATE_INTERVAL (seconds)."""
+KILLING = 5
+"""Seconds that HTCondor gives itself to kill a job that has not gone in `vacate`."""
+AFTER_VACATE = 15
+"""Seconds after `vacate` in which a worker has ended for certain, `KILLING` included."""
 AFTER_RETIREMENT = 600
 """Seconds for a job that has ended to send its output; then HTCondor and we wait no longer."""
 
@@ -54,6 +58,7 @@ def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: s
         "volumes": [VOLUME],
         "read_only_root": True,
         "leave_signal": "SIGQUIT",
+        "leave_timeout": Duration(section.vacate + AFTER_VACATE),
         "finish_signal": "SIGTERM",
         "finish_timeout": Duration(section.retirement + AFTER_RETIREMENT),
     }
@@ -79,7 +84,9 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
         "MEMORY": str((memory - OVERHEAD) >> 20),
         "STARTD_NOCLAIM_SHUTDOWN": str(patience),
         "UPDATE_INTERVAL": str(min(LONGEST_UPDATE, patience // UNCLAIMED_CHECK or LONGEST_UPDATE)),
-        "MAXJOBRETIREMENTTIME": str(int(section.retirement)),
+        "PLANCTON_RETIREMENT": str(int(section.retirement)),
+        "MachineMaxVacateTime": str(int(section.vacate)),
+        "KILLING_TIMEOUT": str(KILLING),
         "SHUTDOWN_GRACEFUL_TIMEOUT": str(int(section.retirement) + AFTER_RETIREMENT),
         "PLANCTON_ATTRS": " ".join(attributes),
     }

@@ -19,6 +19,8 @@ TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "fini
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
 do."""
 MOST_WORKERS = 1_000_000
+KILL_SECONDS = 2.0
+"""How long the killing takes that follows `htcondor.vacate`, with a fifth of a CPU."""
 ON_BATTERY = 3
 """On battery the longest tick is this many times as long."""
 MISSED = ON_BATTERY + 1
@@ -42,6 +44,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         lifetime=float(config.worker.lifetime),
         leave_timeout=float(config.worker.leave_timeout),
         finish_timeout=float(config.worker.finish_timeout),
+        lift=_longest_lift(config),
         spawn_per_tick=config.pool.spawn_per_tick,
         reserve_cpus=config.owner.reserve_cpus,
         reserve_memory=config.owner.reserve_memory.of(host.ram),
@@ -54,6 +57,12 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         most_cpus=limits.cpus,
         most_memory=limits.memory,
     )
+
+
+def _longest_lift(config: Config) -> float:
+    """A job that takes all of `vacate` is killed after it, which takes CPU as well."""
+    usual = Settings().lift
+    return max(usual, float(config.htcondor.vacate) + KILL_SECONDS) if config.htcondor else usual
 
 
 def bounds(config: Config, host: Host, cpuset: str = "") -> Bounds:

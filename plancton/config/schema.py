@@ -54,7 +54,8 @@ _MANAGER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?(\?[\w=&.
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SETTINGS = frozenset({
     "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
-    "MAXJOBRETIREMENTTIME", "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST",
+    "MAXJOBRETIREMENTTIME", "PLANCTON_RETIREMENT", "MACHINEMAXVACATETIME", "KILLING_TIMEOUT",
+    "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST",
     # Those that scripts/worker-image/condor.conf sets.
     "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME",
     "SEC_DEFAULT_AUTHENTICATION_METHODS",
@@ -87,6 +88,9 @@ class HTCondor(Section, frozen=True):
     retirement: Annotated[
         Duration, Meta(description="how long a job may take once its worker is asked to finish")
     ] = default(Duration(86_400))
+    vacate: Annotated[
+        Duration, Meta(description="how long a job that must leave may take to save its state and send it")
+    ] = default(Duration(5))
     cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs of one worker")] = 1.0
     memory: Annotated[Size, Meta(description="its memory; HTCondor itself takes 64MiB of it")] = default(
         Size(2_000_000_000)
@@ -113,6 +117,7 @@ class HTCondor(Section, frozen=True):
         require(":" not in (self.config_dir or ""), "config_dir: a path with a colon can't be mounted")
         require(not 0 < self.idle_shutdown < 20, "idle_shutdown: must be 0s (never) or at least 20s")
         require(self.retirement <= 30 * 86_400, "retirement: must be at most 30d")
+        require(self.vacate <= 600, "vacate: must be at most 10m")
         require(self.start is None or _is_line(self.start), "start: must be one line that is not empty")
         require_each(self, "attributes", _ATTRIBUTE.fullmatch, "a name")
         for name, value in self.attributes.items():

@@ -140,9 +140,12 @@ class Actuator:
                 case Start():
                     self._start(config, image, newest, settings)
                 case Finish(name=name, reason=reason, timeout=timeout):
-                    self._tell(name, Phase.FINISHING, config.worker.finish_signal, now, timeout, reason)
+                    told = partial(send_signal, signal_name=config.worker.finish_signal)
+                    self._tell(name, Phase.FINISHING, told, now, timeout, reason)
                 case Leave(name=name, reason=reason, timeout=timeout):
-                    self._tell(name, Phase.LEAVING, config.worker.leave_signal, now, timeout, reason)
+                    hurry = timeout < settings.leave_timeout
+                    told = partial(send_signal, signal_name=config.worker.leave_signal, again=hurry)
+                    self._tell(name, Phase.LEAVING, told, now, timeout, reason)
                 case Kill(name=name, reason=reason, at_once=at_once):
                     self._kill(name, now, reason, at_once)
                 case Freeze(reason=reason):
@@ -155,7 +158,9 @@ class Actuator:
                     self._share(name, shares, now)
                 case SetQuota(name=name, cpus=cpus):
                     self._limit(name, cpus)
-        self.lift.begin([a.name for a in actions if isinstance(a, Leave | Kill) and a.lift], now)
+        self.lift.begin(
+            [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift], now, settings.lift
+        )
 
     def _start(self, config: Config, image: str, newest: str, settings: Settings) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
@@ -280,7 +285,13 @@ class Actuator:
         self.removals.remove(name, force=True)
 
     def _tell(
-        self, name: str, phase: Phase, signal_name: str, now: float, timeout: float, reason: str
+        self,
+        name: str,
+        phase: Phase,
+        signal: Callable[..., None],
+        now: float,
+        timeout: float,
+        reason: str,
     ) -> None:
         entry = self.roster.get(name)
         if entry is None or self._cancel_start(name):
@@ -290,9 +301,7 @@ class Actuator:
         starting = entry.worker.phase is Phase.STARTING
         self.roster.tell(name, phase, now, timeout)
         if not starting:
-            call = partial(
-                send_signal, container=entry.worker.id, signal_name=signal_name, paused=entry.worker.paused
-            )
+            call = partial(signal, container=entry.worker.id, paused=entry.worker.paused)
             self._request_queue.submit(call, partial(self._told, name, entry.worker.id), urgent=True)
 
     def _told(self, name: str, container: str, _: None, error: DockerError | None) -> None:

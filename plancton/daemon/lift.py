@@ -16,9 +16,6 @@ from plancton.workers.roster import Entry, Roster
 
 log = logging.getLogger(__name__)
 
-LIFT_SECONDS = 5.0
-"""A lift costs the owner 20 % of a CPU, so it lasts at most this long."""
-
 
 class Lift:
     """The slice's lift. ``until`` is when it must end (CLOCK_MONOTONIC); None: there is none."""
@@ -36,18 +33,19 @@ class Lift:
         self._lifted: set[str] = set()
         self.until: float | None = None
 
-    def begin(self, names: Iterable[str], now: float) -> None:
-        """Let all leaving workers leave together, if one of these has not had its lift yet."""
+    def begin(self, names: Iterable[str], now: float, seconds: float) -> None:
+        """Let all leaving workers leave together for that long at most, if one of these has not had
+        its lift yet."""
         first = [name for name in names if self._is_first(name)]  # each of them has had it now
         if not first:
             return
         if self._slice.privileged:
-            self._raise(now)
+            self._raise(now, seconds)
         elif self._slice.can_lift:
             # Docker first: with its systemd driver an update makes systemd rewrite the slice's
             # files.
             call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
-            self._request_queue.submit(call, self._preferred, urgent=True)
+            self._request_queue.submit(call, partial(self._preferred, seconds), urgent=True)
 
     def step(self, now: float) -> None:
         """End a lift that has lasted long enough."""
@@ -81,11 +79,11 @@ class Lift:
             if e.worker.phase in (Phase.LEAVING, Phase.KILLED) and e.group and not e.worker.stuck
         ]
 
-    def _preferred(self, _: None, error: DockerError | None) -> None:
+    def _preferred(self, seconds: float, _: None, error: DockerError | None) -> None:
         self._on_trouble(error)
-        self._raise(self._clock())
+        self._raise(self._clock(), seconds)
 
-    def _raise(self, now: float) -> None:
+    def _raise(self, now: float, seconds: float) -> None:
         leaving = {entry.worker.name: entry.group for entry in self._leaving()}
         others = [  # one that is paused is frozen already, and must stay so afterwards
             e.group
@@ -101,4 +99,4 @@ class Lift:
             log.warning("%s can't be lifted: %s", self._slice.path, error)
             self._slice.drop()
             return
-        self._lifted, self.until = set(leaving), now + LIFT_SECONDS
+        self._lifted, self.until = set(leaving), now + seconds

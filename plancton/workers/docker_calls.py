@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ LARGEST_REPORT = 256 * 1024
 """Bytes of a worker's report: a line for each of 20,000 jobs."""
 WORDS, LONGEST_WORDS = "plancton: ", 200
 """How a line begins that a worker addresses to the host's owner."""
+BETWEEN_SIGNALS = 0.2
+"""Seconds between two of the same: one that comes while the first waits would be lost."""
 LAST_LINES = 20
 """How many of a worker's last lines are searched for such a line."""
 
@@ -118,8 +121,9 @@ def _create(docker: Docker, name: str, body: dict[str, object]) -> str:
         return docker.create(name, without_resolvers(body))
 
 
-def send_signal(docker: Docker, container: str, signal_name: str, paused: bool) -> None:
-    """``paused``: it is unpaused, because it could not act on the signal."""
+def send_signal(docker: Docker, container: str, signal_name: str, paused: bool, again: bool = False) -> None:
+    """``paused``: it is unpaused, because it could not act on the signal. ``again``: it gets it
+    twice, which means at once."""
     if paused:
         _unpause(docker, container)
     try:
@@ -128,6 +132,10 @@ def send_signal(docker: Docker, container: str, signal_name: str, paused: bool) 
         if not _unpause(docker, container):
             raise
         docker.signal(container, signal_name)
+    if again:
+        time.sleep(BETWEEN_SIGNALS)
+        with contextlib.suppress(NotFound, Conflict):  # once was enough
+            docker.signal(container, signal_name)
 
 
 def _unpause(docker: Docker, container: str) -> bool:

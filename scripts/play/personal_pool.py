@@ -276,6 +276,14 @@ DEFAULT_USERLOG_FORMAT_OPTIONS = ISO_DATE, UTC, SUB_SECOND
         done = {event.job for event in self.events() if event.kind == "terminated"}
         return Queue(found.count(1), found.count(2), len(done), found.count(5))
 
+    def jobs(self, *attributes: str) -> list[str]:
+        """Attributes of each job in the queue, as condor_q prints them."""
+        return self.run("condor_q", "-allusers", "-af", *attributes).splitlines()
+
+    def history(self, cluster: int, *attributes: str) -> str:
+        """Attributes of a job that has left the queue, as condor_history prints them."""
+        return self.run("condor_history", str(cluster), "-limit", "1", "-af", *attributes).strip()
+
     def events(self) -> list[Event]:
         """The jobs' log so far."""
         return parse_log(self._file(LOG))

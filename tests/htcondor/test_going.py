@@ -1,12 +1,25 @@
 """How workers go, and what becomes of their jobs, in a real pool and under a real owner."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from docker.harness import CPUS, Engine, Load, Plancton, wait_for
-from htcondor.harness import HELD, Pool, calm, events, first_workers, release, running, wait_for_event
+from htcondor.harness import (
+    HELD,
+    Pool,
+    calm,
+    events,
+    first_workers,
+    release,
+    running,
+    slot_appears,
+    wait_for_event,
+)
 
 from plancton.config.htcondor import VOLUME
 from plancton.config.load import load_config
@@ -21,6 +34,21 @@ BURN = """\
 while read -r line </proc/$$/stat; set -- $line; [ $((${14} + ${15})) -lt 200 ]; do :; done
 """
 """Uses two seconds of CPU."""
+COUNTING = """\
+begun=$(cat state 2>/dev/null || echo 0)
+n=$begun
+trap 'echo $n >state; exit 1' TERM
+until [ $begun -gt 0 ]; do n=$((n + 1)); sleep 0.2; done
+echo "went on at $begun"
+"""
+"""Counts until it is told to go, and saves that; with a saved state it ends."""
+SAVES: dict[str, Any] = {"when_to_transfer_output": "ON_EXIT_OR_EVICT", "transfer_output_files": "state"}
+SLOW = """\
+trap 'sleep 4; echo 1 >state; exit 1' TERM
+[ ! -e state ] || echo "it was saved"
+until [ -e state ]; do sleep 0.2; done
+"""
+"""Takes four seconds to save its state."""
 STUBBORN = "trap '' TERM INT QUIT HUP; while :; do :; done"
 
 
@@ -106,6 +134,77 @@ def test_leaving_under_load(
     assert len(events(pool, "evicted")) == 1, pool.describe()
     assert gone not in known_jobs(plancton), "the worker that was told to leave is still there"
     counted(plancton, 0, 1)
+
+
+def test_state_is_saved(
+    plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
+) -> None:
+    """Beside a busy owner a job that is told to go saves its state and sends it, and goes on from
+    it elsewhere."""
+    plancton.configure(pool={"max_workers": 1}, htcondor={"cpus": 0.5})
+    cluster = pool.submit(COUNTING, **SAVES)
+    plancton.start()
+    running(pool, 1)
+    with outside(plancton, engine, worker_image):
+        owner.start()
+        plancton.host.owner = CPUS
+        told_to_leave(plancton)
+        evicted = wait_for_event(pool, "evicted")
+        owner.stop()
+        wait_for_event(pool, "terminated")
+    said = re.fullmatch(r"went on at (\d+)\n", pool.output(cluster))
+    assert said and int(said[1]) > 0, f"{pool.output(cluster)}{evicted}"
+    assert pool.history(cluster, "NumJobStarts") == "2"
+    counted(plancton, 0, 1)
+
+
+def test_state_is_saved_while_finishing(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A worker that waits for its job to end and must leave after all lets it save its state."""
+    calm(plancton)
+    since = time.time()
+    pool.submit(COUNTING, **SAVES)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    assert plancton.cli("drain").returncode == 0
+    wait_for("HTCondor waits for the job", lambda: pool.slots()[-1].activity == "Retiring")
+    assert plancton.cli("stop", "--wait").returncode == 0
+    wait_for_event(pool, "evicted")
+    assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
+    assert [event for event in pool.events() if "Finished transferring output" in event.text], pool.describe()
+
+
+def test_at_once_for_memory(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
+    """When the owner needs the memory nobody waits for a job to save its state: it is evicted, and
+    its worker is not killed."""
+    calm(plancton)
+    since = time.time()
+    cluster = pool.submit(SLOW, **SAVES)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    plancton.configure(owner={"reserve_memory": "1GB"})
+    plancton.host.memory_available = 0
+    wait_for_event(pool, "evicted")
+    wait_for("the worker has ended", lambda: worker in exit_codes(engine, since))
+    assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
+    assert not [event for event in pool.events() if "transferring output" in event.text], pool.describe()
+    assert pool.jobs("NumJobStarts", "JobStatus") == ["1 1"], f"{cluster}: {pool.describe()}"
+
+
+def test_what_the_slot_promises(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
+    """The slot advertises how long a job may take to go, and no retirement, whatever the
+    administrator's files say; a policy that holds jobs is in force all the same."""
+    files = tmp_path / "condor.d"
+    files.mkdir()
+    text = "MAXJOBRETIREMENTTIME = 3600\nuse POLICY : HOLD_IF_MEMORY_EXCEEDED\n"
+    (files / "10-site.conf").write_text(text)
+    calm(plancton)
+    plancton.configure(htcondor={"vacate": "7s", "config_dir": str(files)})
+    plancton.start()
+    (worker,) = first_workers(plancton, 1)
+    slot_appears(pool, worker)
+    names = ("MachineMaxVacateTime", "MaxJobRetirementTime")
+    assert pool.run("condor_status", "-af", *names).split() == ["7", "0"]
+    assert "MemoryUsage" in pool.run("condor_status", "-af:r", "MaxJobRetirementTime")
 
 
 def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) -> None:

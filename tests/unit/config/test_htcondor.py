@@ -73,7 +73,9 @@ def test_three_lines() -> None:
         "_CONDOR_MEMORY": "1843",
         "_CONDOR_STARTD_NOCLAIM_SHUTDOWN": "1200",
         "_CONDOR_UPDATE_INTERVAL": "300",
-        "_CONDOR_MAXJOBRETIREMENTTIME": "86400",
+        "_CONDOR_PLANCTON_RETIREMENT": "86400",
+        "_CONDOR_MachineMaxVacateTime": "5",
+        "_CONDOR_KILLING_TIMEOUT": "5",
         "_CONDOR_SHUTDOWN_GRACEFUL_TIMEOUT": "87000",
         "_CONDOR_PLANCTON_ATTRS": "PlanctonHost",
         "_CONDOR_PlanctonHost": f'"{HOST}"',
@@ -138,8 +140,21 @@ def test_retirement() -> None:
     """HTCondor, its master and Plancton all wait for a job, each a little longer than the one
     before."""
     config, seen = made(retirement="2h"), environment(retirement="2h")
-    assert (seen["MAXJOBRETIREMENTTIME"], seen["SHUTDOWN_GRACEFUL_TIMEOUT"]) == ("7200", "7800")
+    assert (seen["PLANCTON_RETIREMENT"], seen["SHUTDOWN_GRACEFUL_TIMEOUT"]) == ("7200", "7800")
     assert config.worker.finish_timeout == 7800.0
+
+
+def test_no_retirement_in_the_environment() -> None:
+    """What stands there would override a policy that holds a job at once."""
+    assert "MAXJOBRETIREMENTTIME" not in {name.upper() for name in environment(retirement="2h")}
+
+
+@pytest.mark.parametrize("vacate", ["0s", "5s", "1m"])
+def test_vacate(vacate: str) -> None:
+    """HTCondor has the time to vacate a job and to kill it before Plancton kills the worker."""
+    config, seen = made(vacate=vacate), environment(vacate=vacate)
+    whole = int(seen["MachineMaxVacateTime"]) + int(seen["KILLING_TIMEOUT"])
+    assert whole < config.worker.leave_timeout
 
 
 @pytest.mark.parametrize(("cpus", "slots"), [(0.5, "1"), (1, "1"), (2.7, "2"), (16, "16")])

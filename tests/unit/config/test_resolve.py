@@ -23,6 +23,14 @@ def test_limits() -> None:
     assert not made.uses_quota and policy_settings(parse("yield: {cap: room}", "FILE"), HOST).uses_quota
 
 
+@pytest.mark.parametrize(("vacate", "lift"), [("1s", 5.0), ("5s", 7.0), ("30s", 32.0)])
+def test_lift(vacate: str, lift: float) -> None:
+    """A leaving HTCondor worker has CPU until its job has been vacated and killed."""
+    pool = {"central_manager": "cm", "token_file": "/token", "vacate": vacate}
+    assert policy_settings(parse(json.dumps({"htcondor": pool}), "FILE"), HOST).lift == lift
+    assert policy_settings(Config(), HOST).lift == 5.0
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -20,7 +20,6 @@ from unit.trees import pid_stat, tree
 from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.daemon.actuator import Actuator
-from plancton.daemon.lift import LIFT_SECONDS
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
@@ -478,6 +477,26 @@ def test_signals(world: Callable[..., World], action: Action, phase: Phase, sign
     assert it.troubles == []
 
 
+@pytest.mark.parametrize(("timeout", "times"), [(20.0, 1), (3.0, 2)])
+def test_a_second_signal(world: Callable[..., World], timeout: float, times: int) -> None:
+    """A worker that has less time to leave than usual gets the signal twice: at once."""
+    it = world()
+    it.adopt()
+    it.act(Leave("w1", "no memory", timeout))
+    it.pump()
+    assert sum("kill?signal=SIGTERM" in request for request in it.server.requests) == times
+
+
+def test_the_second_signal_comes_too_late(world: Callable[..., World]) -> None:
+    """A worker that is gone before the second signal is no trouble."""
+    answers = iter([NO_CONTENT, refused("409 Conflict", "is not running")])
+    it = world({SIGNAL: lambda _: next(answers)})
+    it.adopt()
+    it.act(Leave("w1", "no memory", 3.0))
+    it.pump()
+    assert it.troubles == [] and it.phases() == {"w1": Phase.LEAVING}
+
+
 @pytest.mark.parametrize("status", ["404 Not Found", "409 Conflict", "500 Internal Server Error"])
 def test_signal_that_is_refused(world: Callable[..., World], status: str) -> None:
     """A signal that Docker refuses (the worker is gone) is no trouble: the events tell the rest."""
@@ -656,10 +675,10 @@ def test_lift_ends_in_time(world: Callable[..., World]) -> None:
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
     assert it.slice.lifted and it.read("cpu.idle") == "0"
-    assert it.actuator.lift.until == 100.0 + LIFT_SECONDS
-    it.actuator.lift.step(100.0 + LIFT_SECONDS - 0.1)
+    assert it.actuator.lift.until == 100.0 + Settings().lift
+    it.actuator.lift.step(100.0 + Settings().lift - 0.1)
     assert it.slice.lifted
-    it.actuator.lift.step(100.0 + LIFT_SECONDS)
+    it.actuator.lift.step(100.0 + Settings().lift)
     assert not it.slice.lifted and it.read("cpu.idle") == "1" and it.actuator.lift.until is None
 
 
@@ -1322,7 +1341,7 @@ def test_each_leaver_is_lifted_once(world: Callable[..., World]) -> None:
             it.act(Kill("w1", "late", lift=True), now=float(now))
         it.actuator.lift.step(float(now))
         lifted += it.slice.lifted
-    assert lifted == 2 * LIFT_SECONDS and it.read("cpu.idle") == "1"
+    assert lifted == 2 * Settings().lift and it.read("cpu.idle") == "1"
 
 
 def test_stuck_one_gets_no_lift_of_others(world: Callable[..., World]) -> None:
