@@ -401,6 +401,21 @@ def _interval(text: str) -> float:
 
 
 @app.command()
+def web(
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="Where. Any but this host's own need --token-file.")
+    ] = "127.0.0.1:8642",
+    token_file: Annotated[
+        Path | None, typer.Option(readable=False, help="A file with a word that whoever looks must know.")
+    ] = None,
+) -> None:
+    """Show all of this as a page in the browser, with buttons. Stays in the foreground."""
+    from plancton.web.entry import start_page
+
+    start_page(listen, token_file, _print)
+
+
+@app.command()
 def replay(
     file: Annotated[
         Path,

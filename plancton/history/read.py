@@ -59,12 +59,17 @@ class History:
         found = self._database.execute(f"SELECT {sums} FROM {table} WHERE time >= ?", (since,)).fetchone()
         return _of_kind(dict(zip(names, found, strict=True)), dict[str, float])
 
-    def events(self, since: float = 0.0, after: int = 0, last: int | None = None) -> list[Said]:
-        """Those from this time on whose number is larger than ``after``, oldest first; only the
-        ``last`` of them."""
-        query = "SELECT id, time, text FROM events WHERE time >= ? AND id > ? ORDER BY id DESC LIMIT ?"
+    def events(
+        self, since: float = 0.0, until: float = MOST, after: int = 0, last: int | None = None
+    ) -> list[Said]:
+        """Those in this time whose number is larger than ``after``, oldest first; only the ``last``
+        of them."""
+        query = (
+            "SELECT id, time, text FROM events WHERE time >= ? AND time < ? AND id > ?"
+            " ORDER BY id DESC LIMIT ?"
+        )
         limit = -1 if last is None else last
-        found = self._database.execute(query, (since, after, limit)).fetchall()
+        found = self._database.execute(query, (since, until, after, limit)).fetchall()
         return [
             _of_kind({"id": number, "time": time, "text": text}, Said)
             for number, time, text in reversed(found)

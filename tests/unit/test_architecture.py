@@ -22,6 +22,7 @@ RANKS = (
     {"workers", "monitoring"},
     {"daemon"},
     {"commands"},
+    {"web"},
     {"cli"},
     {"__main__"},
 )
@@ -119,6 +120,8 @@ def test_deciding_is_pure(module: str) -> None:
         ("click", set()),
         ("yaml", {"config.safe_yaml", "config.show"}),
         ("sqlite3", {"history"}),
+        ("starlette", {"web.server"}),
+        ("uvicorn", {"web.server"}),
         ("termios", {"commands.top.keys"}),
     ],
 )
@@ -147,7 +150,9 @@ def test_the_process_that_stays_is_lean() -> None:
     loaded = loaded_by("plancton.daemon.__main__")
     libraries = {part(name) for name in loaded}
     assert not libraries & {"typer", "rich", "click", "subprocess", "asyncio", "prometheus_client"}, libraries
-    foreign = {name for name in loaded if name.startswith(("plancton.cli", "plancton.commands"))}
+    foreign = {
+        name for name in loaded if name.startswith(("plancton.cli", "plancton.commands", "plancton.web"))
+    }
     assert not foreign | (loaded & {"plancton.policy.replay"}), foreign
     unneeded = loaded & {"ssl", "_hashlib", "bz2", "lzma", "typing_extensions", "charset_normalizer"}
     assert not unneeded, f"{unneeded} must be left out, see daemon/lean_imports.py"
@@ -187,6 +192,7 @@ def test_a_module_and_a_function_have_different_names(module: str) -> None:
         "metrics",
         "selftest",
         "top",
+        "web",
         "init",
         "run",
     }

@@ -23,21 +23,34 @@ class InitSystem(NamedTuple):
     at_boot: str = ""
     enable: str = ""
     has_failed: str = "false"
+    upgraded: str = "true"
+    """Restarts what else runs, by the version that is installed now."""
     docker: tuple[str, ...] = ("true", "true")
     """Does Docker run? Else, is it here? Then these start it."""
 
 
-UNITS = ("plancton.slice", "plancton.service", "plancton-metrics.service", "plancton-metrics.timer")
+WEB = "plancton-web.service"
+UNITS = ("plancton.slice", "plancton.service", "plancton-metrics.service", "plancton-metrics.timer", WEB)
+"""The metrics' timer and the page are not enabled: they are for whoever wants them."""
 SYSTEMD = InitSystem(
     {f"etc/systemd/system/{name}": name for name in UNITS},
     start="systemctl start plancton",
-    stop=("systemctl disable --now plancton-metrics.timer", "systemctl disable --now plancton"),
+    stop=(
+        f"systemctl disable --now {WEB}",
+        "systemctl disable --now plancton-metrics.timer",
+        "systemctl disable --now plancton",
+    ),
     restart="systemctl start plancton",
     reload="systemctl daemon-reload",
-    forget=("systemctl stop plancton.slice", "systemctl daemon-reload", "systemctl reset-failed plancton"),
+    forget=(
+        "systemctl stop plancton.slice",
+        "systemctl daemon-reload",
+        f"systemctl reset-failed plancton {WEB}",
+    ),
     at_boot="etc/systemd/system/multi-user.target.wants/plancton.service",
     enable="systemctl enable plancton",
     has_failed="systemctl is-failed plancton",
+    upgraded=f"systemctl try-restart {WEB}",
     docker=("systemctl is-active docker", "systemctl cat docker.service", "systemctl enable --now docker"),
 )
 OPENRC = InitSystem(

@@ -156,6 +156,8 @@ def need_start(machine: Machine, init: InitSystem, upgraded: bool) -> None:
     else:
         print(f"Plancton was stopped, and stays stopped; {init.restart} starts it")
     machine.record("started", "yes")
+    if upgraded:
+        machine.call(init.upgraded)
 
 
 def _take_over(machine: Machine) -> None:

@@ -222,7 +222,7 @@ def system(machine: Dummy, kind: str, programs: Path) -> InitSystem:
 SERVICES = {
     "systemd": {
         f"etc/systemd/system/plancton{name}"
-        for name in (".service", ".slice", "-metrics.service", "-metrics.timer")
+        for name in (".service", ".slice", "-metrics.service", "-metrics.timer", "-web.service")
     },
     "openrc": {"etc/init.d/plancton"},
     "cron": {"etc/cron.d/plancton"},

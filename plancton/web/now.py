@@ -1,0 +1,103 @@
+"""What goes on now, measured while somebody looks, with the meter of `plancton top`."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from plancton import __version__
+from plancton.commands.control import NotRunning
+from plancton.commands.top.meter import Figures, Meter
+from plancton.files import to_json
+from plancton.host.sampler import SamplerError
+from plancton.model import Status
+from plancton.rundir import Paths, holder, no_status, running
+
+FRESH = 0.5
+"""Seconds for which figures are told again: several pages cost no more than one."""
+LOOKED_AWAY = 5.0
+"""Seconds after which figures since the last look would be of another time."""
+
+
+class Now(msgspec.Struct, frozen=True):
+    """``time`` is Unix time; ``message`` is why there is no status, or no figures."""
+
+    time: float
+    host: str
+    version: str
+    figures: Figures
+    status: Status | None = None
+    message: str = ""
+
+
+class Watch:
+    """Looks when it is asked to, and does nothing in between."""
+
+    def __init__(
+        self,
+        find_paths: Callable[[], Paths],
+        cgroup_root: Path | None,
+        proc: Path = Path("/proc"),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find_paths, self._root, self._proc, self._clock = find_paths, cgroup_root, proc, clock
+        self._lock = threading.Lock()
+        self._meter: Meter | None = None
+        self._looked = 0.0
+        self._seen = b""
+
+    def look(self) -> bytes:
+        """A `Now`, as JSON."""
+        with self._lock:
+            since = self._clock() - self._looked
+            if self._seen and since < FRESH:
+                return self._seen
+            if since > LOOKED_AWAY:
+                self.close()
+            self._seen, self._looked = to_json(self._look()), self._clock()
+            return self._seen
+
+    def close(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
+        self._meter = None
+
+    def _look(self) -> Now:
+        status, message = supervisor_now(self._find_paths())
+        if self._meter is None:
+            self._meter = Meter(self._proc, self._root)
+        try:
+            figures = self._meter.read(status)
+        except SamplerError as error:
+            figures, message = Figures(), message or str(error)
+        return Now(time.time(), socket.gethostname(), __version__, figures, status, message)
+
+
+def supervisor_now(paths: Paths) -> tuple[Status | None, str]:
+    """What the supervisor says, or why it says nothing."""
+    status, pid = running(paths), holder(paths)
+    if status is not None:
+        return status, ""
+    return None, str(NotRunning()) if pid is None else no_status(paths, pid)
+
+
+def written_now(paths: Paths) -> Now:
+    """The same without measuring, for a page that is kept."""
+    status, message = supervisor_now(paths)
+    figures = Figures()
+    if status is not None:
+        figures = Figures(
+            cpus=round(status.capacity),
+            owner=status.owner,
+            donated=status.donated,
+            engine=status.engine,
+            idle=status.idle,
+            memory_total=status.memory_total,
+            memory_available=status.memory_available,
+            memory_donated=status.memory_donated,
+            workers={worker.name: worker.cpu for worker in status.workers if worker.cpu is not None},
+        )
+    return Now(time.time(), socket.gethostname(), __version__, figures, status, message)

@@ -1,0 +1,93 @@
+// What goes on now: figures, workers, problems.
+
+import { byId, bytes, cpus, count, duration, element, percent, setText, show } from "./format.js";
+import { Live } from "./chart.js";
+
+const SECONDS = 120;
+
+export class NowView {
+  figures = [];
+  chart = null;
+
+  show(now) {
+    const { figures, status } = now;
+    document.title = `${status ? status.mode : "not running"} · Plancton on ${now.host}`;
+    setText("host", `on ${now.host}`);
+    setText("sentence", status ? status.sentence : now.message);
+    setText("decision", status ? status.decision : "–");
+    byId("decision").parentElement.hidden = !status;
+    showMode(status);
+    showFigures(figures);
+    showProblems(status ? status.problems || [] : []);
+    showWorkers(status ? status.workers || [] : [], figures.workers);
+  }
+
+  // Only while it is looked at: the last two minutes of it.
+  draw(now) {
+    this.figures.push({ time: now.time, owner: now.figures.owner, donated: now.figures.donated });
+    while (this.figures[0].time < now.time - SECONDS || this.figures[0].time > now.time) this.figures.shift();
+    this.chart ||= new Live(byId("live"));
+    this.chart.draw(this.figures, now.figures.cpus, now.time);
+  }
+}
+
+function showMode(status) {
+  show("mode", true);
+  const mode = status ? status.mode : "not running";
+  setText("mode", mode);
+  byId("mode").dataset.mode = mode;
+  setText("drain", mode === "draining" ? "Resume" : "Drain");
+  for (const id of ["drain", "stop"]) byId(id).setAttribute("aria-disabled", status ? "false" : "true");
+}
+
+function showFigures(figures) {
+  const all = figures.cpus || 1;
+  for (const name of ["owner", "donated", "idle"]) setText(name, cpus(figures[name]));
+  for (const name of ["owner", "engine", "donated"]) {
+    byId(`bar-${name}`).style.setProperty("width", `${Math.min(100, (100 * (figures[name] || 0)) / all)}%`);
+  }
+  setText("memory", bytes(figures.memory_donated));
+}
+
+function showProblems(problems) {
+  const list = byId("problems");
+  list.hidden = !problems.length;
+  if (list.dataset.shown === problems.join("\n")) return;
+  list.dataset.shown = problems.join("\n");
+  list.replaceChildren(...problems.map((each) => element("li", each)));
+}
+
+function showWorkers(workers, measured) {
+  show("workers", workers.length > 0);
+  show("no-workers", workers.length === 0);
+  const rows = workers.map((worker) => {
+    const row = element("tr");
+    const name = element("th", worker.name.replace(/^plancton-worker-/, ""));
+    name.scope = "row";
+    name.title = worker.name;
+    const used = measured[worker.name] ?? worker.cpu;
+    const cell = element("td", undefined, "number");
+    cell.append(meter(used, worker.cpus), element("span", percent(used)));
+    row.append(name, element("td", stateOf(worker)), cell, element("td", bytes(worker.memory), "number"),
+      element("td", duration(worker.age), "number wide"));
+    return row;
+  });
+  byId("workers").tBodies[0].replaceChildren(...rows);
+}
+
+function meter(used, all) {
+  const whole = element("i", undefined, "meter");
+  const part = element("i", undefined, "donated");
+  part.style.setProperty("width", `${Math.min(100, (100 * (used || 0)) / (all || 1))}%`);
+  whole.append(part);
+  return whole;
+}
+
+function stateOf(worker) {
+  const words = [worker.phase];
+  if (worker.jobs != null) words.push(worker.jobs ? `${count(worker.jobs, "job")}, ${duration(worker.job_age)}` : "no job");
+  if (worker.phase === "running" && worker.fits === false) words.push("waits for CPU");
+  if (worker.paused) words.push("paused");
+  if (worker.stuck) words.push("stuck");
+  return words.join(", ");
+}
