@@ -1,11 +1,12 @@
 """Serves the page: Starlette answers, uvicorn speaks HTTP. Nothing happens while nobody asks."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
 from plancton.host.slice import read_layout
+from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
 from plancton.rundir import Paths, paths_in_use
 from plancton.web.access import Access, WebError, read_token
 from plancton.web.listen import address_of, is_local, open_listener
@@ -55,11 +57,13 @@ class Page:
     def __init__(self, access: Access, watch: Watch, past: PastReader) -> None:
         self._text = served_page("" if access.asks else access.token)
         self._watch, self._past = watch, past
+        self._reading_metrics = threading.Lock()
 
     def routes(self) -> list[Route | Mount]:
         return [
             Route("/", self.page),
             Mount("/static", StaticFiles(directory=STATIC)),
+            Route("/metrics", self.metrics),
             Route("/api/now", self.now),
             Route("/api/past", self.past),
             Route("/api/{name}", self.ask, methods=["POST"]),
@@ -78,6 +82,13 @@ class Page:
         if period is None:
             return _message(400, "give span, or since and until, in seconds")
         return _json(self._past.read(*period, now))
+
+    def metrics(self, _: Request) -> Response:
+        """What `plancton metrics` prints."""
+        now = time.time()
+        with self._reading_metrics:  # one after the other: each has a copy of the history
+            text = exposition(look(paths_in_use(), now).facts, now)
+        return Response(text, headers={"cache-control": "no-store", "content-type": CONTENT_TYPE})
 
     def ask(self, request: Request) -> Response:
         """What `plancton drain`, `resume` and `stop` ask."""
@@ -163,6 +174,18 @@ def bounded(most: int) -> type[H11Protocol]:
     return Connection
 
 
+class Server(uvicorn.Server):
+    """Says so once it answers."""
+
+    def __init__(self, config: uvicorn.Config, answers: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._answers = answers
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._answers()
+
+
 def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None]) -> None:
     """Until a signal ends it. Raises WebError."""
     token = None if token_file is None else read_token(token_file)
@@ -185,8 +208,8 @@ def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None])
         timeout_graceful_shutdown=2,
     )
     asked = f", which asks for the token in {token_file}" if token_file else ""
-    say(f"The page is at {address_of(listener)}{asked}. Ctrl-C ends it.")
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # what is no request is nobody's concern
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    for number in (signal.SIGTERM, signal.SIGINT):  # which uvicorn sends again when it has ended
+        signal.signal(number, lambda *_: sys.exit(0))
+    sentence = f"The page is at {address_of(listener)}{asked}. Ctrl-C ends it."
+    Server(config, lambda: say(sentence)).run(sockets=[listener])

@@ -19,7 +19,7 @@ function labels(_, splits, __, ___, step) {
 
 function axes(unit) {
   const line = { stroke: () => colour("line"), width: 1 };
-  const shared = { stroke: () => colour("quiet"), font: `${0.75 * fontSize()}px ${family()}`, ticks: { show: false } };
+  const shared = { stroke: () => colour("quiet"), font: `${Math.round(0.75 * fontSize())}px ${family()}`, ticks: { show: false } };
   return [
     { ...shared, grid: { show: false }, values: labels, space: 5 * fontSize(), size: 2 * fontSize() },
     { ...shared, grid: line, size: 2.6 * fontSize(), space: 2.2 * fontSize(), incrs: unit },

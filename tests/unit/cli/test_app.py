@@ -836,7 +836,7 @@ def test_exit_codes_beside_a_supervisor(host: Host, supervisor: subprocess.Popen
 
 def test_all_exit_codes_are_shown() -> None:
     """The table has exactly the exit codes that these tests have seen."""
-    runs = [("run", 0), *RUNNING, *((command, code) for command, code, _ in CODES)]
+    runs = [("run", 0), ("web", 0), *RUNNING, *((command, code) for command, code, _ in CODES)]
     seen = {(command.split()[0], str(code)) for command, code in runs}
     documented = {
         (name, code) for name, row in table().items() for code in row if code != "--json" and row[code]
@@ -910,3 +910,13 @@ def test_detach_where_it_cannot(host: Host) -> None:
     assert_refused(host("run", "--detach", "--config", host.config()), "plancton.log: can't be written")
     assert not (host.home / "elsewhere").exists()
     assert_refused(host("run", "--detach", "--dry-run", "--config", host.config()), "leave out --detach")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_web_ends_as_asked(host: Host, number: int) -> None:
+    """`web` says where the page is, and ends with 0 by SIGTERM and Ctrl-C, saying nothing."""
+    web = host.start("web", "--listen", "127.0.0.1:0")
+    assert web.stdout and "http://127.0.0.1:" in web.stdout.readline()
+    os.kill(web.pid, number)
+    _, said = web.communicate(timeout=DEADLINE)
+    assert (web.returncode, said) == (0, "")

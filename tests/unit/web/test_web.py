@@ -86,6 +86,13 @@ def test_past(page: Served) -> None:
     assert len(year["chart"]["lines"]["owner"]) <= 801, "more points than a screen shows"
 
 
+def test_metrics(page: Served) -> None:
+    """Prometheus gets what `plancton metrics` prints."""
+    answer = page.ask("GET", "/metrics")
+    assert "openmetrics-text" in answer.headers["content-type"]
+    assert b"plancton_up 1" in answer.body and answer.body.endswith(b"# EOF\n")
+
+
 @pytest.mark.parametrize(
     "query", ["", "span=x", "span=nan", "span=-1", "span=1e300", "since=5&until=1", "since=1&until=inf"]
 )
@@ -221,7 +228,12 @@ def test_token_file(home: Home, token_file: Path) -> None:
     have it."""
     with home.supervisor(), served(home, "--token-file", str(token_file)) as page:
         assert page.token() == ""
-        for method, path in (("GET", "/api/now"), ("GET", "/api/past?span=60"), ("POST", "/api/drain")):
+        for method, path in (
+            ("GET", "/api/now"),
+            ("GET", "/metrics"),
+            ("GET", "/api/past?span=60"),
+            ("POST", "/api/drain"),
+        ):
             assert page.ask(method, path).code == 401
             assert page.ask(method, path, authorization=f"Bearer {TOKEN}").code == 200
         assert page.ask("GET", "/static/main.js").code == 200
