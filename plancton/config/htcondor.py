@@ -34,6 +34,17 @@ AFTER_VACATE = 15
 AFTER_RETIREMENT = 600
 """Seconds for a job that has ended to send its output; then HTCondor and we wait no longer."""
 
+OWNER_IS_OURS = {
+    "SYSAPI_GET_LOADAVG": "False",
+    "KeyboardBusy": "False",
+    "ConsoleBusy": "False",
+    "StartIdleTime": "-2",
+    "ContinueIdleTime": "-2",
+}
+"""Without load and keyboard, policies such as `use POLICY : DESKTOP` see a machine that nobody uses.
+Otherwise workers would suspend each other: to each the others' jobs are its owner's load. A new
+slot's KeyboardIdle is -1."""
+
 
 def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: str) -> dict[str, Any]:
     """The `worker` section that makes pool members; what is ``set_by_hand`` there wins or is added.
@@ -89,6 +100,7 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
         "KILLING_TIMEOUT": str(KILLING),
         "SHUTDOWN_GRACEFUL_TIMEOUT": str(int(section.retirement) + AFTER_RETIREMENT),
         "PLANCTON_ATTRS": " ".join(attributes),
+        **OWNER_IS_OURS,
     }
     settings |= {name: _literal(value) for name, value in attributes.items()}
     if section.start is not None:

@@ -1,13 +1,14 @@
 """Plancton's workers in a real pool: they join, work, and cope when it is gone or refuses them."""
 
 import json
+import os
 import re
 import time
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from docker.harness import Engine, Plancton, wait_for
+from docker.harness import Engine, Load, Plancton, wait_for
 from htcondor.harness import (
     HELD,
     HOST,
@@ -216,6 +217,41 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     slot_appears(pool, worker)
     said = pool.run("condor_status", "-af:r", "Rack", "Site", "Start").strip()
     assert said.startswith('"r 1" "here" ') and "Rush" in said, said
+
+
+@pytest.mark.parametrize("policy", ["DESKTOP", "UWCS_DESKTOP"])
+def test_a_desktop_policy(
+    plancton: Plancton, engine: Engine, pool: Pool, owner: Load, tmp_path: Path, policy: str
+) -> None:
+    """A policy for desktops in the administrator's files refuses no job on a host that was busy just
+    now: the owner is Plancton's business."""
+    files = tmp_path / "condor.d"
+    files.mkdir()
+    (files / "10-site.config").write_text(f"use POLICY : {policy}\n")
+    owner.start(1)
+    wait_for("the host is busy", lambda: os.getloadavg()[0] > 1, every=1)
+    owner.stop()
+    calm(plancton)
+    plancton.configure(htcondor={"config_dir": str(files), "cpus": 0.5})
+    job = pool.submit(HELD, "0")
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    names = ("LoadAvg", "CpuBusyValue", "Start")
+    seen = pool.run("condor_status", "-constraint", "DynamicSlot", "-af", *names).split()
+    assert float(seen[0]) <= 0.0 and seen[1] != "1" and seen[2] == "true", seen
+    assert "LoadAvg" in pool.run("condor_status", "-constraint", "DynamicSlot", "-af:r", "Start")
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    assert pool.history(job, "NumJobStarts", "TotalSuspensions") == "1 0"
+
+
+def test_a_policy_that_does_not_exist(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
+    """The message names the line of the administrator's files that HTCondor does not understand."""
+    files = tmp_path / "condor.d"
+    files.mkdir()
+    (files / "20-hours.config").write_text("use POLICY : DESKTOP_IDLE(8, 12+5, 1, 5)\n")
+    plancton.configure(htcondor={"config_dir": str(files)})
+    refused(plancton, "does not recognise DESKTOP_IDLE", "20-hours.config", "Line 1")
 
 
 def test_the_token_is_nowhere(plancton: Plancton, engine: Engine, pool: Pool) -> None:

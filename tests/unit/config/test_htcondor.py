@@ -78,6 +78,11 @@ def test_three_lines() -> None:
         "_CONDOR_KILLING_TIMEOUT": "5",
         "_CONDOR_SHUTDOWN_GRACEFUL_TIMEOUT": "87000",
         "_CONDOR_PLANCTON_ATTRS": "PlanctonHost",
+        "_CONDOR_SYSAPI_GET_LOADAVG": "False",
+        "_CONDOR_KeyboardBusy": "False",
+        "_CONDOR_ConsoleBusy": "False",
+        "_CONDOR_StartIdleTime": "-2",
+        "_CONDOR_ContinueIdleTime": "-2",
         "_CONDOR_PlanctonHost": f'"{HOST}"',
     }
 
