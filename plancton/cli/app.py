@@ -292,11 +292,23 @@ SinceOption = Annotated[str, typer.Option("--since", help="How far back: 45m, 2h
 
 
 @app.command()
-def report(since: SinceOption = "30d", as_json: JsonOption = False) -> None:
+def report(
+    since: SinceOption = "30d",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it to this file instead, with charts.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Say what this host donated, what became of the jobs, and when and why it donated nothing."""
     from plancton.commands.report import report_lines, summed_up
 
     now = time.time()
+    if html is not None:
+        from plancton.web.html_report import write_report
+
+        write_report(html, paths_in_use(), _begin(since, now), now)
+        _say(f"Wrote {html}.", as_json)
+        return
     found, last = summed_up(paths_in_use().state, _begin(since, now), now)
     if as_json:
         _print_json({**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last})

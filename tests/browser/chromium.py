@@ -79,7 +79,10 @@ class Browser:
         """Whether a chart shows more than its background."""
         script = """
             const canvas = document.querySelector(`#${arguments[0]} canvas`);
-            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const copy = new OffscreenCanvas(canvas.width, canvas.height)
+              .getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
             return new Set(new Uint32Array(data.buffer)).size;
         """
         return int(self.run(script, chart)) > 1

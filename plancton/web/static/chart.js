@@ -22,7 +22,7 @@ function axes(unit) {
   const shared = { stroke: () => colour("quiet"), font: `${Math.round(0.75 * fontSize())}px ${family()}`, ticks: { show: false } };
   return [
     { ...shared, grid: { show: false }, values: labels, space: 5 * fontSize(), size: 2 * fontSize() },
-    { ...shared, grid: line, size: 2.6 * fontSize(), space: 2.2 * fontSize(), incrs: unit },
+    { ...shared, grid: line, size: 2.6 * fontSize(), space: 1.5 * fontSize(), incrs: unit },
   ];
 }
 

@@ -55,7 +55,8 @@ export function clock(time) {
 
 export function day(time) {
   const at = new Date(1000 * time);
-  return `${DAYS[at.getDay()]} ${at.getDate()} ${MONTHS[at.getMonth()]}`;
+  const year = at.getFullYear() === new Date().getFullYear() ? "" : ` ${at.getFullYear()}`;
+  return `${DAYS[at.getDay()]} ${at.getDate()} ${MONTHS[at.getMonth()]}${year}`;
 }
 
 export function month(time) {

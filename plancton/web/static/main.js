@@ -44,7 +44,7 @@ class App {
 
   async look() {
     const now = await this.source.now();
-    this.now.show(now);
+    this.now.show(now, this.source.live);
     if (this.source.live) this.now.draw(now);
     this.past.ahead = now.time - Date.now() / 1000;
     const event = now.status?.events?.at(-1)?.time ?? null;
@@ -53,8 +53,7 @@ class App {
       await this.past.load();
     }
     this.ticks += 1;
-    setText("about", this.source.live ? `Plancton ${now.version}`
-      : `Plancton ${now.version}, written ${new Date(1000 * now.time).toLocaleString("en-GB")}`);
+    setText("about", `Plancton ${now.version}`);
   }
 
   async ask(what) {

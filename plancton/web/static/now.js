@@ -1,6 +1,6 @@
 // What goes on now: figures, workers, problems.
 
-import { byId, bytes, cpus, count, duration, element, percent, setText, show } from "./format.js";
+import { byId, bytes, cpus, count, duration, element, moment, percent, setText, show } from "./format.js";
 import { Live } from "./chart.js";
 
 const SECONDS = 120;
@@ -9,10 +9,10 @@ export class NowView {
   figures = [];
   chart = null;
 
-  show(now) {
+  show(now, live) {
     const { figures, status } = now;
     document.title = `${status ? status.mode : "not running"} · Plancton on ${now.host}`;
-    setText("host", `on ${now.host}`);
+    setText("host", `on ${now.host}${live ? "" : `, ${moment(now.time)}`}`);
     setText("sentence", status ? status.sentence : now.message);
     setText("decision", status ? status.decision : "–");
     byId("decision").parentElement.hidden = !status;

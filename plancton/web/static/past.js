@@ -68,7 +68,7 @@ export class PastView {
       const pressed = !this.period.until && Number(button.dataset.span) === this.period.span;
       button.setAttribute("aria-pressed", pressed);
     }
-    setText("period", `${moment(past.since)} to ${this.period.until ? moment(past.until) : "now"}`);
+    setText("period", `${moment(past.since)} to ${this.period.until || !this.source.live ? moment(past.until) : "now"}`);
     show("past-problem", past.problem);
     show("known", !past.problem);
     setText("past-problem", past.problem || "");

@@ -22,11 +22,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
-
-
-@pytest.fixture
 def page(home: Home) -> Iterator[Served]:
     """With a history and a supervisor."""
     home.write_history()
