@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from plancton.config.load import load_config, written
 from plancton.config.show import as_yaml
-from plancton.config.v06 import is_legacy, translate
+from plancton.config.v06 import is_legacy, translate, without_passwords
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotFound
 from plancton.docker.replies import Summary
@@ -34,6 +34,7 @@ def translate_file(old: Path) -> Migrated:
     if not is_legacy(data):
         raise MigrateError(f"{old}: is not of Plancton 0.6, so there is nothing to migrate")
     sections, notes = translate(data)
+    without_passwords(sections, notes)
     comments = [f"From Plancton 0.6's {old}.", *(f"- {note}" for note in notes)]
     wrapped = [line for comment in comments for line in textwrap.wrap(comment, 108, subsequent_indent="  ")]
     text = "".join(f"# {line}\n" for line in wrapped) + as_yaml(sections)

@@ -166,6 +166,10 @@ def problems(
         yield Problem(
             f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", _entry("files", path)
         )
+    for database in config.monitoring.influxdb:
+        for file in filter(None, (database.password_file, database.token_file)):
+            if file not in allow.files:  # it is sent to wherever they like
+                yield Problem(f"monitoring.influxdb: {file}:", _entry("files", file))
     if docker.socket not in (*SOCKETS, *allow.sockets):
         yield Problem(f"docker.socket: {docker.socket}", _entry("sockets", docker.socket))
     if docker.slice not in (SLICE, *allow.slices):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 import yaml
 
-from plancton.config.schema import Section, alternatives, section_of, takes, takes_null
+from plancton.config.schema import Section, alternatives, section_in_list, section_of, takes, takes_null
 from plancton.errors import PlanctonError
 from plancton.units import Number, shown
 
@@ -202,7 +202,9 @@ def to_section(data: Any, kind: type[S], name: str) -> S:
 
 def _section(data: Any, kind: type[S], place: str) -> S:
     if not isinstance(data, dict):
-        raise ValueError(f"{place or 'the file'}: must be a section (key: value lines), not {_given(data)}")
+        # Of a list: it may be 0.6's address of a database, with a password in it.
+        given = "text" if isinstance(data, str) and place.endswith("]") else _given(data)
+        raise ValueError(f"{place or 'the file'}: must be a section (key: value lines), not {given}")
     prefix = f"{place}." if place else ""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     values = {}
@@ -232,6 +234,8 @@ def _value(value: Any, kind: Any, place: str) -> Any:
         return None
     if section is not None:
         return _section(value, section, place)
+    if isinstance(value, list) and (item := section_in_list(kind)) is not None:
+        return [_section(each, item, f"{place}[{number}]") for number, each in enumerate(value)]
     for part in parts:
         if get_origin(part) is type(value):  # what is said is of the first item that is wrong
             for item in value.values() if isinstance(value, dict) else value:

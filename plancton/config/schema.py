@@ -44,6 +44,11 @@ def require_each(section: Section, keys: str, fits: Callable[[str], object], wha
             require(item is None or bool(fits(item)), f"{key}: {shown(item)} is not {what}")
 
 
+def require_secret_file(path: str | None, key: str) -> None:
+    """Somebody may have written the secret itself there: it is not shown."""
+    require(path is None or path.startswith("/"), f"{key}: is not a path that begins with /")
+
+
 def _is_path(text: str) -> bool:
     return text.startswith("/")
 
@@ -114,7 +119,8 @@ class HTCondor(Section, frozen=True):
                 _MANAGER.fullmatch(manager) is not None,
                 f"central_manager: {shown(manager)} is not HOST or HOST:PORT",
             )
-        require_each(self, "token_file config_dir", _is_path, "a path that begins with /")
+        require_secret_file(self.token_file, "token_file")
+        require_each(self, "config_dir", _is_path, "a path that begins with /")
         require(":" not in (self.config_dir or ""), "config_dir: a path with a colon can't be mounted")
         require(not 0 < self.idle_shutdown < 20, "idle_shutdown: must be 0s (never) or at least 20s")
         require(self.retirement <= 30 * 86_400, "retirement: must be at most 30d")
@@ -418,6 +424,77 @@ class Repository(Section, frozen=True):
         require_each(self, "signers", _SIGNER.fullmatch, "an SSH public key (ssh-ed25519 AAAA… name)")
 
 
+_INFLUXDB = re.compile(r"https?://([^/@\s]+@)?([\w.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII)
+_OUR_TAGS = frozenset({"host", "hostname"})
+
+
+class InfluxDB(Section, frozen=True):
+    """One InfluxDB: with `database` of version 1, with `org` and `bucket` of version 2."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="http or https://HOST[:PORT][/PATH]", examples=["https://influxdb.example.org:8086"]
+        ),
+    ]
+    database: Annotated[str | None, Meta(description="version 1: its database")] = None
+    org: Annotated[str | None, Meta(description="version 2: the organization")] = None
+    bucket: Annotated[str | None, Meta(description="version 2: its bucket")] = None
+    user: Annotated[str | None, Meta(description="version 1: who may write there; null: anybody")] = None
+    password_file: Annotated[
+        str | None, Meta(description="version 1: the user's password, readable by Plancton's user only")
+    ] = None
+    token_file: Annotated[
+        str | None, Meta(description="version 2: an API token, readable by Plancton's user only")
+    ] = None
+    every: Annotated[Duration, Meta(description="how often to send what is new, at least a minute")] = (
+        default(Duration(60))
+    )
+    tags: Annotated[dict[str, str], Meta(description="NAME: value, added to each line, besides `host`")] = {}
+    insecure: Annotated[bool, Meta(description="true: https without a look at whom it is spoken with")] = (
+        False
+    )
+    compatible: Annotated[
+        bool, Meta(description="true: also Plancton 0.6's series, and the database is made if it is missing")
+    ] = False
+
+    def __post_init__(self) -> None:
+        # Nothing that is said has the address in it: it may have a password in it.
+        require(_INFLUXDB.fullmatch(self.url) is not None, "url: is not http://HOST[:PORT] or https://…")
+        port = re.search(r":(\d+)(/[^@]*)?$", self.url)
+        require(port is None or int(port[1]) < 1 << 16, "url: its port is none")
+        first, second = self.database, self.org and self.bucket
+        require(bool(first) != bool(second), "database: give it, or org and bucket: one of the two")
+        require(
+            not first or self.token_file is None, "token_file: is for version 2; write user and password_file"
+        )
+        require(bool(first) or self.token_file is not None, "token_file: is missing: version 2 needs a token")
+        require(bool(self.user) or not self.password_file, "user: is missing: whose password is it?")
+        require(bool(first) or not self.user, "user: is for version 1, and token_file for version 2")
+        require(bool(first) or not self.compatible, "compatible: is for version 1, as 0.6 was")
+        require_each(
+            self, "database org bucket user", lambda text: text is None or _is_line(text), "one line"
+        )
+        require_secret_file(self.password_file, "password_file")
+        require_secret_file(self.token_file, "token_file")
+        require(60 <= self.every <= 86_400, "every: must be between 1m and 24h")
+        for name, value in self.tags.items():
+            require(_is_line(name) and name not in _OUR_TAGS, f"tags: {shown(name)} can't be one")
+            require(
+                _is_line(value) and value[-1] != "\\", f"tags: {name} must be one line, without \\ at its end"
+            )
+
+
+class Monitoring(Section, frozen=True):
+    """Where what this host does is sent (docs/monitoring.md)."""
+
+    influxdb: Annotated[list[InfluxDB], Meta(description="databases that the history is sent to")] = []
+
+    def __post_init__(self) -> None:
+        places = [(each.url, each.database, each.org, each.bucket) for each in self.influxdb]
+        require(len(set(places)) == len(places), "influxdb: two of them are the same database")
+
+
 class Config(Section, frozen=True):
     """The whole file."""
 
@@ -429,6 +506,7 @@ class Config(Section, frozen=True):
     yielding: Yield = msgspec.field(name="yield", default_factory=Yield)
     docker: DockerSection = default(DockerSection())
     config: Repository = default(Repository())
+    monitoring: Monitoring = default(Monitoring())
 
 
 # ---------------------------------------------------------------- what a key takes, in words
@@ -451,6 +529,12 @@ def section_of(kind: Any) -> type[Section] | None:
     """The section that a key of this type holds; None where it holds a value."""
     sections = (part for part in alternatives(kind) if isinstance(part, type) and issubclass(part, Section))
     return next(sections, None)
+
+
+def section_in_list(kind: Any) -> type[Section] | None:
+    """The section that each item of a key's list is; None where they are values."""
+    lists = (part for part in alternatives(kind) if get_origin(part) is list)
+    return next((section_of(get_args(part)[0]) for part in lists), None)
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:

@@ -1,12 +1,13 @@
 """The configuration as it is shown: what is in force, every key, `init`'s file, the JSON Schema."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, get_args
 
 import msgspec
 import yaml
 
-from plancton.config.schema import Config, Section, section_of, takes
+from plancton.config.schema import Config, Section, section_in_list, section_of, takes
 from plancton.units import Duration, Portion, Size
 
 HEADING = """\
@@ -17,7 +18,7 @@ HEADING = """\
 
 
 def effective(config: Config) -> str:
-    """The configuration in force as YAML, environment values masked."""
+    """The configuration in force as YAML, environment values and passwords masked."""
     return as_yaml(in_force(config))
 
 
@@ -25,6 +26,8 @@ def in_force(config: Config) -> dict[str, Any]:
     """The same as data."""
     data = msgspec.to_builtins(config, enc_hook=str)
     data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
+    for database in data["monitoring"]["influxdb"]:
+        database["url"] = re.sub("//[^/]*@", "//***@", database["url"])
     return {key: _as_written(section) for key, section in data.items()}
 
 
@@ -42,6 +45,8 @@ def one_line(value: object) -> str:
 def _as_written(value: object) -> object:
     if isinstance(value, dict):
         return {key: _as_written(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_written(item) for item in value]
     return str(value) if isinstance(value, Duration | Size | Portion) else value
 
 
@@ -66,6 +71,14 @@ def sections() -> Iterator[tuple[str, type[Section], list[Key]]]:
         kind = section_of(field.type)
         assert kind is not None
         yield field.encode_name, kind, [_key(each) for each in msgspec.structs.fields(kind)]
+
+
+def entries() -> Iterator[tuple[str, list[Key]]]:
+    """Each key that is a list of sections, with their keys."""
+    for name, kind, _ in sections():
+        for field in msgspec.structs.fields(kind):
+            if (item := section_in_list(field.type)) is not None:
+                yield f"{name}.{field.encode_name}[]", [_key(each) for each in msgspec.structs.fields(item)]
 
 
 def _key(field: msgspec.structs.FieldInfo) -> Key:

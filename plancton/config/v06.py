@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from plancton.errors import PlanctonError
 from plancton.units import shown
@@ -14,6 +15,7 @@ from plancton.units import shown
 DEFAULTS = {"docker_image": "busybox", "docker_cmd": "/bin/sleep 60", "max_docks": "ncpus - 2"}
 """What 0.6 did without the key, where we would do something else that its users count on."""
 DEVICE = ("PathOnHost", "PathInContainer", "CgroupPermissions")
+PASSWORD_FILE = "/etc/plancton/influxdb-password"
 Notes = list[str]
 Convert = Callable[[Any, Notes], Any]
 
@@ -182,6 +184,47 @@ def _security(value: Any, said: Notes) -> list[str]:
     return [re.sub(r"^(apparmor|seccomp|label):", r"\1=", option) for option in _items(value, str)]
 
 
+def _databases(value: Any, said: Notes) -> list[dict[str, Any]]:
+    """Its databases, as URL#DATABASE. What is wrong is said without the address, which may have a
+    password in it."""
+    urls = [value] if isinstance(value, str) and value else value or []
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        raise LegacyError("influxdb_url: is neither URL#DATABASE nor a list of them")
+    named = [url for url in dict.fromkeys(urls) if "#" in url]
+    if len(named) < len(urls) and isinstance(value, str):
+        raise LegacyError("influxdb_url: names no database: write URL#DATABASE")
+    if len(named) < len(urls):
+        said.append("0.6 ignored an address without #DATABASE, and one that is there twice; so it is here")
+    return [_database(url) for url in named]
+
+
+def _database(url: str) -> dict[str, Any]:
+    """0.6 used a certificate that it could not verify where the address began with insecure_."""
+    address, _, name = url.partition("#")
+    secure = address.removeprefix("insecure_")
+    found = {"url": secure.rstrip("/"), "database": name, "compatible": True}
+    return found if secure == address else {**found, "insecure": True}
+
+
+def without_passwords(sections: dict[str, dict[str, Any]], notes: Notes) -> None:
+    """Each password is in a file of its own from here on: a note says which and what to do, without
+    it. What is printed has no secret of the old file then."""
+    for number, database in enumerate(sections.get("monitoring", {}).get("influxdb", []), 1):
+        scheme, found, rest = database["url"].partition("://")
+        account, at, host = rest.rpartition("@")
+        if not found or not at:
+            continue
+        user, colon, _ = account.partition(":")
+        database["url"], database["user"] = f"{scheme}://{host}", unquote(user)
+        if colon:
+            file = PASSWORD_FILE if number == 1 else f"{PASSWORD_FILE}-{number}"
+            database["password_file"] = file
+            notes.append(
+                f"influxdb_url: write the password of {database['user']} into {file}, which only the user"
+                " that runs Plancton may read (chmod 600)"
+            )
+
+
 UNKNOWN = "is not a key of 0.6, which ignored it, and so it is here"
 OLDER = {
     "pilot_dock": ("Plancton 0.4", "write docker_image, or image.name in today's form"),
@@ -194,7 +237,7 @@ OLDER = {
     "rigidity": ("Plancton 0.4", "write grace_kill, or yield.grace_kill in today's form"),
     "influxdb_address": (
         "before 0.6",
-        "it is not supported: let your monitoring read `plancton status --json`",
+        "write influxdb_url, or monitoring.influxdb in today's form",
     ),
 }
 """Keys that 0.6 ignored: of which version they are, and what to do."""
@@ -240,6 +283,10 @@ KEYS = {
     "image_expiration": OldKey("image.refresh", _seconds(60)),
     "main_sleep": OldKey(note="is not needed: Plancton looks when it has to (docker.tick)"),
     "updateconfig": OldKey(note="is not needed: the file is read again when it changes"),
-    "influxdb_url": OldKey(note="is not supported: let your monitoring read `plancton status --json`"),
+    "influxdb_url": OldKey(
+        "monitoring.influxdb",
+        _databases,
+        "0.6's series go on as they were (compatible), once a minute; Plancton's own are sent, too",
+    ),
 }
 """What each key of 0.6 is here."""

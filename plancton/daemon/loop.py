@@ -27,6 +27,7 @@ from plancton.daemon.helper_thread import beside
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
+from plancton.daemon.influx_sender import InfluxSender
 from plancton.daemon.mount_watch import MountWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
@@ -117,7 +118,8 @@ class Supervisor:
         self.engine = file.config.docker
         self.request_queue = RequestQueue(self.engine.socket, self.inbox)
         self.cleanup_queue = RequestQueue(self.engine.socket, self.inbox)
-        self.roster = Roster()
+        self.influx = InfluxSender(None if options.dry_run else paths.state, self.inbox)
+        self.roster = Roster(self.influx.departed)
         now = time.monotonic()
         self.history = HistoryWriter(None if options.dry_run else paths.state, self.inbox, now)
         self.accounting = self.history.accounting
@@ -478,6 +480,7 @@ class Supervisor:
             self.disk_guard.watch(self.info, config)
         self.image.want(image.name, float(image.refresh), image.policy, image.auth_file)
         self.repo.want(config.config)
+        self.influx.want(config.monitoring.influxdb)
         self.mounts.want(config)
 
     def _read_files(self, now: float) -> None:
@@ -633,6 +636,7 @@ class Supervisor:
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),
             *self.history.problems(now),
+            *self.influx.problems,
         ]
         return tuple(text for text in found if text)
 
@@ -641,6 +645,7 @@ class Supervisor:
     def _end(self) -> None:
         """Leave nothing half done; with no worker left, leave no trace either."""
         self.history.close()
+        self.influx.close()
         self.repo.close()
         self.docker.close()
         if self.actuator and self.slice and not self.options.dry_run:

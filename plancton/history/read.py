@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -28,6 +29,8 @@ MOST = 1e18
 """Byte seconds of all hosts' memory in an hour are fewer."""
 LARGEST = 64 << 20
 """Bytes of a file or log that is ours."""
+ALL = -1
+"""As a LIMIT of SQLite's."""
 TRIES = 20
 IN_MEMORY = Path("/dev/shm")
 """Where the copy goes for the moment, if that is there; else to TMPDIR."""
@@ -47,11 +50,12 @@ class History:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
-    def rows(self, table: str, since: float, until: float) -> list[Row]:
-        """The ``minutes`` or ``hours`` that begin in this time, oldest first. The last one may not
-        be complete yet: it is after two minutes."""
-        query = f"SELECT {', '.join(COLUMNS)} FROM {table} WHERE time >= ? AND time < ? ORDER BY time"
-        return [_row(row) for row in self._database.execute(query, (since, until))]
+    def rows(self, table: str, since: float, until: float, first: int = ALL) -> list[Row]:
+        """The ``minutes`` or ``hours`` that begin in this time, oldest first; only the ``first`` of
+        them. The last one may not be complete yet: it is after two minutes."""
+        where = "WHERE time >= ? AND time < ? ORDER BY time LIMIT ?"
+        query = f"SELECT {', '.join(COLUMNS)} FROM {table} {where}"
+        return [_row(row) for row in self._database.execute(query, (since, until, first))]
 
     def totals(self, table: str, since: float, names: Sequence[str]) -> dict[str, float]:
         """These columns of the ``minutes`` or ``hours`` that begin at this time or later, added up."""
@@ -59,17 +63,14 @@ class History:
         found = self._database.execute(f"SELECT {sums} FROM {table} WHERE time >= ?", (since,)).fetchone()
         return _of_kind(dict(zip(names, found, strict=True)), dict[str, float])
 
-    def events(
-        self, since: float = 0.0, until: float = MOST, after: int = 0, last: int | None = None
-    ) -> list[Said]:
+    def events(self, since: float = 0.0, until: float = MOST, after: int = 0, last: int = ALL) -> list[Said]:
         """Those in this time whose number is larger than ``after``, oldest first; only the ``last``
         of them."""
         query = (
             "SELECT id, time, text FROM events WHERE time >= ? AND time < ? AND id > ?"
             " ORDER BY id DESC LIMIT ?"
         )
-        limit = -1 if last is None else last
-        found = self._database.execute(query, (since, until, after, limit)).fetchall()
+        found = self._database.execute(query, (since, until, after, last)).fetchall()
         return [
             _of_kind({"id": number, "time": time, "text": text}, Said)
             for number, time, text in reversed(found)
@@ -121,6 +122,26 @@ def open_history(state: Path) -> Iterator[History]:
         raise _damaged(path) from None
     except OSError as error:
         raise HistoryError(f"{path}: can't be copied to read it: {error.strerror}; set TMPDIR") from None
+
+
+@contextmanager
+def open_in_place(state: Path) -> Iterator[History]:
+    """The same for a thread of the process that writes it: nothing is copied. Raises HistoryError.
+
+    Only that process, for others may not open the file with the locks. And it must not open the file
+    itself meanwhile: to close it would drop SQLite's locks (fcntl(2)).
+    """
+    path = state / tables.NAME
+    try:
+        database = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+        with closing(database):
+            for setting in ("cache_size = -64", "trusted_schema = OFF"):
+                database.execute(f"PRAGMA {setting}")
+            if not tables.are_ours(database.execute(tables.SCHEMA).fetchall()):
+                raise _damaged(path)
+            yield History(database)
+    except sqlite3.Error as error:
+        raise HistoryError(f"{path}: can't be read: {error}") from None
 
 
 def _damaged(path: Path) -> HistoryError:

@@ -1,6 +1,6 @@
 """All workers, by our requests and Docker's messages. Only the loop changes it; no I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -75,10 +75,12 @@ class Roster:
     """All workers by name: the one that they were requested or adopted with.
 
     Whatever Docker tells is about a container's id: others may rename a worker, or give another
-    container its name.
+    container its name. ``on_departed`` gets each one that is gone: how long it lived, whether it was
+    started, and whether it was told to go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_departed: Callable[[float, bool, bool], None] = lambda *_: None) -> None:
+        self._on_departed = on_departed
         self._entries: dict[str, Entry] = {}
         self._names: dict[str, str] = {}
         self._fleet: Fleet | None = None
@@ -184,6 +186,7 @@ class Roster:
             return
         if entry.worker.told is None:
             self._ended.append(Ended(name, max(0.0, boottime - entry.requested), reason))
+        self._on_departed(0.0, False, False)
         self.gone(name)
 
     # ------------------------------------------------------------ changing
@@ -235,6 +238,7 @@ class Roster:
         entry = self._entries[name]
         self._unexplained.discard(name)
         told = entry.worker.told is not None
+        self._on_departed(entry.age, True, told)
         if not told and not unseen:
             self._ended.append(Ended(name, entry.age, reason, idle))
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,6 +13,9 @@ from typing import Any
 
 import pytest
 from helpers.wait import wait_for
+
+ANY_CERTIFICATE = ssl.create_default_context()
+ANY_CERTIFICATE.check_hostname, ANY_CERTIFICATE.verify_mode = False, ssl.CERT_NONE
 
 
 def free_port() -> int:
@@ -27,13 +31,21 @@ def fetch(url: str) -> str:
     return ""
 
 
-def fetch_json(url: str) -> Any:
-    """Also what is said of a request that is refused."""
+def fetch_json(url: str, body: bytes | None = None) -> Any:
+    """Also what is said of a request that is refused. With a body, even an empty one, it is a POST."""
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(url, body, timeout=20, context=ANY_CERTIFICATE) as answer:
+            return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         return json.load(error)
+
+
+def answers(url: str) -> bool:
+    """Whatever it says."""
+    with suppress(OSError, json.JSONDecodeError):
+        fetch_json(url)
+        return True
+    return False
 
 
 @contextmanager
@@ -43,13 +55,13 @@ def running(directory: Path, ready: str, *command: str) -> Iterator[None]:
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, cwd=directory, start_new_session=True)
 
-    def answers() -> bool:
+    def is_up() -> bool:
         if process.poll() is not None:
             pytest.fail(f"{command[0]} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-        return bool(fetch(ready))
+        return bool(fetch(ready)) or answers(ready)
 
     try:
-        wait_for(f"{command[0]} answers", answers)
+        wait_for(f"{command[0]} answers", is_up)
         yield
     finally:
         process.terminate()

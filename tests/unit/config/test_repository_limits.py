@@ -100,6 +100,16 @@ RULES = [
         "mounts: [/etc/condor]",
     ),
     ("worker: {user_range: 100000-100255}", "worker.user_range", "users: ['100000-100255']"),
+    (
+        "monitoring: {influxdb: [{url: 'http://h', org: o, bucket: b, token_file: /etc/plancton/token}]}",
+        "monitoring.influxdb",
+        "files: [/etc/plancton/token]",
+    ),
+    (
+        "monitoring: {influxdb: [{url: 'http://h', database: d, user: u, password_file: ROOT/t}]}",
+        "monitoring.influxdb",
+        "files: [ROOT/t]",
+    ),
     ("docker: {socket: /run/other.sock}", "docker.socket", "sockets: [/run/other.sock]"),
     ("docker: {slice: other}", "docker.slice", "slices: [other]"),
 ]

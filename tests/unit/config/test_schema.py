@@ -1,6 +1,7 @@
 """The schema: every wrong value is refused in one line with its key, what it takes and what it
 got."""
 
+import json
 from collections.abc import Iterator
 
 import msgspec
@@ -95,6 +96,51 @@ def test_bad_value(section: str, keys: str, words: str) -> None:
         parse(f"{section}: {keys}", "FILE")
     key = keys[1:].partition(":")[0]
     assert str(caught.value).startswith(f"FILE: {section}.{key}: ") and words in str(caught.value)
+
+
+V2 = {"org": "o", "bucket": "b", "token_file": "/t"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"url": "ftp://me:s3cret@h", "database": "d"}, "[0].url: is not http://"),
+        ({"url": "http://me:s3cret@h:99999", "database": "d"}, "[0].url: its port"),
+        ({"url": "http://h"}, "[0].database: give it, or org and bucket"),
+        ({"url": "http://h", "org": "o", "token_file": "/t"}, "[0].database: give it, or org and bucket"),
+        ({"url": "http://h", "database": "d", **V2}, "[0].database: give it, or org and bucket"),
+        ({"url": "http://h", "org": "o", "bucket": "b"}, "[0].token_file: is missing"),
+        ({"url": "http://h", "database": "d", "token_file": "/t"}, "[0].token_file: is for version 2"),
+        ({"url": "http://h", "database": "d", "password_file": "/p"}, "[0].user: is missing"),
+        ({"url": "http://h", "compatible": True, **V2}, "[0].compatible: is for version 1"),
+        ({"url": "http://h", "user": "u", **V2}, "[0].user: is for version 1"),
+        (
+            {"url": "http://h", "database": "d", "user": "u", "password_file": "s3cret"},
+            "[0].password_file: is not a path",
+        ),
+        ({"url": "http://h", "database": "d", "every": "10s"}, "[0].every: must be between 1m"),
+        ({"url": "http://h", "database": "d", "tags": {"host": "x"}}, "[0].tags: 'host' can't be one"),
+        ({"url": "http://h", "database": "d", "tags": {"a": ""}}, "[0].tags: a must be one line"),
+        ({"url": "http://h", "database": "d", "datbase": "d"}, "[0].datbase: unknown key; did you mean"),
+        ({"database": "d"}, "[0].url: is missing"),
+        ("http://me:s3cret@h#d", "[0]: must be a section"),
+    ],
+)
+def test_bad_influxdb(keys: object, words: str) -> None:
+    """What is wrong with a database is said by its place in the list and its key, without a word of
+    its address."""
+    with pytest.raises(ConfigError) as caught:
+        parse(json.dumps({"monitoring": {"influxdb": [keys]}}), "FILE")
+    assert str(caught.value).startswith(f"FILE: monitoring.influxdb{words}"), caught.value
+    assert "s3cret" not in str(caught.value)
+
+
+def test_one_influxdb_twice() -> None:
+    """The same database twice is refused; two of one server are not."""
+    one, other = ({"url": "http://h", "database": name} for name in "ab")
+    assert len(parse(json.dumps({"monitoring": {"influxdb": [one, other]}}), "FILE").monitoring.influxdb) == 2
+    with pytest.raises(ConfigError, match=r"monitoring\.influxdb: two of them"):
+        parse(json.dumps({"monitoring": {"influxdb": [one, one]}}), "FILE")
 
 
 def fields() -> Iterator[msgspec.structs.FieldInfo]:

@@ -99,6 +99,13 @@ def test_effective_round_trip(config: Config) -> None:
     assert parse(shown, "FILE") == config, f"shown:\n{shown}"
 
 
+def test_effective_masks_passwords() -> None:
+    """An address may have an account in it, as 0.6's did: it is not shown."""
+    text = "influxdb_url: [https://me:s3cret@h:8086/#db, http://h/#db]"
+    first, second = yaml.safe_load(effective(parse(text, "FILE")))["monitoring"]["influxdb"]
+    assert (first["url"], second["url"], first["every"]) == ("https://***@h:8086", "http://h", "1m")
+
+
 def test_effective_masks_the_environment() -> None:
     """The names in a worker's environment are shown, but not the values."""
     shown = effective(parse("worker: {environment: {TOKEN: s3cret, PORT: 9618}}", "FILE"))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from plancton.commands.migrate import MigrateError, translate_file
 from plancton.config.load import load_config, parse, warning
 from plancton.config.resolve import Host, max_workers_of
 from plancton.config.safe_yaml import ConfigError
-from plancton.config.schema import Config
+from plancton.config.schema import Config, InfluxDB
 from plancton.config.show import effective
 from plancton.config.v06 import translate
 from plancton.config.watch import ConfigFile
@@ -139,7 +140,7 @@ OLD_04 = "cpus_per_dock: 1\nmorbidity: hard\npilot_dock: example/worker\n"
         (OLD_04, "pilot_dock", "0.4", "docker_image"),
         ("pilot_entrypoint: /bin/pilot\nmax_docks: 1", "pilot_entrypoint", "0.4", "docker_cmd"),
         ("rigidity: soft", "rigidity", "0.4", "grace_kill"),
-        ("influxdb_address: monitor.example.org:8086", "influxdb_address", "before 0.6", "status --json"),
+        ("influxdb_address: monitor.example.org:8086", "influxdb_address", "before 0.6", "influxdb_url"),
     ],
 )
 def test_keys_older_than_0_6(text: str, key: str, version: str, remedy: str) -> None:
@@ -204,7 +205,7 @@ def test_what_can_not_be_used(text: str, said: str) -> None:
             "image_expiration": st.integers(0, 10**6),
             "max_dock_mem": st.integers(6 * 2**20, 2**40),
             "docker_cmd": st.just("/bin/sleep 60") | st.lists(st.sampled_from(["/bin/sh", "-c"]), min_size=1),
-            "influxdb_url": st.none() | st.just(["http://a#b"]),
+            "influxdb_url": st.none() | st.sampled_from(["http://a#b", ["insecure_https://a:1/#b", "http://c#b"]]),
             "somebody_elses": st.booleans(),
         },
     )
@@ -218,17 +219,47 @@ def test_whatever_0_6_took(old: dict[str, object]) -> None:
 
 def test_migrate(tmp_path: Path) -> None:
     """The printed file is the same configuration, says what differs, and has no secret of the old
-    one."""
+    one: a password is in a file, which a note names."""
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text(MORE)
     text, _, notes = translate_file(old)
     new.write_text(text)
-    assert load_config(new) == load_config(old)
+    migrated, understood = load_config(new), load_config(old)
+    assert msgspec.structs.replace(migrated, monitoring=understood.monitoring) == understood
+    (database,) = migrated.monitoring.influxdb
+    assert (database.url, database.user) == ("http://metrics.example.org", "user")
+    assert any(database.password_file and database.password_file in note for note in notes)
     assert warning(new) is None and "secret" not in text
     for key in ("influxdb_url", "binds", "-CHOWN", "docks_per_loop", "AppArmor", "privileges", "grace_kill"):
         assert any(key in note for note in notes), f"{key}: {notes}"
     with pytest.raises(MigrateError, match="is not of Plancton"):
         translate_file(new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("http://h:8086#db", {"url": "http://h:8086", "database": "db"}),
+        ("https://u:p%40@h:8086/#my db", {"url": "https://u:p%40@h:8086", "database": "my db"}),
+        ("insecure_https://h/#a#b", {"url": "https://h", "database": "a#b", "insecure": True}),
+    ],
+)
+def test_influxdb(old: str, new: dict[str, object]) -> None:
+    """0.6's address of an InfluxDB is understood as it is, alone or in a list."""
+    for written in (old, [old], [old, old, "http://ignored"]):
+        (found,) = parse(yaml.safe_dump({"influxdb_url": written}), "FILE").monitoring.influxdb
+        assert found == InfluxDB(**new, compatible=True)  # type: ignore[arg-type]
+    assert parse("influxdb_url: []\nmax_docks: 1", "FILE").monitoring.influxdb == []
+
+
+@pytest.mark.parametrize(
+    "old", ["http://me:s3cr3t@h", [7], {"a": 1}, "ftp://me:s3cr3t@h/#db", "http://me:s3cr3t@:x#"]
+)
+def test_influxdb_that_is_none(old: object) -> None:
+    """What 0.6 could not have used either is refused, without the password that may be in it."""
+    with pytest.raises(ConfigError) as raised:
+        parse(yaml.safe_dump({"influxdb_url": old}), "FILE")
+    assert "influxdb" in str(raised.value) and "s3cr3t" not in str(raised.value)
 
 
 def test_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plancton.history import tables
-from plancton.history.read import open_history
+from plancton.history.read import open_history, open_in_place
 from plancton.history.tables import DAY, HOUR, MINUTE, NAME, SUMS, HistoryError, Row
 from plancton.history.totals import merged, take_over
 from plancton.history.write import Batch, Damaged, Store, move_aside, open_store
@@ -56,6 +56,33 @@ def test_written_and_read(tmp_path: Path, store: Store) -> None:
         assert [(said.time, said.text) for said in history.events()] == [(BEGIN + 1.5, "starting w1")]
         assert history.work() == work
         assert not history.rows("minutes", BEGIN + 1, 2e10) and not history.events(after=1)
+
+
+def test_in_place(tmp_path: Path, store: Store) -> None:
+    """A thread of the writer's process reads it without a copy, in pieces, while it is written."""
+    rows = [row(minute, donated=1.0) for minute in range(5)]
+    said = tuple(Event(BEGIN + n * MINUTE + 0.5, f"event {n}") for n in range(5))
+    store.write(batch(*rows, events=said), BEGIN)
+    with open_in_place(tmp_path) as history:
+        assert history.rows("minutes", BEGIN + MINUTE, 2e10, first=2) == rows[1:3]
+        found = history.events(BEGIN + MINUTE, until=BEGIN + 3 * MINUTE)
+        assert [event.text for event in found] == ["event 1", "event 2"]
+        assert history.totals("hours", 0, ("donated", "idle")) == {"donated": 5.0, "idle": 0.0}
+        store.write(batch(row(5, donated=1.0)), BEGIN)
+    with open_in_place(tmp_path) as history:
+        assert len(history.rows("minutes", 0, 2e10)) == 6
+    store.write(batch(row(6)), BEGIN)  # its locks are still there
+    assert not list(tmp_path.glob("plancton-*"))
+
+
+@pytest.mark.parametrize("content", [None, b"no database at all", b""])
+def test_nothing_in_place(tmp_path: Path, content: bytes | None) -> None:
+    """None, or one that is not ours, is one line, and nothing is made."""
+    if content is not None:
+        (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(HistoryError, match=NAME), open_in_place(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ([] if content is None else [NAME])
 
 
 def test_parts_of_a_minute(tmp_path: Path, store: Store) -> None:

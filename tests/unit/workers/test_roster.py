@@ -101,6 +101,23 @@ def test_told_before_arrival() -> None:
     assert roster.arrived(container(), 1.0, "g", 0).worker.phase is Phase.LEAVING
 
 
+def test_departures() -> None:
+    """Whoever wants to know hears of each worker that is gone, once: its age, whether it was started,
+    and whether it was told to go."""
+    heard = list[tuple[float, bool, bool]]()
+    roster = Roster(lambda *departure: heard.append(departure))
+    for name, told in (("w1", False), ("w2", True)):
+        roster.arrived(container(name), started=100.0, group="g", shim=0)
+        if told:
+            roster.tell(name, Phase.LEAVING, 1.0, 20.0)
+        roster.ended(name, boottime=103.0)
+        roster.explain(name, "exit code 1", unseen=told)
+        roster.gone(name)
+    roster.request(Worker("w3"), 100.0)
+    roster.failed("w3", "no space left", 107.0)
+    assert heard == [(3.0, True, False), (3.0, True, True), (0.0, False, False)]
+
+
 def test_start_that_failed() -> None:
     """A failed start is an end as old as the wait; if told to go, it is not reported."""
     roster = Roster()
