@@ -132,7 +132,7 @@ class HistoryWriter:
         """In a thread: open the file if it is not yet, else write all that has come together."""
         if self._state is None or self._thread is not None:
             return
-        self._due, self._since, self._next = False, self._now, self._now + EVENTS_EVERY
+        self._since, self._next = self._now, self._now + EVENTS_EVERY
         work: Callable[[], Outcome] = partial(open_history, self._state)
         if self._store is not None:
             self._close_row(self._row.time)
@@ -140,6 +140,7 @@ class HistoryWriter:
             self._rows.clear()
             self._events.clear()
             work = partial(write_batch, self._store, self._batch, self._wall())
+        self._due = False  # the row that was closed for this is in it
 
         def whole() -> None:
             self._outcome = work()

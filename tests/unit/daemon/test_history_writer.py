@@ -1,6 +1,7 @@
 """What the loop adds up is written beside it: once, and whatever becomes of the disk."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +13,7 @@ from plancton.daemon import history_writer as module
 from plancton.daemon.history_writer import NO_ANSWER, RETRY, HistoryWriter
 from plancton.history.read import open_history
 from plancton.history.tables import NAME, VERSION, HistoryError, Row
-from plancton.history.write import Store, open_store
+from plancton.history.write import Batch, Store, open_store
 from plancton.inbox import Inbox
 from plancton.model import Decision, Event, Fleet, Held, HeldReason, Kept, Observation, Phase, Work, Worker
 
@@ -96,6 +97,27 @@ def test_nothing_is_lost_between_ticks(run: Run) -> None:
         run.tick(float(seconds), jump=jump)
     run.it.close()
     assert sum(row.donated for row in run.rows()) == 2.0 * run.total == 2.0 * 396
+
+
+def test_once_a_minute(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing happens, minutes are written when they have ended, and nothing between: each
+    write takes a thread and the disk."""
+    run.tick()
+    run.until(lambda: run.it.accounting.work.cpu_donated)
+    written = list[Batch]()
+    before = Store.write
+
+    def write(store: Store, batch: Batch, wall: float) -> None:
+        before(store, batch, wall)
+        written.append(batch)
+
+    monkeypatch.setattr(Store, "write", write)
+    for _ in range(60):
+        run.tick()
+        for thread in threading.enumerate():
+            if thread.name == "history":
+                thread.join(DEADLINE)
+    assert len(written) == 5, written
 
 
 def test_events_and_jobs(run: Run) -> None:
