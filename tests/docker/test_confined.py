@@ -112,6 +112,7 @@ def test_name_servers(plancton: Plancton, engine: Engine, tmp_path: Path) -> Non
     assert file.read_text() == "search example\nnameserver 198.51.100.53\nnameserver 127.0.0.11\n"
 
 
+@pytest.mark.slow
 def test_name_servers_of_a_mount(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """Where a worker's mounts say which name servers it asks, they are the ones."""
     (tmp_path / "servers").write_text("nameserver 198.51.100.1\n")

@@ -45,6 +45,7 @@ def test_ansible(host: Host) -> None:
     assert host.listing() == before
 
 
+@pytest.mark.slow
 def test_tarball(host: Host, engine: Engine, worker_image: str, tmp_path: Path) -> None:
     """One archive makes a host without network donate: it brings Plancton, image and
     configuration."""

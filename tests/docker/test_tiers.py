@@ -140,6 +140,7 @@ def test_ceiling(plancton: Plancton) -> None:
     assert int(quota) / PERIOD == pytest.approx(0.75 * CPUS), "CPUs of the slice"
 
 
+@pytest.mark.slow
 def test_limits_from_before(plancton: Plancton) -> None:
     """The administrator's own limits, written to the slice before Plancton first came, stay in the
     kernel where they are stricter, also for a second supervisor; doctor says so."""

@@ -109,6 +109,7 @@ def counted(plancton: Plancton, done: int, evicted: int) -> dict[str, float]:
     return wait_for(f"{done} jobs done and {evicted} evicted are counted", sums, every=0.5)
 
 
+@pytest.mark.slow
 def test_leaving_under_load(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
 ) -> None:
