@@ -339,3 +339,9 @@ def test_a_real_plancton(plancton: Plancton, tmp_path: Path, certificates: Calla
         )
         plancton.configure(monitoring={"influxdb": []})
         wait_for("what is not used is not wrong", lambda: not problems())
+        like_0_6 = {**database, "database": "as 0.6", "compatible": True}
+        plancton.configure(monitoring={"influxdb": [like_0_6]})
+        wait_for("its series arrive", lambda: server.count("daemon", "containers", "as 0.6") >= 90)
+        assert plancton.cli("stop", "--wait").returncode == 0
+        (departure,) = Progress(plancton.paths.state).departures
+        assert departure.started and departure.told and departure.age > 0

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plancton.files import SHARE
 from plancton.history.tables import HOUR, MINUTE, NAME, Row
 from plancton.history.write import Batch, open_store
 from plancton.model import HeldReason, Kept, Phase, Status, Work, WorkerStatus
@@ -220,6 +221,20 @@ def test_no_directory(tmp_path: Path) -> None:
     """What can't be written is one line that names it."""
     with pytest.raises(TextfileError, match=r"no/plancton\.prom: can't be written: No such file"):
         write_textfile(tmp_path / "no" / "plancton.prom", FACTS, NOW)
+
+
+def test_service(tmp_path: Path) -> None:
+    """What the unit runs writes the file that it names, where it may write; the page names the same."""
+    unit = (SHARE / "plancton-metrics.service").read_text()
+    (command,) = re.findall(r"^ExecStart=@PREFIX@/bin/plancton (.*)$", unit, re.MULTILINE)
+    (file,) = re.findall(r"^Environment=TEXTFILE=(.*)$", unit, re.MULTILINE)
+    assert f"ReadWritePaths=-{Path(file).parent}\n" in unit and f"--textfile {file}\n" in PAGE.read_text()
+    words = command.replace("${TEXTFILE}", str(tmp_path / "plancton.prom")).split()
+    environment = {"PLANCTON_STATE_DIR": str(tmp_path), "PLANCTON_RUN_DIR": str(tmp_path / "run")}
+    subprocess.run([PLANCTON, *words], env={**os.environ, **environment}, timeout=60, check=True)
+    assert (tmp_path / "plancton.prom").exists()
+    assert "systemctl enable --now plancton-metrics.timer" in unit and "[Install]" not in unit
+    assert "WantedBy=timers.target" in (SHARE / "plancton-metrics.timer").read_text()
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 3), (("--textfile", "x.prom"), 0)])
