@@ -52,7 +52,7 @@ class History:
 
     def rows(self, table: str, since: float, until: float, first: int = ALL) -> list[Row]:
         """The ``minutes`` or ``hours`` that begin in this time, oldest first; only the ``first`` of
-        them. The last one may not be complete yet: it is after two minutes."""
+        them. The last one may not be complete yet."""
         where = "WHERE time >= ? AND time < ? ORDER BY time LIMIT ?"
         query = f"SELECT {', '.join(COLUMNS)} FROM {table} {where}"
         return [_row(row) for row in self._database.execute(query, (since, until, first))]

@@ -21,13 +21,11 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from plancton.config.schema import InfluxDB
 from plancton.errors import PlanctonError
 from plancton.files import Unsuitable, from_json, read_regular, replace_file, to_json
-from plancton.history.read import History, open_in_place
-from plancton.history.tables import KEPT, MINUTE, HistoryError
+from plancton.history.read import Said, open_in_place
+from plancton.history.tables import KEPT, MINUTE, HistoryError, Row
 from plancton.monitoring.line_protocol import Departure, as_0_6, departure_as_0_6, of_event, of_minute
 from plancton.units import printable, quoted
 
-SETTLED = 2 * MINUTE
-"""Seconds after which a minute of the history is complete."""
 ROWS = 200
 """Minutes of a piece: three hours, a tenth of a MiB."""
 LINES = 1_000
@@ -92,11 +90,15 @@ class Destination:
 
     def send_piece(self, state: Path, wall: float) -> bool:
         """Send what comes next, at this Unix time; whether there is more to send at once."""
-        until = float(int(wall - SETTLED) // MINUTE * MINUTE)
-        begin = min(self._progress.sent.get(self.key, wall - KEPT["minutes"]), until)  # the clock was ahead
+        begin = self._progress.sent.get(self.key, wall - KEPT["minutes"])
+        begin = min(begin, float(int(wall) // MINUTE * MINUTE))  # the clock was ahead
         try:
             with open_in_place(state) as history:
-                end, lines = self._piece(history, begin, until)
+                rows = history.rows("minutes", begin, wall, first=ROWS + 1)
+                # Whatever keeps the writer from writing, it writes in order: with a minute, all of
+                # those before it are complete.
+                end = float(rows.pop().time) if rows else begin
+                lines = self._lines(rows, history.events(begin, until=end), begin, end)
         except HistoryError:
             return False  # whoever writes it says so
         refused = ""
@@ -109,21 +111,19 @@ class Destination:
         if lines:
             self.problem = refused
         self._progress.sent[self.key] = end
-        return end < until and not refused
+        return len(rows) == ROWS and not refused
 
-    def _piece(self, history: History, begin: float, until: float) -> tuple[float, list[str]]:
-        """Up to when it is, and its lines."""
-        rows = history.rows("minutes", begin, until, first=ROWS)
-        end = float(rows[-1].time + MINUTE) if len(rows) == ROWS else until
+    def _lines(self, rows: list[Row], events: list[Said], begin: float, end: float) -> list[str]:
+        """These minutes and events, and the workers that went in this time."""
         lines = [of_minute(row, self._tags) for row in rows]
-        lines += [of_event(event, self._tags) for event in history.events(begin, until=end)]
+        lines += [of_event(event, self._tags) for event in events]
         if self.settings.compatible:
             short = self._host.name.partition(".")[0]
             for row in rows:
                 lines += as_0_6(row, short, self._host.began)
             gone = [each for each in self._progress.departures if begin <= each.time < end]
             lines += [departure_as_0_6(each, short) for each in gone]
-        return end, lines
+        return lines
 
     # ------------------------------------------------------------ its API
 

@@ -66,7 +66,8 @@ def influx_server() -> Iterator[Server]:
 
 
 def keep(state: Path, begin: int, minutes: int, *events: Event) -> None:
-    """So many minutes from then on (Unix time), as a supervisor would have kept them."""
+    """So many minutes from then on (Unix time), and the beginning of the next one, as a supervisor
+    would have kept them."""
     rows = [
         Row(
             begin + n * MINUTE,
@@ -80,6 +81,7 @@ def keep(state: Path, begin: int, minutes: int, *events: Event) -> None:
         )
         for n in range(minutes)
     ]
+    rows.append(Row(begin + minutes * MINUTE, 1.0))
     store = open_store(state / NAME)
     store.write(Batch(tuple(rows), events, Kept(Work(float(begin)))), begin + minutes * MINUTE)
     store.close()

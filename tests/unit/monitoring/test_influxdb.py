@@ -102,21 +102,23 @@ def test_as_0_6_wrote_it(tmp_path: Path, server: Server) -> None:
 
 
 def test_only_what_is_complete(tmp_path: Path, server: Server) -> None:
-    """A minute is sent once it is complete, and once only, also after a restart."""
-    keep(tmp_path, BEGIN, 10)
-    for wall in (BEGIN + 5 * MINUTE, BEGIN + 5 * MINUTE + 59, BEGIN + 6 * MINUTE):
+    """A minute is sent once another one has begun, and once only, also after a restart; however late
+    the history was written, nothing is left out."""
+    for begin, minutes, wall in ((0, 3, 4), (3, 0, 60), (3, 2, 90), (5, 1, 500)):
+        keep(tmp_path, BEGIN + begin * MINUTE, minutes)
         progress = Progress(tmp_path)
         place = first(tmp_path, server, progress=progress)
-        send_all(place, tmp_path, float(wall))
+        send_all(place, tmp_path, BEGIN + float(wall) * MINUTE)
         progress.save([place.key])
     times = [int(line.rpartition(" ")[2]) // 10**9 for line in server.lines]
-    assert times == [BEGIN + n * MINUTE for n in range(4)]
+    assert times == [BEGIN + n * MINUTE for n in range(6)]
+    assert "seconds=62.0" in server.lines[3], "it had begun, and then was complete"
 
 
 def test_eight_days_in_pieces(tmp_path: Path, server: Server) -> None:
     """After eight days without a server all of them arrive, each minute once, in bounded pieces."""
     minutes = 8 * DAY // MINUTE
-    keep(tmp_path, BEGIN, minutes, *(Event(BEGIN + n / 10, "x") for n in range(3 * LINES)))
+    keep(tmp_path, BEGIN, minutes - 1, *(Event(BEGIN + n / 10, "x") for n in range(3 * LINES)))
     place = first(tmp_path, server)
     wall = BEGIN + 8.0 * DAY
     server.answers = [(503, "", {})]
@@ -124,7 +126,7 @@ def test_eight_days_in_pieces(tmp_path: Path, server: Server) -> None:
     server.requests.clear()
     send_all(place, tmp_path, wall)
     rows = [line for line in server.lines if line.startswith("plancton,")]
-    assert len(rows) == len(set(rows)) == minutes - 2, "the last two are not complete yet"
+    assert len(rows) == len(set(rows)) == minutes - 1
     assert sum(line.startswith("plancton_events,") for line in server.lines) == 3 * LINES
     assert max(len(request.lines) for request in server.requests) <= LINES
     assert max(len(request.body) for request in server.requests) < 1 << 19
@@ -148,14 +150,14 @@ def test_what_was_not_taken_is_sent_again(tmp_path: Path, server: Server) -> Non
 def test_the_clock_was_ahead(tmp_path: Path, server: Server) -> None:
     """When the clock is set back, sending goes on from there instead of waiting for the time that
     had been reached."""
-    keep(tmp_path, BEGIN, 10)
+    keep(tmp_path, BEGIN + 3 * DAY, 2)
     place = first(tmp_path, server)
-    send_all(place, tmp_path, BEGIN + 3.0 * DAY)
+    send_all(place, tmp_path, BEGIN + 3.5 * DAY)
     server.requests.clear()
-    keep(tmp_path, BEGIN + 10 * MINUTE, 5)
-    send_all(place, tmp_path, BEGIN + 11.0 * MINUTE)
-    send_all(place, tmp_path, BEGIN + 20.0 * MINUTE)
-    assert len(server.lines) == 6
+    send_all(place, tmp_path, BEGIN + 1.0)
+    keep(tmp_path, BEGIN, 5)
+    send_all(place, tmp_path, BEGIN + 6.0 * MINUTE)
+    assert len(server.lines) == 5
 
 
 def test_no_history(tmp_path: Path, server: Server) -> None:
@@ -199,6 +201,7 @@ def test_refused(
     assert not place.send_piece(tmp_path, BEGIN + 4 * MINUTE)
     assert server.address in place.problem and words in place.problem, place.problem
     assert place.problem.isprintable() and SECRET not in place.problem and len(place.problem) < 300
+    keep(tmp_path, BEGIN + 3 * MINUTE, 2)
     send_all(place, tmp_path, BEGIN + 10.0 * MINUTE)
     assert place.problem == ""
 
