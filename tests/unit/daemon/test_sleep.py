@@ -73,3 +73,18 @@ def test_the_slice(tmp_path: Path) -> None:
     assert sleep.until(PATIENCE) is Woken.SLICE
     assert sleep.until(0.01) is Woken.TIME
     sleep.close()
+
+
+def test_a_slice_that_is_made_again(tmp_path: Path) -> None:
+    """One that was removed and made again ends it, and is watched from the next request on."""
+    knob = tmp_path / "slice/cpu.weight"
+    knob.parent.mkdir()
+    sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
+    assert sleep.watch_slice([knob]) and sleep.watch_slice([knob])
+    knob.parent.rmdir()
+    knob.parent.mkdir()
+    assert sleep.until(PATIENCE) is Woken.SLICE
+    assert sleep.watch_slice([knob])
+    knob.write_text("100")
+    assert sleep.until(PATIENCE) is Woken.SLICE
+    sleep.close()
