@@ -87,7 +87,7 @@ def test_contents(built: Built) -> None:
         assert (whole["name"], whole["versionInfo"]) == ("plancton", plancton.__version__)
         assert whole["licenseDeclared"] == "GPL-3.0-or-later"
         assert whole["checksums"][0]["checksumValue"] == hashlib.sha256(file.read_bytes()).hexdigest()
-        assert {"msgspec", "cffi", "typer"} <= {part["name"] for part in needed}
+        assert {"msgspec", "cffi", "typer", "uplot"} <= {part["name"] for part in needed}
         assert "pytest" not in {part["name"] for part in needed}
         assert validate_full_spdx_document(parse_file(str(written))) == []
 

@@ -60,27 +60,36 @@ function showProblems(problems) {
 function showWorkers(workers, measured) {
   show("workers", workers.length > 0);
   show("no-workers", workers.length === 0);
-  const rows = workers.map((worker) => {
-    const row = element("tr");
-    const name = element("th", worker.name.replace(/^plancton-worker-/, ""));
-    name.scope = "row";
-    name.title = worker.name;
-    const used = measured[worker.name] ?? worker.cpu;
-    const cell = element("td", undefined, "number");
-    cell.append(meter(used, worker.cpus), element("span", percent(used)));
-    row.append(name, element("td", stateOf(worker)), cell, element("td", bytes(worker.memory), "number"),
-      element("td", duration(worker.age), "number wide"));
-    return row;
-  });
-  byId("workers").tBodies[0].replaceChildren(...rows);
+  const [body] = byId("workers").tBodies;
+  const names = workers.map((worker) => worker.name).join(" ");
+  if (body.dataset.names !== names) {
+    body.dataset.names = names;
+    body.replaceChildren(...workers.map((worker) => newRow(worker.name)));
+  }
+  workers.forEach((worker, n) => fill(body.rows[n].cells, worker, measured[worker.name] ?? worker.cpu));
 }
 
-function meter(used, all) {
-  const whole = element("i", undefined, "meter");
-  const part = element("i", undefined, "donated");
-  part.style.setProperty("width", `${Math.min(100, (100 * (used || 0)) / (all || 1))}%`);
-  whole.append(part);
-  return whole;
+// Rows stay, so that nobody who reads in them loses their place each second.
+function newRow(name) {
+  const row = element("tr");
+  const heading = element("th", name.replace(/^plancton-worker-/, ""));
+  heading.scope = "row";
+  heading.title = name;
+  const meter = element("i", undefined, "meter");
+  meter.append(element("i", undefined, "donated"));
+  const used = element("td", undefined, "number");
+  used.append(meter, element("span"));
+  row.append(heading, element("td"), used, element("td", "", "number"), element("td", "", "number wide"));
+  return row;
+}
+
+function fill([, state, cpu, memory, age], worker, used) {
+  const [meter, text] = cpu.children;
+  meter.firstChild.style.setProperty("width", `${Math.min(100, (100 * (used || 0)) / (worker.cpus || 1))}%`);
+  text.textContent = percent(used);
+  state.textContent = stateOf(worker);
+  memory.textContent = bytes(worker.memory);
+  age.textContent = duration(worker.age);
 }
 
 function stateOf(worker) {

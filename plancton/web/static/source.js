@@ -1,5 +1,6 @@
 // Where the page has its data from: the server, or the page itself.
 
+const PATIENCE = 20000; // milliseconds: to stop may take ten seconds
 const CUT = ["events", "pauses"];
 
 export class WrongToken extends Error {}
@@ -32,7 +33,8 @@ export class Server {
   async call(method, address) {
     let answer;
     try {
-      answer = await fetch(address, { method, headers: { authorization: `Bearer ${this.token}` } });
+      const signal = AbortSignal.timeout(PATIENCE);
+      answer = await fetch(address, { method, signal, headers: { authorization: `Bearer ${this.token}` } });
     } catch {
       throw new Error("The server of this page does not answer: it has ended, or the connection is lost.");
     }

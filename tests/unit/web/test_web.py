@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -358,3 +359,25 @@ def test_many_requests(page: Served) -> None:
         )
     wait_for("no file is left open", lambda: len(os.listdir(f"/proc/{page.process.pid}/fd")) <= files + 8)
     assert json.loads(page.ask("GET", "/api/past?span=86400").body)["chart"]
+
+
+def test_commands_in_the_documentation(home: Home, tmp_path: Path) -> None:
+    """The page on monitoring makes a token that the page takes, at an address that this host has."""
+    page = (Path(__file__).parents[3] / "docs/monitoring.md").read_text()
+    make = next(line.strip() for line in page.splitlines() if "openssl rand" in line)
+    serve = next(line.strip() for line in page.splitlines() if "plancton web --listen" in line)
+    subprocess.run(make, shell=True, cwd=tmp_path, check=True, timeout=60)
+    token = (tmp_path / "token").read_text().strip()
+    words = serve.replace("192.0.2.7:8642", "0.0.0.0:0").replace(" token", f" {tmp_path}/token").split()[2:]
+    with served(home, *words) as page_of_docs:
+        assert page_of_docs.ask("GET", "/api/now", authorization=f"Bearer {token}").code == 200
+        assert page_of_docs.ask("GET", "/api/now").code == 401
+
+
+def test_a_server_that_was_stopped(page: Served) -> None:
+    """While it is stopped, clients wait; when it goes on, all are answered."""
+    os.kill(page.process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(20) as threads:
+        asked = [threads.submit(page.ask, "GET", "/api/past?span=86400") for _ in range(20)]
+        os.kill(page.process.pid, signal.SIGCONT)
+        assert [each.result().code for each in asked] == [200] * 20
