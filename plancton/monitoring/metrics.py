@@ -107,7 +107,7 @@ def exposition(facts: Facts, now: float, form: TextFormat = "openmetrics") -> st
 
 
 def _lines(family: Family, form: TextFormat) -> Iterator[str]:
-    """None where nothing is known."""
+    """None of a metric of which nothing is known."""
     samples = [(labels, value) for labels, value in family.samples if value is not None]
     if not samples:
         return
@@ -131,12 +131,14 @@ def _families(facts: Facts, now: float) -> Iterator[Family]:
     yield Family("up", "gauge", "1: a supervisor runs here and says what it does.", _one(up))
     yield Family("collected_timestamp_seconds", "gauge", "When these metrics were made.", _one(now))
     if facts.status is not None:
-        yield from _of_now(facts.status, facts.held)
+        yield from _of_supervisor(facts.status, facts.held)
+        yield from _of_host(facts.status)
+        yield from _of_workers(facts.status)
     yield from _of_history(facts)
 
 
-def _of_now(status: Status, held: str | None) -> Iterator[Family]:
-    """From status.json."""
+def _of_supervisor(status: Status, held: str | None) -> Iterator[Family]:
+    """Which one it is, and what it does."""
     yield Family("build", "info", "Which Plancton runs.", [({"version": status.version}, 1)])
     tiers = _one_of("tier", get_args(Tier), status.tier)
     yield Family("tier", "gauge", "1: the tier in which this host yields; kernel is the strongest.", tiers)
@@ -145,6 +147,12 @@ def _of_now(status: Status, held: str | None) -> Iterator[Family]:
         reasons = _one_of("reason", REASONS, held)
         yield Family("held", "gauge", "1: why no worker is started.", reasons)
     yield Family("problems", "gauge", "What is wrong: plancton status names it.", _one(len(status.problems)))
+    expires = "When the pool's token expires, as the last worker got it."
+    yield Family("token_expiry_timestamp_seconds", "gauge", expires, _one(status.token_expires))
+
+
+def _of_host(status: Status) -> Iterator[Family]:
+    """CPUs and memory now."""
     yield Family("capacity_cpus", "gauge", "CPUs of this host that count.", _one(status.capacity))
     cpus = [({"use": use}, getattr(status, use)) for use in USES]
     yield Family("cpus", "gauge", "CPUs in use now, by whom or by nobody.", cpus)
@@ -152,6 +160,10 @@ def _of_now(status: Status, held: str | None) -> Iterator[Family]:
     available, donated = status.memory_available, status.memory_donated
     yield Family("memory_available_bytes", "gauge", "Memory that is available.", _one(available))
     yield Family("memory_donated_bytes", "gauge", "Memory that workers use.", _one(donated))
+
+
+def _of_workers(status: Status) -> Iterator[Family]:
+    """How many there are, never which."""
     phases = [worker.phase for worker in status.workers]
     found = [({"phase": str(phase)}, phases.count(phase)) for phase in Phase]
     yield Family("workers", "gauge", "Workers, by where they are in their life.", found)
@@ -162,8 +174,6 @@ def _of_now(status: Status, held: str | None) -> Iterator[Family]:
     known = [worker.jobs for worker in status.workers if worker.jobs is not None]
     jobs = sum(known) if known or not status.workers else None
     yield Family("jobs_running", "gauge", "Jobs that workers run, where the pool tells.", _one(jobs))
-    expires = "When the pool's token expires, as the last worker got it."
-    yield Family("token_expiry_timestamp_seconds", "gauge", expires, _one(status.token_expires))
 
 
 def _of_history(facts: Facts) -> Iterator[Family]:
