@@ -149,6 +149,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return sum(w.phase in ACTIVE for w in self.workers)
 
     @cached_property
+    def begun(self) -> int:
+        """How many are there and not just starting."""
+        return sum(w.phase is not Phase.STARTING for w in self.workers)
+
+    @cached_property
     def running(self) -> tuple[Worker, ...]:
         """Those that run and are not told to go, oldest first."""
         return tuple(w for w in self.workers if w.phase is Phase.RUNNING)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from plancton import __version__
 from plancton.docker.images import short
 from plancton.host.slice import Slice
-from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
+from plancton.model import Decision, Event, Fleet, Observation, Status, Work, Worker, WorkerStatus
 from plancton.policy.decide import WORTH_A_WORD
 from plancton.rundir import RunDir
 from plancton.units import printable
@@ -54,7 +54,8 @@ class StatusFile:
         self._last: tuple[object, ...] = ()
         self._last_time = 0.0
         self._failed = False
-        self._workers: tuple[tuple[object, ...], tuple[WorkerStatus, ...]] | None = None
+        self._shown: tuple[WorkerStatus, ...] = ()
+        self._shown_of: tuple[object, int, object] = (None, 0, None)
 
     def say(self, text: str) -> None:
         self._tell(log.info, text)
@@ -132,12 +133,12 @@ class StatusFile:
         self, seen: Observation, decision: Decision, usage: dict[str, Usage]
     ) -> tuple[WorkerStatus, ...]:
         """Rebuilt when usage was read, or when the workers or the fit have changed."""
-        key = (seen.fleet, decision.fit, usage)
-        if self._workers is None or any(a is not b for a, b in zip(key, self._workers[0], strict=True)):
+        fleet, fit, read = self._shown_of
+        if seen.fleet is not fleet or decision.fit != fit or usage is not read:
             groups = {entry.worker.name: entry.group for entry in self._roster}
             made = worker_statuses(seen.fleet, decision.fit, seen.boottime, groups, usage)
-            self._workers = key, tuple(made)
-        return self._workers[1]
+            self._shown_of, self._shown = (seen.fleet, decision.fit, usage), tuple(made)
+        return self._shown
 
 
 def mode_of(seen: Observation) -> str:
@@ -155,7 +156,7 @@ def headline(seen: Observation, fit: int) -> str:
     owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
     if (seen.stolen or 0.0) >= WORTH_A_WORD:
         owner += f", the hypervisor takes {seen.stolen:.1f}"
-    running = sum(w.phase is not Phase.STARTING for w in seen.fleet.workers)
+    running = seen.fleet.begun
     workers = f"{running} worker{'' if running == 1 else 's'} running"
     return f"Donating {donated} of {seen.capacity:g} CPUs; the owner uses {owner}; {workers}, {fit} fit."
 

@@ -46,6 +46,33 @@ def test_workers() -> None:
     assert second.fits is False and second.cgroup == "", second
 
 
+def test_workers_that_differ() -> None:
+    """Which image each has, and how often somebody started it again, is there for each."""
+    again = Worker("a", "1", Phase.RUNNING, image="sha256:0123456789abcdef", restarts=2)
+    (status,) = worker_statuses(Fleet.of([again]), 1, 0.0, {}, {})
+    assert (status.image, status.restarts) == ("0123456789ab", 2), status
+
+
+def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
+    """A thousand workers of whom nothing new is known are not gone through again for a new
+    status."""
+    fleet = Fleet.of([Worker(f"w{n}", str(n), Phase.RUNNING, started=1.0) for n in range(1000)])
+    usage: dict[str, Usage] = {}
+    file = StatusFile(RunDir(tmp_path), "i", Roster())
+    facts = Facts(None, ("image", "sha256:1"), "answers", (), Work(0.0))
+
+    def ages(boottime: float, fit: int, read: dict[str, Usage]) -> set[float | None]:
+        file.say("something new")
+        seen = Observation(boottime, boottime, 2000.0, fleet=fleet)
+        file.publish(seen, Decision(fit, "said"), read, facts, boottime)
+        status = read_status(tmp_path)
+        assert status is not None and len(status.workers) == 1000
+        return {worker.age for worker in status.workers}
+
+    assert ages(101.0, int("1000"), usage) == {100.0} == ages(201.0, int("1000"), usage)
+    assert ages(301.0, int("1000"), {"w1": Usage()}) == {300.0}, "their use was read"
+
+
 def test_share_is_at_most_all() -> None:
     """A worker that got a little more than its CPUs over an uneven interval has a share of 1."""
     (status,) = worker_statuses(Fleet.of([RUNNING]), 1, 0.0, {}, {"a": Usage(cpu=2.2)})
