@@ -19,7 +19,7 @@ TOKEN = "correct-horse-battery"
 @pytest.fixture
 def page(home: Home) -> Iterator[Served]:
     home.write_history()
-    with home.supervisor(), served(home) as page:
+    with home.supervisor(), served(home.environ) as page:
         yield page
 
 
@@ -56,7 +56,7 @@ def test_buttons(home: Home, browser: Browser) -> None:
     with contextlib.ExitStack() as stack:
         stack.callback(supervisor.wait)
         stack.callback(supervisor.kill)
-        page = stack.enter_context(served(home))
+        page = stack.enter_context(served(home.environ))
         browser.open(page.address)
         browser.wait_for_text("mode", "donating")
         browser.click("drain")
@@ -110,7 +110,7 @@ def test_token(home: Home, browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN)
     file.chmod(0o600)
-    with home.supervisor(), served(home, "--token-file", str(file)) as page:
+    with home.supervisor(), served(home.environ, "--token-file", str(file)) as page:
         browser.open(page.address)
         browser.wait("it asks", lambda: browser.find("ask").is_displayed())
         browser.find("token").send_keys("wrong" + Keys.ENTER)

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,11 +108,11 @@ class Home:
 class Served:
     """`plancton web`, on a port of its own."""
 
-    def __init__(self, home: Home, *arguments: str) -> None:
+    def __init__(self, environ: Mapping[str, str], *arguments: str) -> None:
         words = arguments if "--listen" in arguments else ("--listen", "127.0.0.1:0", *arguments)
         self.process = subprocess.Popen(
             [PLANCTON, "web", *words],
-            env=home.environ,
+            env=environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -146,9 +146,9 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(home: Home, *arguments: str) -> Iterator[Served]:
+def served(environ: Mapping[str, str], *arguments: str) -> Iterator[Served]:
     """Nothing was said on stderr meanwhile, and it ends as it should."""
-    page = Served(home, *arguments)
+    page = Served(environ, *arguments)
     try:
         yield page
     except BaseException:

@@ -22,11 +22,16 @@ TOKEN = "correct-horse-battery"
 NOBODY = 65534
 
 
-@pytest.fixture
-def page(home: Home) -> Iterator[Served]:
-    """With a history and a supervisor."""
-    home.write_history()
-    with home.supervisor(), served(home) as page:
+@pytest.fixture(scope="module")
+def page_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    return Home(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def page(page_home: Home) -> Iterator[Served]:
+    """With a history and a supervisor. All tests share it: whatever one does, it goes on."""
+    page_home.write_history()
+    with page_home.supervisor(), served(page_home.environ) as page:
         yield page
 
 
@@ -100,7 +105,7 @@ def test_no_time_of_the_past(page: Served, query: str) -> None:
 
 def test_without_a_supervisor(home: Home) -> None:
     """Without supervisor and history the page says so, and comes to life when they come."""
-    with served(home) as page:
+    with served(home.environ) as page:
         now = page.ask("GET", "/api/now").json()
         assert now["status"] is None and "not running" in now["message"]
         assert "no history yet" in page.ask("GET", "/api/past?span=86400").json()["problem"]
@@ -119,7 +124,7 @@ def test_history_of_a_newer_version(home: Home) -> None:
     with (home.state / NAME).open("r+b") as file:
         file.seek(60)
         file.write((VERSION + 1).to_bytes(4, "big"))
-    with served(home) as page:
+    with served(home.environ) as page:
         assert "newer version" in page.ask("GET", "/api/past?span=86400").json()["problem"]
 
 
@@ -140,20 +145,20 @@ def test_state_directory_that_cannot_be_read(home: Home) -> None:
 # ---------------------------------------------------------------- what it asks the supervisor
 
 
-def test_requests(home: Home, page: Served) -> None:
+def test_requests(page_home: Home, page: Served) -> None:
     """Drain and resume are what `plancton drain` and `resume` do; stop waits until it is taken up."""
     token = f"Bearer {page.token()}"
     assert "Draining" in page.ask("POST", "/api/drain", authorization=token).json()["message"]
-    assert (home.run / "drain").read_text() == "finish"
+    assert (page_home.run / "drain").read_text() == "finish"
     assert "again" in page.ask("POST", "/api/resume", authorization=token).json()["message"]
-    assert not (home.run / "drain").exists()
+    assert not (page_home.run / "drain").exists()
     assert page.ask("POST", "/api/explode", authorization=token).code == 404
     assert page.ask("GET", "/api/drain").code == 405
     with ThreadPoolExecutor() as threads:
         asked = threads.submit(page.ask, "POST", "/api/stop", authorization=token)
-        wait_for("the request", (home.run / "stop").exists)
+        wait_for("the request", (page_home.run / "stop").exists)
         assert page.ask("GET", "/api/now").code == 200, "a request that waits keeps others waiting"
-        (home.run / "stop").unlink()
+        (page_home.run / "stop").unlink()
         assert "Stopping" in asked.result().json()["message"]
 
 
@@ -187,19 +192,19 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_foreign_pages(home: Home, page: Served, headers: dict[str, str]) -> None:
+def test_foreign_pages(page_home: Home, page: Served, headers: dict[str, str]) -> None:
     """A foreign page's request changes nothing and tells nothing, even with the token."""
     token = f"Bearer {page.token()}"
     assert page.ask("POST", "/api/drain", authorization=token, **headers).code == 403
     assert page.ask("GET", "/api/now", **headers).code == 403
-    assert not (home.run / "drain").exists()
+    assert not (page_home.run / "drain").exists()
 
 
 @pytest.mark.parametrize("token", ["", "Bearer ", "Bearer x", "Basic x", "Bearer \u00e9"])
-def test_changing_needs_the_token(home: Home, page: Served, token: str) -> None:
+def test_changing_needs_the_token(page_home: Home, page: Served, token: str) -> None:
     """A request without the page's token changes nothing."""
     assert page.ask("POST", "/api/drain", authorization=token).code == 401
-    assert not (home.run / "drain").exists()
+    assert not (page_home.run / "drain").exists()
 
 
 def test_headers(page: Served) -> None:
@@ -222,7 +227,7 @@ def test_headers(page: Served) -> None:
 def test_token_file(home: Home, token_file: Path) -> None:
     """With a token of the administrator's, all that tells something needs it, and the page does not
     have it."""
-    with home.supervisor(), served(home, "--token-file", str(token_file)) as page:
+    with home.supervisor(), served(home.environ, "--token-file", str(token_file)) as page:
         assert page.token() == ""
         for method, path in (
             ("GET", "/api/now"),
@@ -238,7 +243,7 @@ def test_token_file(home: Home, token_file: Path) -> None:
 def test_another_address(home: Home, token_file: Path) -> None:
     """What others can reach needs a token; addresses can't be made to lead elsewhere, names can."""
     assert "--token-file" in refused(home, "--listen", "0.0.0.0:0")
-    with served(home, "--listen", "0.0.0.0:0", "--token-file", str(token_file)) as page:
+    with served(home.environ, "--listen", "0.0.0.0:0", "--token-file", str(token_file)) as page:
         token = f"Bearer {TOKEN}"
         for host, code in (
             ("192.0.2.7:8642", 200), (socket.gethostname(), 200), ("evil.example", 403), ("localhost", 200)
@@ -369,7 +374,7 @@ def test_commands_in_the_documentation(home: Home, tmp_path: Path) -> None:
     subprocess.run(make, shell=True, cwd=tmp_path, check=True, timeout=60)
     token = (tmp_path / "token").read_text().strip()
     words = serve.replace("192.0.2.7:8642", "0.0.0.0:0").replace(" token", f" {tmp_path}/token").split()[2:]
-    with served(home, *words) as page_of_docs:
+    with served(home.environ, *words) as page_of_docs:
         assert page_of_docs.ask("GET", "/api/now", authorization=f"Bearer {token}").code == 200
         assert page_of_docs.ask("GET", "/api/now").code == 401
 
