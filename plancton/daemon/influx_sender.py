@@ -75,16 +75,17 @@ class InfluxSender:
             before.join()
         progress, host = Progress(state), this_host(self._began)
         places = [Destination(each, host, progress) for each in settings]
+        keys = [place.key for place in places]
         while not stop.wait(max(0.0, min(place.due for place in places) - time.monotonic())):
             place = min(places, key=lambda each: each.due)
             self._take_departures(progress)
             more = _send_piece(place, state)
             place.due = time.monotonic() + (BETWEEN_PIECES if more else place.settings.every)
-            progress.save(each.key for each in places)
+            progress.save(keys)
             if not stop.is_set():
                 self.problems = tuple(each.problem for each in places if each.problem)
         self._take_departures(progress)
-        progress.save(each.key for each in places)
+        progress.save(keys)
 
     def _take_departures(self, progress: "Progress") -> None:
         while self._departures:

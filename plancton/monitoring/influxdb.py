@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -57,10 +57,10 @@ class Progress:
             data, _ = read_regular(self._path, LARGEST_FILE, follow=False)
             self.sent, self.departures = from_json(data, tuple[dict[str, float], list[Departure]])
 
-    def save(self, keys: Iterable[str]) -> None:
-        """With nothing about databases other than these."""
+    def save(self, keys: Sequence[str]) -> None:
+        """With nothing about databases other than these, and no end that each of them has got."""
+        oldest = min(self.sent.get(key, 0.0) for key in keys)
         self.sent = {key: self.sent[key] for key in keys if key in self.sent}
-        oldest = min(self.sent.values(), default=0.0)
         self.departures = [gone for gone in self.departures if gone.time >= oldest][-MOST_DEPARTURES:]
         with contextlib.suppress(OSError):  # others say that; more is sent twice after a restart then
             replace_file(self._path, to_json((self.sent, self.departures)), 0o600)

@@ -49,11 +49,15 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def running(directory: Path, ready: str, *command: str) -> Iterator[None]:
+def running(
+    directory: Path, ready: str, *command: str, environment: dict[str, str] | None = None
+) -> Iterator[None]:
     """A server's process, from when this address answers."""
     log = directory / f"{Path(command[0]).name}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=directory, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, cwd=directory, env=environment, start_new_session=True
+        )
 
     def is_up() -> bool:
         if process.poll() is not None:

@@ -91,6 +91,11 @@ class Prometheus:
         found = self.query(query)
         return float(found[0]["value"][1]) if found else None
 
+    def names(self, instance: str) -> set[str]:
+        """Of this host's metrics."""
+        found = self.query(f'count by (__name__) ({{__name__=~"plancton_.+", instance="{instance}"}})')
+        return {each["metric"]["__name__"] for each in found}
+
     def rules(self) -> list[dict[str, Any]]:
         return list(fetch_json(f"{self.api}/rules")["data"]["groups"][0]["rules"])
 
@@ -132,6 +137,15 @@ def node_exporter(directory: Path) -> Iterator[str]:
 
 
 @contextmanager
+def web_page(plancton: Plancton) -> Iterator[str]:
+    """`plancton web` beside this supervisor; its address."""
+    address = f"127.0.0.1:{free_port()}"
+    command = plancton.command("web", "--listen", address)
+    with running(plancton.directory, f"http://{address}/metrics", *command, environment=plancton.environment):
+        yield address
+
+
+@contextmanager
 def busy_host() -> Iterator[str]:
     """A host of which all is known, in OpenMetrics form: its counters grow, and it loses jobs."""
     began = time.time()
@@ -163,8 +177,9 @@ def busy_host() -> Iterator[str]:
 
 @pytest.mark.docker
 def test_a_real_plancton(plancton: Plancton, tmp_path: Path) -> None:
-    """A real Prometheus gets a real Plancton's figures from a real node_exporter; each panel's query
-    has an answer, each alert is evaluated, and an end of the supervisor is seen."""
+    """A real Prometheus gets a real Plancton's figures from a real node_exporter, and the same from
+    `plancton web`; each panel's query has an answer, each alert is evaluated, and an end of the
+    supervisor is seen."""
     textfiles = tmp_path / "textfiles"
     textfiles.mkdir()
 
@@ -179,12 +194,15 @@ def test_a_real_plancton(plancton: Plancton, tmp_path: Path) -> None:
     write()
     with (
         node_exporter(textfiles) as real,
+        web_page(plancton) as page,
         busy_host() as busy,
-        prometheus(tmp_path, real, busy) as server,
+        prometheus(tmp_path, real, page, busy) as server,
     ):
         assert "textfile_scrape_error 0" in fetch(f"http://{real}/metrics")
         mine = f'{{instance="{real}"}}'
         wait_for("it is scraped", lambda: server.value(f"plancton_up{mine}") == 1)
+        wait_for("so is the page", lambda: server.value(f'plancton_up{{instance="{page}"}}') == 1)
+        assert server.names(page) == server.names(real)
         assert server.value(f'plancton_workers{{instance="{real}", phase="running"}}') == 1
         assert server.value(f"sum(plancton_tier{mine})") == 1
         assert server.value(f"sum(plancton_mode{mine})") == 1

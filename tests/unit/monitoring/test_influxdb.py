@@ -168,6 +168,17 @@ def test_no_history(tmp_path: Path, server: Server) -> None:
     assert not place.send_piece(tmp_path, BEGIN) and place.problem == "" and not server.requests
 
 
+def test_ends_that_one_has_not_got(tmp_path: Path) -> None:
+    """A worker's end is kept until each database has got it, also one that never took anything."""
+    progress = Progress(tmp_path)
+    progress.departures += [Departure(BEGIN + age, 1.0, True, True) for age in (1.0, 100.0)]
+    progress.sent["a"] = BEGIN + 50.0
+    progress.save(["a", "b"])
+    assert len(Progress(tmp_path).departures) == 2
+    progress.save(["a"])
+    assert [gone.time for gone in Progress(tmp_path).departures] == [BEGIN + 100.0]
+
+
 def test_progress_that_is_damaged(tmp_path: Path) -> None:
     """A damaged file of how far it has come is as none."""
     (tmp_path / "influxdb.json").write_text('[{"x": "y"}, 7]')
