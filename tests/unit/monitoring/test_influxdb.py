@@ -14,6 +14,7 @@ from unit.monitoring.influx_server import Server, influx_server, keep
 from plancton.config.load import parse
 from plancton.history.tables import DAY, MINUTE, NAME
 from plancton.model import Event
+from plancton.monitoring import influxdb
 from plancton.monitoring.influxdb import LINES, ROWS, Destination, Host, Progress
 from plancton.monitoring.line_protocol import Departure
 
@@ -247,6 +248,19 @@ def test_not_reached(tmp_path: Path, server: Server, url: str, words: str) -> No
     place = destination(tmp_path, url=url, database="db")
     place.send_piece(tmp_path, BEGIN + 9 * MINUTE)
     assert words in place.problem, place.problem
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """One that takes the connection and then says nothing is given up, before TLS, too."""
+    keep(tmp_path, BEGIN, 3)
+    monkeypatch.setattr(influxdb, "TIMEOUT", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        place = destination(tmp_path, url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}", database="db")
+        assert not place.send_piece(tmp_path, BEGIN + 9 * MINUTE)
+    assert "has not answered within" in place.problem
 
 
 def test_secret_that_is_no_secret(tmp_path: Path, server: Server) -> None:
