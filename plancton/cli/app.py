@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from plancton.config.schema import Config
 
 EXIT_DOES_NOT_YIELD = 1
-SHORTEST_INTERVAL = 0.1
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -407,8 +406,8 @@ def _interval(text: str) -> float:
         seconds = Duration.parse(text)
     except ValueError as error:
         raise RunDirError(f"--interval: {error}") from None
-    if seconds < SHORTEST_INTERVAL:
-        raise RunDirError(f"--interval: is shorter than {SHORTEST_INTERVAL:g} seconds")
+    if seconds < 1.0:
+        raise RunDirError("--interval: give 1s or more")
     return seconds
 
 

@@ -502,6 +502,21 @@ def test_version(host: Host) -> None:
     assert done.returncode == 0 and done.stdout.startswith("plancton 1."), done
 
 
+@pytest.mark.parametrize("interval", ["0s", "0.5", "soon", "-1s", "1e999d", ""])
+def test_top_with_a_bad_interval(host: Host, interval: str) -> None:
+    """One line that names the option, and exit code 2."""
+    done = host("top", "--batch", "1", "--interval", interval)
+    assert done.returncode == 2 and done.stderr.startswith("plancton: --interval: "), done
+    assert len(done.stderr.splitlines()) == 1, done
+
+
+def test_top_one_after_the_other(host: Host) -> None:
+    """--batch prints that many screens, with --json that many lines."""
+    assert host("top", "--batch", "2", "--interval", "1s").stdout.count("plancton top") == 2
+    lines = host("top", "--json", "--batch", "2", "--interval", "1s").stdout.splitlines()
+    assert len(lines) == 2 and all("figures" in json.loads(line) for line in lines), lines
+
+
 # ---------------------------------------------------------------- output that can't be written
 
 SAYING = [["--help"], ["--version"], ["check", "--schema"], ["status"], ["status", "--json"], ["doctor"],
