@@ -48,6 +48,7 @@ class Watch:
         self._meter: Meter | None = None
         self._looked = 0.0
         self._seen = b""
+        self._rests = False
 
     def look(self) -> bytes:
         """A `Now`, as JSON."""
@@ -58,7 +59,24 @@ class Watch:
             if since > LOOKED_AWAY:
                 self.close()
             self._seen, self._looked = to_json(self._look()), self._clock()
+            if not self._rests:
+                self._rests = True
+                self._rest_later()
             return self._seen
+
+    def _rest_later(self) -> None:
+        timer = threading.Timer(LOOKED_AWAY, self._rest)
+        timer.daemon = True
+        timer.start()
+
+    def _rest(self) -> None:
+        """Nobody looks any more: keep no file open, as that of a worker that is gone."""
+        with self._lock:
+            self._rests = self._clock() - self._looked < LOOKED_AWAY
+            if self._rests:
+                self._rest_later()
+            else:
+                self.close()
 
     def close(self) -> None:
         if self._meter is not None:

@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
@@ -135,6 +137,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers.setdefault("cache-control", "no-cache")
+                headers["date"] = formatdate(usegmt=True)
             await send(message)
 
         refusal = self._access.refusal(scope["method"], scope["path"], Headers(scope=scope))
@@ -175,15 +178,27 @@ def bounded(most: int) -> type[H11Protocol]:
 
 
 class Server(uvicorn.Server):
-    """Says so once it answers."""
+    """Says so once it answers, and sleeps while nobody asks: uvicorn's own wakes ten times a second."""
 
     def __init__(self, config: uvicorn.Config, answers: Callable[[], None]) -> None:
         super().__init__(config)
         self._answers = answers
+        self._over = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._answers()
+
+    async def main_loop(self) -> None:
+        if not self.should_exit:
+            await self._over.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._over.set)
 
 
 def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None]) -> None:
@@ -204,6 +219,7 @@ def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None])
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        date_header=False,
         timeout_keep_alive=60,
         timeout_graceful_shutdown=2,
     )

@@ -69,6 +69,19 @@ def test_now(page: Served) -> None:
     wait_for("measured figures", measured, every=0.6)
 
 
+def test_nobody_looks(page: Served) -> None:
+    """Soon after the last look it keeps no file of the kernel open, and measures again at the next."""
+
+    def open_files() -> list[str]:
+        directory = Path(f"/proc/{page.process.pid}/fd")
+        return [os.path.realpath(each) for each in directory.iterdir()]
+
+    page.ask("GET", "/api/now")
+    assert "/proc/stat" in open_files()
+    wait_for("it rests", lambda: "/proc/stat" not in open_files())
+    assert page.ask("GET", "/api/now").json()["figures"]["cpus"] > 0
+
+
 def test_past(page: Served) -> None:
     """A day as a chart with its sums, pauses and events; a time in it has only its own."""
     past = page.ask("GET", "/api/past?span=86400").json()
