@@ -19,9 +19,14 @@ WEEKS = 28 * DAY
 """Fewer days say little of a week."""
 LONGEST = KEPT["hours"]
 KEPT_RESULTS = 16
+PATIENCE = 5.0
+"""Seconds that a request waits for the one before it."""
 CPUS = ("owner", "donated", "engine", "idle", "stolen", "capacity")
 """Lines of CPUs, averages over each step."""
 SUMS = ("seconds", "jobs_done", "jobs_evicted", "cpu_done", "cpu_lost")
+
+
+HANGS = "the history can't be read: its disk is slow or hangs"
 
 
 class Chart(msgspec.Struct, frozen=True):
@@ -106,22 +111,31 @@ def read_past(state: Path, since: float, until: float, now: float, step: int | N
 class PastReader:
     """Reads the history when there is something new, for one request after the other."""
 
-    def __init__(self, find_state: Callable[[], Path]) -> None:
-        self._find_state = find_state
+    def __init__(self, find_state: Callable[[], Path], patience: float = PATIENCE) -> None:
+        self._find_state, self._patience = find_state, patience
         self._lock = threading.Lock()
         self._known: object = None
         self._read = dict[tuple[float, float], bytes]()
 
     def read(self, since: float, until: float, now: float) -> bytes:
-        """A `Past`, as JSON."""
-        with self._lock:
-            state = self._find_state()
-            known = (state, changed(state))
-            if known != self._known or len(self._read) >= KEPT_RESULTS:
-                self._known, self._read = known, {}
-            if (since, until) not in self._read:
-                self._read[since, until] = to_json(past_or_problem(state, since, until, now))
-            return self._read[since, until]
+        """A `Past`, as JSON. Where the disk hangs, so does one request, and the others say so."""
+        if not self._lock.acquire(timeout=self._patience):
+            return to_json(
+                Past(since, until, problem="The history can't be read: its disk is slow or hangs.")
+            )
+        try:
+            return self._read_once(since, until, now)
+        finally:
+            self._lock.release()
+
+    def _read_once(self, since: float, until: float, now: float) -> bytes:
+        state = self._find_state()
+        known = (state, changed(state))
+        if known != self._known or len(self._read) >= KEPT_RESULTS:
+            self._known, self._read = known, {}
+        if (since, until) not in self._read:
+            self._read[since, until] = to_json(past_or_problem(state, since, until, now))
+        return self._read[since, until]
 
 
 def past_or_problem(state: Path, since: float, until: float, now: float) -> Past:

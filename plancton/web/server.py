@@ -33,7 +33,7 @@ from plancton.web.access import Access, WebError, read_token
 from plancton.web.listen import address_of, is_local, open_listener
 from plancton.web.now import Watch
 from plancton.web.page import OWN_POLICY, STATIC, served_page
-from plancton.web.past import LONGEST, PastReader
+from plancton.web.past import HANGS, LONGEST, PATIENCE, PastReader
 
 CONNECTIONS = 64
 ROUND = 10
@@ -87,9 +87,13 @@ class Page:
 
     def metrics(self, _: Request) -> Response:
         """What `plancton metrics` prints."""
-        now = time.time()
-        with self._reading_metrics:  # one after the other: each has a copy of the history
+        if not self._reading_metrics.acquire(timeout=PATIENCE):  # each has a copy of the history
+            return _message(503, HANGS)
+        try:
+            now = time.time()
             text = exposition(look(paths_in_use(), now).facts, now)
+        finally:
+            self._reading_metrics.release()
         return Response(text, headers={"cache-control": "no-store", "content-type": CONTENT_TYPE})
 
     def ask(self, request: Request) -> Response:
