@@ -84,6 +84,23 @@ def summarize(hours: Sequence[Row], minutes: Sequence[Row], since: float, until:
     )
 
 
+def in_steps(rows: Sequence[Row], begin: int, step: int, count: int, names: Sequence[str]) -> list[Row]:
+    """The sums of these columns in ``count`` steps of so many seconds, the first of which begins at
+    ``begin``. No row is longer than a step; those outside are left out."""
+    sums = [Row(begin + n * step) for n in range(count)]
+    for row in rows:
+        place = (row.time - begin) // step
+        if 0 <= place < count:
+            for name in names:
+                setattr(sums[place], name, getattr(sums[place], name) + getattr(row, name))
+    return sums
+
+
+def average(row: Row, name: str) -> float | None:
+    """None if nothing is known of its time."""
+    return getattr(row, name) / row.seconds if row.seconds > 0 else None
+
+
 def week(rows: Sequence[Row]) -> tuple[tuple[float | None, ...], ...]:
     """See Summary; by the clock here."""
     donated, capacity = defaultdict[tuple[int, int], float](float), defaultdict[tuple[int, int], float](float)

@@ -8,7 +8,7 @@ import msgspec
 
 from plancton.files import to_json
 from plancton.history.read import Said, changed, open_history
-from plancton.history.summary import PAUSES, Pause, minutes_from, pauses, week
+from plancton.history.summary import PAUSES, Pause, average, in_steps, minutes_from, pauses, week
 from plancton.history.tables import DAY, HOUR, KEPT, MINUTE, HistoryError, Row
 
 POINTS = 800
@@ -62,11 +62,7 @@ def make_chart(rows: Sequence[Row], since: float, until: float, step: int) -> Ch
     """Of rows that are not longer than a step."""
     begin = int(since) // step * step
     count = max(int(-(-(until - begin) // step)), 1)
-    sums = [Row(begin + n * step) for n in range(count)]
-    for row in rows:
-        place = (row.time - begin) // step
-        if 0 <= place < count:
-            _add(sums[place], row)
+    sums = in_steps(rows, begin, step, count, (*CPUS, "workers", *SUMS))
     lines: dict[str, list[float | None]] = {name: [_average(each, name) for each in sums] for name in CPUS}
     lines["workers"] = [_average(each, "workers") for each in sums]
     for name in SUMS:
@@ -74,17 +70,13 @@ def make_chart(rows: Sequence[Row], since: float, until: float, step: int) -> Ch
     return Chart(begin, step, lines)
 
 
-def _add(into: Row, row: Row) -> None:
-    for name in (*CPUS, "workers", *SUMS):
-        setattr(into, name, getattr(into, name) + getattr(row, name))
-
-
 def _known(row: Row, value: float) -> float | None:
     return value if row.seconds > 0 else None
 
 
 def _average(row: Row, name: str) -> float | None:
-    return round(getattr(row, name) / row.seconds, 3) if row.seconds > 0 else None
+    value = average(row, name)
+    return None if value is None else round(value, 3)
 
 
 def read_past(state: Path, since: float, until: float, now: float, step: int | None = None) -> Past:

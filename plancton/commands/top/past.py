@@ -1,13 +1,12 @@
 """The last day or the last eight, as `plancton top` shows them, from the history."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from plancton.history.read import open_history
-from plancton.history.summary import Summary, summarize
-from plancton.history.tables import DAY, HOUR, Row
+from plancton.history.summary import Summary, average, in_steps, summarize
+from plancton.history.tables import DAY, HOUR
 
 STEPS = {1: 300, 8: HOUR}
 """Seconds that are one step of the curves, by the days that are shown: 8 is as long as the history
@@ -37,19 +36,12 @@ def read_past(state: Path, days: int, now: float) -> Past:
     begin = int((now - days * DAY) // step + 1) * step
     with open_history(state) as history:
         rows = history.rows("minutes", begin, now)
-    steps = list[list[Row]]([] for _ in range(days * DAY // step))
-    for row in rows:
-        steps[min((row.time - begin) // step, len(steps) - 1)].append(row)
+    steps = in_steps(rows, begin, step, days * DAY // step, ("seconds", "owner", "donated"))
     return Past(
         days,
         begin,
         step,
-        owner=tuple(_average(each, "owner") for each in steps),
-        donated=tuple(_average(each, "donated") for each in steps),
+        owner=tuple(average(each, "owner") for each in steps),
+        donated=tuple(average(each, "donated") for each in steps),
         sums=summarize([], rows, begin, now),
     )
-
-
-def _average(rows: Sequence[Row], name: str) -> float | None:
-    seconds = sum(row.seconds for row in rows)
-    return float(sum(getattr(row, name) for row in rows)) / seconds if seconds else None
