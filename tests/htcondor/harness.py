@@ -93,6 +93,20 @@ def running(pool: Pool, count: int) -> dict[str, str]:
     return wait_for(f"{count} jobs run", jobs, every=0.3)
 
 
+def known_jobs(plancton: Plancton) -> dict[str, int | None]:
+    """What status says about each worker."""
+    status = plancton.status
+    return {worker.name: worker.jobs for worker in status.workers} if status else {}
+
+
+def knows_of_jobs(plancton: Plancton, count: int) -> None:
+    wait_for(
+        f"status shows {count} running jobs",
+        lambda: sum(jobs or 0 for jobs in known_jobs(plancton).values()) == count,
+        every=0.2,
+    )
+
+
 def release(engine: Engine, worker: str) -> None:
     """Let the held jobs on this worker end."""
     pid = engine.inspect(worker)["State"]["Pid"]

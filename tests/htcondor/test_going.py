@@ -15,6 +15,8 @@ from htcondor.harness import (
     calm,
     events,
     first_workers,
+    known_jobs,
+    knows_of_jobs,
     release,
     running,
     slot_appears,
@@ -83,20 +85,6 @@ def exit_codes(engine: Engine, since: float) -> dict[str, str]:
     """Of each container that ended: its exit code."""
     ended = [event["Actor"]["Attributes"] for event in engine.events(since) if event["Action"] == "die"]
     return {attributes["name"]: attributes["exitCode"] for attributes in ended}
-
-
-def known_jobs(plancton: Plancton) -> dict[str, int | None]:
-    """What status says about each worker."""
-    status = plancton.status
-    return {worker.name: worker.jobs for worker in status.workers} if status else {}
-
-
-def knows_of_jobs(plancton: Plancton, count: int) -> None:
-    wait_for(
-        f"status shows {count} running jobs",
-        lambda: sum(jobs or 0 for jobs in known_jobs(plancton).values()) == count,
-        every=0.2,
-    )
 
 
 def counted(plancton: Plancton, done: int, evicted: int) -> dict[str, float]:
