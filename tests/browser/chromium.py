@@ -70,6 +70,14 @@ class Browser:
     def wait_for_text(self, name: str, part: str) -> None:
         self.wait(f"{part!r} in #{name}", lambda: part in self.text(name))
 
+    def asked(self, path: str) -> int:
+        """How often the page has asked the server for this."""
+        script = """
+            const asked = performance.getEntriesByType("resource").map(each => new URL(each.name).pathname);
+            return asked.filter(path => path === arguments[0]).length;
+        """
+        return int(self.run(script, path))
+
     def complaints(self) -> list[str]:
         """What is in its console since the last time: errors, refused scripts, warnings."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
 """The page of `plancton web` in a real Chromium."""
 
 import contextlib
+import re
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -36,13 +37,10 @@ def test_what_it_shows(page: Served, browser: Browser, home: Home) -> None:
     for chart in ("usage", "jobs"):
         browser.wait(f"{chart} is drawn", partial(browser.draws, chart))
         assert "Chart of" in (browser.find(chart).accessible_name or "")
-    seen = {browser.text("idle")}
-
-    def moves() -> bool:
-        seen.add(browser.text("idle"))
-        return len(seen) > 2
-
-    browser.wait("live figures", moves)
+    # On a busy host none of them changes for minutes.
+    browser.wait("figures are asked for again and again", lambda: browser.asked("/api/now") > 3)
+    for figure in ("owner", "idle"):
+        assert re.fullmatch(r"\d+\.\d", browser.text(figure)), (figure, browser.text(figure))
     browser.wait("the last minutes are drawn", partial(browser.draws, "live"))
     home.publish(sentence="The owner is back.")
     browser.wait_for_text("sentence", "The owner is back.")
