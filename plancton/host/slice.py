@@ -345,7 +345,8 @@ class Slice:
         # systemd has not said that it knows none.
         if known is False and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
             self.strongest = WEIGHT
-        _systemctl("start", self.unit)
+        # Not in place of a job that systemd has for it: on a host that is going down, that would cancel it.
+        _systemctl("start", "--job-mode=fail", self.unit)
 
     def _yield(self) -> tuple[Tier, str]:
         idle = self.cpu / "cpu.idle"

@@ -7,6 +7,7 @@ folder.
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -35,6 +38,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 FOR_GOOD = ("dead", "failed")
 """States of a service that systemd does not start again by itself."""
 EXPOSURE = 1.4
+NODE_EXPORTER = Path("/var/lib/prometheus/node-exporter")
 PLACES = ("/etc", "/opt", "/usr", "/var", "/root", "/home", "/srv", "/run/plancton", "/run/systemd/system")
 Done = subprocess.CompletedProcess[str]
 
@@ -172,6 +176,42 @@ def test_exposure(host: Host) -> None:
     (line,) = [line for line in said.splitlines() if "Overall exposure" in line]
     print(line)
     assert float(line.split(":")[1].split()[0]) <= EXPOSURE, said
+
+
+def test_metrics_and_page(host: Host) -> None:
+    """The timer and the page are there and off, and work when they are enabled: the page also
+    passes on what is asked for there."""
+    units = "plancton-metrics.timer", "plancton-web.service"
+    assert [call("systemctl", "is-enabled", unit).stdout for unit in units] == ["disabled\n"] * 2
+    host.worker()
+    NODE_EXPORTER.mkdir(parents=True)
+    ok("systemctl", "enable", "--now", units[0])
+    ok("systemctl", "start", "plancton-metrics.service")
+    text = NODE_EXPORTER / "plancton.prom"
+    assert "\nplancton_up 1" in text.read_text() and text.stat().st_mode & 0o777 == 0o644, text.read_text()
+    ok("/opt/plancton/bin/pip", "install", "-q", "starlette", "uvicorn")
+    ok("systemctl", "enable", "--now", units[1])
+    now = json.loads(wait_for("the page answers", lambda: page("/api/now"), 300))
+    assert now["status"]["mode"] == "donating" and now["figures"]["cpus"], now
+    token = re.search(r'<meta name="plancton-token" content="([^"]+)"', page("/"))
+    assert token, page("/")
+    assert "Draining" in page("/api/drain", token[1])
+    wait_for("it drains", lambda: (found := status()) and found.mode == "draining", 300)
+    page("/api/resume", token[1])
+    wait_for("it donates again", lambda: (found := status()) and found.mode == "donating", 300)
+    ok("systemctl", "disable", "--now", *units)
+    shutil.rmtree(NODE_EXPORTER.parent)
+
+
+def page(path: str, token: str = "") -> str:
+    """What it says; empty if it does not answer."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    asked = Request(f"http://127.0.0.1:8642{path}", b"" if token else None, headers)
+    try:
+        with urlopen(asked, timeout=60) as answer:
+            return str(answer.read().decode())
+    except URLError:
+        return ""
 
 
 def test_second_time(host: Host) -> None:

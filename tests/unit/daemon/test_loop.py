@@ -142,8 +142,10 @@ def test_another_cgroup_driver(run: Callable[..., Run]) -> None:
 
     def comes_back_with(driver: str) -> None:
         assert it.server
+        it.until(it.server.reached.is_set, "the events: who does not follow them sees no end of them")
         info = {"CgroupDriver": driver, "DockerRootDir": "/"}
         it.server.script["GET /info"] = reply(json.dumps(info).encode())
+        it.server.reached.clear()
         it.server.hang_up()
 
     comes_back_with("systemd")

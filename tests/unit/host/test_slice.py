@@ -372,6 +372,8 @@ def test_slice_that_systemd_makes_again(tmp_path: Path, asked: Path) -> None:
     shutil.rmtree(root / "plancton.slice")
     said = [workers_slice.repair(), workers_slice.repair()]
     assert said[0] and "systemd is asked" in said[0] and said[1] is None, said
+    starts = [line.split() for line in asked.read_text().splitlines() if "start" in line.split()]
+    assert starts and all("--job-mode=fail" in words for words in starts), "it would cancel a shutdown"
     tree(root, {"plancton.slice": {**group(), "cpu.idle": "1\n"}})
     back = workers_slice.repair()
     assert back and "put back to tier kernel" in back, back
