@@ -12,7 +12,6 @@ import logging
 import os
 import pwd
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -201,6 +200,8 @@ class Slice:
         self._waiting = False
         self._being_made = ""
         """What was found, while systemd is asked to make the slice."""
+        self._untold: dict[str, str] = {}
+        """Properties that systemd must still be told, by their names."""
         self._unbound = False
         """Whether a bound does not hold although it was written."""
         self.run_what_waits: Callable[[Callable[[], None]], None] = _at_once
@@ -236,7 +237,7 @@ class Slice:
         self.drop(everything=True)
 
     def _wait_for_systemd(self, work: Callable[[], None]) -> None:
-        """One at a time: what is left out here is seen and asked for again at a later repair."""
+        """One at a time: what is left out here is asked for again at a later repair."""
         if self._waiting:
             return
         self._waiting = True
@@ -423,7 +424,8 @@ class Slice:
         wrong = [(knob, read_knob(knob.file)) for knob in self._knobs() if not knob.holds()]
         units = [knob.unit for knob, _ in wrong if knob.unit]
         if units and self.systemd and self.privileged:
-            self._wait_for_systemd(partial(_set_properties, self.unit, units))
+            self._untold.update((unit.partition("=")[0], unit) for unit in units)
+            self._wait_for_systemd(self._tell_systemd)
         for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
             for knob, _found in wrong:
                 with contextlib.suppress(OSError):
@@ -432,11 +434,19 @@ class Slice:
         self._unbound = len(held) < len(wrong)
         return held
 
+    def _tell_systemd(self) -> None:
+        """It would put back what it knows. May run beside the loop, which adds to the dictionary."""
+        units = list[str]()
+        while self._untold:
+            units.append(self._untold.popitem()[1])
+        if units:
+            _systemctl("set-property", "--runtime", self.unit, *units)
+
     @property
     def settled(self) -> bool:
         """Whether `repair` has nothing to do until somebody writes to the slice."""
         unfinished = self._still_frozen or self._unbound or self._being_made or self.boost.problem
-        return self.can_lift and not unfinished
+        return self.can_lift and not unfinished and not self._untold
 
     def files(self) -> set[Path]:
         """Those that `repair` looks at, and the directories that they are in."""
@@ -449,6 +459,8 @@ class Slice:
         found."""
         if self.lifted or self.tier == "none":
             return None
+        if self._untold:
+            self._wait_for_systemd(self._tell_systemd)
         if self._still_frozen:
             self.thaw()
         if self.boost.problem:
@@ -685,10 +697,6 @@ def user_name() -> str:
 
 def _at_once(work: Callable[[], None]) -> None:
     work()
-
-
-def _set_properties(unit: str, properties: Iterable[str]) -> None:
-    _systemctl("set-property", "--runtime", unit, *properties)
 
 
 def _systemctl(*arguments: str, patience: float | None = None) -> bool | None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -361,6 +362,24 @@ def test_slow_systemd(tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPat
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
     workers_slice.set_up()
     assert workers_slice.tier == "kernel", workers_slice.tier_reason
+
+
+def test_systemd_is_told_of_each_bound(tmp_path: Path, asked: Path) -> None:
+    """What changes while systemd still works on the last change is told it later: it would put back
+    what it knows."""
+    root = tree(tmp_path / "v2", {"plancton.slice": group()})
+    workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
+    workers_slice.set_up()
+    waiting = list[Callable[[], None]]()
+    workers_slice.run_what_waits = waiting.append
+    workers_slice.bound(Bounds(cpus=1.5))
+    assert len(waiting) == 1 and workers_slice.settled is False
+    workers_slice.bound(Bounds(cpus=1.0))
+    while waiting:
+        waiting.pop(0)()
+        workers_slice.repair()
+    assert asked.read_text().splitlines()[-1].endswith("CPUQuota=100.00%"), asked.read_text()
+    assert workers_slice.settled
 
 
 def test_slice_that_systemd_makes_again(tmp_path: Path, asked: Path) -> None:
