@@ -23,6 +23,7 @@ goes on writing."""
 FASTEST, MANY_FILES = 64 << 20, 8 << 20
 """Bytes written lately, within a minute at most, from which on a worker may be what fills the disk;
 and kernel memory for which it must have made some 5,000 files (1.7 kB each on ext4)."""
+GOING = frozenset({Phase.LEAVING, Phase.KILLED})
 LARGE = 256 << 20
 """Files smaller than this in all don't fill a disk."""
 
@@ -32,7 +33,7 @@ class DiskTrouble(msgspec.Struct, frozen=True):
 
     ``frozen`` is the CLOCK_MONOTONIC since when the workers are; ``caught``: a writer was ended
     since; ``left`` is the part that was free when one was last looked for; ``last_left`` the
-    CLOCK_BOOTTIME at which one last went while the disk was short.
+    CLOCK_BOOTTIME at which one was last going while the disk was short.
     """
 
     frozen: float | None = None
@@ -66,7 +67,8 @@ class DiskTrouble(msgspec.Struct, frozen=True):
         caught = any(isinstance(action, Kill) and action.at_once for action in actions)
         frozen = seen.time if Freeze in kinds else None if Thaw in kinds else self.frozen
         left = math.inf if not short else _left(seen, settings) if caught or Freeze in kinds else self.left
-        went = short and (caught or Leave in kinds)
+        going = short and any(w.phase in GOING and not w.stuck for w in seen.fleet.workers)
+        went = short and (caught or Leave in kinds or going)
         return DiskTrouble(
             frozen=frozen,
             caught=caught or (self.caught and Freeze not in kinds),

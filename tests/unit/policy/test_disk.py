@@ -37,6 +37,21 @@ def test_who_writes_most_is_ended() -> None:
     assert not of(Kill, ticks.run(90, writers=WROTE, disk_free=6 * GB))
 
 
+def test_one_that_takes_long_to_die() -> None:
+    """Nobody else leaves until it is gone and has had time to take its files away; one that can't
+    be killed takes none."""
+    ticks = disk()
+    ticks.tick(writers=WROTE)
+    ticks.there[1] = worker("w1", phase=Phase.KILLED, told=ticks.now, deadline=ticks.now + 5)
+    dying = ticks.run(2 * int(DISK_WAIT))
+    assert not of(Leave, dying) and {kill.name for _, kill in of(Kill, dying)} == {"w1"}, dying
+    del ticks.there[1]
+    assert not of(Leave, ticks.run(int(DISK_WAIT) - 5))
+    assert ticks.until(Leave)
+    ticks.there[-1] = worker("w2", phase=Phase.KILLED, told=ticks.now, deadline=ticks.now, stuck=True)
+    assert ticks.until(Leave), "the stuck one would keep all of them here"
+
+
 def test_the_next_start_waits() -> None:
     """After that, the next start backs off as after a failure."""
     ticks = disk()
