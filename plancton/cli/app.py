@@ -382,7 +382,7 @@ def top(
     """
     from rich.console import Console
 
-    from plancton.commands.top.app import run_top, sources_of, top_json, waits
+    from plancton.commands.top.app import run_top, sources_of, top_json
     from plancton.host.slice import read_layout
 
     paths = paths_in_use()
@@ -390,7 +390,8 @@ def top(
     seconds = None if interval is None else _interval(interval)
     screens = batch or (1 if once else 0)
     if as_json:
-        for line in top_json(lambda: running(paths), tree, waits=waits(screens, seconds)):
+        screens = screens or (1 if seconds is None else 0)
+        for line in top_json(lambda: running(paths), tree, interval=seconds or 1.0, screens=screens):
             typer.echo(escaped(line.decode()))
         return
 

@@ -140,12 +140,12 @@ class Actuator:
                 case Start():
                     self._start(config, image, newest, settings)
                 case Finish(name=name, reason=reason, timeout=timeout):
-                    told = partial(send_signal, signal_name=config.worker.finish_signal)
-                    self._tell(name, Phase.FINISHING, told, now, timeout, reason)
+                    send = partial(send_signal, signal_name=config.worker.finish_signal)
+                    self._tell(name, Phase.FINISHING, send, now, timeout, reason)
                 case Leave(name=name, reason=reason, timeout=timeout):
                     hurry = timeout < settings.leave_timeout
-                    told = partial(send_signal, signal_name=config.worker.leave_signal, again=hurry)
-                    self._tell(name, Phase.LEAVING, told, now, timeout, reason)
+                    send = partial(send_signal, signal_name=config.worker.leave_signal, again=hurry)
+                    self._tell(name, Phase.LEAVING, send, now, timeout, reason)
                 case Kill(name=name, reason=reason, at_once=at_once):
                     self._kill(name, now, reason, at_once)
                 case Freeze(reason=reason):
@@ -288,7 +288,7 @@ class Actuator:
         self,
         name: str,
         phase: Phase,
-        signal: Callable[..., None],
+        send: Callable[..., None],
         now: float,
         timeout: float,
         reason: str,
@@ -301,7 +301,7 @@ class Actuator:
         starting = entry.worker.phase is Phase.STARTING
         self.roster.tell(name, phase, now, timeout)
         if not starting:
-            call = partial(signal, container=entry.worker.id, paused=entry.worker.paused)
+            call = partial(send, container=entry.worker.id, paused=entry.worker.paused)
             self._request_queue.submit(call, partial(self._told, name, entry.worker.id), urgent=True)
 
     def _told(self, name: str, container: str, _: None, error: DockerError | None) -> None:

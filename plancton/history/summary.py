@@ -85,7 +85,7 @@ def summarize(hours: Sequence[Row], minutes: Sequence[Row], since: float, until:
 
 
 def in_steps(rows: Sequence[Row], begin: int, step: int, count: int, names: Sequence[str]) -> list[Row]:
-    """The sums of these columns in ``count`` steps of so many seconds, the first of which begins at
+    """The sums of these columns in ``count`` steps of ``step`` seconds, the first of which begins at
     ``begin``. No row is longer than a step; those outside are left out."""
     sums = [Row(begin + n * step) for n in range(count)]
     for row in rows:

@@ -180,7 +180,7 @@ def _of_history(facts: Facts) -> Iterator[Family]:
     """Counters, which go on while nothing runs."""
     if facts.year is not None:
         used = [({"use": use}, facts.year[use]) for use in USES]
-        meaning = "CPU time by who used it, or nobody; counted anew each year (UTC)."
+        meaning = "CPU time by who used it, or nobody; from 0 again each year (UTC)."
         yield Family("cpu_seconds", "counter", meaning, used)
     if (work := facts.work) is not None:
         jobs = [({"outcome": "done"}, work.jobs_done), ({"outcome": "evicted"}, work.jobs_evicted)]

@@ -62,7 +62,7 @@ class Browser:
         def holds() -> object:
             try:
                 return true()
-            except StaleElementReferenceException:  # drawn anew meanwhile
+            except StaleElementReferenceException:  # redrawn meanwhile
                 return False
 
         wait_for(f"{what} (the page says {self.text('said')!r})", holds, every=0.2)

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +37,7 @@ from plancton.commands.top.keys import (
     Terminal,
 )
 from plancton.commands.top.meter import Meter
+from plancton.commands.top.pages import events_in
 from plancton.commands.top.past import STEPS, Past, read_past
 from plancton.commands.top.view import HISTORY, picked_by_click, render, sorted_by_click
 from plancton.commands.top.workers import SORTS, in_order
@@ -54,7 +55,7 @@ READ_AGAIN = 30.0
 MOST_EVENTS = 1000
 LONGEST_FILTER = 60
 _PAGES = {"?": Page.HELP, "e": Page.EVENTS}
-_STEPS = {UP: -1, "k": -1, DOWN: 1, "j": 1, PAGE_UP: -10, PAGE_DOWN: 10}
+_STEPS = {UP: -1, DOWN: 1, PAGE_UP: -10, PAGE_DOWN: 10}
 
 
 class Sources(NamedTuple):
@@ -159,7 +160,7 @@ class Top:
         if key == "/":
             self._set(typing=True)
         elif key in _STEPS:
-            most = max(len(self.screen.said or ()) - 1, 0)
+            most = max(len(events_in(self.screen)) - 1, 0)
             self._set(scrolled=min(max(self.screen.scrolled + _STEPS[key], 0), most))
 
     def _type(self, key: str) -> None:
@@ -314,7 +315,7 @@ def _is_live(console: Console) -> bool:
 def _print_screens(top: Top, console: Console, screens: int, interval: float) -> None:
     """A terminal gets what fits on it, a pipe all workers."""
     top.sample()
-    for wait in chain((ONCE_INTERVAL,), repeat(interval, screens - 1)):
+    for wait in _waits(interval, screens):
         time.sleep(wait)
         top.sample()
         height = max(console.height - 1, 1) if console.is_terminal else 0
@@ -323,24 +324,24 @@ def _print_screens(top: Top, console: Console, screens: int, interval: float) ->
         console.file.flush()
 
 
-def waits(screens: int, interval: float | None) -> Iterator[float]:
-    """Before each JSON object: of so many, or with an interval of any number."""
-    if screens or interval is None:
-        return chain((ONCE_INTERVAL,), repeat(interval or 1.0, max(screens - 1, 0)))
-    return chain((ONCE_INTERVAL,), repeat(interval))
+def _waits(interval: float, screens: int) -> Iterator[float]:
+    """Seconds before each screen; 0 screens: without end."""
+    later = repeat(interval, screens - 1) if screens else repeat(interval)
+    return chain((ONCE_INTERVAL,), later)
 
 
 def top_json(
     read_status: Callable[[], Status | None],
     cgroup_root: Path | None,
     proc: Path = Path("/proc"),
-    waits: Iterable[float] = (ONCE_INTERVAL,),
+    interval: float = 1.0,
+    screens: int = 1,
 ) -> Iterator[bytes]:
-    """A JSON object after each wait (seconds): Unix time, figures since the one before, and the
-    status (null without a supervisor)."""
+    """A JSON object for each screen (0: without end): Unix time, figures since the one before, and
+    the status (null without a supervisor)."""
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
         meter.read(read_status())
-        for wait in waits:
+        for wait in _waits(interval, screens):
             time.sleep(wait)
             status = read_status()
             figures = meter.read(status)

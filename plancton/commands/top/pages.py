@@ -86,12 +86,17 @@ def _jobs(worker: WorkerStatus) -> str:
 
 def events_page(screen: Screen, height: int | None) -> list[Line]:
     """The newest first."""
-    said = [event for event in _events_of(screen) if screen.matches(event.text)]
+    said = events_in(screen)
     title = f"events: {len(said)}" + (f' with "{screen.filter}"' if screen.filter else "")
     lines = [rule(screen, title, "newest first")]
     if screen.no_history:
         lines += wrapped(screen, screen.no_history, 2, QUIET)
     return [*lines, *_event_lines(screen, said[screen.scrolled :], None if height is None else height - 1)]
+
+
+def events_in(screen: Screen) -> Sequence[Event]:
+    """Those that the filter lets through, the newest first."""
+    return [event for event in _events_of(screen) if screen.matches(event.text)]
 
 
 def _events_of(screen: Screen) -> Sequence[Event]:

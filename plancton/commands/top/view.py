@@ -40,6 +40,7 @@ from plancton.commands.top.workers import (
     WAITS,
     column_at,
     first_line,
+    in_order,
     page_of,
     table,
 )
@@ -96,7 +97,8 @@ def picked_by_click(screen: Screen, line: int) -> str | None:
     if status is None or screen.page is not Page.WORKERS:
         return None
     top = len(_head(screen))
-    workers = page_of(screen, _room_for_workers(screen, status, screen.height - 1 - top))
+    room = _room_for_workers(screen, status, screen.height - 1 - top)
+    workers = page_of(screen, in_order(screen), room)
     place = line - top - first_line(screen)
     return workers[place].name if 0 <= place < len(workers) else None
 

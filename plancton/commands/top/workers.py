@@ -132,14 +132,14 @@ def _layout(room: int, workers: list[WorkerStatus]) -> Layout:
 
 def table(screen: Screen, status: Status, left: int | None) -> list[Line]:
     """At most ``left`` lines."""
-    lines = [_workers_rule(screen, status)] if screen.roomy else []
     workers = in_order(screen)
+    lines = [_workers_rule(screen, status, len(workers))] if screen.roomy else []
     if not workers:
         none = "none of the workers has that in its name" if status.workers else "no workers"
         return [*lines, [Segment(none, QUIET)]]
     layout = _layout(screen.room, workers)
     lines.append(_headings(screen, layout))
-    shown = page_of(screen, left)
+    shown = page_of(screen, workers, left)
     lines += [_picked(_cells(worker, layout), screen, worker) for worker in shown]
     if len(shown) < len(workers):
         more = f"… and {len(workers) - len(shown)} more" if shown else f"{len(workers)} workers"
@@ -147,9 +147,8 @@ def table(screen: Screen, status: Status, left: int | None) -> list[Line]:
     return lines
 
 
-def page_of(screen: Screen, left: int | None) -> list[WorkerStatus]:
+def page_of(screen: Screen, workers: list[WorkerStatus], left: int | None) -> list[WorkerStatus]:
     """Those that ``left`` lines show: of many, the page with the picked one."""
-    workers = in_order(screen)
     if left is None or len(workers) <= (room := left - first_line(screen)):
         return workers
     many = max(room - 1, 0)
@@ -183,10 +182,10 @@ def _picked(line: Line, screen: Screen, worker: WorkerStatus) -> Line:
     return [Segment(text, PICKED if style is None else style + PICKED) for text, style, _ in line]
 
 
-def _workers_rule(screen: Screen, status: Status) -> Line:
+def _workers_rule(screen: Screen, status: Status, found: int) -> Line:
     left = f"workers: {len(status.workers)}"
     if screen.filter:
-        left = f'workers with "{screen.filter}": {len(in_order(screen))} of {len(status.workers)}'
+        left = f'workers with "{screen.filter}": {found} of {len(status.workers)}'
     elif status.workers:
         left += f", {status.fit} fit"
     if status.work and (status.work.jobs_done or status.work.jobs_evicted):

@@ -14,7 +14,7 @@ from rich.console import Console
 from unit.commands.top.examples import Host, a_status
 
 from plancton.commands.top import app
-from plancton.commands.top.app import Sources, Top, run_top, sources_of, top_json, waits
+from plancton.commands.top.app import Sources, Top, run_top, sources_of, top_json
 from plancton.commands.top.frame import Page
 from plancton.commands.top.keys import BACKSPACE, DOWN, ENTER, ESCAPE, PAGE_DOWN, UP, Click
 from plancton.commands.top.meter import Meter
@@ -221,7 +221,9 @@ def test_events_are_searched(meter: Meter) -> None:
     assert "event number 099" in text_of(made) and "event number 050" not in text_of(made), text_of(made)
     press(made, *[PAGE_DOWN] * 5)
     assert "event number 049" in text_of(made) and "event number 099" not in text_of(made), text_of(made)
-    press(made, "/", *"077", ENTER)
+    press(made, *[PAGE_DOWN] * 20)
+    assert "event number 000" in text_of(made), "scrolled beyond the last one"
+    press(made, "/", *"077", ENTER, *[PAGE_DOWN] * 2)
     assert "event number 077" in text_of(made) and "event number 049" not in text_of(made), text_of(made)
     press(made, "e")
     assert made.screen.page is Page.WORKERS and made.screen.filter == "" and made.screen.said == ()
@@ -267,7 +269,7 @@ def test_many_screens(host: Host, quick: None) -> None:
     out = io.StringIO()
     run_top(just(a_status(1)), host.cgroup, never_drains, Console(file=out, width=80), 0.01, 3, host.proc)
     assert out.getvalue().count("plancton top") == 3, out.getvalue()
-    lines = list(top_json(lambda: a_status(1), host.cgroup, host.proc, waits(3, 0.01)))
+    lines = list(top_json(lambda: a_status(1), host.cgroup, host.proc, 0.01, 3))
     assert len(lines) == 3 and all(json.loads(line)["status"] for line in lines)
-    endless = top_json(lambda: a_status(1), host.cgroup, host.proc, waits(0, 0.01))
-    assert len(list(islice(endless, 20))) == 20 and len(list(waits(0, None))) == 1
+    endless = top_json(lambda: a_status(1), host.cgroup, host.proc, 0.01, 0)
+    assert len(list(islice(endless, 20))) == 20
