@@ -30,7 +30,9 @@ class Ticks:
         wait_for("ticks go on", lambda: len(self.times()) >= count + 5)
 
 
-@pytest.mark.parametrize("live_restore", [False, True], ids=["", "live-restore"])
+@pytest.mark.parametrize(
+    "live_restore", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "live-restore"]
+)
 def test_dockerd_dies(plancton: Plancton, engine: Engine, live_restore: bool) -> None:
     """Ticks continue without dockerd; when it is back, the workers are right and each is reported
     once."""
@@ -106,6 +108,7 @@ def test_dockerd_comes_late(plancton: Plancton, engine: Engine) -> None:
     assert plancton.problems() == ""
 
 
+@pytest.mark.slow
 def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     """Told to stop while dockerd is dead, it does not hang and does not claim that nothing is
     left."""
@@ -121,6 +124,7 @@ def test_stops_without_dockerd(plancton: Plancton, engine: Engine) -> None:
     assert plancton.yields
 
 
+@pytest.mark.slow
 def test_something_else_listens(plancton: Plancton, tmp_path: Path) -> None:
     """A socket that accepts and says nothing does not stop the loop."""
     path = tmp_path / "s"

@@ -59,7 +59,10 @@ def plancton(engine: Engine, host: DictatedHost, tmp_path: Path) -> Iterator[Pla
 
 @pytest.mark.parametrize(
     ("attack", "reserve", "words"),
-    [(BYTES, "150MB", "of disk are free"), (FILES, "150MB", "of the inodes are free")],
+    [
+        (BYTES, "150MB", "of disk are free"),
+        pytest.param(FILES, "150MB", "of the inodes are free", marks=pytest.mark.slow),
+    ],
     ids=["bytes", "files"],
 )
 def test_who_fills_the_disk_goes(

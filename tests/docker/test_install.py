@@ -254,6 +254,7 @@ def test_failure(host: Host) -> None:
     assert host("cat", theirs).stdout == "theirs\n"
 
 
+@pytest.mark.slow
 def test_repository(host: Host) -> None:
     """A configuration from a repository is the user's who fetches it again; what the host allows is
     not. One from elsewhere is refused, and named, as long as that one is there."""

@@ -380,7 +380,9 @@ def test_record_and_replay(plancton: Plancton) -> None:
     assert "all decided as recorded" in done.stdout
 
 
-@pytest.mark.parametrize("stat", ["", (PROC_STAT / "stat-two-cpu-lines").read_text()])
+@pytest.mark.parametrize(
+    "stat", ["", pytest.param((PROC_STAT / "stat-two-cpu-lines").read_text(), marks=pytest.mark.slow)]
+)
 def test_goes_on_without_figures(plancton: Plancton, stat: str) -> None:
     """While /proc/stat holds nothing that can be used, the status says so; then the same supervisor
     goes on with the same workers."""

@@ -118,6 +118,7 @@ def test_another_architecture_changes(plancton: Plancton, engine: Engine, regist
     assert plancton.ids() == before and not plancton.lines("to finish")
 
 
+@pytest.mark.slow
 def test_another_name(plancton: Plancton, engine: Engine, registry: Registry) -> None:
     """Once another image is configured, the one that was pulled before goes, although it has the
     name that the pull gave it."""

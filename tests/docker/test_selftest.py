@@ -180,6 +180,7 @@ def test_only_one_and_only_outside(plancton: Plancton) -> None:
         (plancton.slice.directory / "inside").rmdir()
 
 
+@pytest.mark.slow
 def test_workers_that_end_before_time(plancton: Plancton, engine: Engine) -> None:
     """If its workers end early, it has measured nothing: one line, exit code 2, nothing left."""
     with selftest(plancton) as process:

@@ -33,7 +33,7 @@ def running(plancton: Plancton, count: int = 2) -> list[str]:
     return sorted(each["Names"][0].removeprefix("/") for each in plancton.workers())
 
 
-@pytest.mark.parametrize("how", ["--wait", "--force"])
+@pytest.mark.parametrize("how", ["--wait", pytest.param("--force", marks=pytest.mark.slow)])
 def test_removals_that_are_refused(plancton: Plancton, proxy: DockerProxy, how: str) -> None:
     """A stop after which containers are left names each with Docker's words and exits with 4; when
     Docker removes again, `stop --force` cleans up."""

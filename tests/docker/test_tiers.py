@@ -61,6 +61,7 @@ def test_tier_weight(plancton: Plancton) -> None:
     assert (plancton.slice.cpu / "cpu.idle").read_text().strip() == "0"
 
 
+@pytest.mark.slow
 def test_isolated_cpus(plancton: Plancton) -> None:
     """Isolated CPUs do not count, and neither a worker nor what it starts may run on them."""
     assert CPUS > 1, "this test needs a machine with two CPUs"
@@ -216,6 +217,7 @@ def test_flood(plancton: Plancton, engine: Engine) -> None:
         wait_for("it is gone", lambda: container not in plancton.ids())
 
 
+@pytest.mark.slow
 def test_disk(plancton: Plancton) -> None:
     """Below the disk's reserve, the workers leave one after the other, and none is started."""
     plancton.calm(2)

@@ -147,6 +147,7 @@ def test_cpus_that_the_administrator_allows(plancton: Plancton, workers: set[str
     wait_for("workers have them", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
+@pytest.mark.slow
 def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> None:
     """MemoryMax= and CPUQuota= in a drop-in of the administrator's hold where they are stricter
     than our bounds, and no longer than it is there."""
@@ -203,6 +204,7 @@ def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engin
     assert counts(plancton.slice.directory / "memory.events")["oom_kill"] == 0
 
 
+@pytest.mark.slow
 def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine: Engine) -> None:
     """When an owner takes more and more memory, while the supervisor hangs, a worker dies when
     there is no more, and none of the owner's processes."""

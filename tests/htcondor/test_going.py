@@ -147,6 +147,7 @@ def test_state_is_saved(
     counted(plancton, 0, 1)
 
 
+@pytest.mark.slow
 def test_state_is_saved_while_finishing(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A worker that waits for its job to end and must leave after all lets it save its state."""
     calm(plancton)
@@ -196,6 +197,7 @@ def test_what_the_slot_promises(plancton: Plancton, pool: Pool, tmp_path: Path) 
     assert "MemoryUsage" in pool.run("condor_status", "-af:r", "MaxJobRetirementTime")
 
 
+@pytest.mark.slow
 def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """The worker without a job leaves, whichever is older; the other's job completes."""
     plancton.configure(yielding={"grace_kill": "6s"}, pool={"max_workers": 2}, htcondor={"cpus": 0.5})
@@ -214,7 +216,7 @@ def test_unclaimed_goes_first(plancton: Plancton, engine: Engine, pool: Pool) ->
     assert not events(pool, "evicted"), pool.describe()
 
 
-@pytest.mark.parametrize("how", ["drain", "lifetime"])
+@pytest.mark.parametrize("how", ["drain", pytest.param("lifetime", marks=pytest.mark.slow)])
 def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> None:
     """A worker asked to finish lets its job end, takes no other, and exits with 0."""
     calm(plancton)
@@ -239,6 +241,7 @@ def test_finishing(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> 
     counted(plancton, 1, 0)
 
 
+@pytest.mark.slow
 def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A job that ignores signals doesn't hold its worker: it is evicted, and the worker exits with
     0."""

@@ -186,6 +186,7 @@ def test_unreachable_central_manager(plancton: Plancton, pool: Pool, how: str) -
     refused(plancton, "backing off", "exit code 1", f"central manager {address} can't be reached")
 
 
+@pytest.mark.slow
 def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
     """In a pool without jobs a worker leaves after a while; the supervisor backs off and says
     so."""
@@ -219,7 +220,7 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     assert said.startswith('"r 1" "here" ') and "Rush" in said, said
 
 
-@pytest.mark.parametrize("policy", ["DESKTOP", "UWCS_DESKTOP"])
+@pytest.mark.parametrize("policy", ["DESKTOP", pytest.param("UWCS_DESKTOP", marks=pytest.mark.slow)])
 def test_a_desktop_policy(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, tmp_path: Path, policy: str
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_desktop_policy(
     assert pool.history(job, "NumJobStarts", "TotalSuspensions") == "1 0"
 
 
+@pytest.mark.slow
 def test_a_policy_that_does_not_exist(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
     """The message names the line of the administrator's files that HTCondor does not understand."""
     files = tmp_path / "condor.d"
