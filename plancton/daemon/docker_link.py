@@ -2,15 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from plancton.daemon.status_file import StatusFile
 from plancton.docker.errors import DockerError, DockerTimeout, DockerUnreachable, NotDocker
-from plancton.docker.replies import Container, Event, Info
+from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import Follower, RequestQueue
 from plancton.inbox import Inbox
 from plancton.workers.container import INSTANCE
-from plancton.workers.docker_calls import list_workers
+from plancton.workers.docker_calls import Known, Listing, list_changed
 from plancton.workers.same_host import require
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class DockerLink:
 
     It calls ``on_info`` when Docker is found (False: `follow` is called later), then ``on_listed``
     with all containers that have our label, and after that ``on_event`` for whatever happens to one.
+    While no event can have been missed, the workers that are ``known`` are listed in short.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class DockerLink:
         request_queue: RequestQueue,
         status_file: StatusFile,
         on_info: Callable[[Info], bool],
-        on_listed: Callable[[list[Container]], None],
+        on_listed: Callable[[Listing], None],
         on_event: Callable[[Event], None],
+        known: Callable[[], Mapping[str, Known]] = dict,
     ) -> None:
         self._socket, self._instance, self._inbox = socket, instance, inbox
         self._request_queue, self._status_file = request_queue, status_file
         self._on_info, self._on_listed, self._on_event = on_info, on_listed, on_event
+        self._known = known
         self.ready = self.looking = False
         self.looked = False
         """Whether Docker has been asked once which workers there are, or could not be."""
@@ -64,7 +68,7 @@ class DockerLink:
             self._look()
         elif self.ready and now >= self._list_at:
             self.looking = True
-            self._list()
+            self._list(self._known())
 
     def trouble(self, error: DockerError) -> None:
         """A call failed: if Docker is gone, look for it again."""
@@ -102,14 +106,15 @@ class DockerLink:
         self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._on_event, self._cut)
         self._follower.start()
         self._following = True
-        self._list()
+        self._list({})
 
-    def _list(self) -> None:
+    def _list(self, known: Mapping[str, Known]) -> None:
         self.asked_at = time.monotonic()
         self._list_at = self.asked_at + LIST_EVERY
-        self._request_queue.submit(lambda docker: list_workers(docker, self._instance), self._listed)
+        ask = partial(list_changed, instance=self._instance, known=known)
+        self._request_queue.submit(ask, self._listed)
 
-    def _listed(self, found: list[Container] | None, error: DockerError | None) -> None:
+    def _listed(self, found: Listing | None, error: DockerError | None) -> None:
         if found is None:
             self._lost(error)
             return

@@ -36,7 +36,7 @@ from plancton.daemon.slice_watch import SliceWatch
 from plancton.daemon.status_file import Facts, StatusFile, headline, mode_of
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
-from plancton.docker.replies import Container, Event, Info
+from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
 from plancton.host.cgroup_files import Limits
@@ -59,6 +59,7 @@ from plancton.rundir import (
 )
 from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
+from plancton.workers.docker_calls import Listing
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
@@ -144,6 +145,7 @@ class Supervisor:
             on_info=self._docker_found,
             on_listed=self._docker_listed,
             on_event=self._docker_event,
+            known=lambda: self.roster.known,
         )
         self.slice: Slice | None = None
         self.slice_watch = SliceWatch(self.sleep.watch_slice)
@@ -594,10 +596,11 @@ class Supervisor:
             on_image_lost=self.image.lost,
         )
 
-    def _docker_listed(self, found: list[Container]) -> None:
+    def _docker_listed(self, found: Listing) -> None:
         assert self.actuator
         asked = self.docker.asked_at
-        self.actuator.reconcile(found, time.clock_gettime(time.CLOCK_BOOTTIME), asked)
+        boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.actuator.reconcile(found.changed, boottime, asked, found.as_before)
         since = None if self.verify_until is None else self.verify_until - LOOK_BEFORE_STOP
         self.verified = since is not None and asked >= since and len(self.roster) == 0
         if self.forced and not self.options.dry_run:

@@ -106,11 +106,12 @@ class Version(Reply, frozen=True):
 
 
 class Summary(Reply, frozen=True):
-    """A container as the list has it. ``names`` are without Docker's leading slash; ``size_rw`` is
-    only there if it was asked for."""
+    """A container as the list has it. ``names`` are without Docker's leading slash; ``state`` is
+    "running", "paused" or another; ``size_rw`` is only there if it was asked for."""
 
     id: str
     names: list[str] = []
+    state: str = ""
     labels: dict[str, str] = {}
     image: str = ""
     size_rw: int = 0

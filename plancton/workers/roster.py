@@ -19,6 +19,7 @@ from plancton.workers.container import (
     cpu_quota,
     label_number,
 )
+from plancton.workers.docker_calls import Known
 
 JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""
@@ -121,6 +122,17 @@ class Roster:
         if self._fleet is None:
             self._fleet = Fleet.of([e.worker for e in self if e.worker.phase is not Phase.ENDED])
         return self._fleet
+
+    @property
+    def known(self) -> dict[str, Known]:
+        """Those that run, by their ids, except where only Docker knows how they are."""
+        return {
+            entry.worker.id: Known(entry.worker.name, entry.pid, entry.worker.started)
+            for entry in self
+            if entry.worker.phase is Phase.RUNNING
+            and entry.worker.started is not None
+            and not entry.worker.paused
+        }
 
     def take_ended(self) -> tuple[Ended, ...]:
         """Those that ended without being told to since the last call."""

@@ -1,16 +1,21 @@
 """How Docker is found, followed and found again."""
 
+import json
+import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
+import pytest
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
 
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.status_file import StatusFile
-from plancton.docker.replies import Container
 from plancton.docker.request_queue import RequestQueue
+from plancton.host.sampler import read_process
 from plancton.inbox import Inbox
+from plancton.workers.docker_calls import Known, Listing
 from plancton.workers.roster import Roster
 
 DEADLINE = 20.0
@@ -26,7 +31,8 @@ class Linked:
         self.inbox = Inbox()
         self.queue = RequestQueue(str(server.path), self.inbox)
         self.queue.start()
-        self.lists: list[list[Container]] = []
+        self.lists: list[Listing] = []
+        self.known: dict[str, Known] = {}
         self.link = DockerLink(
             str(server.path),
             "i",
@@ -36,6 +42,7 @@ class Linked:
             on_info=lambda _: True,
             on_listed=self.lists.append,
             on_event=lambda _: None,
+            known=lambda: self.known,
         )
 
     def pump(self) -> None:
@@ -113,4 +120,50 @@ def test_asked_again_during_a_list(tmp_path: Path) -> None:
         assert it.link.asked_at >= wanted and len(it.lists) == 2
         it.link.step(time.monotonic())
         assert it.inbox.empty() and it.asked("/containers/json") == 2
+        it.close()
+
+
+RUNS = {"Id": "c0", "Names": ["/w0"], "State": "running"}
+
+
+def known(**changed: Any) -> dict[str, Known]:
+    """This process, as if it were a worker."""
+    own = read_process(os.getpid())
+    assert own is not None
+    return {"c0": Known("w0", os.getpid(), own.started)._replace(**changed)}
+
+
+@pytest.mark.parametrize(
+    ("listed", "before", "inspected"),
+    [
+        (RUNS, known(), False),
+        (RUNS, {}, True),
+        (RUNS | {"State": "paused"}, known(), True),
+        (RUNS | {"Names": ["/other"]}, known(), True),
+        (RUNS, known(started=1.0), True),
+        (RUNS, known(pid=0), True),
+    ],
+    ids=["as before", "new", "paused", "renamed", "restarted", "no such process"],
+)
+def test_who_is_inspected(
+    tmp_path: Path, listed: dict[str, Any], before: dict[str, Known], inspected: bool
+) -> None:
+    """While events are followed, a worker that runs as it is known to is not inspected again."""
+    script: Script = {
+        "GET /info": INFO,
+        "GET /events": [HANG],
+        "GET /containers/json": reply(json.dumps([listed]).encode()),
+        "GET /containers/c0/json": reply(b'{"Id": "c0", "Name": "/w0"}'),
+    }
+    with ScriptedDocker(tmp_path / "d.sock", script) as server:
+        it = Linked(server)
+        it.known = before
+        it.link.step(0.0)
+        it.pump()
+        it.pump()
+        assert [len(found.changed) for found in it.lists] == [1], "all are inspected at first"
+        it.link.step(time.monotonic() + MINUTES)
+        it.pump()
+        found = it.lists[1]
+        assert (len(found.changed), found.as_before) == ((1, set()) if inspected else (0, {"c0"}))
         it.close()
