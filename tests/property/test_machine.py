@@ -276,7 +276,7 @@ class DonatingHost(RuleBasedStateMachine):
 
 TestDonatingHost = DonatingHost.TestCase
 TestDonatingHost.settings = settings(
-    max_examples=EXAMPLES or 500,
+    max_examples=EXAMPLES or 300,
     stateful_step_count=40,
     deadline=None,
     derandomize=not EXAMPLES,

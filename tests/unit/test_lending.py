@@ -128,6 +128,7 @@ def assert_agree(one: Totals, other: Totals, parts: float, kills: float) -> None
     assert one.kills == pytest.approx(other.kills, rel=kills)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parts"), [("steady", 0.01), ("night", 0.01), ("office", 0.06), ("bursty", 0.06)]
 )
@@ -137,6 +138,7 @@ def test_minutes_agree_with_seconds(name: str, parts: float) -> None:
     assert_agree(synthetic(name, 60.0), synthetic(name, 1.0), parts, 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [path.stem for path in sorted(HISTORIES.glob("*.csv"))])
 def test_five_seconds_agree_with_one(name: str) -> None:
     """Steps of five seconds agree with steps of one."""
