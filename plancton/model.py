@@ -328,6 +328,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     worker_cpus: float = 1.0
     worker_memory: int = 2_000_000_000
+    worker_disk: int | None = None
+    """None: each has an equal part of what is free."""
     lifetime: float = 43_200.0
     leave_timeout: float = 20.0
     finish_timeout: float = 3_600.0
@@ -353,9 +355,11 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
-    """Create and start one new worker."""
+    """Create and start one new worker. ``disk``: the bytes that it may promise to its jobs; None:
+    not known."""
 
     reason: str
+    disk: int | None = None
 
 
 class Finish(msgspec.Struct, frozen=True, tag=True):

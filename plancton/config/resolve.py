@@ -41,6 +41,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
     return Settings(
         worker_cpus=config.worker.cpus,
         worker_memory=int(config.worker.memory),
+        worker_disk=int(config.htcondor.disk) if config.htcondor and config.htcondor.disk else None,
         lifetime=float(config.worker.lifetime),
         leave_timeout=float(config.worker.leave_timeout),
         finish_timeout=float(config.worker.finish_timeout),
@@ -109,7 +110,18 @@ def never_starts(config: Config, host: Host, limits: Limits = NO_LIMITS) -> str 
             f"worker.memory is {worker.memory}, but your own limit of the slice is"
             f" {human_bytes(limits.memory)}: change one of them"
         )
-    return None
+    return _promises_too_much(config, host)
+
+
+def _promises_too_much(config: Config, host: Host) -> str | None:
+    promised = config.htcondor and config.htcondor.disk
+    disk = host.disk - config.owner.reserve_disk.of(host.disk)
+    if not promised or not host.disk or promised <= disk:
+        return None
+    return (
+        f"htcondor.disk is {promised}, but owner.reserve_disk leaves {human_bytes(disk)} of this host's:"
+        " make one of them smaller"
+    )
 
 
 def missing_mounts(config: Config, unseen: tuple[str, ...] = ()) -> str | None:

@@ -18,6 +18,7 @@ from plancton.config import security
 from plancton.units import Duration, Number, Portion, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
+LEAST_DISK = Size(1024 * 1024)  # HTCondor counts disk that is set aside in MiB
 T = TypeVar("T")
 
 
@@ -69,7 +70,7 @@ _SETTINGS = frozenset({
     "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "RUNBENCHMARKS", "STARTER_DEFAULT_JOB_HOOK_KEYWORD",
     "PLANCTON_HOOK_JOB_EXIT", "USER_JOB_WRAPPER", "STARTD_CRON_JOBLIST", "STARTD_CRON_HOLD_EXECUTABLE",
     "STARTD_CRON_HOLD_ARGS", "STARTD_CRON_HOLD_MODE", "STARTD_CRON_HOLD_PERIOD", "PLANCTON_HOLD",
-    "PLANCTONHOLD", "PLANCTONHOLDREASON",
+    "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK", "PLANCTONHOLD", "PLANCTONHOLDREASON",
 })  # fmt: skip
 """HTCondor's settings that make a worker: no attribute may replace them."""
 
@@ -103,6 +104,10 @@ class HTCondor(Section, frozen=True):
     memory: Annotated[Size, Meta(description="its memory; HTCondor itself takes 64MiB of it")] = default(
         Size(2_000_000_000)
     )
+    disk: Annotated[
+        Size | None,
+        Meta(description="disk that it promises to jobs; null: an equal part of what is free"),
+    ] = None
     start: Annotated[str | None, Meta(description="HTCondor's START expression: which jobs may run here")] = (
         None
     )
@@ -127,6 +132,7 @@ class HTCondor(Section, frozen=True):
         require(not 0 < self.idle_shutdown < 20, "idle_shutdown: must be 0s (never) or at least 20s")
         require(self.retirement <= 30 * 86_400, "retirement: must be at most 30d")
         require(self.vacate <= 600, "vacate: must be at most 10m")
+        require(self.disk is None or self.disk >= LEAST_DISK, f"disk: a worker needs at least {LEAST_DISK}")
         require(self.start is None or _is_line(self.start), "start: must be one line that is not empty")
         require_each(self, "attributes", _ATTRIBUTE.fullmatch, "a name")
         for name, value in self.attributes.items():

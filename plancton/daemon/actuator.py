@@ -9,7 +9,7 @@ import logging
 import random
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
@@ -52,7 +52,7 @@ from plancton.model import (
 )
 from plancton.policy.burden import OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY, OUTPUT
 from plancton.workers.accounting import Accounting
-from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours
+from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours, promised
 from plancton.workers.docker_calls import (
     Remains,
     Unstarted,
@@ -137,8 +137,8 @@ class Actuator:
         the ``newest`` id that Docker has for it."""
         for action in actions:
             match action:
-                case Start():
-                    self._start(config, image, newest, settings)
+                case Start(disk=disk):
+                    self._start(config, image, newest, settings, disk)
                 case Finish(name=name, reason=reason, timeout=timeout):
                     send = partial(send_signal, signal_name=config.worker.finish_signal)
                     self._tell(name, Phase.FINISHING, send, now, timeout, reason)
@@ -162,7 +162,7 @@ class Actuator:
             [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift], now, settings.lift
         )
 
-    def _start(self, config: Config, image: str, newest: str, settings: Settings) -> None:
+    def _start(self, config: Config, image: str, newest: str, settings: Settings, disk: int | None) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
         made_of = digest(config)
         worker = Worker(
@@ -183,6 +183,7 @@ class Actuator:
             profiles = read_profiles(config.worker.security_options)
             body = create_body(name, config, image, made_of, *place, profiles, around)
             body["Image"] = newest
+            body["Env"] += promised(config, disk)
             files = self._files(config)
         except (SecurityError, TokenError) as error:
             self._not_started(name, error)
@@ -567,13 +568,20 @@ class Actuator:
             self.vanished(entry.worker.name, "removed by somebody", boottime)
         self._trouble(error)
 
-    def reconcile(self, found: list[Container], boottime: float, asked: float = 0.0) -> None:
+    def reconcile(
+        self,
+        found: list[Container],
+        boottime: float,
+        asked: float = 0.0,
+        as_before: Collection[str] = (),
+    ) -> None:
         """Make the roster match what Docker has: adopt new ones, and notice which have gone.
 
         ``asked`` is when Docker was asked (CLOCK_MONOTONIC): what was removed later may be in it.
+        ``as_before`` are the ids of those that are there and have not changed.
         """
         self.removals.forget_before(asked)
-        ids = {container.id for container in found}
+        ids = {container.id for container in found}.union(as_before)
         for container in found:
             self._agree(container, boottime)
         for entry in self.roster:

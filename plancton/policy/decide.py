@@ -47,7 +47,16 @@ from plancton.model import (
     full_shares,
 )
 from plancton.policy.burden import Suspicion
-from plancton.policy.disk import DiskTrouble, disk_shortage, fastest_writer, is_short_of_disk, largest_writer
+from plancton.policy.disk import (
+    DiskTrouble,
+    disk_shortage,
+    fastest_writer,
+    is_short_of_disk,
+    largest_writer,
+    parts_left,
+    promise,
+    too_little_to_promise,
+)
 from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, room_now, startable
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
@@ -455,6 +464,8 @@ def start(case: Case) -> Iterator[Action]:
     most = 1 if state.delay.failures else settings.spawn_per_tick
     if seen.max_workers is not None:
         most = min(most, seen.max_workers - len(seen.fleet.workers))
+    if (parts := parts_left(seen, settings)) is not None:
+        most = min(most, parts)
     free = room.cpus - seen.fleet.present_cpus
     # CPU is yielded at once, memory is not: it has to be there at this very tick, too.
     now = room_now(seen, settings) or room
@@ -466,7 +477,7 @@ def start(case: Case) -> Iterator[Action]:
             or state.spawn.part(holds_another(seen.fleet, settings, count)) < LONG_ENOUGH
         ):
             return
-        yield Start(f"{free:.1f} CPUs are free for workers, {_owner(seen)}")
+        yield Start(f"{free:.1f} CPUs are free for workers, {_owner(seen)}", promise(seen, settings))
 
 
 def holds_another(fleet: Fleet, settings: Settings, count: int = 1) -> Callable[[Span], bool]:
@@ -495,6 +506,8 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
         return Held(HeldReason.MEMORY, _memory(seen, settings))
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return Held(HeldReason.MAX_WORKERS, f"pool.max_workers is {seen.max_workers}")
+    if parts_left(seen, settings) == 0:
+        return Held(HeldReason.DISK, too_little_to_promise(seen, settings))
     return state.delay.held(seen, settings)
 
 

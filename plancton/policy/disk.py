@@ -1,4 +1,5 @@
-"""The disk's reserve: when it is undercut, and who of the workers fills the disk. Pure.
+"""The disk's reserve: when it is undercut, and who of the workers fills the disk; and what a new
+worker may promise to its jobs. Pure.
 
 Below the reserve nobody may write, so the workers are frozen: for seconds, until the one that wrote
 most is gone. If nobody wrote much lately, the one whose files are largest leaves in order, or else
@@ -10,6 +11,7 @@ import math
 import msgspec
 
 from plancton.model import Action, Freeze, Kill, Leave, Observation, Phase, Settings, Thaw, Writer
+from plancton.policy.fit import most_workers
 from plancton.units import human_bytes
 
 DISK_WAIT = 30.0
@@ -81,6 +83,34 @@ def is_short_of_disk(seen: Observation, settings: Settings) -> bool:
     if seen.disk_free is None:
         return False
     return seen.disk_free < settings.reserve_disk or _is_short_of_inodes(seen, settings)
+
+
+def parts_left(seen: Observation, settings: Settings) -> int | None:
+    """How many more workers can be promised `worker_disk`; None: any number.
+
+    What the others have been promised counts whole, though they have written some of it: how much
+    only Docker knows, which would have to go through all of their files.
+    """
+    if seen.disk_free is None or settings.worker_disk is None:
+        return None
+    free = seen.disk_free - settings.reserve_disk
+    return max(0, free // settings.worker_disk - len(seen.fleet.workers))
+
+
+def promise(seen: Observation, settings: Settings) -> int | None:
+    """The bytes that a new worker may promise to its jobs; None: not known."""
+    if settings.worker_disk is not None or seen.disk_free is None:
+        return settings.worker_disk
+    return max(0, seen.disk_free - settings.reserve_disk) // most_workers(seen, settings)
+
+
+def too_little_to_promise(seen: Observation, settings: Settings) -> str:
+    """Why no worker more can be promised its part, with figures."""
+    count = len(seen.fleet.workers) + 1
+    workers = "a worker is" if count == 1 else f"{count} workers are"
+    takes, free = count * (settings.worker_disk or 0), (seen.disk_free or 0) - settings.reserve_disk
+    left = human_bytes(max(0, free))
+    return f"the owner leaves {left} of disk, {workers} promised {human_bytes(takes)}"
 
 
 def _is_short_of_inodes(seen: Observation, settings: Settings) -> bool:

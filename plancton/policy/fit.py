@@ -75,6 +75,13 @@ def needs_to_start(fleet: Fleet, more: int, settings: Settings) -> Room:
     )
 
 
+def most_workers(seen: Observation, settings: Settings) -> int:
+    """How many this host could ever hold; at least one more than there are."""
+    most = min(seen.capacity / settings.worker_cpus, seen.memory_total / settings.worker_memory)
+    most = most if seen.max_workers is None else min(most, seen.max_workers)
+    return max(int(most), len(seen.fleet.workers) + 1)
+
+
 def startable(fleet: Fleet, max_workers: int | None, room: Room, settings: Settings) -> int:
     """How many more workers the room is worth, beside all that exist."""
     most = MOST_WORKERS if max_workers is None else max_workers

@@ -131,6 +131,12 @@ def create_body(
     return body
 
 
+def promised(config: Config, disk: int | None) -> list[str]:
+    """What a pool member may promise to its jobs (bytes), for its environment: known only once it
+    is made, and so no part of its configuration."""
+    return [f"PLANCTON_DISK={disk}"] if config.htcondor and disk is not None else []
+
+
 def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:
     """The same container without SELinux labels on its mounts; None if it has none. For `Binds`
     Docker makes a directory where the host has no such path, for `Mounts` it refuses."""

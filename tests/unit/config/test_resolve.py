@@ -44,6 +44,10 @@ def test_lift(vacate: str, lift: float) -> None:
             "worker: {memory: 15GB}",
             "worker.memory is 15GB, but owner.reserve_memory leaves 14.4 GB of this host's",
         ),
+        (
+            "htcondor: {central_manager: cm, token_file: /token, disk: 1TB}\nowner: {reserve_disk: 1GB}",
+            "htcondor.disk is 1TB, but owner.reserve_disk leaves",
+        ),
     ],
 )
 def test_never_starts(text: str, words: str) -> None:

@@ -757,10 +757,13 @@ def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
 
 
 def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
-    """A worker that Docker no longer has is gone; one whose start is under way is not."""
+    """A worker that Docker no longer has is gone; one whose start is under way is not, nor one that
+    is as it was."""
     it = world()
     it.adopt("w1")
     it.act(Start("room"))
+    it.actuator.reconcile([], 5000.0, as_before={it.roster["w1"].worker.id})
+    assert it.phases()["w1"] is Phase.RUNNING
     it.actuator.reconcile([], 5000.0)
     assert list(it.phases().values()) == [Phase.STARTING]
     assert [ended.name for ended in it.roster.take_ended()] == ["w1"]
@@ -834,7 +837,7 @@ def test_start_in_a_pool(world: Callable[..., World]) -> None:
     created = reply(json.dumps({"Id": ID}).encode(), "201 Created")
     it = world({CREATE: keep(created), PUT: keep(reply(b""))})
     it.pool()
-    it.act(Start("room"))
+    it.act(Start("room", disk=5_000_000))
     (waiting,) = it.roster
     assert waiting.worker.jobs == () and waiting.worker.phase is Phase.STARTING
     it.pump()
@@ -844,6 +847,7 @@ def test_start_in_a_pool(world: Callable[..., World]) -> None:
     created_as, files = bodies
     assert TOKEN not in created_as and b"c2VjcmV0" not in created_as, created_as
     assert json.loads(created_as)["Labels"][containers.POOL] == "htcondor"
+    assert "PLANCTON_DISK=5000000" in json.loads(created_as)["Env"]
     assert any(request.endswith("archive?path=%2Fvar%2Flib%2Fplancton") for request in it.server.requests)
     with tarfile.open(fileobj=io.BytesIO(files)) as tar:
         assert tar.getnames() == ["tokens.d", "work", "tokens.d/pool"]

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.policy.ticks import GB, Ticks, of, says, worker, workers
 
-from plancton.model import Action, Freeze, Kill, Leave, Phase, Settings, Thaw, Writer
+from plancton.model import Action, Freeze, HeldReason, Kill, Leave, Phase, Settings, Start, Thaw, Writer
 from plancton.policy.disk import DISK_WAIT, MOST_FROZEN
 
 SETTINGS = Settings(reserve_disk=5 * GB, reserve_memory=GB)
@@ -157,3 +158,41 @@ def test_frozen_for_seconds_only(moments: list[dict[str, Any]], dies: bool) -> N
         since = ticks.now if froze else None if thawed else since
         if since is not None:
             assert short and not must_run and ticks.now - since <= MOST_FROZEN + 1, actions
+
+
+# -- what a worker promises to its jobs -----------------------------------------------------------
+
+
+def promises(settings: Settings, **seen: Any) -> list[int | None]:
+    """What the workers may promise that a calm host of 4 CPUs starts at once."""
+    _, actions = Ticks(settings, **(LOW | seen)).until(Start)
+    return [action.disk for action in actions if isinstance(action, Start)]
+
+
+def test_promises_a_part() -> None:
+    """All the workers that this host can hold promise no more together than is free beside the
+    reserve."""
+    assert promises(SETTINGS, disk_free=65 * GB) == [15 * GB] * 4
+    assert promises(SETTINGS, disk_free=65 * GB, max_workers=2) == [30 * GB] * 2
+
+
+def test_promises_nothing_unknown() -> None:
+    """Without figures of the disk nothing is promised."""
+    assert promises(SETTINGS, disk_free=None) == [None] * 4
+
+
+@pytest.mark.parametrize(("free", "started"), [(60, 1), (104, 1), (105, 2), (1000, 4)])
+def test_room_for_promises(free: int, started: int) -> None:
+    """No more workers are started than the disk has room for what they promise."""
+    settings = msgspec.structs.replace(SETTINGS, worker_disk=50 * GB)
+    assert promises(settings, disk_free=free * GB) == [50 * GB] * started
+
+
+def test_says_that_it_promised_the_disk() -> None:
+    """The reason for starting nothing has the figures, and nobody leaves for it."""
+    settings = msgspec.structs.replace(SETTINGS, worker_disk=50 * GB)
+    ticks = Ticks(settings, workers(1), **(LOW | {"disk_free": 65 * GB}))
+    held = ticks.tick().held
+    assert held and held.reason is HeldReason.DISK
+    assert "leaves 60 GB of disk, 2 workers are promised 100 GB" in held.sentence
+    assert not of(Leave, ticks.run(900))
