@@ -264,6 +264,23 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     idle: bool = False
 
 
+class OwnerRules(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the owner's rules (`owner` in the configuration) ask for at this moment.
+
+    ``pause`` and ``leave`` say in words why all workers are to be frozen, or to leave ("on battery
+    (62 %)"); empty: nothing asks for it. The words may change from tick to tick while the reason
+    stays ("on battery (61 %)"). ``cap`` are the CPUs that all workers together may use (None: all
+    there are), ``temperature`` is the CPU package's in °C where `owner.max_temperature` watches it.
+    ``unknown`` says which rules can't be judged, and why: they ask for nothing.
+    """
+
+    pause: str = ""
+    leave: str = ""
+    cap: float | None = None
+    temperature: float | None = None
+    unknown: str = ""
+
+
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known at one tick: rates of the host since the tick before, and the state of things.
 
@@ -279,7 +296,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker;
     empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
     is found that does it. ``mounts`` says what is missing of the paths that workers mount.
-    ``unknown`` names the file whose figures can't be used at this tick, and says why.
+    ``unknown`` names the file whose figures can't be used at this tick, and says why. ``rules``:
+    what the owner's rules ask for.
     """
 
     time: float
@@ -315,6 +333,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     burden: str = ""
     fleet: Fleet = Fleet()
     unknown: str = ""
+    rules: OwnerRules = OwnerRules()
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+from collections.abc import Collection
 from typing import TypeVar
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -155,6 +156,14 @@ def shown(value: object) -> str:
         return "a number that long"
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """What to say to somebody who has written a word that is none of the known ones."""
+    import difflib  # as above
+
+    near = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
 
 
 def human_bytes(size: float | None) -> str:

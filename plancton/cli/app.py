@@ -151,10 +151,11 @@ def check(
     warnings = [*filter(None, [warning(file or default_paths().config)]), *found.warnings]
     if as_json:
         host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
+        host |= {"signals": found.owner.signals, "rules": found.owner.rules}
         _print_json({"configuration": show.in_force(loaded), **host})
         return
     _print(show.effective(loaded).rstrip("\n"))
-    _print(f"# {found.sentence}")
+    _print("\n".join(f"# {text}" for text in (found.sentence, *found.owner.lines)))
     for text in warnings:
         _print(f"warning: {text}", err=True)
 
@@ -169,6 +170,9 @@ def init(
     ref: Annotated[
         str | None, typer.Option(help="The branch to follow, or a tag or commit to stay at.")
     ] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Settings for a laptop, desktop, server or lab.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a commented configuration file, or clone one from a repository."""
@@ -176,11 +180,13 @@ def init(
 
     path = file or default_paths().config
     if repo is not None:
+        if profile is not None:
+            raise RunDirError("--repo brings a configuration of its own: leave out --profile")
         _say(clone_repository(repo, ref, path, force), as_json)
     elif ref is not None:
         raise RunDirError("--ref names what of a repository is wanted: add --repo URL")
     else:
-        _say(write_example(path, force), as_json)
+        _say(write_example(path, force, profile), as_json)
 
 
 @app.command()

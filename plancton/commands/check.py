@@ -5,6 +5,7 @@ import time
 
 import msgspec
 
+from plancton.commands.owner_report import OwnerLook, OwnerReport
 from plancton.config.resolve import Host, max_workers_of, missing_mounts, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
@@ -36,11 +37,13 @@ SOON = 3 * 86_400.0
 
 
 class HostCheck(msgspec.Struct, frozen=True):
-    """One sentence, how many workers would fit, and what to know before running Plancton here."""
+    """One sentence, how many workers would fit, what to know before running Plancton here, and what
+    the owner's rules ask for now."""
 
     sentence: str
     fit: int
     warnings: tuple[str, ...] = ()
+    owner: OwnerReport = OwnerReport()
 
 
 def check_host(config: Config) -> HostCheck:
@@ -68,6 +71,7 @@ def check_host(config: Config) -> HostCheck:
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
     listening = listener(config.docker.socket)
     sampler.watch_engine(find_engine(PROC, layout.v2, listening, workers_slice.path))
+    looked = OwnerLook(config, layout.v2, all_signals=False)
     before = sampler.sample()
     time.sleep(SECONDS)
     seen = observe(before, sampler.sample())
@@ -92,7 +96,9 @@ def check_host(config: Config) -> HostCheck:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    return HostCheck(sentence, fit, (*found, *_warnings(config, host, limits, image is None, token)))
+    report = looked.report(seen.capacity, seen.owner)
+    warnings = *found, *_warnings(config, host, limits, image is None, token), *report.warnings
+    return HostCheck(sentence, fit, warnings, report)
 
 
 def _image(docker: Docker, name: str | None) -> Image | None:

@@ -3,20 +3,25 @@
 from pathlib import Path
 
 from plancton.config.clone import CONFIG
+from plancton.config.profiles import settings_of
 from plancton.config.repository import init
 from plancton.config.show import example
 from plancton.rundir import RunDirError
 from plancton.units import quoted
 
 
-def write_example(path: Path, force: bool) -> str:
-    """Write all defaults; ``force`` replaces a file that is there."""
+def write_example(path: Path, force: bool, profile: str | None = None) -> str:
+    """Write all defaults, and a profile's settings; ``force`` replaces a file that is there."""
+    try:
+        settings = settings_of(profile) if profile is not None else None
+    except ValueError as error:
+        raise RunDirError(f"--profile: {error}") from None
     try:
         if not force and path.exists():
             raise RunDirError(f"{path}: is there already; --force replaces it")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(example())
+            file.write(example(settings))
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
     return f"{path}: written; set image.name in it, then `plancton check {quoted(path)}`"

@@ -10,6 +10,7 @@ import msgspec
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
+from plancton.config.owner_rules import Rules
 from plancton.config.repository_limits import permitted
 from plancton.config.resolve import max_workers_of
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
@@ -71,6 +72,10 @@ def parse(text: str, name: str) -> Config:
         max_workers_of(config)
     except ValueError as error:
         raise ConfigError(f"{name}: pool.max_workers: {error}") from None
+    try:
+        Rules(config)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
     return config
 
 

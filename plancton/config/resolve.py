@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import msgspec
 
-from plancton.config.expression import Functions, compiled
+from plancton.config.expression import FUNCTIONS, compiled
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits
 from plancton.model import Settings
@@ -150,12 +150,6 @@ def _is_missing(path: PurePath) -> bool:
 # ---------------------------------------------------------------- pool.max_workers
 
 
-def _round(number: float) -> int:
-    """Without digits: with them it can be made to compute forever."""
-    return round(number)
-
-
-FUNCTIONS: Functions = {"min": min, "max": max, "int": int, "round": _round}
 ORDINARY = Host(cpus=2, ram=8_000_000_000, swap=1_000_000_000)
 """Where an expression is tried when it is read."""
 
@@ -165,11 +159,12 @@ def max_workers_of(config: Config) -> Callable[[Host], int | None]:
     setting = config.pool.max_workers
     if setting is None:
         return lambda host: None
-    compute = compiled(str(setting), _names(config, ORDINARY), FUNCTIONS)
+    rule = compiled(str(setting), _names(config, ORDINARY), FUNCTIONS)
 
     def most(host: Host) -> int:
-        value = compute(_names(config, host))
-        if isinstance(value, bool) or not -math.inf < value < math.inf:
+        names = _names(config, host)
+        value = rule.compute(lambda reference: names[reference[0]])
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"{shown(setting)} gives {shown(value)}, which is not a number of workers")
         return math.floor(max(0, min(value, MOST_WORKERS)))
 

@@ -5,7 +5,6 @@ Where the schema says that a value is text, it is the text as written: to YAML 1
 0123 is 83, and 12:30 is 750.
 """
 
-import difflib
 import re
 from collections.abc import Set
 from datetime import date
@@ -16,7 +15,7 @@ import yaml
 
 from plancton.config.schema import Section, alternatives, section_in_list, section_of, takes, takes_null
 from plancton.errors import PlanctonError
-from plancton.units import Number, shown
+from plancton.units import Number, did_you_mean, shown
 
 S = TypeVar("S", bound=Section)
 
@@ -223,9 +222,7 @@ def _section(data: Any, kind: type[S], place: str) -> S:
 
 def _unknown(key: str, known: list[str]) -> str:
     short = key if len(key) <= 64 else f"{key[:63]}…"
-    near = difflib.get_close_matches(short, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return f"{short}: unknown key; {hint}"
+    return f"{short}: unknown key; {did_you_mean(short, known)}"
 
 
 def _value(value: Any, kind: Any, place: str) -> Any:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from plancton.config import security
+from plancton.config.hours import Hours
 from plancton.units import Duration, Number, Portion, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
@@ -350,6 +351,29 @@ class Owner(Section, frozen=True):
     reserve_disk: Annotated[Portion, Meta(description="of each disk that workers write to, or a size")] = (
         default(Portion.parse("5%"))
     )
+    hours: Annotated[
+        Hours | None,
+        Meta(description="when to donate: 22:00-07:00, sat, sun; at other times workers leave"),
+    ] = None
+    pause_when: Annotated[
+        str | None, Meta(description="while this is true, all workers are frozen (docs/owner.md)")
+    ] = None
+    pause_hold: Annotated[Duration, Meta(description="for how long it must be false before they go on")] = (
+        default(Duration(30))
+    )
+    leave_when: Annotated[
+        str | None, Meta(description="while this is true, workers leave and none is started")
+    ] = None
+    cpu_cap: Annotated[
+        int | float | str | None,
+        Meta(description='what all workers together may use: CPUs, 50%, or "25%" if sessions else "100%"'),
+    ] = None
+    max_temperature: Annotated[
+        float | None, Meta(ge=30, le=110, description="°C: workers use less CPU to keep it below this")
+    ] = None
+
+    def __post_init__(self) -> None:
+        require(self.pause_hold <= 3_600, "pause_hold: must be at most 1h")
 
 
 class Yield(Section, frozen=True):
@@ -529,6 +553,7 @@ WORDS: dict[object, str] = {
     Duration: "a duration",
     Size: "a size",
     Portion: "a size or a percentage",
+    Hours: "hours and days",
 }
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 

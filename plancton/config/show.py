@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import yaml
 
+from plancton.config.hours import Hours
+from plancton.config.profiles import Setting
 from plancton.config.schema import Config, Section, section_in_list, section_of, takes
 from plancton.units import Duration, Portion, Size
 
@@ -15,6 +17,9 @@ HEADING = """\
 # `plancton check` validates this file and says how many workers would fit here now.
 # It is read again when it changes.
 """
+
+
+HOURS = r"^[A-Za-z0-9:, -]+$"
 
 
 def effective(config: Config) -> str:
@@ -47,7 +52,7 @@ def _as_written(value: object) -> object:
         return {key: _as_written(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_written(item) for item in value]
-    return str(value) if isinstance(value, Duration | Size | Portion) else value
+    return str(value) if isinstance(value, Duration | Hours | Size | Portion) else value
 
 
 # ---------------------------------------------------------------- of the schema
@@ -94,14 +99,18 @@ def _key(field: msgspec.structs.FieldInfo) -> Key:
     )
 
 
-def example() -> str:
-    """The commented file that `plancton init` writes."""
+def example(settings: Mapping[str, Setting] | None = None) -> str:
+    """The commented file that `plancton init` writes, with these ``settings`` in force."""
     lines = [HEADING]
     for name, kind, keys in sections():
         lines.append(f"{name}:\n  # {kind.__doc__}")
         for key in keys:
             line = f"{key.name}: {one_line(key.example or key.default)}"
-            lines.append(f"  # {line:<25} # {key.description}")
+            chosen = (settings or {}).get(f"{name}.{key.name}")
+            if chosen is None:
+                lines.append(f"  # {line:<25} # {key.description}")
+            else:
+                lines.append(f"  # {chosen.why}\n  {key.name}: {one_line(chosen.value)}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 
@@ -127,7 +136,9 @@ def json_schema() -> bytes:
 
 
 def _with_unit(kind: type) -> dict[str, Any]:
-    """Text with a unit, or a number."""
+    """Text with a unit, or a number; hours are text alone."""
+    if kind is Hours:
+        return {"type": "string", "pattern": HOURS}
     number = r"\d+(\.\d+)?\s*"
     size = r"([kKmMgGtT]i?)?[bB]"
     texts = {

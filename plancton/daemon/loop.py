@@ -29,6 +29,7 @@ from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.influx_sender import InfluxSender
 from plancton.daemon.mount_watch import MountWatch
+from plancton.daemon.owner_watch import OwnerWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
@@ -41,8 +42,8 @@ from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
 from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import listener
-from plancton.host.power import on_battery
 from plancton.host.sampler import read_process
+from plancton.host.signals.battery import on_battery
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
@@ -153,6 +154,7 @@ class Supervisor:
         self.topology, self.cpus = Topology(), Cpus()
         self.limits = Limits()
         self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
+        self.owner_watch = OwnerWatch(self.layout.v2, self.engine.slice, self.inbox, self.status_file.warn)
         self.state = State()
         self.trying_out = False
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
@@ -354,6 +356,7 @@ class Supervisor:
             burden="" if self.image.busy else self.burden.busy,
             mounts=self.mounts.problem,
             fleet=self.roster.fleet,
+            rules=self.owner_watch.look(seen, now),
         )
 
     def _why_unprotected(self) -> str:
@@ -484,6 +487,7 @@ class Supervisor:
         self.repo.want(config.config)
         self.influx.want(config.monitoring.influxdb)
         self.mounts.want(config)
+        self.owner_watch.use(config)
 
     def _read_files(self, now: float) -> None:
         """See what was asked for, and whether the configuration is another one."""

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from plancton.commands.migrate import is_old
+from plancton.commands.owner_report import OwnerLook, OwnerReport
 from plancton.config.load import load_config
 from plancton.config.resolve import Host, missing_mounts
 from plancton.config.schema import Config
@@ -158,6 +159,8 @@ class Facts(msgspec.Struct, frozen=True):
     processes: tuple[Process, ...] = ()
     supervisors: Supervisors = Supervisors()
     left: Left | str = ""
+    owner: OwnerReport = OwnerReport()
+    """The signals, and what the owner's rules ask for."""
     user: str = ""
     """Who runs doctor; empty: root."""
     now: float = 0.0
@@ -171,6 +174,7 @@ def look(
     config, config_error = _config(paths, config_file)
     now = time.time()
     cgroups = read_cgroups(proc)
+    looked = OwnerLook(config, cgroups.layout.v2, True, proc, sys)
     engine, left, network = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()
@@ -207,6 +211,7 @@ def look(
         processes=tuple(each for each in find_takers(commands, proc) if not _is_in(each.group, left)),
         supervisors=supervisors,
         left=left,
+        owner=looked.report(cpus.number, supervisors.status.owner if supervisors.status else None),
         user=user_name() if os.geteuid() else "",
         now=now,
     )

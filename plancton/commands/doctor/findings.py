@@ -21,11 +21,13 @@ from plancton.commands.doctor.facts import (
     Process,
     Supervisors,
 )
+from plancton.commands.owner_report import OwnerReport
 from plancton.config.resolve import Host, never_starts
 from plancton.config.schema import Config, Worker
 from plancton.docker.escapes import Ways, find_ways
 from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY, objection
+from plancton.host.signals.catalog import show, written
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
@@ -153,6 +155,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
     yield network(facts.network)
+    yield from owner_rules(facts.owner)
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
     if isinstance(facts.engine, Engine):
@@ -473,6 +476,23 @@ def disk_space(config: Config, disk: Disk | None, unseen: tuple[str, ...] = ()) 
         return ok(subject, "not checked: Docker's data can't be seen from here")
     text = f"{human_bytes(disk.free)} of {human_bytes(disk.total)} free"
     return ok(subject, f"{text}, {human_bytes(portion.of(disk.total))} reserved")
+
+
+# ---------------------------------------------------------------- the owner's rules
+
+
+def owner_rules(found: OwnerReport) -> Iterator[Finding]:
+    """The signals with their values, and what is asked for by them."""
+    known = [show(reference, value) for reference, value in found.values if value is not None]
+    unknown = [written(reference) for reference, value in found.values if value is None]
+    text = ", ".join(known)
+    if unknown:
+        text += f"; unknown here: {', '.join(unknown)}"
+    yield ok("signals", text)
+    for problem in found.warnings:
+        yield better("rules", problem)
+    if not found.warnings:
+        yield ok("rules", "; ".join(found.rules) or "none holds now")
 
 
 # ---------------------------------------------------------------- others, and what is left

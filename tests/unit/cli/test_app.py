@@ -273,6 +273,15 @@ def test_init(host: Host) -> None:
     assert load_config(path) == Config()
 
 
+def test_init_with_a_profile(host: Host) -> None:
+    """init writes a profile's settings, and refuses an unknown one."""
+    path = host.home / "config.yaml"
+    assert host("init", path, "--profile", "lab").returncode == 0
+    assert str(load_config(path).owner.hours) == "19:00-08:00, sat, sun"
+    assert_refused(host("init", "new.yaml", "--profile", "tablet"), "is none of laptop, desktop, server, lab")
+    assert_refused(host("init", "new.yaml", "--profile", "lab", "--repo", "/x"), "leave out --profile")
+
+
 def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
     """init clones a repository as the configuration directory; check, run and doctor recognise
     it."""

@@ -99,6 +99,18 @@ def test_survey(docker: Callable[[Script], Path]) -> None:
     assert found.warnings == ("no image is configured, so nothing will be started: set image.name",)
 
 
+def test_owner_rules(docker: Callable[[Script], Path]) -> None:
+    """The signals that rules use are listed with their values, with what is asked for and what is
+    wrong."""
+    rules = "owner: {pause_when: hour < 25 and not 1 > 2, leave_when: hour > 24, hours: mon-sun}"
+    found = check_host(config(docker({"GET /info": INFO}), rules))
+    assert list(found.owner.signals) == ["hour"]
+    said = "\n".join(found.owner.lines)
+    assert "hour = " in said and "paused: it is " in said and "the whole week" in said
+    assert [text for text in found.warnings if "owner.pause_when" in text and "always true" in text]
+    assert [text for text in found.warnings if "owner.leave_when" in text and "never be true" in text]
+
+
 def test_image_is_not_here_yet(docker: Callable[[Script], Path]) -> None:
     """An image that run would pull is mentioned."""
     found = check_host(config(docker({"GET /info": INFO}), "image: {name: busybox}"))

@@ -23,7 +23,8 @@ GOOD = {
 @pytest.mark.parametrize("text", GOOD)
 def test_good(text: str) -> None:
     """Numbers, names, arithmetic, comparisons, conditions and calls work as in Python."""
-    assert compiled(text, ["a", "b"], FUNCTIONS)({"a": 4, "b": 10}) == GOOD[text]
+    values = {"a": 4, "b": 10}
+    assert compiled(text, ["a", "b"], FUNCTIONS).compute(lambda ref: values[ref[0]]) == GOOD[text]
 
 
 BAD = {
@@ -34,6 +35,7 @@ BAD = {
     "import os": "is not an expression",
     "(" * LONGEST: "is not an expression",
     "c": "unknown name 'c'; known: a, b",
+    "mim(a, b)": "unknown function 'mim'; did you mean 'min'?",
     "a if a else c": "unknown name 'c'",
     "min": "unknown name 'min'",
     "a(1)": "unknown function 'a'; known: min, round",
@@ -76,7 +78,7 @@ def test_bad(text: str) -> None:
 def test_deep(text: str) -> None:
     """However deeply nested, it is computed or refused, but never crashes."""
     try:
-        compiled(text, [], FUNCTIONS)({})
+        compiled(text, [], FUNCTIONS).compute(lambda ref: None)
     except ValueError as error:
         assert "\n" not in str(error)
 
@@ -85,4 +87,118 @@ def test_deep(text: str) -> None:
 def test_fails(text: str) -> None:
     """What can't be computed with these values raises ValueError, too."""
     with pytest.raises(ValueError):
-        compiled(text, ["a"], FUNCTIONS)({"a": 4})
+        compiled(text, ["a"], FUNCTIONS).compute(lambda ref: 4)
+
+
+# ---------------------------------------------------------------- what is unknown
+
+UNKNOWN: dict[str, float | None] = {
+    "x": None,
+    "not x": None,
+    "x < 3": None,
+    "min(x, 3)": None,
+    "-x + 1": None,
+    "x and t": None,
+    "x and f": False,
+    "f and x": False,
+    "x or t": True,
+    "t or x": True,
+    "x or f": None,
+    "5 < x < 3": None,
+    "3 < 1 < x": False,
+    "1 if x else 2": None,
+    "1 if x or t else 2": 1,
+    "x if t else 2": None,
+    "x if f else 2": 2,
+}
+
+
+@pytest.mark.parametrize("text", UNKNOWN)
+def test_unknown(text: str) -> None:
+    """What depends on an unknown value is unknown; what the known ones decide is not."""
+    values = {"x": None, "t": True, "f": False}
+    assert compiled(text, values, FUNCTIONS).compute(lambda ref: values[ref[0]]) is UNKNOWN[text]
+
+
+def test_only_what_counts_is_read() -> None:
+    """A value that can't change the result is not read."""
+    asked: list[tuple[str, ...]] = []
+
+    def read(reference: tuple[str, ...]) -> bool:
+        asked.append(reference)
+        return reference == ("a",)
+
+    assert compiled("a or b", ["a", "b"], FUNCTIONS).compute(read) is True
+    assert asked == [("a",)]
+
+
+# ---------------------------------------------------------------- questions, texts, reasons
+
+
+def check(texts: tuple[str, ...]) -> None:
+    if "bad" in texts:
+        raise ValueError("'bad' is bad")
+
+
+QUESTIONS = {"asks": check}
+
+
+def test_questions() -> None:
+    """A function that is asked about texts is read like a name, by its texts."""
+    rule = compiled('a > 1 and asks("x", "y")', ["a"], FUNCTIONS, QUESTIONS)
+    assert rule.references == (("a",), ("asks", "x", "y"))
+    values = {("a",): 2.0, ("asks", "x", "y"): False}
+    assert rule.compute(values.__getitem__) is False
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('asks("bad")', "asks: 'bad' is bad"),
+        ("asks(a)", "texts in quotes only"),
+        ("asks(1)", "texts in quotes only"),
+        ('asks("x", key="y")', "not "),
+        ("asks", "unknown name 'asks'"),
+        ('min("x", "y")', "not 'x'"),
+        ('"25%"', "not '25%'"),
+        ('"x" if a else 1', "not 'x'"),
+        ('ask("x")', "did you mean 'asks'?"),
+    ],
+)
+def test_bad_questions(text: str, said: str) -> None:
+    """Texts are allowed as what a function is asked about, and nowhere else."""
+    with pytest.raises(ValueError) as caught:
+        compiled(text, ["a"], FUNCTIONS, QUESTIONS)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_text_as_a_result() -> None:
+    """Where the caller allows it, the whole expression may give a text, and says which."""
+    rule = compiled('"25%" if a else "50%" if b else 3', ["a", "b"], FUNCTIONS, may_give_text=True)
+    assert set(rule.results) == {"25%", "50%"}
+    assert rule.compute(lambda ref: ref == ("b",)) == "50%"
+    for text in ('a + "25%"', '"25%" < a', '"x" and a', 'min("1", a)', '"%9d" % a', "b'25%'"):
+        with pytest.raises(ValueError):
+            compiled(text, ["a"], FUNCTIONS, may_give_text=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("t or f", "t"),
+        ("f or t or u", "t"),
+        ("t and u", "t u"),
+        ("f and t", "f"),
+        ("f or x", "f x"),
+        ("not f", "f"),
+        ("n > 2 and t", "n t"),
+        ("t if u else f", "u t"),
+        ("t and (f or n > 1)", "t n"),
+        ("3 > 2", ""),
+    ],
+)
+def test_reasons(text: str, reasons: str) -> None:
+    """It tells which names its value is because of."""
+    values = {"t": True, "u": True, "f": False, "n": 3, "x": None}
+    rule = compiled(text, values, FUNCTIONS)
+    assert rule.reasons(lambda ref: values[ref[0]]) == tuple((name,) for name in reasons.split())

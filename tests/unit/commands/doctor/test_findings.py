@@ -26,6 +26,7 @@ from plancton.commands.doctor import facts as host_facts
 from plancton.commands.doctor import findings as doctor
 from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, Process, Supervisors, look
 from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
+from plancton.commands.owner_report import OwnerReport
 from plancton.config.load import parse
 from plancton.config.resolve import Host
 from plancton.config.schema import Config
@@ -90,6 +91,25 @@ def says(finding: Finding, level: Level, *words: str) -> None:
 
 
 # ---------------------------------------------------------------- the findings
+
+
+@pytest.mark.parametrize(
+    ("report", "level", "words"),
+    [
+        (
+            OwnerReport(((("hour",), 7), (("battery",), None))),
+            OK,
+            ["hour = 7", "unknown here: battery", "none"],
+        ),
+        (OwnerReport((), ("now all workers would be paused: on battery",)), OK, ["paused: on battery"]),
+        (OwnerReport((), (), ("owner.pause_when: battery is unknown",)), BETTER, ["battery is unknown"]),
+    ],
+)
+def test_owner_rules(report: OwnerReport, level: Level, words: list[str]) -> None:
+    """All signals are listed with their values, and what is wrong with the rules."""
+    found = list(doctor.owner_rules(report))
+    assert [each.level for each in found] == [OK, level]
+    assert all(word in " ".join(each.text for each in found) for word in words), found
 
 
 @pytest.mark.parametrize(

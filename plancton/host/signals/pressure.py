@@ -1,0 +1,32 @@
+"""How long the owner's processes wait for memory or disks (Documentation/accounting/psi.rst).
+
+Each cgroup has a figure of its own. The whole host's would not do: workers wait as well, and that
+is nothing to the owner.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from plancton.files import read_knob
+
+MOST = 64
+"""Cgroups that are read."""
+
+
+def owner_groups(tree: Path, slices: Collection[str]) -> list[Path]:
+    """The cgroups at the top that are not the workers' (``slices``): user.slice, system.slice …"""
+    found = (each for each in sorted(tree.glob("*/cgroup.procs")) if each.parent.name not in slices)
+    return [each.parent for each in found][:MOST]
+
+
+def read_pressure(groups: Collection[Path], kind: str) -> float | None:
+    """The percentage of the last ten seconds in which some process of the one that waits most had to
+    wait; ``kind`` is memory, io or cpu. None where no cgroup tells."""
+    return max(_averages(groups, kind), default=None)
+
+
+def _averages(groups: Collection[Path], kind: str) -> Iterator[float]:
+    for group in groups:
+        if found := re.search(r"^some avg10=([\d.]+)", read_knob(group / f"{kind}.pressure") or ""):
+            yield float(found[1])

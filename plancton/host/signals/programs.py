@@ -1,0 +1,58 @@
+"""Which programs run, and what one says that is asked."""
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from plancton.files import read_knob
+from plancton.host.cgroup_files import group_of
+
+LONGEST_COMM = 15
+"""Characters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
+MOST = 20_000
+"""Processes that are looked at: on a host with more, some may be missed."""
+PATIENCE = 5.0
+"""Seconds."""
+
+
+def check_names(texts: tuple[str, ...]) -> None:
+    """Whether these may be programs' names; raises ValueError."""
+    if not texts:
+        raise ValueError('takes programs\' names, such as running("steam", "zoom")')
+    for text in texts:
+        if not text or "/" in text or not text.isprintable() or len(text) > 64:
+            raise ValueError(f"{text[:40]!r} is not a program's name: write what `ps -e` shows")
+
+
+def find_running(proc: Path, names: Collection[str], slices: Collection[str]) -> list[str]:
+    """Those of these names that a process has, which is in none of the ``slices`` (the workers')."""
+    wanted = {name[:LONGEST_COMM]: name for name in names}
+    found = set[str]()
+    for pid in _pids(proc):
+        name = wanted.get(read_knob(f"{proc}/{pid}/comm") or "")
+        if name and name not in found and not _is_in(group_of(proc, int(pid)), slices):
+            found.add(name)
+            if len(found) == len(wanted):
+                break
+    return sorted(found)
+
+
+def _pids(proc: Path) -> Iterator[str]:
+    return iter([entry for entry in os.listdir(proc) if entry.isdecimal()][-MOST:])
+
+
+def _is_in(group: str | None, slices: Collection[str]) -> bool:
+    return group is not None and group.partition("/")[0] in slices
+
+
+def output_of(words: list[str]) -> str | None:
+    """What this program prints; None if it is missing, fails or takes too long."""
+    import subprocess  # seldom needed: not worth its memory from the start
+
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=PATIENCE, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout
