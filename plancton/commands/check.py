@@ -6,7 +6,7 @@ import time
 import msgspec
 
 from plancton.commands.owner_report import OwnerLook, OwnerReport
-from plancton.config.resolve import Host, max_workers_of, missing_mounts, never_starts, policy_settings
+from plancton.config.resolve import Host, MaxWorkers, missing_mounts, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
 from plancton.config.security import read_profiles
@@ -86,7 +86,9 @@ def check_host(config: Config) -> HostCheck:
     limits = workers_slice.found_limits()
     made = policy_settings(config, host, limits)
     room = room_now(seen, made)
-    fit = startable(Fleet(), max_workers_of(config)(host), room, made) if room else 0
+    report = looked.report(seen.capacity, seen.owner)
+    most, unclear = _max_workers(config, host, looked)
+    fit = startable(Fleet(), most, room, made) if room else 0
     if seen.unknown:
         raise SamplerError(f"{seen.unknown}: try again")
     owner = 0.0 if seen.owner is None else seen.owner
@@ -96,9 +98,17 @@ def check_host(config: Config) -> HostCheck:
     )
     if room and fit == 0:
         sentence += too_little(room, needs_to_start(Fleet(), 1, made))
-    report = looked.report(seen.capacity, seen.owner)
+    found += [unclear] if unclear else []
     warnings = *found, *_warnings(config, host, limits, image is None, token), *report.warnings
     return HostCheck(sentence, fit, warnings, report)
+
+
+def _max_workers(config: Config, host: Host, looked: OwnerLook) -> tuple[int | None, str]:
+    """How many by configuration, and why that can't be known now."""
+    try:
+        return MaxWorkers(config).on(host, looked.signals.read), ""
+    except ValueError as error:
+        return 0, f"pool.max_workers: {error}"
 
 
 def _image(docker: Docker, name: str | None) -> Image | None:

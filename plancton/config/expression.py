@@ -61,6 +61,8 @@ def _round(number: float) -> int:
 
 FUNCTIONS: Functions = {"min": min, "max": max, "int": int, "round": _round}
 """Those of numbers that the configuration's expressions have."""
+SAMPLE = 0.7310585
+"""A value that no rule is written for: with it, what can never be computed fails when it is read."""
 Questions = Mapping[str, Callable[[tuple[str, ...]], None]]
 """Functions that only take texts, and what checks those (ValueError). Their answers are read, as
 names' values are."""

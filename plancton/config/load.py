@@ -12,7 +12,7 @@ from plancton.config.clone import Clone, clone_of
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
 from plancton.config.owner_rules import Rules
 from plancton.config.repository_limits import permitted
-from plancton.config.resolve import max_workers_of
+from plancton.config.resolve import MaxWorkers
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
 from plancton.config.schema import Config, Worker
 from plancton.files import Unsuitable, read_regular
@@ -69,7 +69,7 @@ def parse(text: str, name: str) -> Config:
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None
     try:
-        max_workers_of(config)
+        MaxWorkers(config)
     except ValueError as error:
         raise ConfigError(f"{name}: pool.max_workers: {error}") from None
     try:

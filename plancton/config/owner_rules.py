@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from plancton.config.expression import FUNCTIONS, Expression, Reference, Value, compiled
+from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference, Value, compiled
 from plancton.config.hours import Hours
+from plancton.config.resolve import MaxWorkers
 from plancton.config.schema import Config
 from plancton.host.signals.catalog import CHECKS, SIGNALS
 from plancton.model import OwnerRules
@@ -22,8 +23,6 @@ LEAST_CAP = 0.01
 HOST_NAMES = ("ncpus",)
 TEMPERATURE = ("temperature",)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
-SAMPLE = 0.7310585
-"""A value that no rule is written for: with it, what can never be computed fails when it is read."""
 
 
 class Source(Protocol):
@@ -35,11 +34,13 @@ class Source(Protocol):
 
 
 class Rules:
-    """A configuration's rules, checked. Raises ValueError, which begins with the key."""
+    """A configuration's rules, checked. Raises ValueError, which begins with the key.
+    ``max_workers`` may depend on signals as well."""
 
     def __init__(self, config: Config) -> None:
         owner = config.owner
         self.hours: Hours | None = owner.hours
+        self.max_workers = MaxWorkers(config)
         self.watches_temperature = owner.max_temperature is not None
         self.expressions = dict[str, Expression]()
         for key in ("pause_when", "leave_when", "cpu_cap"):
@@ -52,12 +53,13 @@ class Rules:
 
     def __bool__(self) -> bool:
         """Whether there is any: without one, nothing is read."""
-        return bool(self.expressions or self.hours or self.watches_temperature)
+        return bool(self.references or self.expressions or self.hours)
 
     @property
     def references(self) -> tuple[Reference, ...]:
         """All signals that the rules use."""
         found = [ref for each in self.expressions.values() for ref in each.references]
+        found += self.max_workers.references
         found += [TEMPERATURE] if self.watches_temperature else []
         return tuple(dict.fromkeys(ref for ref in found if ref[0] not in HOST_NAMES))
 

@@ -9,9 +9,10 @@ from pathlib import PurePath
 
 import msgspec
 
-from plancton.config.expression import FUNCTIONS, compiled
+from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference, compiled
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits
+from plancton.host.signals.catalog import CHECKS, SIGNALS
 from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
@@ -149,27 +150,41 @@ def _is_missing(path: PurePath) -> bool:
 
 # ---------------------------------------------------------------- pool.max_workers
 
-
 ORDINARY = Host(cpus=2, ram=8_000_000_000, swap=1_000_000_000)
 """Where an expression is tried when it is read."""
 
 
-def max_workers_of(config: Config) -> Callable[[Host], int | None]:
-    """pool.max_workers as a function of the host. Raises ValueError, and so does that function."""
-    setting = config.pool.max_workers
-    if setting is None:
-        return lambda host: None
-    rule = compiled(str(setting), _names(config, ORDINARY), FUNCTIONS)
+class MaxWorkers:
+    """pool.max_workers, checked. Raises ValueError."""
 
-    def most(host: Host) -> int:
-        names = _names(config, host)
-        value = rule.compute(lambda reference: names[reference[0]])
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"{shown(setting)} gives {shown(value)}, which is not a number of workers")
+    def __init__(self, config: Config) -> None:
+        self._config, self._setting = config, config.pool.max_workers
+        self._rule: Expression | None = None
+        if self._setting is not None:
+            names = [*_names(config, ORDINARY), *SIGNALS]
+            self._rule = compiled(str(self._setting), names, FUNCTIONS, CHECKS)
+            self.on(ORDINARY, lambda _: SAMPLE)
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The signals that it depends on."""
+        names = _names(self._config, ORDINARY)
+        found = self._rule.references if self._rule else ()
+        return tuple(reference for reference in found if reference[0] not in names)
+
+    def on(self, host: Host, read: Callable[[Reference], float | None] = lambda _: None) -> int | None:
+        """How many on this host, with the signals as they are; None: no maximum. Raises ValueError,
+        also where a signal is unknown."""
+        if self._rule is None:
+            return None
+        names = _names(self._config, host)
+        value = self._rule.compute(lambda ref: names[ref[0]] if ref[0] in names else read(ref))
+        if value is None:
+            unknown = " and ".join(ref[0] for ref in self.references if read(ref) is None)
+            raise ValueError(f"{shown(self._setting)}: {unknown} is unknown")
+        if isinstance(value, bool | str) or not -math.inf < value < math.inf:
+            raise ValueError(f"{shown(self._setting)} gives {shown(value)}, which is not a number of workers")
         return math.floor(max(0, min(value, MOST_WORKERS)))
-
-    most(ORDINARY)
-    return most
 
 
 def _names(config: Config, host: Host) -> dict[str, float]:

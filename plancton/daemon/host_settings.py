@@ -2,10 +2,12 @@
 changes."""
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 
-from plancton.config.resolve import Host, digest, max_workers_of, policy_settings
+from plancton.config.expression import Reference
+from plancton.config.resolve import Host, MaxWorkers, digest, policy_settings
 from plancton.config.schema import Config
 from plancton.host.cgroup_files import NO_LIMITS
 from plancton.host.slice import Slice
@@ -31,6 +33,8 @@ class HostSettings:
         self.max_workers: int | None = 0
         self.problem = ""
         self.host: Host | None = None
+        self._most: MaxWorkers | None = None
+        self._is_known = False
 
     def update(self, config: Config, host: Host, workers_slice: Slice | None) -> None:
         """To be called when the configuration, the host's figures or the slice's tier have
@@ -45,8 +49,18 @@ class HostSettings:
                 leave_timeout=max(PATIENCE_WITHOUT_LIFT, self.settings.leave_timeout),
                 uses_quota=self.settings.uses_quota or workers_slice.tier == "quota",
             )
+        self._most = MaxWorkers(config)
+        self._is_known = False
+
+    def look(self, read: Callable[[Reference], float | None]) -> None:
+        """Work out ``max_workers`` with the signals as they are; nothing to do where it depends on
+        none."""
+        if self.host is None or self._most is None or self._is_known:
+            return
+        before, self._is_known = self.problem, not self._most.references
         try:
-            self.max_workers, self.problem = max_workers_of(config)(host), ""
+            self.max_workers, self.problem = self._most.on(self.host, read), ""
         except ValueError as error:
             self.problem = f"pool.max_workers: {error} (the last good value stays)"
-            log.warning("%s", self.problem)
+            if self.problem != before:
+                log.warning("%s", self.problem)

@@ -340,6 +340,8 @@ class Supervisor:
         self.disk_guard.step(now, self.file.config.owner.reserve_disk, self.roster)
         seen = self.disk_guard.completed(seen)
         self._resolve(seen)
+        rules = self.owner_watch.look(seen, now)
+        self.in_force.look(self.owner_watch.read)
         draining, finish = self._drain_state()
         return msgspec.structs.replace(
             seen,
@@ -356,7 +358,7 @@ class Supervisor:
             burden="" if self.image.busy else self.burden.busy,
             mounts=self.mounts.problem,
             fleet=self.roster.fleet,
-            rules=self.owner_watch.look(seen, now),
+            rules=rules,
         )
 
     def _why_unprotected(self) -> str:

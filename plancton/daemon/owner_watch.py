@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from plancton.config.expression import Reference
 from plancton.config.owner_rules import Rules
 from plancton.config.schema import Config
 from plancton.daemon.helper_thread import beside
@@ -46,6 +47,10 @@ class OwnerWatch:
         asked = self._rules.judge(self._signals, seen.capacity, local)
         self._tell(asked.unknown, now)
         return asked
+
+    def read(self, reference: Reference) -> float | None:
+        """A signal's value at this tick."""
+        return self._signals.read(reference) if self._signals else None
 
     def _tell(self, unknown: str, now: float) -> None:
         if unknown != self._unknown:

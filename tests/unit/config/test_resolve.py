@@ -5,7 +5,7 @@ import json
 import pytest
 
 from plancton.config.load import parse
-from plancton.config.resolve import MOST_WORKERS, Host, digest, max_workers_of, never_starts, policy_settings
+from plancton.config.resolve import MOST_WORKERS, Host, MaxWorkers, digest, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config, Worker
 from plancton.host.cgroup_files import Limits
@@ -133,21 +133,21 @@ EXPRESSIONS = {
 def test_expression(expression: str) -> None:
     """An expression is evaluated with the host's figures and rounded down; a negative result is
     0."""
-    seen = max_workers_of(parse(f"pool: {{max_workers: {json.dumps(expression)}}}", "FILE"))(HOST)
+    seen = MaxWorkers(parse(f"pool: {{max_workers: {json.dumps(expression)}}}", "FILE")).on(HOST)
     assert seen == EXPRESSIONS[expression]
 
 
 @pytest.mark.parametrize(("setting", "limit"), [("7", 7), ("2.9", 2), ("null", None), ("0", 0), ("-1", 0)])
 def test_max_workers_as_a_number(setting: str, limit: int | None) -> None:
     """A plain number is an expression too, and null is no limit."""
-    assert max_workers_of(parse(f"pool: {{max_workers: {setting}}}", "FILE"))(HOST) == limit
+    assert MaxWorkers(parse(f"pool: {{max_workers: {setting}}}", "FILE")).on(HOST) == limit
 
 
 def test_expression_that_fails_only_here() -> None:
     """An expression that works elsewhere raises ValueError on a host where it can't be computed."""
-    limit = max_workers_of(parse("pool: {max_workers: 4 / (ncpus - 4)}", "FILE"))
+    limit = MaxWorkers(parse("pool: {max_workers: 4 / (ncpus - 4)}", "FILE"))
     with pytest.raises(ValueError, match="fails: division by zero"):
-        limit(HOST)
+        limit.on(HOST)
 
 
 BAD = {
@@ -155,7 +155,8 @@ BAD = {
     "-9e999": "gives -inf",
     "9e999 - 9e999": "gives nan",
     "ncpus > 1": "gives True",
-    "cpus": "known: ncpus, ram_bytes, swap_bytes, worker_cpus, worker_memory",
+    "cpus": "did you mean 'ncpus'?",
+    "x": "known: ncpus, ram_bytes, swap_bytes, worker_cpus, worker_memory",
     "ncpus / 0": "division by zero",
     "round(5, -999999999)": "fails",
     "9**9**9": "is not allowed",

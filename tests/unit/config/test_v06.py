@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from plancton.cli.planctonctl import VERBS, Places, make, places, plancton
 from plancton.commands.migrate import MigrateError, translate_file
 from plancton.config.load import load_config, parse, warning
-from plancton.config.resolve import Host, max_workers_of
+from plancton.config.resolve import Host, MaxWorkers
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config, InfluxDB
 from plancton.config.show import effective
@@ -74,7 +74,7 @@ def test_a_file_of_the_time() -> None:
     times = (worker.lifetime, config.yielding.grace_kill, config.yielding.grace_spawn)
     assert [float(time) for time in times] == [500, 10, 20]
     assert config.image.name == "plancton/slc6-fuse-ab:latest"
-    assert max_workers_of(config)(HOST) == 7
+    assert MaxWorkers(config).on(HOST) == 7
 
 
 def test_every_other_key() -> None:
@@ -94,7 +94,7 @@ def test_what_0_6_did_by_default() -> None:
     grace_kill."""
     config = parse("main_sleep: 30", "config.yaml")
     assert (config.image.name, config.worker.command) == ("busybox", ["/bin/sleep", "60"])
-    assert max_workers_of(config)(HOST) == 6
+    assert MaxWorkers(config).on(HOST) == 6
     assert config.worker.user == Config().worker.user
     assert config.yielding.grace_kill == Config().yielding.grace_kill
 
@@ -113,12 +113,12 @@ def test_what_0_6_did_by_default() -> None:
 def test_max_docks(expression: object, expected: int) -> None:
     """An expression means what Python 2 made of it, with 0.6's names."""
     old = {"max_docks": expression, "max_dock_mem": 3_000_000_000, "max_dock_swap": 1_000_000_000}
-    assert max_workers_of(parse(yaml.safe_dump(old), "config.yaml"))(HOST) == expected
+    assert MaxWorkers(parse(yaml.safe_dump(old), "config.yaml")).on(HOST) == expected
 
 
 def test_no_docks_per_loop() -> None:
     """If 0.6 started nothing, nothing is started."""
-    assert max_workers_of(parse("docks_per_loop: 0\nmax_docks: 4", "config.yaml"))(HOST) == 0
+    assert MaxWorkers(parse("docks_per_loop: 0\nmax_docks: 4", "config.yaml")).on(HOST) == 0
 
 
 def test_a_key_given_twice(tmp_path: Path) -> None:
