@@ -10,8 +10,8 @@ from plancton.config.hours import Hours
 from plancton.config.owner_rules import Rules
 from plancton.config.rule_checks import doubtful_rules
 from plancton.config.schema import Config
-from plancton.host.signals.catalog import SIGNALS, show, written
-from plancton.host.signals.clock import WEEKDAYS
+from plancton.host.signals.catalog import SIGNALS, show_value, written
+from plancton.host.signals.day_times import WEEKDAYS
 from plancton.host.signals.readings import PROC, SYS, Reference, Signals
 from plancton.model import OwnerRules
 from plancton.units import human_seconds
@@ -33,7 +33,7 @@ class OwnerReport(msgspec.Struct, frozen=True):
     @property
     def lines(self) -> list[str]:
         """What is printed."""
-        return [*(show(reference, value) for reference, value in self.values), *self.rules]
+        return [*(show_value(reference, value) for reference, value in self.values), *self.rules]
 
 
 class OwnerLook:

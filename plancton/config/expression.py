@@ -76,7 +76,7 @@ class Expression:
         self.text, self.root, self._functions = text, tree.body, functions
         self._questions = questions
         self.references = tuple(dict.fromkeys(self.referred(self.root)))
-        self.results = tuple(node.value for node in _results(self.root) if _is_text(node))
+        self.results = tuple(node.value for node in _results(self.root) if isinstance(node.value, str))
 
     def compute(self, read: Read) -> Value:
         """Its value, for what ``read`` gives; only what counts is read. Raises ValueError."""
@@ -95,7 +95,7 @@ class Expression:
         """The value of a part of it."""
         match node:
             case ast.Constant():
-                return node.value  # type: ignore[no-any-return]
+                return node.value  # type: ignore[return-value]  # see GRAMMAR
             case ast.Name():
                 return read((node.id,))
             case ast.Call(func=ast.Name(id=name)):
@@ -228,7 +228,7 @@ def _check_question(text: str, node: ast.Call, questions: Questions) -> None:
 
 def _asked(node: ast.Call) -> Reference:
     assert isinstance(node.func, ast.Name)
-    return (node.func.id, *(each.value for each in node.args if isinstance(each, ast.Constant)))
+    return (node.func.id, *(str(each.value) for each in node.args if isinstance(each, ast.Constant)))
 
 
 def _results(node: ast.AST) -> Iterator[ast.Constant]:

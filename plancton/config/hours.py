@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from plancton.host.signals.clock import DAY, WEEKDAYS, minutes_of
+from plancton.host.signals.day_times import DAY, WEEKDAYS, minutes_of
 from plancton.units import shown
 
 DAYS = tuple(name[:3].lower() for name in WEEKDAYS)
@@ -69,8 +69,8 @@ def _spans(item: str, value: object) -> Iterator[Span]:
     begin, end = 0, DAY
     if found["times"]:
         begin, end = (minutes_of(part) for part in found["times"].split("-"))
-        if begin % DAY == end % DAY:
-            raise ValueError(f"{found['times']} is no time at all, or all of it: leave it out")
+        if begin in (end, DAY):
+            raise ValueError(f"{found['times']} is no time at all")
         end = end if end > begin else end + DAY
     days = _days(found["days"]) if found["days"] else range(len(DAYS))
     for day in days:

@@ -15,7 +15,7 @@ from math import ceil, floor, prod
 from plancton.config.expression import Expression, Reference, Value
 from plancton.config.owner_rules import Rules, cap_of
 from plancton.host.signals.catalog import SIGNALS, WHOLE
-from plancton.host.signals.clock import DAY, is_between, minutes_of
+from plancton.host.signals.day_times import DAY, is_between, minutes_of
 from plancton.units import shown
 
 MOST_TRIALS = 30_000

@@ -369,11 +369,13 @@ class Owner(Section, frozen=True):
         Meta(description='what all workers together may use: CPUs, 50%, or "25%" if sessions else "100%"'),
     ] = None
     max_temperature: Annotated[
-        float | None, Meta(ge=30, le=110, description="°C: workers use less CPU to keep it below this")
+        float | None, Meta(description="°C, 30 to 110: workers use less CPU to keep it below this")
     ] = None
 
     def __post_init__(self) -> None:
         require(self.pause_hold <= 3_600, "pause_hold: must be at most 1h")
+        hottest = self.max_temperature
+        require(hottest is None or 30 <= hottest <= 110, "max_temperature: must be from 30 to 110")
 
 
 class Yield(Section, frozen=True):

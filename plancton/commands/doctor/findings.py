@@ -27,7 +27,7 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.escapes import Ways, find_ways
 from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY, objection
-from plancton.host.signals.catalog import show, written
+from plancton.host.signals.catalog import show_value, written
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
 from plancton.model import Tier
@@ -155,7 +155,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
     yield network(facts.network)
-    yield from owner_rules(facts.owner)
+    yield from signals_and_rules(facts.owner)
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
     if isinstance(facts.engine, Engine):
@@ -481,9 +481,9 @@ def disk_space(config: Config, disk: Disk | None, unseen: tuple[str, ...] = ()) 
 # ---------------------------------------------------------------- the owner's rules
 
 
-def owner_rules(found: OwnerReport) -> Iterator[Finding]:
+def signals_and_rules(found: OwnerReport) -> Iterator[Finding]:
     """The signals with their values, and what is asked for by them."""
-    known = [show(reference, value) for reference, value in found.values if value is not None]
+    known = [show_value(reference, value) for reference, value in found.values if value is not None]
     unknown = [written(reference) for reference, value in found.values if value is None]
     text = ", ".join(known)
     if unknown:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from plancton.host.signals.clock import WEEKDAYS, check_between
+from plancton.host.signals.day_times import WEEKDAYS, check_between
 from plancton.host.signals.programs import check_names
 from plancton.units import human_seconds
 
@@ -86,7 +86,7 @@ def written(reference: tuple[str, ...]) -> str:
     return f"{name}({asked})" if name in ASKED else name
 
 
-def show(reference: tuple[str, ...], value: float | None) -> str:
+def show_value(reference: tuple[str, ...], value: float | None) -> str:
     """`battery = 62 %`, for a list."""
     signal = ASKED.get(reference[0]) or SIGNALS[reference[0]]
     said = "unknown"

@@ -17,7 +17,6 @@ LABELS: dict[str, tuple[str, ...]] = {
     "k8temp": (),
     "via_cputemp": (),
     "cpu_thermal": (),
-    "scpi_sensors": ("SOC", "CPU"),
 }
 """The drivers of CPUs' sensors, and which labels are the package's, the best first: AMD's Tctl may
 be some degrees above the truth, which is Tdie."""

@@ -155,7 +155,7 @@ BAD = {
     ("hours", "22:00-25:00"): "'25:00' is not a time of day",
     ("hours", "nights"): "is not a day",
     ("pause_hold", "2h"): "must be at most 1h",
-    ("max_temperature", 20): "must be a number ≥ 30 and ≤ 110",
+    ("max_temperature", 20): "must be from 30 to 110",
 }
 
 

@@ -107,7 +107,7 @@ def says(finding: Finding, level: Level, *words: str) -> None:
 )
 def test_owner_rules(report: OwnerReport, level: Level, words: list[str]) -> None:
     """All signals are listed with their values, and what is wrong with the rules."""
-    found = list(doctor.owner_rules(report))
+    found = list(doctor.signals_and_rules(report))
     assert [each.level for each in found] == [OK, level]
     assert all(word in " ".join(each.text for each in found) for word in words), found
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.trees import tree
+from unit.trees import Tree, tree
 
 from plancton.host.signals import readings
-from plancton.host.signals.catalog import ASKED, SIGNALS, show
+from plancton.host.signals.catalog import ASKED, SIGNALS, show_value
 from plancton.host.signals.people import Hint
 from plancton.host.signals.readings import ANSWER_FRESH, FRESH, Signals
 
@@ -49,8 +49,8 @@ def host(tmp_path: Path) -> Path:
         "plancton": {"cgroup.procs": "", "memory.pressure": "some avg10=99.00\n"},
     }
     process = {"comm": "zoom\n", "cgroup": "0::/user.slice\n"}
-    parts = {"proc": {"10": process}, "sys": {"class": LAPTOP}, "run": {}, "dev": {}, "cgroup": groups}
-    return tree(tmp_path, **parts)
+    parts: Tree = {"proc": {"10": process}, "sys": {"class": LAPTOP}, "run": {}, "dev": {}, "cgroup": groups}
+    return tree(tmp_path, parts)
 
 
 def signals_of(host: Path, beside: Later | None = None) -> Signals:
@@ -80,13 +80,13 @@ EXPECTED = {
 def test_all(host: Path) -> None:
     """Each signal has a value, or is unknown on this host, and can be shown."""
     signals = signals_of(host)
-    assert {name: show((name,), signals.read((name,))) for name in SIGNALS} == {
+    assert {name: show_value((name,), signals.read((name,))) for name in SIGNALS} == {
         name: f"{name} = {value}" for name, value in EXPECTED.items()
     }
     asked = {("between", "22:00", "07:00"): "yes", ("running", "zoom"): "yes", ("running", "steam"): "no"}
     assert {ref[0] for ref in asked} == set(ASKED)
     for reference, value in asked.items():
-        assert show(reference, signals.read(reference)).endswith(f") = {value}")
+        assert show_value(reference, signals.read(reference)).endswith(f") = {value}")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,12 @@ def test_idle_desktop(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(host / "run", systemd={"sessions": {"2": "CLASS=user\nSTATE=active\nTYPE=wayland\n"}})
     hints = [Hint("wayland", True, NOW - 700)]
     seen: list[list[str]] = []
-    monkeypatch.setattr(readings, "ask_logind", lambda ids: seen.append(ids) or hints)
+
+    def ask(ids: list[str]) -> list[Hint]:
+        seen.append(ids)
+        return hints
+
+    monkeypatch.setattr(readings, "ask_logind", ask)
     later = Later()
     signals = signals_of(host, later)
     assert signals.read(("sessions",)) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plancton.host.signals.clock import check_between, is_between, minutes_of
+from plancton.host.signals.day_times import check_between, is_between, minutes_of
 
 
 @pytest.mark.parametrize(
