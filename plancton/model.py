@@ -231,6 +231,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return tuple(accumulate((w.memory for w in self.line), initial=0))
 
     @cached_property
+    def largest(self) -> float:
+        """What the largest of them may use."""
+        return max((w.cpus for w in self.workers), default=0.0)
+
+    @cached_property
     def present_cpus(self) -> float:
         """What all existing workers may use, leaving ones included."""
         return sum(w.cpus for w in self.workers)
@@ -262,6 +267,23 @@ class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
     age: float
     reason: str
     idle: bool = False
+
+
+class Wishes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the owner has asked for by a command, in words; empty: nothing.
+
+    ``pause``: the owner's own pause ("paused by the owner until 18:00"), ``drain`` a drain that ends
+    by itself; ``left`` are the seconds until the first of these ends (None: neither does).
+    ``freezable``: this host's workers can be frozen.
+    """
+
+    pause: str = ""
+    drain: str = ""
+    left: float | None = None
+    freezable: bool = True
+
+
+NO_WISHES = Wishes()
 
 
 class OwnerRules(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -297,7 +319,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
     is found that does it. ``mounts`` says what is missing of the paths that workers mount.
     ``unknown`` names the file whose figures can't be used at this tick, and says why. ``rules``:
-    what the owner's rules ask for.
+    what the owner's rules ask for. ``frozen``: we have frozen all workers.
     """
 
     time: float
@@ -334,6 +356,8 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     fleet: Fleet = Fleet()
     unknown: str = ""
     rules: OwnerRules = OwnerRules()
+    wishes: Wishes = NO_WISHES
+    frozen: bool = False
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -371,6 +395,11 @@ class Settings(msgspec.Struct, frozen=True):
     most_memory: int | None = None
     """What all workers may have at most, whatever the owner leaves: the administrator's own limits
     of the slice."""
+    pause_hold: float = 30.0
+    """A rule of the owner's is over when it has not been true for this long (seconds)."""
+    max_temperature: float | None = None
+    nested_quotas: bool = True
+    """Whether the kernel lets the slice have less CPU than one of its workers (v1 does not)."""
 
 
 class Start(msgspec.Struct, frozen=True, tag=True):
@@ -412,7 +441,7 @@ class Kill(msgspec.Struct, frozen=True, tag=True):
 
 
 class Freeze(msgspec.Struct, frozen=True, tag=True):
-    """Let no worker run until they are thawed."""
+    """Let no worker run until they are thawed: for seconds, unless the owner has paused them."""
 
     reason: str
 
@@ -451,6 +480,8 @@ class HeldReason(StrEnum):
     """Why nothing may be started, whatever the room."""
 
     STOPPING = "stopping"
+    PAUSED = "paused"
+    OWNER_RULE = "owner rule"
     DRAINING = "draining"
     NO_DOCKER = "no docker"
     UNPROTECTED = "unprotected"
@@ -477,13 +508,22 @@ class Held(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class Capped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What all workers together may use, in CPUs, and why. ``by_heat``: for the temperature."""
+
+    cpus: float
+    reason: str
+    by_heat: bool = False
+
+
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs
     behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
     may be room (None when nothing holds it). ``quota`` are the CPUs that all workers together may
-    use where they must be limited one by one.
+    use where they must be limited one by one. ``paused`` says why the owner has none of them
+    run, if so: they are frozen, or leave. ``cap`` is what the owner lets all of them use.
     """
 
     fit: int
@@ -492,6 +532,8 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     quota: float | None = None
     held: Held | None = None
     actions: tuple[Action, ...] = ()
+    paused: str = ""
+    cap: Capped | None = None
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -592,10 +634,21 @@ class Event(msgspec.Struct, frozen=True):
     text: str
 
 
+class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why workers are frozen, or are to be: the owner has asked for it (`plancton pause`), or a rule
+    of the owner's holds. ``until`` is the Unix time at which it ends by itself (None: that is not
+    known), ``frozen`` whether they are by now."""
+
+    by: Literal["owner", "rule"]
+    reason: str
+    until: float | None = None
+    frozen: bool = False
+
+
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """status.json: all that `plancton status` and `plancton top` show, without any secret.
 
-    ``time`` is Unix time; ``mode`` one of donating, draining, stopping, dry-run. ``slice`` is the
+    ``time`` is Unix time; ``mode`` one of donating, paused, draining, stopping, dry-run. ``slice`` is the
     slice's path below the v2 mount. ``unprotected``: see Observation. ``unseen_disks`` are the
     directories that workers write to and that the supervisor can't look at. ``token_expires`` is
     the Unix time at which the token that the last worker got does.
@@ -634,3 +687,5 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     events: tuple[Event, ...] = ()
     work: Work | None = None
     token_expires: float | None = None
+    pause: Pause | None = None
+    cap: Capped | None = None

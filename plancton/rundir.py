@@ -4,7 +4,8 @@
 |---------------------------------------|------------------------------------------------------------|
 | status.json                           | the state, replaced atomically, readable by all            |
 | drain                                 | while it exists, nothing is started                        |
-| stop, force-stop, finish              | requests: consumed by the supervisor                       |
+| stop, force-stop, finish, pause,      | requests: consumed by the supervisor                       |
+| resume                                |                                                            |
 | plancton.pid                          | the supervisor's pid, for init scripts; the lock knows it  |
 | left.json                             | what the last supervisor could not remove, and why         |
 
@@ -32,8 +33,11 @@ from plancton.model import Status
 
 log = logging.getLogger(__name__)
 
-REQUESTS = ("stop", "force-stop", "finish")
+REQUESTS = ("stop", "force-stop", "finish", "pause", "resume")
 DRAIN = "drain"
+PAUSE = "pause"
+"""The file in the state directory, which outlives the host's restart, that holds the Unix time at
+which the owner's pause ends."""
 KEEP_WORKERS = "keep-workers"
 """Content of a stop request that leaves the workers running."""
 STALE = 40.0

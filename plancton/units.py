@@ -14,6 +14,7 @@ BYTES = {
 }
 N = TypeVar("N", int, float)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 _LONGEST = 64
 """Characters of any duration or size that makes sense."""
 
@@ -146,6 +147,28 @@ def local_time(unix: float, form: str) -> str:
         return time.strftime(form, time.localtime(unix))
     except (OSError, OverflowError, ValueError):
         return "–"
+
+
+def day_and_time(unix: float, now: float) -> str:
+    """``18:00`` today, ``Sat 18:00`` within six days, else with the date; ``now`` is Unix time."""
+    if local_time(unix, "%F") == local_time(now, "%F"):
+        return local_time(unix, "%H:%M")
+    return local_time(unix, "%a %H:%M" if abs(unix - now) < 6 * SECONDS["d"] else "%Y-%m-%d %H:%M")
+
+
+def next_time(text: str, now: float) -> float:
+    """The Unix time at which clocks here will next show that time of day, as ``18:00``; ValueError
+    says what is wrong."""
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{shown(text)} is not a time of day: write 18:00")
+    today = time.localtime(now)
+
+    def on(day: int) -> float:
+        moment = (today.tm_year, today.tm_mon, today.tm_mday + day, int(match[1]), int(match[2]), 0, 0, 0, -1)
+        return time.mktime(moment)
+
+    return on(0) if on(0) > now else on(1)
 
 
 def shown(value: object) -> str:

@@ -401,10 +401,12 @@ def top(
             typer.echo(escaped(line.decode()))
         return
 
-    def drain_or_resume(on: bool) -> str:
-        return control.drain(paths) if on else control.resume(paths)
-
-    run_top(sources_of(paths), tree, drain_or_resume, Console(), seconds or 1.0, screens)
+    requests = {
+        "drain": lambda: control.drain(paths),
+        "pause": lambda: control.pause(paths),
+        "resume": lambda: control.resume(paths),
+    }
+    run_top(sources_of(paths), tree, lambda name: requests[name](), Console(), seconds or 1.0, screens)
 
 
 def _interval(text: str) -> float:
@@ -465,22 +467,45 @@ def replay(
 # ---------------------------------------------------------------- asking the supervisor
 
 
+ForOption = Annotated[
+    str | None, typer.Option("--for", metavar="TIME", help="End by itself after this time: 90m, 2h.")
+]
+
+
+@app.command()
+def pause(
+    for_: ForOption = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="HH:MM", help="End by itself at this time of day: 18:00.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze all workers at once, and start nothing: for an hour if nothing else is said.
+
+    They keep their jobs, unless it lasts for longer than yield.grace_kill: then they leave.
+    """
+    _say(control.pause(control.running_paths(), control.end_of(for_, until)), as_json)
+
+
 @app.command()
 def drain(
+    for_: ForOption = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return once no worker is left.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Stop Plancton when no worker is left.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start nothing new, and ask the workers to finish what they are doing."""
+    if stop and for_ is not None:
+        raise RunDirError("--stop ends Plancton: leave out --for")
     paths = control.running_paths()
-    _say(control.drain(paths, stop), as_json)
+    _say(control.drain(paths, stop, control.end_of(for_, None)), as_json)
     if wait:
         control.wait_until_drained(paths, stop)
 
 
 @app.command()
 def resume(as_json: JsonOption = False) -> None:
-    """End draining: start workers again."""
+    """End a pause or a drain: let the workers run, and start others again."""
     _say(control.resume(control.running_paths()), as_json)
 
 

@@ -1,5 +1,6 @@
 """What the user asks of the running supervisor, and waiting until it has done it."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -7,6 +8,7 @@ from plancton.errors import PlanctonError
 from plancton.rundir import (
     DRAIN,
     KEEP_WORKERS,
+    PAUSE,
     Paths,
     RunDirError,
     holder,
@@ -18,9 +20,14 @@ from plancton.rundir import (
     running,
     withdraw,
 )
+from plancton.units import Duration, day_and_time, next_time
 
 REACTS = 10.0
 """Seconds within which a supervisor that runs takes up a request."""
+
+
+USUAL_PAUSE, LONGEST = 3600.0, 31 * 86_400.0
+"""Seconds: a pause ends by itself, or it would be forgotten."""
 
 
 class NotRunning(PlanctonError):
@@ -40,13 +47,39 @@ def running_paths() -> Paths:
     return paths
 
 
-def drain(paths: Paths, stop: bool = False) -> str:
-    """Start nothing new, and let the workers finish; ``stop``: end with the last one."""
+def drain(paths: Paths, stop: bool = False, until: float | None = None) -> str:
+    """Start nothing new, and let the workers finish; ``stop``: end with the last one; ``until``: a
+    Unix time."""
     if stop:
         _ask(paths, "finish")
         return "Draining: Plancton stops when the last worker has finished."
-    request(paths.run, DRAIN, "finish")
-    return "Draining: workers finish, nothing new is started until `plancton resume`."
+    request(paths.run, DRAIN, "finish" if until is None else f"finish {until:.0f}")
+    end = "`plancton resume`" if until is None else day_and_time(until, time.time())
+    return f"Draining: workers finish, nothing new is started until {end}."
+
+
+def pause(paths: Paths, until: float | None = None) -> str:
+    """Freeze all workers until then (Unix time; None: for an hour)."""
+    now = time.time()
+    until = now + USUAL_PAUSE if until is None else until
+    _ask(paths, "pause", f"{until:.0f}")
+    return f"Paused until {day_and_time(until, now)}: `plancton resume` ends it before."
+
+
+def end_of(seconds: str | None, clock: str | None) -> float | None:
+    """The Unix time that ``--for`` or ``--until`` means; None: neither was given."""
+    now = time.time()
+    if seconds is not None and clock is not None:
+        raise RunDirError("--for and --until both say when it ends: give one of the two")
+    try:
+        if clock is not None:
+            return next_time(clock, now)
+        length = None if seconds is None else Duration.parse(seconds)
+    except ValueError as error:
+        raise RunDirError(f"{'--for' if clock is None else '--until'}: {error}") from None
+    if length is not None and not 1 <= length <= LONGEST:
+        raise RunDirError("--for: give 1s to 31d; `plancton stop` is for longer")
+    return None if length is None else now + length
 
 
 def wait_until_drained(paths: Paths, stop: bool) -> None:
@@ -62,8 +95,13 @@ def wait_until_drained(paths: Paths, stop: bool) -> None:
 
 
 def resume(paths: Paths) -> str:
-    """End draining."""
-    return "Donating again." if withdraw(paths.run, DRAIN) else "Plancton was not draining."
+    """End a pause, and draining."""
+    drained, status = withdraw(paths.run, DRAIN), running(paths)
+    paused = os.path.lexists(paths.state / PAUSE)  # what the status says may be old
+    if paused or (status and status.pause and status.pause.by == "owner"):
+        _ask(paths, "resume")
+        paused = True
+    return "Donating again." if drained or paused else "Plancton was neither paused nor draining."
 
 
 def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:

@@ -13,6 +13,8 @@ def status_lines(status: Status, now: float) -> Iterator[str]:
     tier = str(status.tier)
     if status.memory_ceiling is not None:
         tier += f", at most {human_bytes(status.memory_ceiling)} of memory"
+    if status.cap is not None:
+        tier += f", at most {status.cap.cpus:g} CPUs ({status.cap.reason})"
     yield f"Mode: {status.mode}; tier: {tier}; last decision: {status.decision}."
     if now - status.time > STALE:
         yield f"The supervisor (pid {status.pid}) has said nothing for {human_seconds(now - status.time)}."

@@ -58,6 +58,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         uses_quota=config.yielding.cap == "room",
         most_cpus=limits.cpus,
         most_memory=limits.memory,
+        pause_hold=float(config.owner.pause_hold),
     )
 
 

@@ -114,6 +114,7 @@ class Actuator:
         self._starts: dict[str, Queued] = {}
         self._unread: dict[str, None] = {}
         self._fetching = False
+        self._frozen_since = 0.0
         self._lost_image = ""
         self._around = around
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
@@ -149,11 +150,9 @@ class Actuator:
                 case Kill(name=name, reason=reason, at_once=at_once):
                     self._kill(name, now, reason, at_once)
                 case Freeze(reason=reason):
-                    if self.slice.freeze():
-                        self._say(f"freezing the workers for seconds: {reason}")
+                    self._freeze(now, reason)
                 case Thaw(reason=reason):
-                    if self.slice.thaw():
-                        self._say(f"thawing the workers: {reason}")
+                    self._thaw(now, reason)
                 case SetShares(name=name, shares=shares):
                     self._share(name, shares, now)
                 case SetQuota(name=name, cpus=cpus):
@@ -161,6 +160,22 @@ class Actuator:
         self.lift.begin(
             [a.name for a in actions if isinstance(a, Leave | Kill) and a.lift], now, settings.lift
         )
+
+    def _freeze(self, now: float, reason: str) -> None:
+        if self.slice.freeze():
+            self._frozen_since = now
+            self._say(f"freezing the workers: {reason}")
+
+    def _thaw(self, now: float, reason: str) -> None:
+        """Who was to finish could not meanwhile."""
+        was_frozen = self.slice.frozen
+        if not self.slice.thaw():
+            return
+        self._say(f"thawing the workers: {reason}")
+        for entry in self.roster:
+            if was_frozen and entry.worker.phase is Phase.FINISHING and entry.worker.deadline is not None:
+                later = entry.worker.deadline + now - self._frozen_since
+                self.roster.change(entry.worker.name, deadline=later)
 
     def _start(self, config: Config, image: str, newest: str, settings: Settings, disk: int | None) -> None:
         name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))

@@ -43,6 +43,8 @@ class HostSettings:
         self.settings = policy_settings(config, host, workers_slice.limits if workers_slice else NO_LIMITS)
         if self.start_now:
             self.settings = msgspec.structs.replace(self.settings, first_start=ONE_LOOK)
+        if workers_slice is not None and workers_slice.v1:
+            self.settings = msgspec.structs.replace(self.settings, nested_quotas=False)
         if workers_slice is not None and not workers_slice.can_lift:
             self.settings = msgspec.structs.replace(
                 self.settings,

@@ -29,6 +29,7 @@ from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.influx_sender import InfluxSender
 from plancton.daemon.mount_watch import MountWatch
+from plancton.daemon.owner_requests import OwnerRequests
 from plancton.daemon.owner_watch import OwnerWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
@@ -47,7 +48,7 @@ from plancton.host.signals.battery import on_battery
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
-from plancton.model import Decision, Observation, action_name
+from plancton.model import Capped, Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.burden import BUSY_ENGINE
 from plancton.policy.decide import State, decide, is_short_of_memory
 from plancton.policy.pace import BRISK, next_tick
@@ -126,6 +127,7 @@ class Supervisor:
         self.history = HistoryWriter(None if options.dry_run else paths.state, self.inbox, now)
         self.accounting = self.history.accounting
         self.status_file = StatusFile(self.run_dir, instance, self.roster, self.history.say)
+        self.owner_requests = OwnerRequests(self.run_dir, paths.state, self.status_file.say)
         pulled = None if options.dry_run else paths.state / "pulled-images.json"
         self.old_images = OldImages(pulled, self.cleanup_queue, self.status_file.say)
         self.image = ImageKeeper(
@@ -152,6 +154,7 @@ class Supervisor:
         self.slice_watch = SliceWatch(self.sleep.watch_slice)
         self.actuator: Actuator | None = None
         self.topology, self.cpus = Topology(), Cpus()
+        self.cap: Capped | None = None
         self.limits = Limits()
         self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
         self.owner_watch = OwnerWatch(self.layout.v2, self.engine.slice, self.inbox, self.status_file.warn)
@@ -172,7 +175,6 @@ class Supervisor:
         self.last_scan = -ENGINE_SCAN
         self.needs_restart = ""
         self.look_at_files = True
-        self.drain: str | None = None
         self.one_may_leave = False
         self.in_force = HostSettings(options.now)
         self.host: Host | None = None
@@ -320,10 +322,10 @@ class Supervisor:
         if self.recorder:
             self.recorder.write(seen, decision, self.in_force.settings)
         tier = self.slice.tier if self.slice else "none"
-        self.history.tick(seen, decision, tier, mode_of(seen), now)
+        self.history.tick(seen, decision, tier, mode_of(seen, decision), now)
         usage = self.usage.by_name if self.usage else {}
         self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
-        self.service.ticked(lambda: headline(seen, decision.fit), now)
+        self.service.ticked(lambda: headline(seen, decision), now)
         return self._until_next_tick(seen, decision)
 
     def _until_next_tick(self, seen: Observation, decision: Decision) -> float:
@@ -342,6 +344,7 @@ class Supervisor:
         self._resolve(seen)
         rules = self.owner_watch.look(seen, now)
         self.in_force.look(self.owner_watch.read)
+        wishes = self._wishes(rules)
         draining, finish = self._drain_state()
         return msgspec.structs.replace(
             seen,
@@ -359,7 +362,17 @@ class Supervisor:
             mounts=self.mounts.problem,
             fleet=self.roster.fleet,
             rules=rules,
+            wishes=wishes,
+            frozen=self.slice is not None and self.slice.frozen,
         )
+
+    def _wishes(self, rules: OwnerRules) -> Wishes:
+        """What the owner has asked for, and whether it can be done here."""
+        wishes = self.owner_requests.wishes()
+        pauses = wishes.pause or rules.pause or self.state.standing.is_paused
+        if not pauses or self.slice is None or self.slice.can_freeze:
+            return wishes
+        return msgspec.structs.replace(wishes, freezable=False)
 
     def _why_unprotected(self) -> str:
         """Why a new worker would not be in the slice, or have no quota, as far as that is known."""
@@ -373,7 +386,10 @@ class Supervisor:
         """Whether nothing may be started, and whether workers are asked to finish."""
         if self.stop_when_empty:
             return True, True
-        return self.drain is not None, self.drain == "finish"
+        return (
+            self.owner_requests.drain is not None,
+            self.owner_requests.drain is not None and self.owner_requests.drain.finish,
+        )
 
     def _resolve(self, seen: Observation) -> None:
         """See to it that the settings are those for the host as it is now, and was at the tick
@@ -391,8 +407,21 @@ class Supervisor:
         if self.options.dry_run:
             self._say_what_would_be(decision)
         elif self.actuator:
+            self._limit_all(decision.cap)
             image = self.image.id, self.image.newest
             self.actuator.act(decision.actions, now, self.file.config, *image, self.in_force.settings)
+
+    def _limit_all(self, cap: Capped | None) -> None:
+        """Keep the workers to what the owner lets all of them use."""
+        before = self.cap
+        if cap == before or self.slice is None or self.in_force.host is None:
+            return
+        self.cap = cap
+        self._bound(self.slice, self.in_force.host)
+        if cap is None:
+            self.status_file.say("all workers together may use all that is idle again")
+        elif before is None or cap.reason != before.reason:
+            self.status_file.say(f"all workers together may use {cap.cpus:g} CPUs: {cap.reason}")
 
     def _say_what_would_be(self, decision: Decision) -> None:
         kinds = [action_name(a) for a in decision.actions]
@@ -453,7 +482,7 @@ class Supervisor:
 
     def _bound(self, workers_slice: Slice, host: Host) -> None:
         config = self.file.config
-        wanted = bounds(config, host, self.cpus.for_workers)
+        wanted = bounds(config, host, self.cpus.for_workers).capped(self.cap.cpus if self.cap else None)
         if workers_slice.bounds != wanted:
             workers_slice.bound(wanted)
 
@@ -495,7 +524,7 @@ class Supervisor:
         """See what was asked for, and whether the configuration is another one."""
         if self.run_dir:
             self._requests(self.run_dir, now)
-            self.drain = self.run_dir.drain()
+        self.owner_requests.read()
         if self.file.changed():
             self.configure()
             self.status_file.say("the configuration has changed")
@@ -624,7 +653,8 @@ class Supervisor:
         docker = self.docker.problem or "answers"
         problems, unseen = self._problems(decision, now), self.disk_guard.disks.unseen
         expires = self.actuator.token_expires if self.actuator else None
-        return Facts(self.slice, image, docker, problems, self.accounting.work, unseen, expires)
+        work, until = self.accounting.work, self.owner_requests.pause_until
+        return Facts(self.slice, image, docker, problems, work, unseen, expires, until)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
         busy = self.request_queue.busy_for(now)

@@ -1,16 +1,27 @@
 """What users see: sentences in the log, and status.json."""
 
 import logging
+import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from plancton import __version__
 from plancton.docker.images import short
 from plancton.host.slice import Slice
-from plancton.model import Decision, Event, Fleet, Observation, Status, Work, Worker, WorkerStatus
+from plancton.model import (
+    Decision,
+    Event,
+    Fleet,
+    Observation,
+    Pause,
+    Status,
+    Work,
+    Worker,
+    WorkerStatus,
+)
 from plancton.policy.decide import WORTH_A_WORD
 from plancton.rundir import RunDir
 from plancton.units import printable
@@ -26,8 +37,8 @@ EVENTS = 20
 
 class Facts(NamedTuple):
     """What the loop knows besides the observation: the slice, the image's name and id, the state of
-    Docker, the work done, which of the workers' file systems can't be looked at, and when the last
-    worker's token expires."""
+    Docker, the work done, which of the workers' file systems can't be looked at, when the last
+    worker's token expires, and until when the owner's own pause is (Unix times)."""
 
     slice: Slice | None
     image: tuple[str, str]
@@ -36,6 +47,7 @@ class Facts(NamedTuple):
     work: Work
     unseen_disks: tuple[str, ...] = ()
     token_expires: float | None = None
+    pause_until: float | None = None
 
 
 class StatusFile:
@@ -76,7 +88,8 @@ class StatusFile:
         """Replace status.json if more than its figures has changed, and every few seconds."""
         if self._run_dir is None:
             return
-        key = (seen.fleet, decision.fit, decision.held, facts.problems, mode_of(seen), self._told)
+        state = decision.fit, decision.held, mode_of(seen, decision), seen.frozen, decision.cap
+        key = (seen.fleet, *state, facts.problems, self._told)
         if key == self._last and now - self._last_time < INTERVAL:
             return
         self._last, self._last_time = key, now
@@ -98,8 +111,8 @@ class StatusFile:
             pid=os.getpid(),
             instance=self._instance,
             time=round(time.time(), 3),
-            mode=mode_of(seen),
-            sentence=headline(seen, decision.fit),
+            mode=mode_of(seen, decision),
+            sentence=printable(headline(seen, decision)),
             decision=printable(decision.sentence),
             tier=workers_slice.tier if workers_slice else "none",
             tier_reason=printable(workers_slice.tier_reason if workers_slice else "waiting for Docker"),
@@ -127,6 +140,8 @@ class StatusFile:
             events=tuple(self._events),
             work=facts.work,
             token_expires=facts.token_expires,
+            pause=_pause(seen, decision, facts.pause_until),
+            cap=decision.cap,
         )
 
     def _worker_statuses(
@@ -141,24 +156,39 @@ class StatusFile:
         return self._shown
 
 
-def mode_of(seen: Observation) -> str:
+def mode_of(seen: Observation, decision: Decision) -> str:
     if seen.stopping:
         return "stopping"
+    if decision.paused:
+        return "paused"
     return "draining" if seen.draining else "donating"
+
+
+def _pause(seen: Observation, decision: Decision, until: float | None) -> Pause | None:
+    if not decision.paused:
+        return None
+    by: Literal["owner", "rule"] = "owner" if seen.wishes.pause else "rule"
+    known = until if by == "owner" and until is not None and math.isfinite(until) else None
+    return Pause(by, printable(decision.paused), known, seen.frozen)
 
 
 # ---------------------------------------------------------------- what it says
 
 
-def headline(seen: Observation, fit: int) -> str:
+def headline(seen: Observation, decision: Decision) -> str:
     """The sentence that users see first."""
     donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
     owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
     if (seen.stolen or 0.0) >= WORTH_A_WORD:
         owner += f", the hypervisor takes {seen.stolen:.1f}"
     running = seen.fleet.begun
+    if decision.paused:
+        count = f"{running} worker{' is' if running == 1 else 's are'} {'frozen' if seen.frozen else 'there'}"
+        pause = decision.paused[:1].upper() + decision.paused[1:]
+        return f"{pause}; {count}, the owner uses {owner} of {seen.capacity:g} CPUs."
     workers = f"{running} worker{'' if running == 1 else 's'} running"
-    return f"Donating {donated} of {seen.capacity:g} CPUs; the owner uses {owner}; {workers}, {fit} fit."
+    donating = f"Donating {donated} of {seen.capacity:g} CPUs"
+    return f"{donating}; the owner uses {owner}; {workers}, {decision.fit} fit."
 
 
 def worker_statuses(

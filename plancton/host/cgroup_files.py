@@ -75,6 +75,10 @@ class Bounds(msgspec.Struct, frozen=True):
         """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
 
+    def capped(self, cpus: float | None) -> "Bounds":
+        """With no more CPUs than that."""
+        return msgspec.structs.replace(self, cpus=_least(self.cpus, cpus))
+
     def within(self, limits: Limits) -> "Bounds":
         """With the limits where they are stricter."""
         memory, swap = _least(self.memory, limits.memory), _least(self.swap, limits.swap)

@@ -183,6 +183,8 @@ class Slice:
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
         self.lifted = self._still_frozen = False
+        self.frozen = False
+        """Whether all that is in it is, by `freeze`."""
         self.counted = os.cpu_count() or 1
         """How many CPUs count (topology.py)."""
         self.bounds = Bounds()
@@ -451,6 +453,8 @@ class Slice:
     def files(self) -> set[Path]:
         """Those that `repair` looks at, and the directories that they are in."""
         found = {knob.file for knob in self._knobs()}
+        if self.frozen:
+            found.add(self.directory / "cgroup.freeze")
         found |= {self.cpu / "cpu.idle", self.cpu / self._weight, self.directory / "cpu.max"}
         return found | {file.parent for file in found}
 
@@ -463,6 +467,8 @@ class Slice:
             self._wait_for_systemd(self._tell_systemd)
         if self._still_frozen:
             self.thaw()
+        if self.frozen and read_knob(self.directory / "cgroup.freeze") == "0" and self.freeze():
+            return "the workers were thawed by somebody: frozen again"
         if self.boost.problem:
             self.boost.undo()
             if not self.boost.problem:
@@ -559,24 +565,30 @@ class Slice:
         write_knob(self.cpu / self._weight, self.boost.slice_weight(bounded, self.counted))
 
     def drop(self, everything: bool = False) -> None:
-        """End the lift. ``everything``: also one that another process began, and a freeze of the
-        whole slice. Its workers are thawed when they are adopted (`LeaverBoost.restore`): Docker
-        may have paused some."""
+        """End the lift. ``everything``: also one that another process began, and its freeze of the
+        whole slice; ours holds again where the slice was made anew. Its workers are thawed when they
+        are adopted (`LeaverBoost.restore`): Docker may have paused some."""
         if not self.lifted and not everything:
             return
         yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
                 write_knob(self.directory / "cpu.max", f"{self._strictest.quota or 'max'} {PERIOD}")
-        if everything and read_knob(self.directory / "cgroup.freeze") == "1":
+        if everything and read_knob(self.directory / "cgroup.freeze") == ("0" if self.frozen else "1"):
             with contextlib.suppress(OSError):
-                write_knob(self.directory / "cgroup.freeze", "0")
+                write_knob(self.directory / "cgroup.freeze", "1" if self.frozen else "0")
         self.boost.undo()
         if self.boost.problem:
             log.warning("%s", self.boost.problem)
         self.lifted = False
 
     # ------------------------------------------------------------ freezing all
+
+    @property
+    def can_freeze(self) -> bool:
+        """Whether this process may freeze it, as far as it is there."""
+        file = self.directory / "cgroup.freeze"
+        return os.access(file, os.W_OK) or not self.directory.exists()
 
     def freeze(self) -> bool:
         """Let nothing in the slice run, with one write; whether that could be done. What is frozen
@@ -594,9 +606,11 @@ class Slice:
         except OSError as error:
             gone = error.errno in (errno.ENOENT, errno.ENODEV)
             self._still_frozen = wanted == "0" and not gone
+            self.frozen = False
             if self._still_frozen:
                 log.warning("%s can't be thawed, which is tried again: %s", self.directory, error.strerror)
             return False
+        self.frozen = wanted == "1"
         return True
 
     def written_files(self, group: str) -> tuple[Path, Path, Path]:

@@ -52,7 +52,7 @@ def as_0_6(row: Row, hostname: str, began: float) -> Iterator[str]:
 
 
 def _status(row: Row) -> str:
-    if row.mode in ("draining", "stopping"):
+    if row.mode in ("paused", "draining", "stopping"):
         return "draining"
     return "waiting" if row.held == HeldReason.NO_DOCKER else "active"
 

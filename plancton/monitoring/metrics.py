@@ -25,7 +25,7 @@ from plancton.rundir import STALE, Paths, holder, running
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 USES = ("owner", "donated", "engine", "idle", "stolen")
-MODES = ("donating", "draining", "stopping")
+MODES = ("donating", "paused", "draining", "stopping")
 REASONS = (*map(str, HeldReason), NO_ROOM)
 FRESH = 5 * MINUTE
 """Seconds for which the history's last minute tells what holds now."""
@@ -143,6 +143,13 @@ def _of_supervisor(status: Status, held: str | None) -> Iterator[Family]:
     tiers = _one_of("tier", get_args(Tier), status.tier)
     yield Family("tier", "gauge", "1: the tier in which this host yields; kernel is the strongest.", tiers)
     yield Family("mode", "gauge", "1: what the supervisor does.", _one_of("mode", MODES, status.mode))
+    paused = status.pause
+    yield Family(
+        "frozen",
+        "gauge",
+        "1: the workers are frozen, for the owner.",
+        _one(int(paused is not None and paused.frozen)),
+    )
     if held is not None:
         reasons = _one_of("reason", REASONS, held)
         yield Family("held", "gauge", "1: why no worker is started.", reasons)
@@ -168,6 +175,8 @@ def _of_workers(status: Status) -> Iterator[Family]:
     found = [({"phase": str(phase)}, phases.count(phase)) for phase in Phase]
     yield Family("workers", "gauge", "Workers, by where they are in their life.", found)
     yield Family("workers_fit", "gauge", "Workers that fit beside the owner.", _one(status.fit))
+    cap = status.cap.cpus if status.cap else None
+    yield Family("cap_cpus", "gauge", "CPUs that the owner lets all workers use, if less.", _one(cap))
     yield Family("workers_allowed", "gauge", "pool.max_workers, if it is set.", _one(status.max_workers))
     stuck = sum(worker.stuck for worker in status.workers)
     yield Family("workers_stuck", "gauge", "Workers that outlive being killed.", _one(stuck))

@@ -11,6 +11,8 @@
   once. So it is with the disk, one worker after the other, and who fills it is ended at once:
   disk.py. Nothing is started meanwhile.
 - A worker that keeps the engine or the kernel busy leaves: burden.py.
+- While the owner has paused them workers are frozen, and who rules that they leave is obeyed at
+  once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
 - After failures and flaps the next start waits: start_delay.py.
@@ -47,6 +49,7 @@ from plancton.model import (
     full_shares,
 )
 from plancton.policy.burden import Suspicion
+from plancton.policy.cpu_cap import UNCAPPED, CpuCap
 from plancton.policy.disk import (
     DiskTrouble,
     disk_shortage,
@@ -58,6 +61,7 @@ from plancton.policy.disk import (
     too_little_to_promise,
 )
 from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, room_now, startable
+from plancton.policy.owner_rules import Standing, with_one_freezer
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
 from plancton.policy.time_window import Span, TimeWindow
@@ -109,6 +113,8 @@ class State(msgspec.Struct, frozen=True):
     quota: float | None = None
     kind: tuple[str, str] = "", ""
     kind_since: float = 0.0
+    standing: Standing = Standing()
+    cap: CpuCap = UNCAPPED
 
     @property
     def room(self) -> Room | None:
@@ -135,21 +141,37 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
     state = remember(seen, state, settings)
     room, fleet = state.room, seen.fleet
     fit = count_fit(fleet, seen.max_workers, room, settings) if room else len(fleet.line)
-    quota = total_quota(seen, state.quota, settings) if settings.uses_quota else None
+    quota = _quota(seen, state, settings)
     case = Case(seen, state, settings, room, fit, why_held(seen, state, settings), quota)
-    actions = arbitrate((action for rule in _rules(seen) for action in rule(case)), fleet)
+    wanted = arbitrate((action for rule in _rules(case) for action in rule(case)), fleet)
+    after = under_way(case, wanted)
+    actions = with_one_freezer(wanted, state.standing, after.disk.is_frozen, seen)
     worth = fit
     if room and fit == len(fleet.line):
         worth += startable(fleet, seen.max_workers, room, settings)
     sentence = _what_happens(actions) or _how_it_is(case, worth)
-    decision = Decision(worth, sentence, room.cpus if room else None, quota, case.held, actions)
-    return decision, under_way(case, actions)
+    paused = "" if seen.stopping else state.standing.words or state.standing.sends_away
+    decision = Decision(
+        worth, sentence, room.cpus if room else None, quota, case.held, actions, paused, state.cap.in_force
+    )
+    return decision, after
 
 
-def _rules(seen: Observation) -> "tuple[Rule, ...]":
-    if seen.stopping:
+def _quota(seen: Observation, state: State, settings: Settings) -> float | None:
+    """The owner's cap comes by this where the slice can't hold it."""
+    quota = total_quota(seen, state.quota, settings) if settings.uses_quota else None
+    cap = state.cap.cpus
+    if cap is None or (quota is None and (settings.nested_quotas or cap >= seen.fleet.largest)):
+        return quota
+    return cap if quota is None else min(quota, cap)
+
+
+def _rules(case: Case) -> "tuple[Rule, ...]":
+    if case.seen.stopping:
         return STOPPING_RULES
-    return UNKNOWN_RULES if seen.owner is None else RULES
+    if case.state.standing.is_paused:
+        return PAUSED_RULES
+    return UNKNOWN_RULES if case.seen.owner is None else RULES
 
 
 def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
@@ -187,12 +209,14 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
             last_boottime=seen.boottime,
             last_suspended=seen.boottime - seen.time,
         )
-    delay = state.delay.after_ends(seen).forgiven(seen)
+    state = _heard(seen, state, settings)
+    ends = tuple(e for e in seen.ended if not (e.idle and state.standing.was_frozen(e, seen)))
+    delay = state.delay.after_ends(seen, ends).forgiven(seen)
     if delay is not state.delay:
         state = msgspec.structs.replace(state, delay=delay)
     if state.kind != (seen.image, seen.digest):
         state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
-    room = room_now(seen, settings)
+    room = room_now(seen, settings, state.cap.cpus)
     if room is None or not seen.interval or gap:
         return state
     most = math.inf if seen.max_workers is None else float(seen.max_workers)
@@ -210,6 +234,16 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
         last_suspended=seen.boottime - seen.time,
         first=state.first and not spawn.covered,
     )
+
+
+def _heard(seen: Observation, state: State, settings: Settings) -> State:
+    """The state with what the owner asks for. Who was paused must not leave for the time of it."""
+    standing, cap = state.standing.after(seen, settings), state.cap.after(seen, settings)
+    if standing is state.standing and cap is state.cap:
+        return state
+    over = state.standing.is_paused and not standing.is_paused
+    kill = TimeWindow(settings.grace_kill) if over else state.kill
+    return msgspec.structs.replace(state, standing=standing, cap=cap, kill=kill)
 
 
 def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:
@@ -252,11 +286,19 @@ def leave_all(case: Case) -> Iterator[Action]:
 
 
 def leave(worker: Worker, case: Case, timeout: float, reason: str) -> Leave:
-    return Leave(worker.name, reason, timeout, lift=_nothing_is_idle(case.seen))
+    lift = _nothing_is_idle(case.seen) or case.state.standing.is_paused  # the others stay frozen then
+    return Leave(worker.name, reason, timeout, lift)
 
 
 def _nothing_is_idle(seen: Observation) -> bool:
     return seen.idle is None or seen.idle < NO_IDLE
+
+
+def owner_sends_away(case: Case) -> Iterator[Action]:
+    """All, when a rule of the owner's says so or a pause lasts too long."""
+    if why := case.state.standing.why_leave(case.seen, case.settings):
+        for worker in reversed(case.seen.fleet.line):
+            yield leave(worker, case, case.settings.leave_timeout, why)
 
 
 def do_not_fit(case: Case) -> Iterator[Action]:
@@ -423,7 +465,7 @@ def overdue(case: Case) -> Iterator[Action]:
     for worker in seen.fleet.workers:
         if worker.deadline is None or seen.time < worker.deadline:
             continue
-        if worker.phase is Phase.FINISHING:
+        if worker.phase is Phase.FINISHING and not seen.frozen:
             yield leave(worker, case, case.settings.leave_timeout, "did not finish in time")
         elif worker.phase in (Phase.LEAVING, Phase.KILLED):
             yield Kill(worker.name, "did not leave in time", lift=_nothing_is_idle(seen))
@@ -468,7 +510,7 @@ def start(case: Case) -> Iterator[Action]:
         most = min(most, parts)
     free = room.cpus - seen.fleet.present_cpus
     # CPU is yielded at once, memory is not: it has to be there at this very tick, too.
-    now = room_now(seen, settings) or room
+    now = room_now(seen, settings, state.cap.cpus) or room
     for count in range(1, most + 1):
         needed = needs_to_start(seen.fleet, count, settings)
         if (
@@ -490,8 +532,12 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
     """Why nothing may be started, whatever the room; None when nothing holds it."""
     if seen.stopping:
         return Held(HeldReason.STOPPING, "Plancton stops")
+    if state.standing.is_paused:
+        return Held(HeldReason.PAUSED, state.standing.words)
+    if state.standing.sends_away:
+        return Held(HeldReason.OWNER_RULE, state.standing.sends_away)
     if seen.draining or seen.finish:
-        return Held(HeldReason.DRAINING, "draining: nothing new is started")
+        return Held(HeldReason.DRAINING, f"{seen.wishes.drain or 'draining'}: nothing new is started")
     if not seen.docker:
         return Held(HeldReason.NO_DOCKER, "Docker does not answer")
     if seen.unprotected:
@@ -514,6 +560,7 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
 Rule = Callable[[Case], Iterator[Action]]
 RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
+    owner_sends_away,
     do_not_fit,
     out_of_memory,
     out_of_disk,
@@ -527,6 +574,8 @@ RULES: tuple[Rule, ...] = (
 )
 UNKNOWN_RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
+    owner_sends_away,
+    owner_sends_away,
     out_of_memory,
     out_of_disk,
     flood,
@@ -535,6 +584,16 @@ UNKNOWN_RULES: tuple[Rule, ...] = (
     limit,
 )
 """While the owner's load is unknown: the figures of memory and disk may be known all the same."""
+PAUSED_RULES: tuple[Rule, ...] = (
+    who_fills_the_disk,
+    owner_sends_away,
+    out_of_memory,
+    out_of_disk,
+    flood,
+    overdue,
+    limit,
+)
+"""Who is frozen can't use what it gets, nor finish; memory and disk it keeps all the same."""
 STOPPING_RULES: tuple[Rule, ...] = (who_fills_the_disk, leave_all, overdue, limit)
 """All three in order of priority."""
 
@@ -570,12 +629,20 @@ def _why_unfit(case: Case, place: int) -> str:
     fleet, starts = seen.fleet, place == len(seen.fleet.line)
     needed = needs_to_start(fleet, 1, case.settings) if starts else needs_to_stay(fleet, place, case.settings)
     if room is None or room.cpus < needed.cpus or room.memory >= needed.memory:
-        return _owner(seen)
+        return _cap(case) or _owner(seen)
     count = len(fleet.workers) + 1 if starts else place + 1
     takes = needed.memory if starts else fleet.memory_before[count]
     workers = "a worker takes" if count == 1 else f"{count} workers take"
     left = human_bytes(max(0, room.memory))
     return f"the owner leaves {left} of memory, {workers} {human_bytes(takes)}"
+
+
+def _cap(case: Case) -> str:
+    """That it is the owner's cap that leaves no more room; empty: it is not."""
+    cap, room = case.state.cap.in_force, case.room
+    if cap is None or room is None or room.cpus < cap.cpus - WORTH_A_WORD:
+        return ""
+    return f"all workers together may use {cap.cpus:g} CPUs ({cap.reason})"
 
 
 def _how_it_is(case: Case, worth: int) -> str:

@@ -26,12 +26,13 @@ class Room(NamedTuple):
         return needed.cpus <= self.cpus and needed.memory <= self.memory
 
 
-def room_now(seen: Observation, settings: Settings) -> Room | None:
-    """What the owner left in the last interval; None while the kernel's figures don't say."""
+def room_now(seen: Observation, settings: Settings, cap: float | None = None) -> Room | None:
+    """What the owner left in the last interval, of the CPUs no more than ``cap``; None while the
+    kernel's figures don't say."""
     if seen.owner is None:
         return None
     cpus = seen.capacity - (seen.stolen or 0.0) - seen.owner - settings.reserve_cpus
-    cpus = cpus if settings.most_cpus is None else min(cpus, settings.most_cpus)
+    cpus = min([cpus, *(most for most in (settings.most_cpus, cap) if most is not None)])
     most = math.inf if settings.most_memory is None else settings.most_memory
     if seen.memory_available is None:
         return Room(cpus, most)

@@ -37,6 +37,8 @@ def next_tick(seen: Observation, decision: Decision, state: State, settings: Set
         _until_one_leaves(seen, decision, state, settings),
         _until_one_starts(seen, decision, state, settings),
         _until_memory_is_short(seen, settings),
+        state.standing.next_change(seen, settings),
+        state.cap.left(seen, settings),
     )
     return max(BRISK, min(calm, *waits))
 
@@ -58,7 +60,7 @@ def _is_under_way(seen: Observation, settings: Settings) -> bool:
 def _until_one_leaves(seen: Observation, decision: Decision, state: State, settings: Settings) -> float:
     """Until the last in line can have been unfit for long enough."""
     last = len(seen.fleet.line) - 1
-    if decision.fit > last:
+    if decision.fit > last or decision.paused:
         return math.inf
     window = state.kill
     return window.earliest(window.length, LONG_ENOUGH, is_unfit(seen.fleet, last, settings))

@@ -44,10 +44,10 @@ class StartDelay(msgspec.Struct, frozen=True):
     flaps: int = 0
     last_flap: float = -math.inf
 
-    def after_ends(self, seen: Observation) -> "StartDelay":
+    def after_ends(self, seen: Observation, ends: tuple[Ended, ...]) -> "StartDelay":
         """With those counted that ended by themselves."""
         delay = self
-        for ended in seen.ended:
+        for ended in ends:
             # Those started before the last failure was known tell nothing new.
             failed = ended.idle or ended.age < SHORT_LIFE
             if failed and seen.boottime - ended.age > delay.last_failure:

@@ -48,6 +48,7 @@ HEADERS = {
 }
 REQUESTS: dict[str, Callable[[Paths], str]] = {
     "drain": control.drain,
+    "pause": control.pause,
     "resume": control.resume,
     "stop": lambda paths: control.stop(paths, keep_workers=False, force=False, wait=False),
 }
@@ -97,7 +98,7 @@ class Page:
         return Response(text, headers={"cache-control": "no-store", "content-type": CONTENT_TYPE})
 
     def ask(self, request: Request) -> Response:
-        """What `plancton drain`, `resume` and `stop` ask."""
+        """What `plancton pause`, `drain`, `resume` and `stop` ask."""
         function = REQUESTS.get(request.path_params["name"])
         if function is None:
             return _message(404, "there is no such request")

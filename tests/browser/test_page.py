@@ -47,7 +47,7 @@ def test_what_it_shows(page: Served, browser: Browser, home: Home) -> None:
 
 
 def test_buttons(home: Home, browser: Browser) -> None:
-    """Drain, resume and stop do with a real supervisor what the commands do; stop asks first."""
+    """Pause, drain, resume and stop do with a real supervisor what the commands do; stop asks first."""
     config = home.run.parent / "config.yaml"
     config.write_text(f"docker: {{socket: {home.run}/none.sock, slice: plancton_test}}\n")
     supervisor = subprocess.Popen([PLANCTON, "run", "--config", config], env=home.environ)
@@ -62,6 +62,11 @@ def test_buttons(home: Home, browser: Browser) -> None:
         browser.wait_for_text("mode", "draining")
         browser.wait_for_text("drain", "Resume")
         browser.click("drain")
+        browser.wait_for_text("mode", "donating")
+        browser.click("pause")
+        browser.wait_for_text("mode", "paused")
+        browser.wait_for_text("pause", "Resume")
+        browser.click("pause")
         browser.wait_for_text("mode", "donating")
         browser.click("stop")
         browser.find("sure").find_element("css selector", "[value=no]").click()

@@ -13,14 +13,18 @@ from plancton.model import (
     Ended,
     Finish,
     Fleet,
+    Freeze,
     Kill,
     Leave,
     Observation,
+    OwnerRules,
     Phase,
     SetQuota,
     SetShares,
     Settings,
     Start,
+    Thaw,
+    Wishes,
     Worker,
 )
 from plancton.policy.decide import State, decide
@@ -61,6 +65,7 @@ class Host:
         self.pool = False  # whether new workers let us know of their jobs
         self.max_workers: int | None = None
         self.draining = self.stopping = self.hung = self.blind = False
+        self.wishes, self.rules, self.frozen = Wishes(), OwnerRules(), False
         self.workers: dict[str, Worker] = {}
         self.ended: list[Ended] = []
         self.state = State()
@@ -123,6 +128,9 @@ class Host:
             stopping=self.stopping,
             ended=tuple(self.ended),
             fleet=self.fleet,
+            wishes=self.wishes,
+            rules=self.rules,
+            frozen=self.frozen,
         )
 
     def _note(self, seen: Observation, seconds: float) -> None:
@@ -150,16 +158,23 @@ class Host:
         return self._fleet
 
     def _settle(self) -> None:
-        due = [p for p in self.pending if p[0] <= self.now + 1e-9]
+        due = [p for p in self.pending if p[0] <= self.now + 1e-9 and not self._can_not(p[1], p[2])]
         if not due:
             return
-        self.pending = [p for p in self.pending if p[0] > self.now + 1e-9]
+        self.pending = [p for p in self.pending if p not in due]
         for _, name, worker in due:
             if worker is None:
                 self.workers.pop(name, None)
             elif name in self.workers:
                 self.workers[name] = worker
         self._fleet = None
+
+    def _can_not(self, name: str, then: Worker | None) -> bool:
+        """Who is frozen neither starts nor goes, except by being killed."""
+        worker = self.workers.get(name)
+        if worker is None or not self.frozen or worker.phase is Phase.KILLED:
+            return False
+        return then is None or worker.phase is Phase.STARTING
 
     def _later(self, seconds: float, name: str, worker: Worker | None) -> None:
         self.pending = [p for p in self.pending if p[1] != name]
@@ -169,6 +184,8 @@ class Host:
         for action in actions:
             self._fleet = None
             match action:
+                case Freeze() | Thaw():
+                    self.frozen = isinstance(action, Freeze)
                 case Start():
                     self.add_starting()
                 case SetShares(name, shares):
@@ -242,6 +259,7 @@ class Host:
         """The supervisor restarts: it knows only what Docker knows, not which workers were told to
         go."""
         self.state, self.interrupt, self.pending = State(), None, []
+        self.frozen = False  # as Slice.take does
         self.history.clear()
         self.known_at = -1e9
         for worker in list(self.workers.values()):
@@ -261,6 +279,12 @@ class Host:
                 worked=bool(worker.jobs),
             )
         self._fleet = None
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        """Whether the owner leaves us alone, and did so when we last looked."""
+        nothing = self.wishes == Wishes() and self.rules == OwnerRules()
+        return nothing and not self.state.standing.is_paused and not self.state.standing.sends_away
 
     def copy(self) -> "Host":
         return copy.deepcopy(self)

@@ -118,7 +118,8 @@ class ScriptedEngine:
     def kernel(self) -> None:
         """What the kernel and the workers do within a second."""
         for box in [box for box in self.boxes.values() if box.running]:
-            frozen = box.paused or (self.slice / box.id / "cgroup.freeze").read_text() == "1"
+            groups = self.slice, self.slice / box.id
+            frozen = box.paused or any((group / "cgroup.freeze").read_text() == "1" for group in groups)
             kill = self.slice / box.id / "cgroup.kill"
             killed = kill.read_text() == "1" or "SIGKILL" in box.pending
             kill.write_text("")

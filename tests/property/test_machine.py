@@ -21,11 +21,13 @@ from plancton.model import (
     Kill,
     Leave,
     Observation,
+    OwnerRules,
     Phase,
     SetShares,
     Settings,
     Start,
     Thaw,
+    Wishes,
 )
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
@@ -94,6 +96,18 @@ class DonatingHost(RuleBasedStateMachine):
     def administrator_drains(self, draining: bool) -> None:
         self.host.draining = draining
 
+    @rule(
+        pause=st.sampled_from(["", "paused by the owner"]),
+        rules=st.sampled_from([OwnerRules(), OwnerRules(pause="on battery"), OwnerRules(leave="it is day")]),
+        freezable=st.sampled_from([True, True, False]),
+    )
+    def owner_asks(self, pause: str, rules: OwnerRules, freezable: bool) -> None:
+        self.host.wishes, self.host.rules = Wishes(pause, freezable=freezable), rules
+
+    @rule()
+    def owner_asks_for_nothing(self) -> None:
+        self.host.wishes, self.host.rules = Wishes(), OwnerRules()
+
     @rule(most=st.none() | st.integers(0, 8))
     def max_workers_changes(self, most: int | None) -> None:
         self.host.max_workers = most
@@ -123,6 +137,7 @@ class DonatingHost(RuleBasedStateMachine):
     def supervisor_restarts(self, gone: bool, exist: bool) -> None:
         self.host.restart(told_are_gone=gone, starting_exist=exist)
 
+    @precondition(lambda self: self.host.asks_for_nothing)
     @rule(part=st.floats(0, 1.1))
     def owner_stays_for_the_grace_period(self, part: float) -> None:
         """Workers that do not fit under a steady owner are told to go within grace_kill; Docker may
@@ -169,6 +184,7 @@ class DonatingHost(RuleBasedStateMachine):
         self.check_starts(seen, decision, self.host)
         self.check_retired(seen, decision, self.host)
         self.check_fit(seen, decision, self.host)
+        self.check_frozen(seen, decision)
         if not self.host.history:
             assert decision.room is None, f"a room out of no figures: {decision}"
             kinds = [a for a in decision.actions if isinstance(a, Start | SetShares)]
@@ -208,6 +224,7 @@ class DonatingHost(RuleBasedStateMachine):
         if not starts:
             return
         assert not seen.draining and not seen.stopping, f"{starts} starts while draining: {decision}"
+        assert not decision.paused, f"{starts} starts against the owner's wish"
         assert seen.image and seen.docker, f"{starts} starts from image {seen.image!r}, docker {seen.docker}"
         assert starts <= host.settings.spawn_per_tick, f"{starts} starts in a tick"
         present = seen.fleet.workers
@@ -231,7 +248,7 @@ class DonatingHost(RuleBasedStateMachine):
         is short."""
         line = host.line()
         leavers = [a for a in decision.actions if isinstance(a, Leave)]
-        if seen.stopping:
+        if seen.stopping or decision.paused:
             return
         for action in leavers:
             worker = next(w for w in line if w.name == action.name)
@@ -251,6 +268,27 @@ class DonatingHost(RuleBasedStateMachine):
             part, known = host.fitted(worker, line, host.settings.grace_kill)
             assert part <= 1 / 3 + NEARLY, f"{action}: it fitted for {part:.0%} of the last {known:.0f} s"
             assert known >= host.settings.grace_kill - 3, f"{action}, knowing {known:.0f} s"
+
+    def check_frozen(self, seen: Observation, decision: Decision) -> None:
+        """After each tick workers are frozen if and only if the owner has paused them, and nobody is
+        on the way in or out; whoever leaves is thawed before."""
+        kinds = [type(a) for a in decision.actions]
+        frozen = Freeze in kinds or (seen.frozen and Thaw not in kinds)
+        leaves = Leave in kinds or any(w.phase is Phase.LEAVING for w in seen.fleet.workers)
+        assert not (frozen and (leaves or seen.stopping or not decision.paused)), f"frozen: {decision}"
+        assert kinds.count(Freeze) + kinds.count(Thaw) <= 1, f"to and fro: {decision}"
+        assert not {Freeze, Thaw} & {*kinds[1:]}, f"thawed too late: {decision}"
+        starts = any(w.phase is Phase.STARTING for w in seen.fleet.workers)
+        paused = seen.wishes.pause or seen.rules.pause
+        if (
+            paused
+            and not seen.stopping
+            and seen.wishes.freezable
+            and seen.fleet.line
+            and not leaves
+            and not starts
+        ):
+            assert frozen, f"not frozen: {decision}; {seen.fleet}"
 
     def check_fit(self, seen: Observation, decision: Decision, host: Host) -> None:
         """The count is the same as when the workers are checked one by one."""

@@ -26,7 +26,7 @@ from plancton.docker.replies import Container
 from plancton.host.leaver_boost import LeaverBoost
 from plancton.host.placement import Place
 from plancton.host.slice import Layout, Slice
-from plancton.model import Decision, Kept, Observation, Phase, Settings, Start, Work
+from plancton.model import Decision, Kept, Observation, OwnerRules, Phase, Settings, Start, Wishes, Work
 from plancton.policy.decide import State, decide
 from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
@@ -131,7 +131,10 @@ class ScriptedTrouble(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="plancton-test-"))
         files: Tree = {**OWNERS, "owners.service": {**OWNERS}}
         others: Tree = {"c0ffee": {**OWNERS}}
-        tree(self.root, v2={"user.slice": files, "docker": others, "p": {"cpu.idle": "0"}})
+        tree(
+            self.root,
+            v2={"user.slice": files, "docker": others, "p": {"cpu.idle": "0", "cgroup.freeze": "0"}},
+        )
         self.engine = ScriptedEngine(self.root, "p")
         owners = {"stat": pid_stat(1, "init"), "cgroup": "0::/user.slice/owners.service\n"}
         tree(self.engine.proc, {"1": owners})
@@ -139,6 +142,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         self.it = Supervisor(self.root, self.engine)
         self.owner, self.available, self.most = 1.0, 60 * GB, 3
         self.draining = self.claimed = self.may_stop = False
+        self.wishes, self.asked = Wishes(), OwnerRules()
 
     @initialize(may_stop=st.sampled_from([False, False, True]))
     def workers_run(self, may_stop: bool) -> None:
@@ -180,6 +184,9 @@ class ScriptedTrouble(RuleBasedStateMachine):
             unexplained=it.roster.unexplained,
             unprotected=it.actuator.unprotected,
             fleet=it.roster.fleet,
+            wishes=self.wishes,
+            rules=self.asked,
+            frozen=it.slice.frozen,
         )
 
     def check_tick(self) -> None:
@@ -187,10 +194,13 @@ class ScriptedTrouble(RuleBasedStateMachine):
         assert decision is not None
         starts = [a for a in decision.actions if isinstance(a, Start)]
         forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
+        forbidden = forbidden or decision.paused != ""
         assert not (starts and (forbidden or it.actuator.unprotected)), decision
         assert decision.held is None or not starts, decision
         ends = it.actuator.lift.until
         assert not it.slice.lifted or (ends is not None and ends > self.engine.now), "lifted for too long"
+        frozen = (self.engine.slice / "cgroup.freeze").read_text() == "1"
+        assert frozen == it.slice.frozen and (decision.paused or not frozen), "frozen for nobody"
         # What a crash has left frozen is thawed when it is adopted.
         assert it.slice.lifted or not it.ready or not self.frozen(), "frozen although nothing is lifted"
         lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}
@@ -212,6 +222,15 @@ class ScriptedTrouble(RuleBasedStateMachine):
     @rule(short=st.booleans(), seconds=st.integers(1, 20))
     def owner_takes_memory(self, short: bool, seconds: int) -> None:
         self.available = GB if short else 60 * GB
+        self.pass_seconds(seconds)
+
+    @rule(
+        pause=st.sampled_from(["", "paused by the owner"]),
+        rules=st.sampled_from([OwnerRules(), OwnerRules(pause="on battery"), OwnerRules(leave="it is day")]),
+        seconds=st.integers(0, 30),
+    )
+    def owner_asks(self, pause: str, rules: OwnerRules, seconds: int) -> None:
+        self.wishes, self.asked = Wishes(pause), rules
         self.pass_seconds(seconds)
 
     @rule(draining=st.booleans())
@@ -339,15 +358,19 @@ class ScriptedTrouble(RuleBasedStateMachine):
             assert entry.group == f"p/{box.id}", where
         assert it.requests.idle and it.cleanup.idle and it.actuator.removals.problems == []
         assert not it.slice.lifted and (self.engine.slice / "cpu.idle").read_text() == "1"
-        assert not self.frozen()
+        assert not self.frozen() and (self.engine.slice / "cgroup.freeze").read_text() == "0"
 
     def teardown(self) -> None:
         try:
-            self.owner, self.available = 0.0, 60 * GB
+            self.owner, self.available, self.wishes = 0.0, 60 * GB, Wishes()
+            self.asked = OwnerRules()
             self.settle()
             self.everything_has_settled()
+            self.wishes = Wishes("paused by the owner")
+            self.pass_seconds(5)
             self.it.stopping = True
             self.pass_seconds(60)
+            assert (self.engine.slice / "cgroup.freeze").read_text() == "0"
             assert self.it.verified and len(self.it.roster) == 0 and self.engine.boxes == {}, self.it.said[
                 -20:
             ]

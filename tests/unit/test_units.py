@@ -1,10 +1,23 @@
 """Durations, sizes and portions, read and written."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plancton.units import Duration, Portion, Size, human_bytes, human_seconds, printable, shown
+from plancton.units import (
+    Duration,
+    Portion,
+    Size,
+    day_and_time,
+    human_bytes,
+    human_seconds,
+    next_time,
+    printable,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -166,3 +179,42 @@ def test_shown(value: object) -> None:
 def test_printable(text: str, right: str) -> None:
     """Somebody else's words can neither rule a terminal, nor begin a line, nor turn text around."""
     assert printable(text) == right
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Clocks go back there on 25 October 2026, at 3 o'clock."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+NOON = 1_792_836_000.0
+"""Saturday, 24 October 2026, 12:00 in Berlin."""
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "hours"), [("18:00", 6), (" 12:01", 1 / 60), ("12:00", 25), ("0:30", 12.5), ("9:00", 22)]
+)
+def test_next_time(text: str, hours: float) -> None:
+    """The next time that clocks show it, also across a change of the clocks."""
+    assert next_time(text, NOON) == NOON + hours * 3600
+
+
+@pytest.mark.parametrize("text", ["", "18", "24:00", "18:60", "six", "-1:00", "18:00:00", "１8:00"])
+def test_no_time(text: str) -> None:
+    """What is no time of day is named, with one that is."""
+    with pytest.raises(ValueError, match="write 18:00"):
+        next_time(text, NOON)
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("hours", "text"), [(6, "18:00"), (-12, "00:00"), (20, "Sun 07:00"), (24 * 7, "2026-10-31 11:00")]
+)
+def test_day_and_time(hours: float, text: str) -> None:
+    """As much of the day is said as is needed."""
+    assert day_and_time(NOON + hours * 3600, NOON) == text

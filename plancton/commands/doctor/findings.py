@@ -30,7 +30,7 @@ from plancton.docker.supported import REMEDY, objection
 from plancton.host.signals.catalog import show_value, written
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
-from plancton.model import Tier
+from plancton.model import Status, Tier
 from plancton.rundir import STALE
 from plancton.units import human_bytes, human_seconds, printable, quoted
 from plancton.workers.container import INSTANCE
@@ -399,7 +399,7 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
     within = f", within your own limits ({seen.limits})" if seen.limits else ""
     found = f"{seen.path}{within}: {seen.knob}"
     if running.pid is not None:
-        return _of_running(seen, found)
+        return _of_running(seen, found, status)
     if not seen.writable and seen.tier == "none":
         return better(subject, f"{found}, which this user can't set, {by_docker}", by_root)
     if seen.populated and seen.tier == "none":
@@ -416,8 +416,10 @@ def slice_state(seen: Seen, running: Supervisors, user: str = "", asked: Tier = 
     return ok(subject, f"{found}: tier {seen.tier}" + (f", prepared for {user}" if user else ""))
 
 
-def _of_running(seen: Seen, found: str) -> Finding:
+def _of_running(seen: Seen, found: str, status: Status | None) -> Finding:
     """The supervisor repairs its slice at each calm tick, and lifts it for at most 5 s."""
+    if seen.frozen and status is not None and status.pause:
+        return ok("slice", f"{found}, its workers are frozen: {status.pause.reason}")
     if seen.lifted or seen.frozen:
         return ok("slice", f"{found}, now in favour of workers that must go")
     if seen.tier == "none":

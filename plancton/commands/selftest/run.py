@@ -125,6 +125,8 @@ def _prepare(workers_slice: Slice, config: Config) -> bool | None:
     except OSError as error:
         remedy = "on the host itself" if workers_slice.privileged else "as root"
         raise SelftestError(f"{knob}: {error.strerror}; run the selftest {remedy}") from None
+    if frozen and status is not None and status.pause:
+        raise SelftestError(f"the workers are frozen ({status.pause.reason}): `plancton resume`, or wait")
     if frozen:
         raise SelftestError(f"the slice is frozen: thaw it with `echo 0 > {quoted(knob)}`")
     return not there

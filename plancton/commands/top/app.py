@@ -39,7 +39,7 @@ from plancton.commands.top.keys import (
 from plancton.commands.top.meter import Meter
 from plancton.commands.top.pages import events_in
 from plancton.commands.top.past import STEPS, Past, read_past
-from plancton.commands.top.view import HISTORY, picked_by_click, render, sorted_by_click
+from plancton.commands.top.view import HISTORY, going_on, picked_by_click, render, sorted_by_click
 from plancton.commands.top.workers import SORTS, in_order
 from plancton.errors import PlanctonError
 from plancton.history.read import open_history
@@ -54,6 +54,8 @@ READ_AGAIN = 30.0
 """Seconds after which the history is read again: its file is copied for that."""
 MOST_EVENTS = 1000
 LONGEST_FILTER = 60
+ASKS = {"d": "drain", "p": "pause"}
+"""What these keys ask for."""
 _PAGES = {"?": Page.HELP, "e": Page.EVENTS}
 _STEPS = {UP: -1, DOWN: 1, PAGE_UP: -10, PAGE_DOWN: 10}
 
@@ -80,9 +82,9 @@ class Top:
     """The live screen: what it shows now, and what keys and time do to it."""
 
     def __init__(
-        self, sources: Sources, meter: Meter, drain: Callable[[bool], str], console: Console, interval: float
+        self, sources: Sources, meter: Meter, ask: Callable[[str], str], console: Console, interval: float
     ) -> None:
-        self._sources, self._meter, self._drain = sources, meter, drain
+        self._sources, self._meter, self._ask = sources, meter, ask
         self._console, self._interval = console, interval
         self._history: deque[tuple[float, float]] = deque(maxlen=HISTORY)
         self._painted: list[Line] = []
@@ -134,8 +136,8 @@ class Top:
             self._back()
         elif key == "h":
             self._show_past()
-        elif key == "d":
-            self._set(message=self._drained())
+        elif key in ASKS:
+            self._set(message=self._asked(ASKS[key]))
             self._message_until = time.monotonic() + MESSAGE_SECONDS
         elif self.screen.page is Page.EVENTS:
             self._key_among_events(key)
@@ -229,12 +231,13 @@ class Top:
         except HistoryError as error:
             self._set(no_history=str(error))
 
-    def _drained(self) -> str:
+    def _asked(self, what: str) -> str:
+        """Ask for it, or to end it if it goes on."""
         status = self.screen.status
         if status is None:
-            return "no supervisor runs here: there is nothing to drain"
+            return f"no supervisor runs here: there is nothing to {what}"
         try:
-            return self._drain(status.mode != "draining")
+            return self._ask("resume" if what in going_on(status) else what)
         except PlanctonError as error:
             return str(error)
 
@@ -283,7 +286,7 @@ def _utf8(console: Console) -> bool:
 def run_top(
     sources: Sources,
     cgroup_root: Path | None,
-    drain: Callable[[bool], str],
+    ask: Callable[[str], str],
     console: Console,
     interval: float = 1.0,
     screens: int = 0,
@@ -292,11 +295,10 @@ def run_top(
     """Until `q`, or so many screens: when asked for; and one in a pipe, and on a terminal that can't
     do more.
 
-    ``drain(True)`` asks the supervisor to start no more workers, ``drain(False)`` to go on; it
-    returns one line to show.
+    ``ask`` asks the supervisor for "drain", "pause" or "resume"; it returns one line to show.
     """
     with contextlib.closing(Meter(proc, cgroup_root)) as meter:
-        top = Top(sources, meter, drain, console, interval)
+        top = Top(sources, meter, ask, console, interval)
         if screens or not _is_live(console):
             _print_screens(top, console, screens or 1, interval)
             return

@@ -1,7 +1,7 @@
 """One frame of `plancton top`: figures and a status become lines of text. Pure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -69,11 +69,12 @@ HELP = (
     ("/", "only workers, or events, with this in them; Esc: all again"),
     ("h", "history: the last 24 hours; again: the last 8 days"),
     ("e", "events: what Plancton did and why"),
+    ("p", "pause: freeze the workers for an hour; again: resume"),
     ("d", "drain: start no more workers; again: resume"),
     ("Esc, ?", "back to the workers; this help, and back"),
 )
 
-GO_FIRST = ("r", "d", "e", "/", "h")
+GO_FIRST = ("r", "d", "e", "/", "h", "p")
 """Keys that the last line does without where there is no room: the help has them all."""
 
 HELP_WORD = max(len(word) for word, _ in HELP) + len(GAP)
@@ -334,6 +335,12 @@ def _footer(screen: Screen) -> Line:
     return sides(screen, [segment for pair in shown for segment in pair], note)
 
 
+def going_on(status: Status) -> Collection[str]:
+    """Which of `pause` and `drain` the owner has asked for; a pause by a rule is none."""
+    paused = status.pause is not None and status.pause.by == "owner"
+    return [*(["pause"] if paused else []), *(["drain"] if status.mode == "draining" else [])]
+
+
 def _width(keys: dict[str, str], gap: str) -> int:
     return sum(len(f"{key} {text}{gap}") for key, text in keys.items())
 
@@ -350,6 +357,7 @@ def _keys(screen: Screen) -> dict[str, str]:
         search = {"/": "search"} if page is Page.EVENTS else {}
         return {"q": "quit", "Esc": "back", **search, "h": "history", "?": "help"}
     sort = "CPU" if screen.sort == "cpu" else screen.sort
-    drain = "resume" if screen.status and screen.status.mode == "draining" else "drain"
+    there = going_on(screen.status) if screen.status else ()
+    asks = {key: "resume" if what in there else what for key, what in (("p", "pause"), ("d", "drain"))}
     keys = {"q": "quit", "s": f"sort: {sort}", "r": "reverse", "/": "filter", "h": "history", "e": "events"}
-    return {**keys, "d": drain, "?": "help"}
+    return {**keys, **asks, "?": "help"}

@@ -22,7 +22,9 @@ class App {
     show("requests", true);
     setInterval(() => this.tick(), TICK);
     document.addEventListener("visibilitychange", () => this.tick());
-    byId("drain").addEventListener("click", () => this.ask(byId("drain").textContent.toLowerCase()));
+    for (const id of ["pause", "drain"]) {
+      byId(id).addEventListener("click", () => this.ask(byId(id).textContent.toLowerCase()));
+    }
     byId("stop").addEventListener("click", () => byId("stop").ariaDisabled !== "true" && byId("sure").showModal());
     byId("sure").addEventListener("close", () => byId("sure").returnValue === "stop" && this.ask("stop"));
   }

@@ -36,8 +36,9 @@ function showMode(status) {
   const mode = status ? status.mode : "not running";
   setText("mode", mode);
   byId("mode").dataset.mode = mode;
+  setText("pause", status?.pause?.by === "owner" ? "Resume" : "Pause");
   setText("drain", mode === "draining" ? "Resume" : "Drain");
-  for (const id of ["drain", "stop"]) byId(id).setAttribute("aria-disabled", status ? "false" : "true");
+  for (const id of ["pause", "drain", "stop"]) byId(id).setAttribute("aria-disabled", status ? "false" : "true");
 }
 
 function showFigures(figures) {

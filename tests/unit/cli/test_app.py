@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -439,7 +440,7 @@ def test_status_when_not_running(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["drain"], ["resume"], ["stop"], ["drain", "--stop", "--wait"], ["stop", "--wait"]]
+    "command", [["pause"], ["drain"], ["resume"], ["stop"], ["drain", "--stop", "--wait"], ["stop", "--wait"]]
 )
 def test_requests_when_not_running(host: Host, command: list[str]) -> None:
     """Without a supervisor, requests are refused, and none is left for the next start."""
@@ -498,7 +499,7 @@ def test_usage(host: Host, command: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize("command", [[], ["--help"], ["-h"], *([name, "-h"] for name in (
-    "run", "check", "init", "status", "top", "selftest", "drain", "resume", "stop", "replay"))])  # fmt: skip
+    "run", "check", "init", "status", "top", "selftest", "pause", "drain", "resume", "stop", "replay"))])  # fmt: skip
 def test_help(host: Host, command: list[str]) -> None:
     """Every command has --help."""
     done = host(*command)
@@ -653,11 +654,59 @@ def test_waits_for_docker(host: Host, supervisor: subprocess.Popen[str]) -> None
     assert host("drain").returncode == 0
     wait_for("draining", lambda: json.loads(host("status", "--json").stdout)["mode"] == "draining")
     assert host("resume").stdout == "Donating again.\n"
-    assert host("resume").stdout == "Plancton was not draining.\n"
+    assert host("resume").stdout == "Plancton was neither paused nor draining.\n"
     done = host("stop", "--wait")
     assert (done.returncode, done.stdout.startswith("Stopped. Docker does not answer")) == (0, True), done
     assert supervisor.wait(DEADLINE) == 0
     assert not (host.run_dir / "status.json").exists(), "it left its status behind"
+
+
+def test_pause(host: Host, supervisor: subprocess.Popen[str]) -> None:
+    """A pause is in the status, with its end; it holds across a restart of the supervisor; resume
+    ends it, and so does its time; drains may have a time, too."""
+
+    def mode() -> str:
+        return str(json.loads(host("status", "--json").stdout)["mode"])
+
+    done = host("pause", "--for", "2h")
+    assert done.returncode == 0 and done.stdout.startswith("Paused until "), done
+    wait_for("it is paused", lambda: mode() == "paused")
+    seen = json.loads(host("status", "--json").stdout)
+    assert seen["pause"]["by"] == "owner" and abs(seen["pause"]["until"] - time.time() - 7200) < 600, seen
+    assert host("status").stdout.startswith("Paused by the owner until "), seen
+    assert host("stop", "--wait").returncode == 0
+    supervisor.wait(DEADLINE)
+    again = host.start("run", "--config", host.home / "config.yaml")
+    try:
+        wait_for("it runs", lambda: host("status").returncode == 0)
+        wait_for("it is still paused", lambda: mode() == "paused")
+        assert host("resume").stdout == "Donating again.\n"
+        wait_for("it donates", lambda: mode() == "donating")
+        assert host("pause", "--for", "1s").returncode == 0
+        assert host("drain", "--for", "1s").returncode == 0
+        wait_for("both are over", lambda: mode() == "donating" and not (host.state / "pause").exists())
+        assert not (host.run_dir / "drain").exists()
+    finally:
+        again.kill()
+        again.communicate()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("pause --for 2x", "--for: '2x' is not a duration"),
+        ("pause --for 0s", "give 1s to 31d"),
+        ("pause --for 99d", "give 1s to 31d"),
+        ("pause --until 25:00", "'25:00' is not a time of day: write 18:00"),
+        ("pause --for 2h --until 18:00", "give one of the two"),
+        ("drain --stop --for 2h", "leave out --for"),
+    ],
+)
+def test_times_that_mean_nothing(
+    host: Host, supervisor: subprocess.Popen[str], command: str, words: str
+) -> None:
+    """A bad time is one line that says how to write it."""
+    assert_refused(host(*command.split()), words)
 
 
 def test_status_that_cannot_be_read(host: Host, supervisor: subprocess.Popen[str]) -> None:
@@ -813,6 +862,7 @@ CODES = [
     ("metrics --textfile x.prom", 0, ""),
     ("selftest", 0, f"import dataclasses; {SELFTEST}(True)"),
     ("selftest", 1, f"import dataclasses; {SELFTEST}(False)"),
+    ("pause", 3, ""),
     ("drain", 3, ""),
     ("resume", 3, ""),
     ("stop", 3, ""),
@@ -824,7 +874,14 @@ CODES = [
     ("replay desk.csv --cpus 2", 0, ""),
 ]
 """What ends with which code here, where no supervisor runs, after these statements."""
-RUNNING = [("status", 0), ("drain", 0), ("resume", 0), ("run -c config.yaml", 75), ("stop --wait", 0)]
+RUNNING = [
+    ("status", 0),
+    ("pause", 0),
+    ("drain", 0),
+    ("resume", 0),
+    ("run -c config.yaml", 75),
+    ("stop --wait", 0),
+]
 """The same beside a supervisor, in this order."""
 
 

@@ -654,6 +654,19 @@ def test_who_fills_the_disk(world: Callable[..., World]) -> None:
     assert it.read("cgroup.freeze") == "0"
 
 
+def test_time_that_is_frozen(world: Callable[..., World]) -> None:
+    """Who was asked to finish has that much longer when it could not meanwhile."""
+    it = world()
+    (it.slice.directory / "cgroup.freeze").write_text("0")
+    it.adopt()
+    it.act(Finish("w1", "draining", 60.0), now=1_000.0)
+    it.act(Freeze("paused by the owner"), now=1_010.0)
+    it.act(Thaw("the pause is over"), now=1_310.0)
+    assert it.roster["w1"].worker.deadline == 1_360.0
+    it.act(Thaw("once more"), now=1_400.0)
+    assert it.roster["w1"].worker.deadline == 1_360.0
+
+
 @pytest.mark.parametrize(("lines", "floods"), [(1000, True), (10, False)])
 def test_floods(world: Callable[..., World], lines: int, floods: bool) -> None:
     """A worker that writes without pause is marked as flooding; Docker is asked for nothing

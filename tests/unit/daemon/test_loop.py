@@ -337,6 +337,20 @@ def test_drain(run: Callable[..., Run], content: bytes) -> None:
     assert it.status().mode == "donating"
 
 
+def test_pause(run: Callable[..., Run]) -> None:
+    """A pause is taken up at the next tick, and is in the status with its end until it is ended."""
+    it = run(dict(WORKING))
+    it.ready()
+    request(it.root / "run", "pause", f"{time.time() + 600:.0f}")
+    it.tick()
+    status = it.status()
+    assert status.mode == "paused" and status.pause and status.pause.by == "owner" and status.pause.until
+    assert any("paused by the owner until" in event.text for event in status.events)
+    request(it.root / "run", "resume")
+    it.tick()
+    assert it.status().mode == "donating" and it.status().pause is None
+
+
 def test_status_that_cannot_be_written(run: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
     """If status.json can't be written, the loop continues, says so once, and says when it can
     again."""

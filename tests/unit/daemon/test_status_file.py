@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plancton.daemon.status_file import Facts, StatusFile, headline, worker_statuses
-from plancton.model import Decision, Fleet, Observation, Phase, Work, Worker
+from plancton.model import Decision, Fleet, Observation, Pause, Phase, Wishes, Work, Worker
 from plancton.rundir import RunDir, read_status
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
@@ -27,12 +27,30 @@ FLEET = Fleet.of([STARTING, RUNNING])
 )
 def test_headline(donated: float | None, owner: float | None, expected: str) -> None:
     """One sentence, in which unknown figures are called unknown."""
-    assert headline(Observation(0.0, 0.0, 4.0, donated=donated, owner=owner, fleet=FLEET), 3) == expected
+    seen = Observation(0.0, 0.0, 4.0, donated=donated, owner=owner, fleet=FLEET)
+    assert headline(seen, Decision(3, "said")) == expected
 
 
 def test_headline_counts_those_that_run() -> None:
     """A starting worker does not count as running."""
-    assert "0 workers running" in headline(Observation(0.0, 0.0, 4.0, fleet=Fleet.of([STARTING])), 1)
+    seen = Observation(0.0, 0.0, 4.0, fleet=Fleet.of([STARTING]))
+    assert "0 workers running" in headline(seen, Decision(1, "said"))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_paused(tmp_path: Path, frozen: bool) -> None:
+    """A pause is the mode and in the headline; the status says by whom, why, until when, and
+    whether the workers are frozen by now."""
+    run_dir, asked = RunDir(tmp_path), Wishes(pause="paused by the owner until 18:00")
+    for wishes, by, until in ((asked, "owner", 1e9), (Wishes(), "rule", None)):
+        seen = Observation(0.0, 0.0, 4.0, owner=1.0, fleet=FLEET, wishes=wishes, frozen=frozen)
+        why = wishes.pause or "paused: on battery (62 %)"
+        facts = Facts(None, ("image", ""), "answers", (), Work(0.0), pause_until=1e9)
+        StatusFile(run_dir, "i", Roster()).publish(seen, Decision(3, "said", paused=why), {}, facts, 1.0)
+        status = read_status(tmp_path)
+        assert status is not None and status.mode == "paused"
+        assert status.sentence.startswith(f"P{why[1:]}; 1 worker is {'frozen' if frozen else 'there'}")
+        assert status.pause == Pause(by, why, until, frozen)  # type: ignore[arg-type]
 
 
 def test_workers() -> None:

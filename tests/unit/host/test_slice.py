@@ -818,6 +818,42 @@ def test_what_cant_be_undone(hybrid: Slice, monkeypatch: pytest.MonkeyPatch, fai
     assert read(hybrid.cpu / "a/cpu.cfs_quota_us") == "100000" and hybrid.repair() is None
 
 
+@pytest.mark.parametrize("which", ["v2", "hybrid"])
+def test_frozen_for_the_owner(which: str, request: pytest.FixtureRequest) -> None:
+    """While all are frozen, a repair freezes them again when somebody has thawed them or made the
+    slice anew; once they are thawed it does not, nor does the next supervisor."""
+    it: Slice = request.getfixturevalue(which)
+    it.set_up()
+    freezer = it.directory / "cgroup.freeze"
+    assert it.can_freeze and not it.frozen and freezer not in it.files()
+    assert it.freeze() and it.frozen and freezer in it.files() and it.settled
+    assert it.repair() is None
+    freezer.write_text("0")
+    assert "frozen again" in (it.repair() or "") and read(freezer) == "1"
+    freezer.write_text("0")
+    (it.cpu / "cpu.idle").write_text("0")
+    it.repair()
+    it.repair()
+    assert read(freezer) == "1" and it.tier == "kernel"
+    assert it.thaw() and not it.frozen and it.repair() is None and read(freezer) == "0"
+    it.freeze()
+    again = of_root(Slice(Layout(it.tree, {"cpu": it.cpu.parent} if it.v1 else {}), "plancton", "cgroupfs"))
+    again.set_up()
+    assert read(freezer) == "0" and not again.frozen
+
+
+def test_what_can_not_be_frozen(v2: Slice) -> None:
+    """Before Linux 5.2, or where the file is not ours; a slice that is not there yet will tell."""
+    v2.set_up()
+    (v2.directory / "cgroup.freeze").unlink()
+    (v2.directory / "cgroup.freeze").mkdir()  # as root may write any file
+    assert not v2.freeze() and not v2.frozen
+    (v2.directory / "cgroup.freeze").rmdir()
+    assert not v2.can_freeze
+    shutil.rmtree(v2.directory)
+    assert v2.can_freeze
+
+
 def test_freeze_that_a_selftest_left(v2: Slice) -> None:
     """A slice that is frozen as a whole is thawed when it is set up."""
     (v2.directory / "cgroup.freeze").write_text("1")

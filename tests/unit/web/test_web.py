@@ -159,12 +159,18 @@ def test_state_directory_that_cannot_be_read(home: Home) -> None:
 
 
 def test_requests(page_home: Home, page: Served) -> None:
-    """Drain and resume are what `plancton drain` and `resume` do; stop waits until it is taken up."""
+    """Drain and resume are what `plancton drain` and `resume` do; pause and stop wait until they are
+    taken up."""
     token = f"Bearer {page.token()}"
     assert "Draining" in page.ask("POST", "/api/drain", authorization=token).json()["message"]
     assert (page_home.run / "drain").read_text() == "finish"
     assert "again" in page.ask("POST", "/api/resume", authorization=token).json()["message"]
     assert not (page_home.run / "drain").exists()
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(page.ask, "POST", "/api/pause", authorization=token)
+        wait_for("the request", (page_home.run / "pause").exists)
+        (page_home.run / "pause").unlink()
+        assert "Paused until" in asked.result().json()["message"]
     assert page.ask("POST", "/api/explode", authorization=token).code == 404
     assert page.ask("GET", "/api/drain").code == 405
     with ThreadPoolExecutor() as threads:

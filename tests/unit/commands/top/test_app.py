@@ -23,7 +23,7 @@ from plancton.commands.top.view import HISTORY, render
 from plancton.commands.top.workers import SORTS
 from plancton.history.tables import NAME, HistoryError, Row
 from plancton.history.write import Batch, open_store
-from plancton.model import Event, Kept, Status, Work
+from plancton.model import Event, Kept, Pause, Status, Work
 from plancton.rundir import Paths
 
 
@@ -41,8 +41,8 @@ def just(status: Status | None, events: tuple[Event, ...] = ()) -> Sources:
     return Sources(lambda: status, past, lambda: events)
 
 
-def never_drains(on: bool) -> str:
-    raise AssertionError(f"drain({on}) was called")
+def never_drains(what: str) -> str:
+    raise AssertionError(f"{what} was asked")
 
 
 def test_a_pipe_gets_one_plain_screen(host: Host, quick: None) -> None:
@@ -83,12 +83,12 @@ def meter(host: Host) -> Iterator[Meter]:
         yield made
 
 
-def a_top(meter: Meter, status: Status | None, drained: list[bool], events: tuple[Event, ...] = ()) -> Top:
-    def drain(on: bool) -> str:
-        drained.append(on)
-        return f"drain {on}"
+def a_top(meter: Meter, status: Status | None, asked: list[str], events: tuple[Event, ...] = ()) -> Top:
+    def ask(what: str) -> str:
+        asked.append(what)
+        return f"asked: {what}"
 
-    made = Top(just(status, events), meter, drain, Console(file=io.StringIO()), 1.0)
+    made = Top(just(status, events), meter, ask, Console(file=io.StringIO()), 1.0)
     made.sample()
     return made
 
@@ -109,19 +109,24 @@ def test_keys_change_the_screen(meter: Meter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "asked", "message"),
+    ("key", "status", "asked", "message"),
     [
-        (a_status(), [True], "drain True"),
-        (a_status(mode="draining"), [False], "drain False"),
-        (None, [], "no supervisor runs here: there is nothing to drain"),
+        ("d", a_status(), ["drain"], "asked: drain"),
+        ("d", a_status(mode="draining"), ["resume"], "asked: resume"),
+        ("d", None, [], "no supervisor runs here: there is nothing to drain"),
+        ("p", a_status(), ["pause"], "asked: pause"),
+        ("p", a_status(mode="draining"), ["pause"], "asked: pause"),
+        ("p", a_status(mode="paused", pause=Pause("owner", "paused")), ["resume"], "asked: resume"),
+        ("p", a_status(mode="paused", pause=Pause("rule", "on battery")), ["pause"], "asked: pause"),
+        ("p", None, [], "no supervisor runs here: there is nothing to pause"),
     ],
 )
-def test_d_drains_and_resumes(meter: Meter, status: Status | None, asked: list[bool], message: str) -> None:
-    """What d does depends on the mode; the answer is in the footer."""
-    drained: list[bool] = []
-    made = a_top(meter, status, drained)
-    made.key("d")
-    assert drained == asked and made.screen.message == message, (drained, made.screen.message)
+def test_keys_that_ask(meter: Meter, key: str, status: Status | None, asked: list[str], message: str) -> None:
+    """What d and p do depends on the mode; the answer is in the footer."""
+    found: list[str] = []
+    made = a_top(meter, status, found)
+    made.key(key)
+    assert found == asked and made.screen.message == message, (found, made.screen.message)
 
 
 def test_history_is_two_minutes(host: Host, meter: Meter) -> None:

@@ -60,7 +60,7 @@ def read():
     return Status("1", 1, "i", time.time(), *said, 8.0, 6, workers=(one,) * 300)
 
 sources = Sources(read, lambda days: None, lambda: ())
-run_top(sources, None, lambda on: f"drain asked: {on}", Console(), interval, int(what == "once"))
+run_top(sources, None, lambda what: f"asked: {what}", Console(), interval, int(what == "once"))
 """
 
 SHELL = """
@@ -210,7 +210,7 @@ def test_keys_work_at_once(session: Start) -> None:
     one.press("?")
     one.until("more")
     one.press("d")
-    one.until("drain asked: True")
+    one.until("asked: drain")
     one.press("q")
     one.until_ended(0)
 

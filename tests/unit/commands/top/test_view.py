@@ -18,7 +18,7 @@ from plancton.commands.top.view import render
 from plancton.commands.top.workers import in_order
 from plancton.history.summary import summarize
 from plancton.history.tables import Row
-from plancton.model import Event, Phase, Status, Work
+from plancton.model import Event, Pause, Phase, Status, Work
 from plancton.units import human_seconds
 
 FIGURES = Figures(
@@ -187,7 +187,7 @@ def test_shows_the_host_without_a_supervisor() -> None:
     offered."""
     text = text_of(a_screen(status=None))
     assert "No supervisor's status" in text and "1.3 CPUs" in text, text
-    assert "drain" not in text, text
+    assert "drain" not in text and "pause" not in text, text
 
 
 def test_shows_three_problems_at_most() -> None:
@@ -337,10 +337,12 @@ def test_help_has_all_keys_in_80_by_24() -> None:
         assert word in text, f"{word!r} is not in\n{text}"
 
 
-def test_offers_to_resume_while_draining() -> None:
-    """The key's label says what it will do."""
+def test_offers_to_resume() -> None:
+    """The labels of the keys say what they will do."""
     assert "d resume" in text_of(a_screen(status=a_status(mode="draining")))
-    assert "d drain" in text_of(a_screen())
+    assert "d drain" in text_of(a_screen()) and "p pause" in text_of(a_screen())
+    paused = text_of(a_screen(status=a_status(mode="paused", pause=Pause("owner", "paused"))))
+    assert "p resume" in paused and " paused " in paused
 
 
 def test_age_as_people_say_it() -> None:
