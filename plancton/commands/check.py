@@ -18,6 +18,7 @@ from plancton.docker.replies import Image
 from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler, SamplerError
+from plancton.host.signals.readings import Signals
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Topology
 from plancton.model import Fleet
@@ -71,7 +72,7 @@ def check_host(config: Config) -> HostCheck:
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
     listening = listener(config.docker.socket)
     sampler.watch_engine(find_engine(PROC, layout.v2, listening, workers_slice.path))
-    looked = OwnerLook(config, layout.v2, all_signals=False)
+    looked = OwnerLook(config, Signals(layout.v2, config.docker.slice, fresh=0.0))
     before = sampler.sample()
     time.sleep(SECONDS)
     seen = observe(before, sampler.sample())

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -12,7 +11,7 @@ from plancton.config.rule_checks import doubtful_rules
 from plancton.config.schema import Config
 from plancton.host.signals.catalog import SIGNALS, show_value, written
 from plancton.host.signals.day_times import WEEKDAYS
-from plancton.host.signals.readings import PROC, SYS, Reference, Signals
+from plancton.host.signals.readings import Reference, Signals
 from plancton.model import OwnerRules
 from plancton.units import human_seconds
 
@@ -39,13 +38,10 @@ class OwnerReport(msgspec.Struct, frozen=True):
 class OwnerLook:
     """Two looks at the signals: of the rules, or ``all_signals`` and those."""
 
-    def __init__(
-        self, config: Config, tree: Path | None, all_signals: bool, proc: Path = PROC, sys: Path = SYS
-    ) -> None:
-        self.rules = Rules(config)
+    def __init__(self, config: Config, signals: Signals, all_signals: bool = False) -> None:
+        self.rules, self.signals = Rules(config), signals
         known = [(name,) for name in SIGNALS] if all_signals else []
         self.references = list(dict.fromkeys([*known, *self.rules.references]))
-        self.signals = Signals(tree, config.docker.slice, fresh=0.0, proc=proc, sys=sys)
         self._look(None)
         for reference in self.references:
             self.signals.read(reference)

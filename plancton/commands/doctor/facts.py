@@ -32,6 +32,7 @@ from plancton.host.cgroup_files import group_of
 from plancton.host.engine_cpu import is_in_container
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
+from plancton.host.signals.readings import DEV, RUN, Signals
 from plancton.host.slice import (
     PROC,
     Layout,
@@ -168,13 +169,21 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 def look(
-    paths: Paths, config_file: Path | None, proc: Path = PROC, sys: Path = SYS, etc: Path = ETC
+    paths: Paths,
+    config_file: Path | None,
+    proc: Path = PROC,
+    sys: Path = SYS,
+    etc: Path = ETC,
+    run: Path = RUN,
+    dev: Path = DEV,
 ) -> Facts:
     """Look at everything once, in a few seconds at most, whatever hangs."""
     config, config_error = _config(paths, config_file)
     now = time.time()
     cgroups = read_cgroups(proc)
-    looked = OwnerLook(config, cgroups.layout.v2, True, proc, sys)
+    tree, name = cgroups.layout.v2, config.docker.slice
+    signals = Signals(tree, name, fresh=0.0, proc=proc, sys=sys, run=run, dev=dev)
+    looked = OwnerLook(config, signals, all_signals=True)
     engine, left, network = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()

@@ -93,5 +93,6 @@ def show_value(reference: tuple[str, ...], value: float | None) -> str:
     if value is not None and signal.low is None:
         said = "yes" if value else "no"
     elif value is not None:
-        said = f"{f'{value:.1f}'.removesuffix('.0')} {signal.unit}".rstrip()
+        number = f"{value:.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
+        said = f"{number} {signal.unit}".rstrip()
     return f"{written(reference)} = {said}"

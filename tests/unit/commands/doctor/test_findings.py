@@ -33,6 +33,7 @@ from plancton.config.schema import Config
 from plancton.docker.escapes import Escape, Ways
 from plancton.docker.replies import Info
 from plancton.host.realtime import Realtime
+from plancton.host.signals.catalog import SIGNALS
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
 from plancton.model import Phase, Status, Tier, WorkerStatus
@@ -579,7 +580,7 @@ class Place:
         tree(self.root / "sys/block" / name, {"queue": {"scheduler": scheduler}, **part})
 
     def look(self) -> Facts:
-        return look(self.paths, None, self.root / "proc", self.root / "sys", self.root / "etc")
+        return look(self.paths, None, *(self.root / name for name in ("proc", "sys", "etc", "run", "dev")))
 
 
 @pytest.fixture
@@ -682,6 +683,12 @@ def test_changes_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]
     assert report.worst is BROKEN
     assert served.requests and all(line.startswith("GET ") for line in served.requests), served.requests
     assert files(place.root) == before
+
+
+def test_all_signals(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
+    """Every signal is looked at, also where no rule uses it."""
+    serve(script())
+    assert {name for (name,), _ in place.look().owner.values} == set(SIGNALS)
 
 
 def test_leftovers(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
