@@ -22,7 +22,7 @@ second apart have not."""
 ANSWER_FRESH = 15.0
 """The same for what another program is asked."""
 PAUSES = 200
-"""Processes are not looked through again for this many times as long as it took."""
+"""What takes CPU beside the loop is not done again for this many times as long as it took."""
 
 T = TypeVar("T")
 Reference = tuple[str, ...]
@@ -57,9 +57,8 @@ class Signals:
         self._proc, self._sys, self._run, self._dev = proc, sys, run, dev
         self._values = dict[Reference, float | None]()
         self._until = dict[Reference, float]()
-        self._answers = dict[str, Any]()
-        self._ask_again = dict[str, float]()
-        self._programs = dict[Reference, list[str]]()
+        self._answers = dict[Reference, Any]()
+        self._ask_again = dict[Reference, float]()
         self.look(0.0, 0.0, time.gmtime(0))
 
     def look(self, now: float, unix: float, local: time.struct_time, owner_cpus: float | None = None) -> None:
@@ -79,10 +78,8 @@ class Signals:
             case ("owner_cpus",):
                 return self._owner_cpus
         if self._now >= self._until.get(reference, self._now):
-            before = time.perf_counter()
             self._values[reference] = self._read(reference)
-            took = time.perf_counter() - before
-            self._until[reference] = self._now + max(self._fresh, PAUSES * took if self._fresh else 0.0)
+            self._until[reference] = self._now + self._fresh
         return self._values[reference]
 
     def describe(self, reference: Reference) -> str:
@@ -91,7 +88,7 @@ class Signals:
         if value is None:
             return f"{reference[0]} is unknown"
         if reference[0] == "running" and value:
-            return say(("running", *self._programs[reference]), value)
+            return say(("running", *self._answers[reference]), value)
         if reference[0] == "on_battery" and value and (charge := self.read(("battery",))) is not None:
             return f"{say(reference, value)} ({charge:.0f} %)"
         return say(reference, value)
@@ -103,13 +100,13 @@ class Signals:
             case ("battery",):
                 return read_charge(self._sys)
             case ("idle_seconds",):
-                return self._idle_seconds()
+                return self._idle_seconds(reference)
             case ("sessions",):
                 ids = session_ids(self._run)
                 return None if ids is None else len(ids)
             case ("running", *names):
-                self._programs[reference] = find_running(self._proc, names, self._slices)
-                return bool(self._programs[reference])
+                look = partial(find_running, self._proc, names, self._slices)
+                return _truth(self._answer(reference, look, self._fresh))
             case ("temperature",):
                 return self._temperature()
             case ("throttled",):
@@ -122,13 +119,13 @@ class Signals:
                 return self._pressure("io")
             case ("metered",):
                 runs = runs_network_manager(self._run)
-                return self._answer("metered", ask_metered) if runs else None
+                return self._answer(reference, ask_metered) if runs else None
         raise AssertionError(reference)
 
-    def _idle_seconds(self) -> float | None:
+    def _idle_seconds(self, reference: Reference) -> float | None:
         hints = list[Hint]()
         if ids := session_ids(self._run):
-            hints = self._answer("logind", partial(ask_logind, ids))
+            hints = self._answer(reference, partial(ask_logind, ids))
             if hints is None:
                 return None
         return idle_seconds(hints, terminal_inputs(self._dev), self._unix)
@@ -154,14 +151,29 @@ class Signals:
     def _pressure(self, kind: str) -> float | None:
         return read_pressure(owner_groups(self._tree, self._slices), kind) if self._tree else None
 
-    def _answer(self, key: str, ask: Callable[[], Any]) -> Any:
-        """What the last answer was, None before the first. A question that takes long is not asked
-        again meanwhile."""
-        if self._now >= self._ask_again.get(key, self._now):
-            self._ask_again[key] = float("inf")
-            self._beside(ask, partial(self._answered, key))
-        return self._answers.get(key)
+    def _answer(self, reference: Reference, ask: Callable[[], Any], fresh: float = ANSWER_FRESH) -> Any:
+        """What the last answer was, None before the first. What takes long is not asked again
+        meanwhile."""
+        if self._now >= self._ask_again.get(reference, self._now):
+            self._ask_again[reference] = float("inf")
+            self._beside(partial(_timed, ask), partial(self._answered, reference, fresh))
+        return self._answers.get(reference)
 
-    def _answered(self, key: str, answer: Any) -> None:
-        self._answers[key] = answer
-        self._ask_again[key] = self._now + (ANSWER_FRESH if self._fresh else 0.0)
+    def _answered(self, reference: Reference, fresh: float, answer: tuple[Any, float]) -> None:
+        self._answers[reference], used = answer
+        self._ask_again[reference] = self._now + (max(fresh, PAUSES * used) if self._fresh else 0.0)
+        self._until.pop(reference, None)
+
+
+def _timed(ask: Callable[[], T]) -> tuple[T | None, float]:
+    """The answer, and the CPU seconds that it took here."""
+    before = time.thread_time()
+    try:
+        answer = ask()
+    except OSError:  # no descriptor is left: it is asked again
+        answer = None
+    return answer, time.thread_time() - before
+
+
+def _truth(found: list[str] | None) -> bool | None:
+    return None if found is None else bool(found)
