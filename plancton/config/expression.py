@@ -88,8 +88,12 @@ class Expression:
             raise ValueError(f"{shown(self.text)} is not an expression: it is too deep") from None
 
     def reasons(self, read: Read) -> tuple[Reference, ...]:
-        """What its value is because of: of `on_battery or hour < 8` only what is true."""
-        return tuple(dict.fromkeys(self._reasons(self.root, read)))
+        """What its value, which can be computed, is because of: of `on_battery or hour < 8` only what
+        is true."""
+        try:
+            return tuple(dict.fromkeys(self._reasons(self.root, read)))
+        except RecursionError:
+            return self.references
 
     def value_of(self, node: ast.AST, read: Read) -> Value:
         """The value of a part of it."""
@@ -140,9 +144,10 @@ class Expression:
         match node:
             case ast.BoolOp():
                 decides = isinstance(node.op, ast.Or)
-                values = [(each, self.value_of(each, read)) for each in node.values]
-                deciding = [each for each, value in values if value is not None and bool(value) is decides]
-                for each in deciding[:1] or node.values:
+                values = ((each, self.value_of(each, read)) for each in node.values)
+                deciding = (each for each, value in values if value is not None and bool(value) is decides)
+                first = next(deciding, None)  # what comes after it need not be computable
+                for each in node.values if first is None else [first]:
                     yield from self._reasons(each, read)
             case ast.IfExp():
                 yield from self._reasons(node.test, read)

@@ -119,7 +119,7 @@ def cap_of(value: Value, cpus: float) -> float | None:
     """A cap's value in CPUs; None: unknown. Raises ValueError."""
     if isinstance(value, str):
         return _percent(value) / 100 * cpus
-    if isinstance(value, bool) or (value is not None and not math.isfinite(value)):
+    if isinstance(value, bool) or (value is not None and not -math.inf < value < math.inf):
         raise ValueError(f"{shown(value)} is neither a number of CPUs nor a percentage")
     return value
 

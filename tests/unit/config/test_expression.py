@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plancton.config.expression import LONGEST, Functions, compiled
 
@@ -195,10 +197,57 @@ def test_text_as_a_result() -> None:
         ("t if u else f", "u t"),
         ("t and (f or n > 1)", "t n"),
         ("3 > 2", ""),
+        ("t or 1 / z > 1", "t"),
+        ("f and 1 / z > 1", "f"),
     ],
 )
 def test_reasons(text: str, reasons: str) -> None:
     """It tells which names its value is because of."""
-    values = {"t": True, "u": True, "f": False, "n": 3, "x": None}
+    values = {"t": True, "u": True, "f": False, "n": 3, "x": None, "z": 0}
     rule = compiled(text, values, FUNCTIONS)
     assert rule.reasons(lambda ref: values[ref[0]]) == tuple((name,) for name in reasons.split())
+
+
+NAMES = {"t": True, "f": False, "n": 3, "z": 0, "h": 2.5}
+ATOMS = st.sampled_from([*NAMES, "0", "1", "7", "0.5"])
+
+
+def larger(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    operators = ["+", "-", "*", "/", "//", "%", "<", "<=", ">", ">=", "==", "!=", "and", "or"]
+    binary = st.builds("({} {} {})".format, part, st.sampled_from(operators), part)
+    chain = st.builds("({} < {} <= {})".format, part, part, part)
+    choice = st.builds("({} if {} else {})".format, part, part, part)
+    return st.one_of(binary, chain, choice, st.builds("(not {})".format, part), st.builds("-{}".format, part))
+
+
+@given(st.recursive(ATOMS, larger, max_leaves=12))
+def test_as_python_does(text: str) -> None:
+    """With all values known, an expression gives what Python gives, and its reasons are of it."""
+    try:
+        rule = compiled(text, NAMES, FUNCTIONS)
+    except ValueError as error:
+        assert "longer than" in str(error)
+        return
+    try:
+        expected = eval(text, {}, dict(NAMES))
+    except ArithmeticError:
+        with pytest.raises(ValueError):
+            rule.compute(lambda ref: NAMES[ref[0]])
+        return
+    seen = rule.compute(lambda ref: NAMES[ref[0]])
+    assert seen == expected and bool(seen) is bool(expected)
+    assert set(rule.reasons(lambda ref: NAMES[ref[0]])) <= set(rule.references)
+
+
+@given(st.recursive(ATOMS, larger, max_leaves=12), st.dictionaries(st.sampled_from([*NAMES]), st.none()))
+def test_unknown_changes_nothing_that_is_decided(text: str, hidden: dict[str, None]) -> None:
+    """With some values unknown, the result is unknown or the same as with all of them."""
+    some = {**NAMES, **hidden}
+    try:
+        rule = compiled(text, NAMES, FUNCTIONS)
+        whole = rule.compute(lambda ref: NAMES[ref[0]])
+        seen = rule.compute(lambda ref: some[ref[0]])
+    except ValueError:
+        return
+    assert seen is None or bool(seen) is bool(whole)
+    rule.reasons(lambda ref: some[ref[0]])

@@ -98,6 +98,7 @@ def test_failing() -> None:
         ('"25%" if sessions else "100%"', {}, None),
         ("ncpus - 2 if sessions else ncpus", {"sessions": 1}, 6),
         ("2 - owner_cpus", {"owner_cpus": 5}, LEAST_CAP),
+        ("9" * 400, {}, None),
     ],
 )
 def test_cap(cap: object, values: dict[str, float], expected: float | None) -> None:

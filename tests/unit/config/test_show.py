@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plancton.config.hours import Hours
 from plancton.config.load import parse
 from plancton.config.schema import (
     LEAST_MEMORY,
@@ -74,7 +75,15 @@ configs = st.builds(
         ),
         spawn_per_tick=st.integers(1, 64),
     ),
-    owner=st.builds(Owner, reserve_cpus=st.floats(0, 4096), reserve_memory=portions, reserve_disk=portions),
+    owner=st.builds(
+        Owner,
+        reserve_cpus=st.floats(0, 4096),
+        reserve_memory=portions,
+        reserve_disk=portions,
+        hours=st.sampled_from([None, Hours.parse("22:00-07:00, sat"), Hours.parse("mon-fri")]),
+        pause_when=st.sampled_from([None, "on_battery", 'running("x") or hour < 7', "not metered"]),
+        cpu_cap=st.sampled_from([None, 2, 1.5, "50%", '"25%" if sessions else "100%"', "ncpus - 1"]),
+    ),
     yielding=st.builds(
         Yield,
         grace_kill=durations,
