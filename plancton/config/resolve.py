@@ -59,6 +59,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         most_cpus=limits.cpus,
         most_memory=limits.memory,
         pause_hold=float(config.owner.pause_hold),
+        max_temperature=config.owner.max_temperature,
     )
 
 

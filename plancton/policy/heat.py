@@ -20,11 +20,11 @@ ROOM = 30.0
 """°C: what is above that is made by what the CPU does."""
 LEAD = 12.0
 """Seconds for which the temperature is taken to go on as it does now."""
-SMOOTHING = 8.0
-"""Seconds over which its way is averaged: a sensor's noise is no way."""
-GROWTH = 0.0004
+SMOOTHING = 15.0
+"""Seconds over which that is averaged: a sensor's noise is no way that it goes."""
+GROWTH = 0.0002
 """Part of all CPUs by which the cap grows each second, for each °C of what is left."""
-MOST_LEFT = 10.0
+MOST_LEFT = 30.0
 """°C: more that is left makes it grow no faster."""
 MOST_CUT = 0.5
 """The cap is never cut by more than this part of it at once: a reading may be wrong."""
@@ -32,13 +32,19 @@ LEAST = 0.02
 """Part of all CPUs below which the cap does not go: what is too warm then is not the workers'."""
 SETTLES = 4.0
 """Seconds between two cuts: what the last one has done has to be seen first."""
+WAVERS = 3.0
+"""°C by which a sensor may be off at a reading."""
+STEADIES = 6.0
+"""Seconds over which its readings are averaged."""
+FALLS = -0.05
+"""°C per second: one that falls faster is not cut again."""
 NEAR = 10.0
 """°C below the limit from which on each reading counts."""
 
 
 class Heat(msgspec.Struct, frozen=True):
-    """``cap`` are CPUs (infinite: no cap). ``temperature`` and ``slope`` (°C, and °C per second,
-    averaged) are of the reading at ``time``, and ``cut`` is when the cap was last cut."""
+    """``cap`` are CPUs (infinite: no cap). ``temperature`` and ``slope`` (°C, and °C per second) are
+    averages until the reading at ``time``, and ``cut`` is when the cap was last cut."""
 
     cap: float = math.inf
     temperature: float | None = None
@@ -56,22 +62,29 @@ class Heat(msgspec.Struct, frozen=True):
         seconds = seen.time - self.time
         if self.temperature is None or not 0 < seconds < settings.gap:
             return Heat(self.cap, now, 0.0, seen.time, self.cut)
-        part = 1.0 - math.exp(-seconds / SMOOTHING)
-        slope = self.slope + part * ((now - self.temperature) / seconds - self.slope)
-        ahead = now + LEAD * slope
-        cap, cut = self.cap, self.cut
-        if max(now, ahead) > limit - MARGIN / 2 and slope > -0.05 and seen.time - self.cut >= SETTLES:
-            cap, cut = self._cut(max(now, ahead) - (limit - MARGIN), limit, seen), seen.time
-        elif max(now, ahead) < limit - MARGIN and cap < math.inf:
-            left = min(MOST_LEFT, limit - MARGIN - max(now, ahead))
-            cap += GROWTH * left * seen.capacity * seconds
-            cap = math.inf if cap >= seen.capacity else cap
-        return Heat(cap, now, slope, seen.time, cut)
+        read, average = self._averaged(self.temperature, now, seconds)
+        ahead = average + max(0.0, LEAD * read.slope)
+        if now > limit + WAVERS:  # too much for a sensor's noise
+            ahead = max(ahead, now)
+        goal = limit - MARGIN
+        if ahead > goal + WAVERS / 2 and read.slope > FALLS and seen.time - self.cut >= SETTLES:
+            return msgspec.structs.replace(read, cap=self._cut(ahead - goal, goal, seen), cut=seen.time)
+        if ahead >= goal or self.cap == math.inf:
+            return read
+        cap = self.cap + GROWTH * min(MOST_LEFT, goal - ahead) * seen.capacity * seconds
+        return msgspec.structs.replace(read, cap=math.inf if cap >= seen.capacity else cap)
 
-    def _cut(self, over: float, limit: float, seen: Observation) -> float:
+    def _averaged(self, before: float, now: float, seconds: float) -> "tuple[Heat, float]":
+        """With one more reading, and the average."""
+        average = before + (1.0 - math.exp(-seconds / STEADIES)) * (now - before)
+        part = 1.0 - math.exp(-seconds / SMOOTHING)
+        slope = self.slope + part * ((average - before) / seconds - self.slope)
+        return Heat(self.cap, average, slope, self.time + seconds, self.cut), average
+
+    def _cut(self, over: float, goal: float, seen: Observation) -> float:
         """So much less, beginning with what the workers use."""
         used = min(self.cap, max(seen.donated or 0.0, LEAST * seen.capacity))
-        part = min(MOST_CUT, over / max(10.0, limit - MARGIN + over - ROOM))
+        part = min(MOST_CUT, over / max(10.0, goal + over - ROOM))
         return max(LEAST * seen.capacity, used * (1.0 - part))
 
     def left(self, seen: Observation, settings: Settings) -> float:
