@@ -5,6 +5,7 @@ input is known to its desktop only, which tells logind that it is idle (IdleHint
 after five minutes; a session on a terminal is as idle as that terminal, by its atime.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable
@@ -14,11 +15,12 @@ from typing import NamedTuple
 from plancton.files import read_knob
 from plancton.host.signals.programs import output_of
 
-TERMINALS = ("tty[0-9]*", "ttyS*", "ttyAMA*", "hvc*", "pts/[0-9]*")
+TERMINALS = {"": re.compile(r"(tty|ttyS|ttyAMA|hvc)\d+"), "pts": re.compile(r"\d+")}
+"""Which files of these directories in /dev: consoles, serial lines, pseudo-terminals."""
 GRAPHICAL = frozenset({"x11", "wayland", "mir", "web"})
 PROPERTIES = ("Id", "Type", "IdleHint", "IdleSinceHint")
 MOST = 500
-"""Sessions and terminals that are looked at."""
+"""Sessions that are looked at."""
 
 
 class Hint(NamedTuple):
@@ -76,11 +78,16 @@ def idle_seconds(hints: list[Hint], terminals: Iterable[float], wall: float) -> 
 def terminal_inputs(dev: Path) -> list[float]:
     """When something was last typed on each terminal (Unix times): what is typed changes its atime
     (tty_update_time in drivers/tty/tty_io.c), to eight seconds."""
-    files = [file for pattern in TERMINALS for file in sorted(dev.glob(pattern))[:MOST]]
-    found = []
-    for file in files:
-        try:
-            found.append(os.stat(file).st_atime)
-        except OSError:  # it has just gone
-            continue
+    found = list[float]()
+    for directory, pattern in TERMINALS.items():
+        for name in filter(pattern.fullmatch, _names(dev / directory)):
+            with contextlib.suppress(OSError):  # it has just gone
+                found.append(os.stat(f"{dev}/{directory}/{name}").st_atime)
     return found
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []

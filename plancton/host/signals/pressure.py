@@ -4,8 +4,10 @@ Each cgroup has a figure of its own. The whole host's would not do: workers wait
 is nothing to the owner.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from plancton.files import read_knob
@@ -16,8 +18,10 @@ MOST = 64
 
 def owner_groups(tree: Path, slices: Collection[str]) -> list[Path]:
     """The cgroups at the top that are not the workers' (``slices``): user.slice, system.slice …"""
-    found = (each for each in sorted(tree.glob("*/cgroup.procs")) if each.parent.name not in slices)
-    return [each.parent for each in found][:MOST]
+    names = list[str]()
+    with suppress(FileNotFoundError), os.scandir(tree) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in slices)
+    return [tree / name for name in names[:MOST]]
 
 
 def read_pressure(groups: Collection[Path], kind: str) -> float | None:

@@ -31,3 +31,8 @@ def test_pressure(tmp_path: Path, groups: dict[str, Tree], expected: float | Non
     """The one that waits most counts, and never the workers."""
     tree(tmp_path, groups, {"memory.pressure": "some avg10=99.00 avg60=0 avg300=0 total=0\n"})
     assert read_pressure(owner_groups(tmp_path, SLICES), "memory") == expected
+
+
+def test_no_tree(tmp_path: Path) -> None:
+    """Without a tree there is nothing to read."""
+    assert owner_groups(tmp_path / "none", SLICES) == []
