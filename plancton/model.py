@@ -75,7 +75,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one by
     which it has to be gone. ``busy`` means that an action on it is under way: no other is given
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
-    began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one.
+    began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one;
+    ``stake`` are the CPU seconds that would be lost with the running ones, coarsely.
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
     keeps the engine or the kernel busy, in words; ``hoards`` that it is by memory that the owner
     needs now; ``paused`` that somebody has paused it; ``stuck`` that it outlives being killed.
@@ -98,6 +99,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     busy: bool = False
     jobs: tuple[float, ...] | None = None
     worked: bool = False
+    stake: float = 0.0
     quota: float | None = None
     flooding: str = ""
     hoards: bool = False
@@ -116,9 +118,9 @@ IN_LINE = ACTIVE | {Phase.FINISHING}
 COMING_OR_GOING = frozenset({Phase.STARTING, Phase.LEAVING, Phase.KILLED})
 
 
-def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, str]:
+def _least_to_lose_last(worker: Worker) -> tuple[bool, bool, float, float, str]:
     since = worker.jobs[0] if worker.jobs else worker.started
-    return worker.started is None, not worker.jobs, since or 0.0, worker.name
+    return worker.started is None, not worker.jobs, -worker.stake, since or 0.0, worker.name
 
 
 class Fleet(msgspec.Struct, frozen=True, dict=True):
@@ -139,7 +141,8 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def line(self) -> tuple[Worker, ...]:
         """Those that use CPU and may be told to leave, the one with the most to lose first.
 
-        Those with a job come before those without, the oldest job first; the others by their age.
+        Those with a job come before those without, the one that has used most first; the others by
+        their age.
         """
         return tuple(sorted((w for w in self.workers if w.phase in IN_LINE), key=_least_to_lose_last))
 
@@ -385,6 +388,8 @@ class Settings(msgspec.Struct, frozen=True):
     worthwhile: float = 0.5
     grace_kill: float = 600.0
     grace_spawn: float = 60.0
+    stake: float = 2.0
+    longest_wait: float = 7_200.0
     first_start: float = 10.0
     """The very first start waits this long instead of ``grace_spawn``: someone is watching."""
     gap: float = 5.0

@@ -54,6 +54,8 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         worthwhile=config.yielding.worthwhile,
         grace_kill=float(config.yielding.grace_kill),
         grace_spawn=float(config.yielding.grace_spawn),
+        stake=config.yielding.stake,
+        longest_wait=float(config.yielding.longest_wait),
         gap=MISSED * float(config.docker.tick),
         uses_quota=config.yielding.cap == "room",
         most_cpus=limits.cpus,

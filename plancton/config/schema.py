@@ -387,6 +387,13 @@ class Yield(Section, frozen=True):
     grace_spawn: Annotated[
         Duration, Meta(description="one that would have fitted for two thirds of this time is started")
     ] = default(Duration(60))
+    stake: Annotated[
+        float,
+        Meta(ge=0, le=10, description="one with a job has this many times the CPU time at stake instead"),
+    ] = 2.0
+    longest_wait: Annotated[
+        Duration, Meta(description="but no more than this: a pool gives up on a job some time")
+    ] = default(Duration(7_200))
     worthwhile: Annotated[
         float, Meta(gt=0, le=1, description="the least part of its CPUs that makes a worker worth keeping")
     ] = 0.5
@@ -398,6 +405,7 @@ class Yield(Section, frozen=True):
     def __post_init__(self) -> None:
         for key in ("grace_kill", "grace_spawn"):
             require(1 <= getattr(self, key) <= 86_400, f"{key}: must be between 1s and 24h")
+        require(self.longest_wait <= 86_400, "longest_wait: must be at most 24h")
 
 
 OTHERS_SLICES = frozenset({"docker", "init", "kubepods", "libpod_parent", "machine", "system", "user"})

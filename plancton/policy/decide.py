@@ -5,8 +5,9 @@
 - A worker *fits* while the room that the owner leaves, less all that the workers before it in line
   may use, is worth at least `worthwhile` of its own CPUs (and the same for memory): fit.py. The one
   with the most to lose is first in line: the oldest job, then the oldest worker without one.
-- Two windows remember the room. What has not fitted for two thirds of `grace_kill` leaves; what
-  would have fitted for two thirds of `grace_spawn`, with some margin, is started.
+- Windows remember the room. What has not fitted for two thirds of its patience leaves: of
+  `grace_kill`, or as long as its jobs have worked (patience.py). What would have fitted for two
+  thirds of `grace_spawn`, with some margin, is started.
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
   once. So it is with the disk, one worker after the other, and who fills it is ended at once:
   disk.py. Nothing is started meanwhile.
@@ -62,13 +63,12 @@ from plancton.policy.disk import (
 )
 from plancton.policy.fit import Room, count_fit, needs_to_start, needs_to_stay, room_now, startable
 from plancton.policy.owner_rules import Standing, with_one_freezer
+from plancton.policy.patience import has_not_fitted, longest_patience
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
-from plancton.policy.time_window import Span, TimeWindow
+from plancton.policy.time_window import LONG_ENOUGH, Span, TimeWindow
 from plancton.units import human_bytes, human_seconds
 
-LONG_ENOUGH = 2 / 3
-"""Part of a window for which a thing must have held before anything is done about it."""
 SMOOTHING = 10.0
 """Room is averaged over this many seconds, so that one busy tick is no news; at most a third of
 grace_kill, so that an owner who stays for grace_kill always gets the CPU back within it."""
@@ -94,14 +94,16 @@ NO_IDLE = 0.5
 class State(msgspec.Struct, frozen=True):
     """What `decide` remembers from tick to tick.
 
-    ``kill`` and ``spawn`` are the windows behind leaving and starting, ``recent`` is the one over
-    which room is averaged: CLOCK_MONOTONIC seconds. ``last_boottime`` is the CLOCK_BOOTTIME of the
-    last tick with known figures, ``last_suspended`` how long the host had been suspended by then.
-    ``first``: nothing has been started yet. ``quota``: see Decision. ``kind``: the image and the
-    configuration in force, since ``kind_since``.
+    ``kill``, ``long`` (of the longest patience) and ``spawn`` are the windows behind leaving and
+    starting, ``recent`` is the one over which room is averaged: CLOCK_MONOTONIC seconds.
+    ``last_boottime`` is the CLOCK_BOOTTIME of the last tick with known figures, ``last_suspended``
+    how long the host had been suspended by then. ``first``: nothing has been started yet.
+    ``quota``: see Decision. ``kind``: the image and the configuration in force, since
+    ``kind_since``.
     """
 
     kill: TimeWindow = TimeWindow(0.0)
+    long: TimeWindow = TimeWindow(0.0)
     spawn: TimeWindow = TimeWindow(0.0)
     recent: TimeWindow = TimeWindow(0.0)
     last_boottime: float | None = None
@@ -200,10 +202,12 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
     grace_spawn = state.delay.grace_spawn(settings)
     smoothing = min(SMOOTHING, settings.grace_kill / 3)
     if gap:
-        kill, spawn, recent = (TimeWindow(s) for s in (settings.grace_kill, grace_spawn, smoothing))
+        lengths = settings.grace_kill, longest_patience(settings), grace_spawn, smoothing
+        kill, long, spawn, recent = map(TimeWindow, lengths)
         state = msgspec.structs.replace(
             state,
             kill=kill,
+            long=long,
             spawn=spawn,
             recent=recent,
             last_boottime=seen.boottime,
@@ -228,6 +232,7 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
     return msgspec.structs.replace(
         state,
         kill=state.kill.add(calm, settings.grace_kill),
+        long=state.long.add(calm, longest_patience(settings)),
         spawn=spawn,
         recent=recent,
         last_boottime=seen.boottime,
@@ -241,9 +246,10 @@ def _heard(seen: Observation, state: State, settings: Settings) -> State:
     standing, cap = state.standing.after(seen, settings), state.cap.after(seen, settings)
     if standing is state.standing and cap is state.cap:
         return state
-    over = state.standing.is_paused and not standing.is_paused
-    kill = TimeWindow(settings.grace_kill) if over else state.kill
-    return msgspec.structs.replace(state, standing=standing, cap=cap, kill=kill)
+    if state.standing.is_paused and not standing.is_paused:
+        kill, long = TimeWindow(settings.grace_kill), TimeWindow(longest_patience(settings))
+        state = msgspec.structs.replace(state, kill=kill, long=long)
+    return msgspec.structs.replace(state, standing=standing, cap=cap)
 
 
 def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:
@@ -303,21 +309,15 @@ def owner_sends_away(case: Case) -> Iterator[Action]:
 
 def do_not_fit(case: Case) -> Iterator[Action]:
     """From the end of the line, those that do not fit and have not for long enough."""
-    line, window = case.seen.fleet.line, case.state.kill
-    if case.room is None or case.fit == len(line) or not window.covered:
+    fleet, state, settings = case.seen.fleet, case.state, case.settings
+    if case.room is None or case.fit == len(fleet.line) or not state.kill.covered:
         return
-    for place in range(len(line) - 1, case.fit - 1, -1):
-        part = window.part(is_unfit(case.seen.fleet, place, case.settings))
-        if part < LONG_ENOUGH:
-            return  # what those before it need is less
-        reason = f"has not fitted for {part * case.settings.grace_kill:.0f} s, {_why_unfit(case, place)}"
-        yield leave(line[place], case, case.settings.leave_timeout, reason)
-
-
-def is_unfit(fleet: Fleet, place: int, settings: Settings) -> Callable[[Span], bool]:
-    """Whether the worker at this place in line did not fit during a span."""
-    cpus, memory = needs_to_stay(fleet, place, settings)
-    return lambda span: span.room < cpus or span.memory_room < memory or place >= span.max_workers
+    for place in range(len(fleet.line) - 1, case.fit - 1, -1):
+        waited = has_not_fitted(fleet, place, state.kill, state.long, settings)
+        if waited is None:
+            return  # those before it need less, and have more to lose
+        reason = f"has not fitted for {waited:.0f} s, {_why_unfit(case, place)}"
+        yield leave(fleet.line[place], case, settings.leave_timeout, reason)
 
 
 def out_of_memory(case: Case) -> Iterator[Action]:

@@ -9,13 +9,13 @@ import math
 
 from plancton.model import Decision, Observation, Settings
 from plancton.policy.decide import (
-    LONG_ENOUGH,
     State,
     holds_another,
     is_short_of_memory,
-    is_unfit,
 )
 from plancton.policy.disk import is_short_of_disk
+from plancton.policy.patience import until_enough
+from plancton.policy.time_window import LONG_ENOUGH
 
 BRISK = 1.0
 """Seconds between two ticks while something is under way; the least there is."""
@@ -62,8 +62,7 @@ def _until_one_leaves(seen: Observation, decision: Decision, state: State, setti
     last = len(seen.fleet.line) - 1
     if decision.fit > last or decision.paused:
         return math.inf
-    window = state.kill
-    return window.earliest(window.length, LONG_ENOUGH, is_unfit(seen.fleet, last, settings))
+    return until_enough(seen.fleet, last, state.kill, state.long, settings)
 
 
 def _until_one_starts(seen: Observation, decision: Decision, state: State, settings: Settings) -> float:

@@ -8,6 +8,8 @@ import msgspec
 ENTRIES = 256
 """A window keeps at most about this many entries: longer ones are kept more coarsely, not at more
 cost."""
+LONG_ENOUGH = 2 / 3
+"""Part of a window for which a thing must have held before anything is done about it."""
 SLACK = 0.5
 """Ticks are not exactly a second apart: a window is covered when this little is missing
 (seconds)."""
@@ -53,6 +55,11 @@ class TimeWindow(msgspec.Struct, frozen=True):
     def known(self) -> float:
         """Seconds of the past that it knows: what can't be measured leaves holes."""
         return sum(s.end - s.start for s in self.spans)
+
+    def seconds(self, length: float, holds: Callable[[Span], bool]) -> float:
+        """For how many of the last ``length`` seconds ``holds`` is known to have been true."""
+        begin = self.spans[-1].end - length if self.spans else 0.0
+        return sum(s.end - max(s.start, begin) for s in self.spans if s.end > begin and holds(s))
 
     @property
     def average(self) -> Span | None:

@@ -25,6 +25,10 @@ JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""
 
 
+LEAST_NEWS, NEWS = 30.0, 0.05
+"""CPU seconds, or the part of them, from which on what is at stake has changed for the policy."""
+
+
 class Entry(msgspec.Struct):
     """A worker, and when its start was requested (CLOCK_BOOTTIME). ``user`` is its UID:GID,
     ``group`` its cgroup in the v2 tree, ``pid`` its first process, ``shim`` the process that the
@@ -213,8 +217,9 @@ class Roster:
         if entry is None or entry.worker.jobs is None or entry.worker.phase is Phase.ENDED:
             return False
         before, entry.job_cpu = entry.worker.jobs, cpu
-        if jobs != before:
-            self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != ())
+        stake = cpu if jobs else 0.0
+        if jobs != before or abs(stake - entry.worker.stake) > max(LEAST_NEWS, NEWS * stake):
+            self._replace(entry, jobs=jobs, worked=entry.worker.worked or jobs != (), stake=stake)
         return not set(before) <= set(jobs)
 
     def note_used(self, name: str, seconds: float, boottime: float) -> None:

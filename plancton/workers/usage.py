@@ -35,7 +35,9 @@ class WorkerUsage:
         self._slice, self._proc = workers_slice, proc
         self._cpu, self._memory, self._shim = Group[str](), Group[str](), Group[str]()
         self._jobs = JobWatch(proc, JOB_PROCESS)
-        self._began: dict[str, tuple[float, float]] = {}
+        self._cpus: dict[str, float] = {}
+        self._began: dict[str, dict[float, float]] = {}
+        """For each worker's running jobs, by when they began: the CPU it had used by then."""
         self._fleet: Fleet | None = None
         self._time = 0.0
         self._old: tuple[Counters, Counters] = {}, {}
@@ -52,7 +54,7 @@ class WorkerUsage:
         old, self._old = self._old, (self._cpu.read(), self._shim.read())
         cpu, shim = (_rates(before, new, seconds) for before, new in zip(old, self._old, strict=True))
         memory, jobs = self._memory.read(), self._jobs.read(boottime)
-        self._note_beginnings(jobs)
+        self._note_beginnings(jobs, old[0], boottime)
         self.by_name = {
             name: Usage(
                 cpu.get(name),
@@ -66,21 +68,25 @@ class WorkerUsage:
         }
         self.shims = sum(shim.values())
 
-    def _note_beginnings(self, jobs: dict[str, tuple[float, ...]]) -> None:
-        """Remember each worker's oldest running job, and the CPU used before it was seen."""
+    def _note_beginnings(self, jobs: dict[str, tuple[float, ...]], last: Counters, boottime: float) -> None:
+        """Remember what CPU each job's worker had used when the job began: what it had at the last
+        reading, unless the job is too young to have used the rest."""
         before, self._began = self._began, {}
         for name, starts in jobs.items():
-            if starts:
-                known = before.get(name)
-                new = starts[0], self._old[0].get(name) or 0.0
-                self._began[name] = known if known and known[0] == starts[0] else new
+            known, earlier = before.get(name, {}), last.get(name) or 0.0
+            used, cpus = self._old[0].get(name) or 0.0, self._cpus[name]
+            self._began[name] = {
+                start: known[start] if start in known else max(earlier, used - cpus * (boottime - start))
+                for start in starts
+            }
 
     def _job_cpu(self, name: str) -> float:
         began, used = self._began.get(name), self._old[0].get(name)
-        return max(0.0, used - began[1]) if began and used is not None else 0.0
+        return max(0.0, used - next(iter(began.values()))) if began and used is not None else 0.0
 
     def _watch(self, entries: list[Entry]) -> None:
         workers_slice, memory = self._slice, self._slice.memory_stat.parent.parent
+        self._cpus = {e.worker.name: e.worker.cpus for e in entries}
         self._jobs.watch(
             {e.worker.name: workers_slice.tree / e.group for e in entries if e.worker.jobs is not None}
         )

@@ -68,6 +68,7 @@ class Lending:
         self.used = 0.0
         """CPU seconds of the owner's since the last tick."""
         self.pilots = dict[str, Pilot]()
+        self.fit = 0
         self.totals = Totals()
 
     def run(self) -> Totals:
@@ -135,15 +136,25 @@ class Lending:
     # ------------------------------------------------------------ the policy
 
     def _decide(self) -> None:
+        if self.fit < len(self.simulator.workers):
+            self._put_at_stake()
         fleet, seconds = self.simulator.fleet, self.now - self.last
         owner = self.used / seconds
         seen = Observation(self.now, self.now, self.history.cpus, seconds, owner, image="image", fleet=fleet)
         decision = self.simulator.tick(seen)
+        self.fit = decision.fit
         if decision.actions:
             self._follow(fleet)
         self.last, self.used = self.now, 0.0
         if self.calm:
             self.due = self.now + next_tick(seen, decision, self.simulator.state, self.settings, self.calm)
+
+    def _put_at_stake(self) -> None:
+        """What each worker's job has used, as it is read while one may have to leave."""
+        for name, pilot in self.pilots.items():
+            worker = self.simulator.workers[name]
+            if worker.jobs and worker.stake != pilot.used:
+                self.simulator.change(name, stake=pilot.used)
 
     def _follow(self, before: Fleet) -> None:
         """A started worker will find a job, a leaving one has lost its job."""

@@ -44,7 +44,10 @@ BAD = {
     "wroker: {}": ("wroker: ", "did you mean 'worker'?"),
     "zebra: {}": ("zebra: ", "known: htcondor, image, worker, pool, owner, yield, docker, config"),
     "worker: {cpu: 1}": ("worker.cpu: ", "did you mean 'cpus'?"),
-    "yield: {zebra: 1}": ("yield.zebra: ", "known: grace_kill, grace_spawn, worthwhile, cap"),
+    "yield: {zebra: 1}": (
+        "yield.zebra: ",
+        "known: grace_kill, grace_spawn, stake, longest_wait, worthwhile, cap",
+    ),
     'worker: {"cp\\nus": 1}': ("worker.cp us: ", "did you mean 'cpus'?"),
     "htcondor: {central_manager: cm}": ("htcondor.token_file: ", "missing"),
     "- a": ("the file: ", "must be a section (key: value lines), not a list"),

@@ -224,6 +224,20 @@ def test_same_jobs_change_nothing() -> None:
     assert roster.fleet is before and roster["w1"].job_cpu == 2.0
 
 
+def test_stake() -> None:
+    """What would be lost with its jobs is the worker's stake, which changes when that is news."""
+    roster = Roster()
+    pilot(roster)
+    roster.note_jobs("w1", (150.0,), 1_000.0)
+    assert roster.fleet.workers[0].stake == 1_000.0
+    roster.note_jobs("w1", (150.0,), 1_020.0)
+    assert roster.fleet.workers[0].stake == 1_000.0
+    roster.note_jobs("w1", (150.0,), 1_100.0)
+    assert roster.fleet.workers[0].stake == 1_100.0
+    roster.note_jobs("w1", (), 0.0)
+    assert roster.fleet.workers[0].stake == 0.0
+
+
 def test_plain_workers_have_no_jobs() -> None:
     """A worker without a pool has no jobs, whatever its processes are called."""
     roster = Roster()

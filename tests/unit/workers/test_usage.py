@@ -70,23 +70,36 @@ def test_jobs_of_a_pool_only(host: Host) -> None:
 
 
 def test_cpu_of_the_job(host: Host) -> None:
-    """What would be lost is what was used since the oldest running job was first seen."""
+    """What would be lost is what was used since the oldest running job began, as far as that can be
+    known."""
     host.worker("w1", ())
     host.used("w1", 100.0)
     assert host.read("w1") == ((), 0.0)
     host.starters("w1", 11)
     host.used("w1", 103.0)
-    assert host.read("w1") == ((BOOT + 11,), 0.0)
+    assert host.read("w1") == ((BOOT + 11,), 3.0)
     host.used("w1", 113.0)
-    assert host.read("w1") == ((BOOT + 11,), 10.0)
+    assert host.read("w1") == ((BOOT + 11,), 13.0)
     host.starters("w1", 11, 35)
     host.used("w1", 120.0)
-    assert host.read("w1") == ((BOOT + 11, BOOT + 35), 17.0)
+    assert host.read("w1") == ((BOOT + 11, BOOT + 35), 20.0)
     host.starters("w1", 35)
     host.used("w1", 130.0)
-    assert host.read("w1") == ((BOOT + 35,), 0.0), "the other one's beginning"
+    assert host.read("w1") == ((BOOT + 35,), 15.0), "five seconds old when it was first seen"
     host.starters("w1")
     assert host.read("w1") == ((), 0.0)
+
+
+def test_an_old_job(host: Host) -> None:
+    """A job that was there before us has used what its worker can have used in the job's time."""
+    host.worker("w1", ())
+    host.starters("w1", 4)
+    host.used("w1", 100.0)
+    assert host.read("w1") == ((BOOT + 4,), 6.0)
+    host.worker("w2", ())
+    host.starters("w2", 5)
+    host.used("w2", 2.0)
+    assert host.read("w2") == ((BOOT + 5,), 2.0)
 
 
 def test_counters_that_go_back(host: Host) -> None:
