@@ -302,9 +302,10 @@ def _nothing_is_idle(seen: Observation) -> bool:
 
 def owner_sends_away(case: Case) -> Iterator[Action]:
     """All, when a rule of the owner's says so or a pause lasts too long."""
-    if why := case.state.standing.why_leave(case.seen, case.settings):
-        for worker in reversed(case.seen.fleet.line):
-            yield leave(worker, case, case.settings.leave_timeout, why)
+    for worker in reversed(case.seen.fleet.line):
+        if not (why := case.state.standing.why_leave(worker, case.seen, case.settings)):
+            return  # those before it have more to lose
+        yield leave(worker, case, case.settings.leave_timeout, why)
 
 
 def do_not_fit(case: Case) -> Iterator[Action]:

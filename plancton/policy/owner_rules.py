@@ -4,7 +4,7 @@
   started. `plancton pause` ends when its time is over or on `plancton resume`.
 - A rule (`owner.pause_when`, `owner.leave_when`) holds at once, and until it has not been true for
   `owner.pause_hold`: a signal that comes and goes moves nothing back and forth.
-- Workers that have been paused for `grace_kill` leave: their jobs can go on elsewhere. One that
+- Workers that have been paused for their patience leave: their jobs can go on elsewhere. One that
   leaves is never frozen, so all are thawed while one does.
 - Where workers can't be frozen, they leave at once.
 """
@@ -26,6 +26,7 @@ from plancton.model import (
     Thaw,
     Worker,
 )
+from plancton.policy.patience import patience_of
 from plancton.units import human_seconds
 
 LEAST_HOLD = 10.0
@@ -102,21 +103,22 @@ class Standing(msgspec.Struct, frozen=True):
             leave=self.leave.after(rules.leave, seen, settings),
         )
 
-    def patience(self, seen: Observation, settings: Settings) -> float:
-        """Seconds for which the workers still wait for the end of the pause."""
+    def waits(self, worker: Worker, seen: Observation, settings: Settings) -> float:
+        """Seconds for which a worker still waits for the end of the pause."""
         if not seen.wishes.freezable:
             return 0.0
-        return self.since + settings.grace_kill - seen.time
+        return self.since + patience_of(worker, settings) - seen.time
 
-    def why_leave(self, seen: Observation, settings: Settings) -> str:
-        """Why all workers leave now; empty: they don't."""
+    def why_leave(self, worker: Worker, seen: Observation, settings: Settings) -> str:
+        """Why a worker leaves now; empty: it does not."""
         if self.leave.words:
             return self.sends_away
-        if not self.is_paused or self.patience(seen, settings) > 0:
+        if not self.is_paused or self.waits(worker, seen, settings) > 0:
             return ""
         if not seen.wishes.freezable:
-            return f"{self.words}, and they can't be frozen here"
-        return f"{self.words}, and they do not wait for longer than {human_seconds(settings.grace_kill)}"
+            return f"{self.words}, and it can't be frozen here"
+        longest = human_seconds(patience_of(worker, settings))
+        return f"{self.words}, and it does not wait for longer than {longest}"
 
     def wants_frozen(self, seen: Observation) -> bool:
         """Whether nobody may run: somebody is there, and nobody needs to."""
@@ -130,7 +132,7 @@ class Standing(msgspec.Struct, frozen=True):
         left = math.inf if seen.wishes.left is None else seen.wishes.left
         waits = [left, self.pause.left(seen, settings), self.leave.left(seen, settings)]
         if self.is_paused and seen.fleet.line:
-            waits.append(self.patience(seen, settings))
+            waits.append(self.waits(seen.fleet.line[-1], seen, settings))
         return min(waits)
 
     def was_frozen(self, ended: Ended, seen: Observation) -> bool:

@@ -98,6 +98,17 @@ def test_patience() -> None:
     assert ticks.until(Start)
 
 
+def test_patience_by_stake() -> None:
+    """Who has more to lose waits longer for the end of a pause, and is frozen again once those that
+    did not are gone."""
+    ticks = Host()
+    ticks.there = [worker("rich", 9_000.0, jobs=(1.0,), stake=1_800.0), worker("poor")]
+    _, (thaw, *leaves) = ticks.until(Leave, wishes=PAUSE)
+    assert isinstance(thaw, Thaw) and [a.name for a in leaves if isinstance(a, Leave)] == ["poor"]
+    later = ticks.run(200, wishes=PAUSE)
+    assert [type(action) for _, action in later] == [Freeze], later
+
+
 def test_where_nothing_can_be_frozen() -> None:
     """They leave at once, and the reason says so."""
     wishes = Wishes(pause="paused by the owner", freezable=False)
