@@ -181,11 +181,13 @@ def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
     """check prints the configuration in force as YAML and how many would fit, and warns on
     stderr."""
     path = host.config(
-        "worker: {environment: {TOKEN: s3cret}, cpus: 4000}",
+        "worker: {environment: {TOKEN: s3cret}, cpus: 4000}\nowner: {hours: mon-sun, leave_when: hour > 24}",
         docker({"GET /info": INFO}),
     )
     done = host("check", path)
     assert done.returncode == 0, done.stderr
+    assert "# hour = " in done.stdout and "# owner.hours is the whole week" in done.stdout
+    assert "warning: owner.leave_when: 'hour > 24' can never be true" in done.stderr
     shown = yaml.safe_load(done.stdout)
     assert shown["worker"]["cpus"] == 4000.0 and shown["worker"]["environment"] == {"TOKEN": "***"}
     assert "s3cret" not in done.stdout + done.stderr
@@ -196,13 +198,17 @@ def test_check(host: Host, docker: Callable[[Script], Path]) -> None:
 
 def test_check_for_scripts(host: Host, docker: Callable[[Script], Path]) -> None:
     """check --json has everything that check says, and writes nothing else."""
-    path = host.config("worker: {environment: {TOKEN: s3cret}, cpus: 4000}", docker({"GET /info": INFO}))
+    text = (
+        "worker: {environment: {TOKEN: s3cret}, cpus: 4000}\nowner: {pause_when: weekday > 7, hours: sun-sat}"
+    )
+    path = host.config(text, docker({"GET /info": INFO}))
     done = host("check", path, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)
     assert said["configuration"] == yaml.safe_load(host("check", path).stdout)
     assert said["fit"] == 0 and "0 workers would fit. One needs " in said["message"], said
     assert any("worker.cpus is 4000" in warning for warning in said["warnings"]), said
+    assert 1 <= said["signals"]["weekday"] <= 7 and "whole week" in said["rules"][0], said
 
 
 @pytest.mark.parametrize(
