@@ -41,6 +41,7 @@ class OwnerWatch:
             return NOTHING
         if seen.owner is not None:  # now and then there is a tick without
             self._owner_cpus = seen.owner
+        time.tzset()  # people travel: the C library looks for another zone only when it is told to
         unix = time.time()
         local = time.localtime(unix)
         self._signals.look(now, unix, local, self._owner_cpus)

@@ -26,7 +26,7 @@ SIGNALS: Mapping[str, Signal] = {
     "on_battery": Signal("the computer runs on its battery", yes="on battery", no="on mains power"),
     "battery": Signal("how full the battery is, in percent", 0, 100, "the battery has {0:.0f} %", unit="%"),
     "idle_seconds": Signal("seconds since the owner's last input", 0, yes="last input {1} ago"),
-    "sessions": Signal("how many people are logged in, here or remotely", 0, yes="logged in: {0:g}"),
+    "sessions": Signal("how many sessions people have, here or remotely", 0, yes="logged in: {0:g}"),
     "hour": Signal("the hour of the day, 0 to 23", 0, 23, "it is {0:g} o'clock"),
     "weekday": Signal("the day of the week, 1 (Monday) to 7 (Sunday)", 1, 7, "it is {2}"),
     "temperature": Signal("the CPU package's, in °C", -273, yes="the CPU has {0:.0f} °C", unit="°C"),

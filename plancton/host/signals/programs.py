@@ -1,7 +1,7 @@
 """Which programs run, and what one says that is asked."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from plancton.files import read_knob
@@ -9,8 +9,6 @@ from plancton.host.cgroup_files import group_of
 
 LONGEST_COMM = 15
 """Characters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
-MOST = 20_000
-"""Processes that are looked at: on a host with more, some may be missed."""
 PATIENCE = 5.0
 """Seconds."""
 
@@ -25,20 +23,17 @@ def check_names(texts: tuple[str, ...]) -> None:
 
 
 def find_running(proc: Path, names: Collection[str], slices: Collection[str]) -> list[str]:
-    """Those of these names that a process has, which is in none of the ``slices`` (the workers')."""
+    """Those of these names that a process has, which is in none of the ``slices`` (the workers'). All
+    are looked at, however many: else a job could hide an owner's behind its own."""
     wanted = {name[:LONGEST_COMM]: name for name in names}
     found = set[str]()
-    for pid in _pids(proc):
+    for pid in filter(str.isdecimal, os.listdir(proc)):
         name = wanted.get(read_knob(f"{proc}/{pid}/comm") or "")
         if name and name not in found and not _is_in(group_of(proc, int(pid)), slices):
             found.add(name)
             if len(found) == len(wanted):
                 break
     return sorted(found)
-
-
-def _pids(proc: Path) -> Iterator[str]:
-    return iter([entry for entry in os.listdir(proc) if entry.isdecimal()][-MOST:])
 
 
 def _is_in(group: str | None, slices: Collection[str]) -> bool:

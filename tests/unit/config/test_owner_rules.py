@@ -5,6 +5,8 @@ import time
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plancton.config.expression import Reference
 from plancton.config.load import parse
@@ -201,6 +203,41 @@ def test_never_and_always(rule: str, said: str) -> None:
     """A rule that no values make true, or all, is named; nothing is said where that is not sure."""
     found = list(doubtful_rules(rules(pause_when=rule)))
     assert len(found) == bool(said) and all(said in each for each in found), found
+
+
+COMPARED = st.builds(
+    "{} {} {}".format,
+    st.sampled_from(["on_battery", "battery", "hour", "sessions", "idle_seconds"]),
+    st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
+    st.sampled_from([-1, 0, 0.5, 1, 5, 23, 24, 50, 100, 900]),
+)
+WHOLE_RULES = st.recursive(
+    COMPARED,
+    lambda part: st.one_of(
+        st.builds("({} and {})".format, part, part),
+        st.builds("({} or {})".format, part, part),
+        st.builds("(not {})".format, part),
+    ),
+    max_leaves=5,
+)
+SOME = st.fixed_dictionaries({
+    "on_battery": st.booleans(),
+    "battery": st.floats(0, 100),
+    "hour": st.integers(0, 23),
+    "sessions": st.integers(0, 5),
+    "idle_seconds": st.floats(0, 900),
+})  # fmt: skip
+
+
+@given(WHOLE_RULES, st.lists(SOME, min_size=20, max_size=20))
+@settings(deadline=None, max_examples=60)
+def test_never_is_never(rule: str, tried: list[dict[str, float]]) -> None:
+    """Of a rule that is called never or always true no values show the contrary."""
+    found = "".join(doubtful_rules(rules(pause_when=rule)))
+    for values in tried:
+        holds = bool(judged({"pause_when": rule}, values).pause)
+        assert not (holds and "never" in found), f"{rule} holds for {values}"
+        assert holds or "always" not in found, f"{rule} does not hold for {values}"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What the owner's rules ask for at each tick."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,15 @@ def test_rules_that_ask_for_nothing(tmp_path: Path, text: str) -> None:
     """Hours that never end and a temperature to watch pause nobody."""
     found = Watch(tmp_path, text).it.look(SEEN, 100.0)
     assert (found.pause, found.leave, found.cap) == ("", "", None)
+
+
+def test_another_time_zone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner's local time counts, also after the computer was taken elsewhere."""
+    hour = datetime.fromtimestamp(time.time(), UTC).hour
+    rule = " or ".join(f"hour == {(hour + later) % 24}" for later in (5, 6))
+    watch = Watch(tmp_path, f"owner: {{leave_when: {rule}}}")
+    for zone, leaves in (("UTC0", False), ("XXX-5", True), ("UTC0", False)):
+        monkeypatch.setenv("TZ", zone)
+        assert bool(watch.it.look(SEEN, 100.0).leave) is leaves
+    monkeypatch.undo()
+    time.tzset()
