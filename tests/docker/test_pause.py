@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from docker.harness import BUSY, Plancton, wait_for
+from docker.harness import BUSY, Plancton, WithoutRoot, wait_for
 
 pytestmark = pytest.mark.docker
 
@@ -39,6 +39,23 @@ def test_pause(plancton: Plancton) -> None:
     assert plancton.cli("resume").stdout == "Donating again.\n"
     wait_for("they run again", lambda: not frozen(plancton) and plancton.used() > before)
     assert plancton.full(2) == workers
+
+
+def test_without_root(without_root: WithoutRoot) -> None:
+    """A user's supervisor does the same by the files that root has handed over."""
+    without_root.calm()
+    without_root.prepare()
+    without_root.start()
+    workers = without_root.full(2)
+    assert without_root.cli("pause").returncode == 0
+    wait_for("they are frozen", lambda: frozen(without_root))
+    assert without_root.cli("resume").returncode == 0
+    wait_for("they run again", lambda: not frozen(without_root))
+    assert without_root.full(2) == workers
+    assert without_root.cli("pause").returncode == 0
+    wait_for("they are frozen once more", lambda: frozen(without_root))
+    assert without_root.cli("stop", "--wait").returncode == 0
+    assert not without_root.workers() and not without_root.lines("killing"), without_root.log
 
 
 @pytest.mark.parametrize("how", [["stop", "--wait"], ["stop", "--keep-workers", "--wait"]])

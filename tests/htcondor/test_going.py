@@ -163,6 +163,40 @@ def test_state_is_saved_while_finishing(plancton: Plancton, engine: Engine, pool
     assert [event for event in pool.events() if "Finished transferring output" in event.text], pool.describe()
 
 
+def test_a_pause(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A job whose worker the owner pauses for a while goes on where it was, and keeps its claim."""
+    calm(plancton)
+    cluster = pool.submit(HELD, "0")
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    assert plancton.cli("pause").returncode == 0
+    stopped = plancton.slice.directory / "cgroup.events"
+    wait_for("it is frozen", lambda: "frozen 1" in stopped.read_text())
+    plancton.goes_on(10.0)
+    assert plancton.cli("resume").returncode == 0
+    wait_for("it runs again", lambda: "frozen 0" in stopped.read_text())
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    assert pool.output(cluster).startswith("job 0, user ") and pool.history(cluster, "NumJobStarts") == "1"
+    assert not events(pool, "evicted")
+
+
+@pytest.mark.slow
+def test_a_pause_that_is_too_long(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """After grace_kill its worker lets the job save its state, and ends in order."""
+    calm(plancton)
+    plancton.configure(yielding={"grace_kill": "5s"})
+    since = time.time()
+    pool.submit(COUNTING, **SAVES)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    assert plancton.cli("pause").returncode == 0
+    wait_for_event(pool, "evicted")
+    wait_for("the worker has ended", lambda: worker in exit_codes(engine, since))
+    assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
+    assert [event for event in pool.events() if "Finished transferring output" in event.text], pool.describe()
+
+
 def test_at_once_for_memory(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
     """When the owner needs the memory nobody waits for a job to save its state: it is evicted, and
     its worker is not killed."""

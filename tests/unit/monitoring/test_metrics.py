@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from plancton.files import SHARE
 from plancton.history.tables import HOUR, MINUTE, NAME, Row
 from plancton.history.write import Batch, open_store
-from plancton.model import HeldReason, Kept, Phase, Status, Work, WorkerStatus
+from plancton.model import Capped, HeldReason, Kept, Pause, Phase, Status, Work, WorkerStatus
 from plancton.monitoring.metrics import (
     USES,
     Facts,
@@ -47,6 +47,7 @@ def status(*workers: WorkerStatus, when: float = NOW, version: str = "1.0.0") ->
         owner=1.5, donated=1.0, engine=0.25, stolen=0.0, idle=1.25, memory_total=8_000,
         memory_available=4_000, memory_donated=1_000,
         problems=("one",), workers=workers, token_expires=NOW + 60.5,
+        pause=Pause("owner", "paused", frozen=True), cap=Capped(1.5, "owner.cpu_cap"),
     )  # fmt: skip
 
 
@@ -89,6 +90,8 @@ EXPECTED = {
     ("plancton_workers", "killed"): 0,
     ("plancton_workers_fit", ""): 3,
     ("plancton_workers_allowed", ""): 7,
+    ("plancton_cap_cpus", ""): 1.5,
+    ("plancton_frozen", ""): 1,
     ("plancton_jobs_running", ""): 4,
     ("plancton_token_expiry_timestamp_seconds", ""): NOW + 60.5,
     ("plancton_cpu_seconds_total", "idle"): 12.5,

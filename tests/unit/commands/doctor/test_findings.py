@@ -36,7 +36,7 @@ from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
-from plancton.model import Phase, Status, Tier, WorkerStatus
+from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
 from plancton.rundir import Paths
 from plancton.units import printable
 from plancton.workers.container import INSTANCE
@@ -60,6 +60,7 @@ STATUS = Status(
     tier_reason="r", slice="plancton", capacity=8.0, fit=1,
 )  # fmt: skip
 RUNS = Supervisors(7, STATUS)
+PAUSE = Pause("owner", "paused by the owner")
 STUCK = WorkerStatus("w1", "id", Phase.KILLED, 1.0, 0, stuck=True)
 DISKS = Disks({"sda": "bfq"}, of_slice={"weight": "default 1"})
 FACTS = Facts(
@@ -317,6 +318,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
         (replace(SLICE, lifted=True, frozen=2), Supervisors(), BETTER, "left 2 workers frozen; `plancton run` undoes"),
         (replace(SLICE, writable=False), RUNS, OK, "tier kernel"),
         (replace(WRONG, lifted=True), RUNS, OK, "in favour of workers that must go"),
+        (replace(SLICE, frozen=2), Supervisors(7, replace(STATUS, pause=PAUSE)), OK, "are frozen: paused by the owner"),
         (WRONG, RUNS, BETTER, "does not yield now; run doctor again"),
         (WRONG, Supervisors(7, replace(STATUS, tier="quota", tier_reason="no")), BETTER, "tier quota: no"),
         (GONE, RUNS, BETTER, "plancton is gone"),
