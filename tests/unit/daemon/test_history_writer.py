@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,21 @@ def test_nothing_is_lost_between_ticks(run: Run) -> None:
         run.tick(float(seconds), jump=jump)
     run.it.close()
     assert sum(row.donated for row in run.rows()) == 2.0 * run.total == 2.0 * 396
+
+
+def test_suspend(run: Run) -> None:
+    """What a host does not do while it sleeps is in no row, and the minute in which it wakes has its
+    own time."""
+    for _ in range(24):
+        run.tick()
+    run.tick(jump=8 * 3_600.0)
+    for _ in range(24):
+        run.tick()
+    run.it.close()
+    rows = run.rows()
+    assert sum(row.seconds for row in rows) == run.total == 245.0
+    gaps = [later.time - row.time for row, later in pairwise(rows)]
+    assert max(gaps) >= 8 * 3_600 and sorted(gaps)[-2] == 60, gaps
 
 
 def test_once_a_minute(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

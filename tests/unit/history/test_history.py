@@ -421,6 +421,30 @@ def test_full_disk(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_read_only_disk(tmp_path: Path) -> None:
+    """On a disk that has become read-only a write fails in words, who reads gets what there is, and
+    the same is written once the disk takes it again; without a file none is made."""
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp_path], check=True)
+    try:
+        open_store(tmp_path / NAME).close()
+        subprocess.run(["mount", "-o", "remount,ro", tmp_path], check=True)
+        with pytest.raises(HistoryError, match=r"readonly|read-only"):
+            open_store(tmp_path / NAME).write(batch(row(0)), BEGIN)
+        with pytest.raises(HistoryError, match=r"(?i)read-?only"):
+            open_store(tmp_path / "other.sqlite")
+        with open_history(tmp_path) as history:
+            assert history.rows("minutes", 0, 2e10) == []
+        subprocess.run(["mount", "-o", "remount,rw", tmp_path], check=True)
+        store = open_store(tmp_path / NAME)
+        store.write(batch(row(0, donated=1.0)), BEGIN)
+        store.close()
+        with open_history(tmp_path) as history:
+            assert [each.donated for each in history.rows("minutes", 0, 2e10)] == [1.0]
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 # ---------------------------------------------------------------- the totals and work.json
 
 
