@@ -322,7 +322,9 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
     is found that does it. ``mounts`` says what is missing of the paths that workers mount.
     ``unknown`` names the file whose figures can't be used at this tick, and says why. ``rules``:
-    what the owner's rules ask for. ``frozen``: we have frozen all workers.
+    what the owner's rules ask for. ``frozen``: we have frozen all workers. ``owner_waits`` is the
+    part of the time for which one of the owner's processes had to wait for a CPU; it is read only
+    while that matters (`yield.cap: auto`).
     """
 
     time: float
@@ -361,6 +363,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     rules: OwnerRules = OwnerRules()
     wishes: Wishes = NO_WISHES
     frozen: bool = False
+    owner_waits: float | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -396,6 +399,10 @@ class Settings(msgspec.Struct, frozen=True):
     uses_quota: bool = False
     """Whether the workers' CPU is limited one by one: where no slice yields for them, or by
     configuration."""
+    quota_alone: bool = False
+    """Whether that limit is all that protects the owner: no slice yields."""
+    caps_waiting: bool = False
+    """Whether it is limited while the owner waits for CPU and workers get some."""
     most_cpus: float | None = None
     most_memory: int | None = None
     """What all workers may have at most, whatever the owner leaves: the administrator's own limits

@@ -6,7 +6,14 @@ import time
 import msgspec
 
 from plancton.commands.owner_report import OwnerLook, OwnerReport
-from plancton.config.resolve import Host, MaxWorkers, missing_mounts, never_starts, policy_settings
+from plancton.config.resolve import (
+    Host,
+    MaxWorkers,
+    missing_mounts,
+    never_starts,
+    policy_settings,
+    read_cpus,
+)
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
 from plancton.config.security import read_profiles
@@ -68,7 +75,7 @@ def check_host(config: Config) -> HostCheck:
         if image and (wrong := unusable(image)):
             found = [f"no worker can start here: image {config.image.name} can't be used: {wrong}", *found]
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
-    cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+    cpus = read_cpus(config, Topology(), workers_slice.allowed_cpus())
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
     listening = listener(config.docker.socket)
     sampler.watch_engine(find_engine(PROC, layout.v2, listening, workers_slice.path))
@@ -79,7 +86,8 @@ def check_host(config: Config) -> HostCheck:
     sampler.close()
     disks = read_disks(written_by_workers(info, config), config.owner.reserve_disk)
     disk = disks.least
-    host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk.total if disk else 0)
+    size = disk.total if disk else 0
+    host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, size, cpus.most)
     if unkept := not_kept(disks.unseen, config.owner.reserve_disk):
         found.append(unkept)
     if disk and disk.margin(config.owner.reserve_disk) < 0:

@@ -13,7 +13,7 @@ from pathlib import Path
 from plancton.config.clone import clone_of
 from plancton.config.clone import hand_over as hand_over_clone
 from plancton.config.load import load_config
-from plancton.config.resolve import Host, bounds
+from plancton.config.resolve import Host, bounds, read_cpus
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerUnreachable
@@ -49,7 +49,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
     driver, supposed = _driver(config.docker.socket, layout)
     workers_slice = Slice(layout, config.docker.slice, driver, config.docker.tier)
     workers_slice.set_up()
-    if workers_slice.tier == "quota" and config.docker.tier != "quota":
+    if workers_slice.is_refused:
         raise PrepareError(f"{workers_slice.cpu}: can't be made or set up; `plancton doctor` may say why")
     set_bounds(workers_slice, config)
     files = workers_slice.hand_over(entry.pw_uid)
@@ -68,7 +68,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
 def set_bounds(workers_slice: Slice, config: Config) -> None:
     """What all workers together may use of this host, by the configuration."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cpus = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+    cpus = read_cpus(config, Topology(), workers_slice.allowed_cpus())
     workers_slice.bound(bounds(config, Host(cpus.number, memory), cpus.for_workers))
 
 

@@ -1,5 +1,5 @@
-"""What a configuration means on one host, in base units. Pure, except for
-`missing_mounts`."""
+"""What a configuration means on one host, in base units. Pure, except for `missing_mounts` and
+`read_cpus`."""
 
 import hashlib
 import math
@@ -11,12 +11,13 @@ import msgspec
 
 from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference, compiled
 from plancton.config.schema import LEAST_MEMORY, Config
-from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits
+from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits, least
 from plancton.host.signals.catalog import CHECKS, SIGNALS
+from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
-TREATMENT = ("lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
+TREATMENT = ("cores", "lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
 do."""
 MOST_WORKERS = 1_000_000
@@ -29,12 +30,20 @@ MISSED = ON_BATTERY + 1
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What has to be known of a host: CPUs, bytes."""
+    """What has to be known of a host: CPUs, bytes. ``small``: the CPUs of its small cores, where
+    workers are kept to these."""
 
     cpus: int
     ram: int
     swap: int = 0
     disk: int = 0
+    small: int | None = None
+
+
+def read_cpus(config: Config, topology: Topology, allowed: str | None) -> Cpus:
+    """Which CPUs count here and which are for workers; ``allowed``: those that the slice may have at
+    most, as the kernel lists them."""
+    return topology.read(config.owner.reserve_cpus, allowed, config.worker.cores == "efficiency")
 
 
 def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> Settings:
@@ -58,7 +67,8 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         longest_wait=float(config.yielding.longest_wait),
         gap=MISSED * float(config.docker.tick),
         uses_quota=config.yielding.cap == "room",
-        most_cpus=limits.cpus,
+        caps_waiting=config.yielding.cap == "auto",
+        most_cpus=least(limits.cpus, host.small),
         most_memory=limits.memory,
         pause_hold=float(config.owner.pause_hold),
         max_temperature=config.owner.max_temperature,
@@ -103,6 +113,11 @@ def never_starts(config: Config, host: Host, limits: Limits = NO_LIMITS) -> str 
     if worker.cpus > room:
         kept = f" and {reserve:g} are reserved for the owner" if reserve else ""
         return f"worker.cpus is {worker.cpus:g}, but this host has {host.cpus} CPUs{kept}: make it smaller"
+    if host.small is not None and worker.cpus > host.small:
+        return (
+            f"worker.cpus is {worker.cpus:g}, but worker.cores keeps workers to the small cores, which have"
+            f" {host.small} CPUs: change one of them"
+        )
     if worker.cpus > room * 0.98 and config.yielding.worthwhile > 0.8:
         return "yield.worthwhile asks for a CPU that is never quite idle: set it to 0.8 or less"
     if worker.memory > memory:

@@ -234,6 +234,10 @@ class Worker(Section, frozen=True):
         list[str] | str | None, Meta(description="a list, or text for /bin/sh -c; null: the image's own")
     ] = None
     cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs that one worker may use")] = 1.0
+    cores: Annotated[
+        Literal["all", "efficiency"],
+        Meta(description="efficiency: workers run on the small cores only, where a host has such"),
+    ] = "all"
     memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
     swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
     user: Annotated[
@@ -398,9 +402,12 @@ class Yield(Section, frozen=True):
         float, Meta(gt=0, le=1, description="the least part of its CPUs that makes a worker worth keeping")
     ] = 0.5
     cap: Annotated[
-        Literal["none", "room"],
-        Meta(description="room: workers are kept to what the owner leaves, so that some CPU is really idle"),
-    ] = "none"
+        Literal["none", "room", "auto"],
+        Meta(
+            description="room: workers are kept to what the owner leaves, so that some CPU is really idle;"
+            " auto: while the owner waits for CPU though workers get some"
+        ),
+    ] = "auto"
 
     def __post_init__(self) -> None:
         for key in ("grace_kill", "grace_spawn"):

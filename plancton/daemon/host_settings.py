@@ -50,6 +50,8 @@ class HostSettings:
                 self.settings,
                 leave_timeout=max(PATIENCE_WITHOUT_LIFT, self.settings.leave_timeout),
                 uses_quota=self.settings.uses_quota or workers_slice.tier == "quota",
+                quota_alone=workers_slice.tier == "quota",
+                caps_waiting=self.settings.caps_waiting and workers_slice.tier != "quota",
             )
         self._most = MaxWorkers(config)
         self._is_known = False

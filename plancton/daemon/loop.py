@@ -17,10 +17,11 @@ from queue import Empty
 import msgspec
 
 from plancton import __version__
-from plancton.config.resolve import ON_BATTERY, Host, bounds
+from plancton.config.resolve import ON_BATTERY, Host, bounds, read_cpus
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
+from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.helper_thread import beside
@@ -50,7 +51,7 @@ from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
 from plancton.model import Capped, Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.burden import BUSY_ENGINE
-from plancton.policy.decide import State, decide, is_short_of_memory
+from plancton.policy.decide import State, decide, is_short_of_memory, slept
 from plancton.policy.pace import BRISK, next_tick
 from plancton.rundir import (
     DRAIN,
@@ -59,6 +60,7 @@ from plancton.rundir import (
     Paths,
     RunDir,
 )
+from plancton.units import human_seconds
 from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
@@ -152,6 +154,7 @@ class Supervisor:
         )
         self.slice: Slice | None = None
         self.slice_watch = SliceWatch(self.sleep.watch_slice)
+        self.contention = ContentionWatch(self.sleep.watch_owner)
         self.actuator: Actuator | None = None
         self.topology, self.cpus = Topology(), Cpus()
         self.cap: Capped | None = None
@@ -241,6 +244,9 @@ class Supervisor:
                     self._tick_soon()
                 case Woken.MEMORY:
                     self._tick_soon()
+                case Woken.OWNER:
+                    self.contention.woken(time.monotonic())
+                    self._tick_soon()
 
     def _look_at_slice(self) -> None:
         self.slice_watch.changed()
@@ -316,9 +322,12 @@ class Supervisor:
             self.image.hold(why_no_pull(seen, self.in_force.settings))
             self.image.step(now)
             self.old_images.step(now, self.image.newest, self.roster.fleet.images)
+        if asleep := slept(seen, self.state):
+            self._woke(asleep)
         decision, self.state = decide(seen, self.state, self.in_force.settings)
         self.one_may_leave = decision.fit < len(seen.fleet.line)
         self._act(decision, now)
+        self.contention.settle(seen, self.state.contention.capped)
         if self.recorder:
             self.recorder.write(seen, decision, self.in_force.settings)
         tier = self.slice.tier if self.slice else "none"
@@ -328,11 +337,16 @@ class Supervisor:
         self.service.ticked(lambda: headline(seen, decision), now)
         return self._until_next_tick(seen, decision)
 
+    def _woke(self, seconds: float) -> None:
+        """The host has been suspended: whose lease ran out meanwhile has no job any more."""
+        self.status_file.say(f"this host was suspended for {human_seconds(seconds)}")
+        self.next_slow = self.last_reading = 0.0
+
     def _until_next_tick(self, seen: Observation, decision: Decision) -> float:
         if self.sleep.file_has_changed():  # while we ticked
             self.look_at_files = True
             return 0.0
-        if self.stop_when_empty or not self.sleep.told:
+        if self.stop_when_empty or not self.sleep.told or self.contention.reads:
             return BRISK
         pace = next_tick(seen, decision, self.state, self.in_force.settings, self.longest_tick)
         return max(BRISK, min(pace, self.disk_guard.look_due - seen.time))
@@ -340,7 +354,7 @@ class Supervisor:
     def _completed(self, seen: Observation, now: float) -> Observation:
         """The observation with all that is not a rate."""
         self.disk_guard.step(now, self.file.config.owner.reserve_disk, self.roster)
-        seen = self.disk_guard.completed(seen)
+        seen = self.contention.completed(self.disk_guard.completed(seen))
         self._resolve(seen)
         rules = self.owner_watch.look(seen, now)
         self.in_force.look(self.owner_watch.read)
@@ -395,11 +409,13 @@ class Supervisor:
         """See to it that the settings are those for the host as it is now, and was at the tick
         before: workers must not pay for one odd reading."""
         disk = seen.disk_total or 0
-        host, before = Host(int(seen.capacity), seen.memory_total, seen.swap_total, disk), self.host
+        figures = (int(seen.capacity), seen.memory_total, seen.swap_total, disk, self.cpus.most)
+        host, before = Host(*figures), self.host
         self.host = host
         if host != self.in_force.host and host.ram and (host == before or self.in_force.host is None):
             self.in_force.update(self.file.config, host, self.slice)
             self._look_at_cpus()
+            self.contention.find(self.slice, self.in_force.settings.caps_waiting)
             if self.slice is not None and not self.options.dry_run:
                 self._bound(self.slice, host)  # before the first worker starts
 
@@ -453,12 +469,13 @@ class Supervisor:
         if now >= self.last_scan + (ENGINE_SCAN_AGAIN if self.figures.engine_changed else ENGINE_SCAN):
             self.last_scan = now
             self.figures.watch_engine(listener(self.engine.socket))
+            self.contention.find(self.slice, self.in_force.settings.caps_waiting)
 
     def _look_at_cpus(self) -> None:
         """See which CPUs are there for workers and which for the owner."""
         allowed = self.slice.allowed_cpus() if self.slice else None
         self._look_at_limits()
-        cpus = self.topology.read(self.file.config.owner.reserve_cpus, allowed)
+        cpus = read_cpus(self.file.config, self.topology, allowed)
         if cpus.counted != self.cpus.counted:
             self.figures.count(cpus.counted)
         if cpus != self.cpus:

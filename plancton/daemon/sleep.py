@@ -1,10 +1,10 @@
-"""How the loop sleeps: until a time, a call in its inbox, a request, a hand on the slice, or a host
-short of memory."""
+"""How the loop sleeps: until a time, a call in its inbox, a request, a hand on the slice, a host
+short of memory, or an owner who waits for CPU."""
 
 import logging
 import os
 import select
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Woken(Enum):
     FILE = auto()
     SLICE = auto()
     MEMORY = auto()
+    OWNER = auto()
 
 
 class Sleep:
@@ -41,6 +42,7 @@ class Sleep:
         self._memory = memory_trigger(proc)
         if self._memory is not None:
             self._poll.register(self._memory, select.EPOLLPRI)
+        self._owner = list[int]()
 
     @property
     def told(self) -> bool:
@@ -60,6 +62,8 @@ class Sleep:
             return Woken.MEMORY
         if self._slice.fileno() in ready and self._slice.take():
             return Woken.SLICE
+        if any(descriptor in ready for descriptor in self._owner):
+            return Woken.OWNER
         return Woken.CALL
 
     def watch_slice(self, files: Collection[Path]) -> bool:
@@ -77,6 +81,16 @@ class Sleep:
             self._poll.register(self._slice, select.EPOLLIN)
         return self._slice.complete
 
+    def watch_owner(self, triggers: Sequence[int]) -> None:
+        """Be woken by these descriptors of the kernel's from now on, which are ours to close, instead
+        of those of the last call."""
+        for descriptor in self._owner:
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+        self._owner = list(triggers)
+        for descriptor in self._owner:
+            self._poll.register(descriptor, select.EPOLLPRI)
+
     def file_has_changed(self) -> bool:
         """Whether a file has since it was last said. Asked after we have written in the same
         directory ourselves, this keeps our own changes from waking us."""
@@ -92,6 +106,8 @@ class Sleep:
         self.close()
 
     def close(self) -> None:
+        while self._owner:
+            os.close(self._owner.pop())
         self._poll.close()
         self._files.close()
         self._slice.close()

@@ -77,15 +77,16 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def capped(self, cpus: float | None) -> "Bounds":
         """With no more CPUs than that."""
-        return msgspec.structs.replace(self, cpus=_least(self.cpus, cpus))
+        return msgspec.structs.replace(self, cpus=least(self.cpus, cpus))
 
     def within(self, limits: Limits) -> "Bounds":
         """With the limits where they are stricter."""
-        memory, swap = _least(self.memory, limits.memory), _least(self.swap, limits.swap)
-        return Bounds(memory, swap, _least(self.cpus, limits.cpus), self.cpuset)
+        memory, swap = least(self.memory, limits.memory), least(self.swap, limits.swap)
+        return Bounds(memory, swap, least(self.cpus, limits.cpus), self.cpuset)
 
 
-def _least(*values: Number | None) -> Number | None:
+def least(*values: Number | None) -> Number | None:
+    """Of those that are known."""
     return min((each for each in values if each is not None), default=None)
 
 

@@ -6,7 +6,7 @@ See inotify(7), and Documentation/accounting/psi.rst for the triggers.
 import contextlib
 import os
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from plancton.host._sampler import ffi, lib
@@ -70,9 +70,14 @@ class FileNotices:
 def memory_trigger(proc: Path) -> int | None:
     """A descriptor that poll(2) finds to have POLLPRI when tasks had to wait for memory; None where
     the kernel does not offer that."""
-    for trigger in TRIGGERS:
+    return pressure_trigger(proc / "pressure/memory", TRIGGERS)
+
+
+def pressure_trigger(file: Path, triggers: Sequence[bytes]) -> int | None:
+    """The same for any file of pressure, and the first of these triggers that the kernel takes."""
+    for trigger in triggers:
         with contextlib.suppress(OSError):
-            descriptor = os.open(proc / "pressure/memory", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.write(descriptor, trigger + b"\0")
             except OSError:

@@ -32,6 +32,7 @@ from plancton.host.cgroup_files import (
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
+from plancton.host.sched_ext import SYS, other_scheduler
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.host.unit_files import DIRECTORIES, read_limits
@@ -47,6 +48,10 @@ WEIGHT: Tier = "weight"
 KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
 WEIGHT_REASON = "the slice has the least weight"
 NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
+NOT_THE_KERNELS = (
+    "the scheduler {} (sched_ext) need not heed what the slice is, so the workers' CPU is limited through"
+    " Docker, within seconds: stop it to have the kernel yield at once"
+)
 PROPERTIES = (
     *("CPUWeight", "CPUAccounting", "CPUQuota", "AllowedCPUs"),
     *("MemoryMax", "MemorySwapMax", "IOWeight", "TasksMax"),
@@ -195,6 +200,7 @@ class Slice:
         over can be written: the slice's own, never a worker's."""
         self.runtime_units = Path("/run/systemd/system.control")
         """Where systemd writes what it is asked to set until the next boot."""
+        self.sys = SYS
         self.units = DIRECTORIES
         """Where the administrator's own files for systemd are."""
         self._confined = ""
@@ -274,6 +280,11 @@ class Slice:
         """Whether leavers can be given CPU to leave with."""
         return self.tier in (KERNEL, WEIGHT) and self.ours
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the kernel did not take what it should be when it was set up."""
+        return self._refusal is not None
+
     def ceiling(self) -> int | None:
         """Bytes of memory that the kernel lets the workers have at most; None: it sets no limit."""
         return memory_ceiling(read_knob(self._ceiling))
@@ -337,7 +348,10 @@ class Slice:
         self.limits = self._remember(self.limits)
         ours = ("+cpu", "+cpuset", "+memory", "+io", "+pids", "+hugetlb")
         # Docker does the same for its containers' parents. Beside v1 it may be huge pages that are here.
-        for controller in ours[-1:] if self.v1 else ours:
+        self._enable(ours[-1:] if self.v1 else ours)
+
+    def _enable(self, controllers: Iterable[str]) -> None:
+        for controller in controllers:
             with contextlib.suppress(OSError):
                 (self.tree / "cgroup.subtree_control").write_text(controller)
 
@@ -368,6 +382,8 @@ class Slice:
         except OSError as error:
             self._refusal = error
             return "quota", ""
+        if scheduler := other_scheduler(self.sys):
+            return "quota", NOT_THE_KERNELS.format(scheduler)
         if not self.ours:
             remedy = f"`sudo plancton prepare --user {quoted(user_name())}` fixes that"
             reason += f", but {knob} is not ours to change, so leavers get no CPU: {remedy}"
@@ -475,6 +491,9 @@ class Slice:
                 return "what a lift had done to workers is undone now"
         if self.tier == "quota":
             return self._promote()
+        if other_scheduler(self.sys):
+            self.take()
+            return f"tier {self.tier}: {self.tier_reason}"
         knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
         found, before = read_knob(self.cpu / knob), self.tier
         if found != wanted:
@@ -500,8 +519,15 @@ class Slice:
         return f"{what}: tier {self.tier}: {self.tier_reason}"
 
     def _promote(self) -> str | None:
-        """Where nobody had prepared the slice, somebody may have done so by now."""
-        if self.strongest == "quota" or self._yield()[0] == "quota":
+        """Where nobody had prepared the slice, somebody may have done so by now; what kept the
+        controller from being enabled, or another scheduler, may have gone."""
+        if not self.v1 and self.privileged and "cpu" not in enabled_controllers(self.tree):
+            self._enable(["+cpu"])
+        if self.strongest == "quota":
+            return None
+        tier, reason = self._yield()
+        if tier == "quota":
+            self.tier_reason = reason or self.tier_reason
             return None
         self._set_up_again()
         return f"tier {self.tier}: {self.tier_reason}"
@@ -680,7 +706,7 @@ class Slice:
             self.path,
             exists=True,
             writable=os.access(self.cpu / knob, os.W_OK),
-            tier=tier,
+            tier="quota" if tier != "none" and other_scheduler(self.sys) else tier,
             knob=text,
             populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
             lifted=lifted,

@@ -4,6 +4,8 @@ What counts are the CPUs that are online, not isolated (the boot parameters isol
 Documentation/admin-guide/kernel-parameters.txt), and within the cpuset that the slice may have at
 most. Capacity is how many they are, and only their time is anybody's load.
 
+Where cores differ, workers may be kept to the small ones (`worker.cores: efficiency`).
+
 Of these the owner gets whole cores, as many as `owner.reserve_cpus` has room for, because threads
 of one core share its speed: a CPU is free only when its core is. Where cores differ, the owner gets
 the big ones. The rest of the reserve, a fraction of a CPU or one thread of two, is enforced by the
@@ -28,6 +30,11 @@ from plancton.files import read_knob
 PROC = Path("/proc")
 SYS = Path("/sys")
 
+SMALL = 0.8
+"""A core with less than this part of the biggest one's ability is a small one. Of cores that are
+equally big some may be a few percent quicker (Intel's favoured cores: 5 %); the smallest difference
+in design that we know of makes 23 %."""
+
 Core = tuple[int, ...]
 """The numbers of its CPUs, ascending."""
 
@@ -35,10 +42,12 @@ Core = tuple[int, ...]
 class Cpus(msgspec.Struct, frozen=True):
     """``counted``: the CPUs that capacity and load are of; None: all that /proc/stat lists.
     ``for_workers``: those among them that workers may run on, as the kernel lists them ("2-3,6");
-    empty: wherever the kernel lets them."""
+    empty: wherever the kernel lets them. ``most``: how many these are, where they are the small
+    cores' only."""
 
     counted: frozenset[int] | None = None
     for_workers: str = ""
+    most: int | None = None
 
     @property
     def number(self) -> int:
@@ -54,26 +63,33 @@ class Topology:
         self._lists: tuple[str | None, ...] | None = None
         self._online = self._allowed = self._usable = frozenset[int]()
         self._cores: Sequence[Core] | None = None
+        self._small = frozenset[int]()
 
-    def read(self, reserve: float, allowed: str | None = None) -> Cpus:
+    def read(self, reserve: float, allowed: str | None = None, small_only: bool = False) -> Cpus:
         """What it is now. ``reserve``: the owner's CPUs; ``allowed``: those that the slice may have
-        at most, as the kernel lists them (None: all)."""
+        at most, as the kernel lists them (None: all); ``small_only``: workers are kept to the small
+        cores, if there are some."""
         files = (self._directory / name for name in ("online", "isolated", "nohz_full"))
         lists = (*map(read_knob, files), allowed)
         if lists != self._lists:
             self._lists = lists
             self._use(*map(parse_cpus, lists))
         counted = left = self._usable
-        if reserve >= 1 and self._usable:
+        small = frozenset[int]()
+        if (reserve >= 1 or small_only) and self._usable:
             if self._cores is None:
                 self._cores = read_cores(self._directory, self._usable)
+                self._small = small_cpus(self._directory, self._cores)
             counted = frozenset(cpu for core in self._cores for cpu in core) or counted
             left = without_reserve(self._cores, reserve) or counted
+            small = left & self._small if small_only else small
+            left = small or left
             if counted != self._usable:  # one comes or goes just now: look again at the next reading
                 self._cores = None
         return Cpus(
             None if counted == self._online else counted,
             "" if left == self._allowed else format_cpus(left),
+            len(small) or None,
         )
 
     def _use(
@@ -108,12 +124,29 @@ def read_cores(directory: Path, cpus: Iterable[int]) -> list[Core]:
 
 
 def _smallness(directory: Path, core: Core) -> tuple[int, int]:
-    """By cpu_capacity, which the kernel tells where cores differ in design, then by the highest
-    frequency. Threads of one core have the same."""
+    capacity, frequency = _ability(directory, core)
+    return -capacity, -frequency
+
+
+def _ability(directory: Path, core: Core) -> tuple[int, int]:
+    """By cpu_capacity, which the kernel tells where cores differ in design, and by the highest
+    frequency; 0: it does not tell. Threads of one core have the same."""
     own = directory / f"cpu{core[0]}"
     texts = (read_knob(own / name) or "" for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"))
-    capacity, frequency = (-int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0 for text in texts)
+    capacity, frequency = (int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0 for text in texts)
     return capacity, frequency
+
+
+def small_cpus(directory: Path, cores: Sequence[Core]) -> frozenset[int]:
+    """Those of the small cores; empty: all are alike, or the kernel does not tell how they differ.
+    Intel's it lists (events/intel in arch/x86), others have less capacity or a lower frequency."""
+    small = parse_cpus(read_knob(directory.parents[1] / "cpu_atom/cpus"))
+    if not small:
+        able = {core: _ability(directory, core) for core in cores}
+        by = 0 if len({capacity for capacity, _ in able.values()}) > 1 else 1
+        most = max((each[by] for each in able.values()), default=0)
+        small = frozenset(cpu for core in cores if 0 < able[core][by] < SMALL * most for cpu in core)
+    return small if any(small.isdisjoint(core) for core in cores) else frozenset()
 
 
 def without_reserve(cores: Sequence[Core], reserve: float) -> frozenset[int]:

@@ -11,7 +11,8 @@
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
   once. So it is with the disk, one worker after the other, and who fills it is ended at once:
   disk.py. Nothing is started meanwhile.
-- A worker that keeps the engine or the kernel busy leaves: burden.py.
+- A worker that keeps the engine or the kernel busy leaves: burden.py. All leave where the limit of
+  their CPU is all that protects the owner, and is not kept: unheeded.py.
 - While the owner has paused them workers are frozen, and who rules that they leave is obeyed at
   once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
@@ -50,6 +51,7 @@ from plancton.model import (
     full_shares,
 )
 from plancton.policy.burden import Suspicion
+from plancton.policy.contention import NO_CONTENTION, Contention
 from plancton.policy.cpu_cap import UNCAPPED, CpuCap
 from plancton.policy.disk import (
     DiskTrouble,
@@ -67,6 +69,7 @@ from plancton.policy.patience import has_not_fitted, longest_patience
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
 from plancton.policy.time_window import LONG_ENOUGH, Span, TimeWindow
+from plancton.policy.unheeded import HEEDED, Unheeded
 from plancton.units import human_bytes, human_seconds
 
 SMOOTHING = 10.0
@@ -98,8 +101,8 @@ class State(msgspec.Struct, frozen=True):
     starting, ``recent`` is the one over which room is averaged: CLOCK_MONOTONIC seconds.
     ``last_boottime`` is the CLOCK_BOOTTIME of the last tick with known figures, ``last_suspended``
     how long the host had been suspended by then. ``first``: nothing has been started yet.
-    ``quota``: see Decision. ``kind``: the image and the configuration in force, since
-    ``kind_since``.
+    ``quota``: see Decision; ``contention``: whether it is for an owner who waits. ``kind``: the
+    image and the configuration in force, since ``kind_since``.
     """
 
     kill: TimeWindow = TimeWindow(0.0)
@@ -113,6 +116,8 @@ class State(msgspec.Struct, frozen=True):
     disk: DiskTrouble = DiskTrouble()
     suspicion: Suspicion = Suspicion()
     quota: float | None = None
+    contention: Contention = NO_CONTENTION
+    unheeded: Unheeded = HEEDED
     kind: tuple[str, str] = "", ""
     kind_since: float = 0.0
     standing: Standing = Standing()
@@ -161,7 +166,8 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
 
 def _quota(seen: Observation, state: State, settings: Settings) -> float | None:
     """The owner's cap comes by this where the slice can't hold it."""
-    quota = total_quota(seen, state.quota, settings) if settings.uses_quota else None
+    limited = settings.uses_quota or state.contention.capped
+    quota = total_quota(seen, state.quota, settings) if limited else None
     cap = state.cap.cpus
     if cap is None or (quota is None and (settings.nested_quotas or cap >= seen.fleet.largest)):
         return quota
@@ -218,6 +224,10 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
     delay = state.delay.after_ends(seen, ends).forgiven(seen)
     if delay is not state.delay:
         state = msgspec.structs.replace(state, delay=delay)
+    contention = state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION
+    unheeded = state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED
+    if contention is not state.contention or unheeded is not state.unheeded:
+        state = msgspec.structs.replace(state, contention=contention, unheeded=unheeded)
     if state.kind != (seen.image, seen.digest):
         state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
     room = room_now(seen, settings, state.cap.cpus)
@@ -256,7 +266,14 @@ def _has_missed_something(seen: Observation, state: State, settings: Settings) -
     """CLOCK_MONOTONIC stands still while the host is suspended, CLOCK_BOOTTIME does not."""
     if state.last_boottime is None or seen.boottime - state.last_boottime > settings.gap:
         return True
-    return seen.boottime - seen.time - state.last_suspended > SUSPENDED
+    return slept(seen, state) > 0
+
+
+def slept(seen: Observation, state: State) -> float:
+    """Seconds for which the host was suspended since the tick before; 0: it was not, or for a moment
+    only."""
+    seconds = 0.0 if state.last_boottime is None else seen.boottime - seen.time - state.last_suspended
+    return seconds if seconds > SUSPENDED else 0.0
 
 
 def under_way(case: Case, actions: tuple[Action, ...]) -> State:
@@ -409,6 +426,13 @@ def out_of_disk(case: Case) -> Iterator[Action]:
         yield leave(worker, case, settings.leave_timeout, disk_shortage(seen, settings))
 
 
+def limit_is_not_kept(case: Case) -> Iterator[Action]:
+    """All, where nothing else protects the owner."""
+    if case.state.unheeded.until is not None:
+        for worker in case.seen.fleet.line:
+            yield leave(worker, case, case.settings.leave_timeout, case.state.unheeded.words)
+
+
 def flood(case: Case) -> Iterator[Action]:
     for worker in case.seen.fleet.flooding:
         timeout = MEMORY_TIMEOUT if worker.hoards else case.settings.leave_timeout
@@ -543,6 +567,8 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
         return Held(HeldReason.NO_DOCKER, "Docker does not answer")
     if seen.unprotected:
         return Held(HeldReason.UNPROTECTED, seen.unprotected)
+    if state.unheeded.until is not None:
+        return Held(HeldReason.UNPROTECTED, state.unheeded.words)
     if seen.mounts:
         return Held(HeldReason.MOUNTS, seen.mounts)
     if not seen.image:
@@ -563,6 +589,7 @@ RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
     owner_sends_away,
     do_not_fit,
+    limit_is_not_kept,
     out_of_memory,
     out_of_disk,
     flood,
@@ -650,4 +677,6 @@ def _how_it_is(case: Case, worth: int) -> str:
     line = len(case.seen.fleet.line)
     why = _why_unfit(case, case.fit) if worth <= line and not case.held else _owner(case.seen)
     fits = f"{line} worker{'' if line == 1 else 's'}, {worth} fit, {why}"
+    if case.state.contention.capped and case.quota is not None:
+        fits += f" and waits for more, so the workers may use {case.quota:.1f}"
     return f"{fits}; {case.held.sentence}" if case.held else fits

@@ -8,6 +8,7 @@ amount, so the workers' part is cut to nothing and grows back slowly. Koordinato
 """
 
 from plancton.model import Fleet, Observation, Phase, SetQuota, Settings, Worker
+from plancton.policy.contention import wanted_by_owner
 
 FREE = 0.05
 """Part of all CPUs that is left free, to see the owner's growth."""
@@ -29,7 +30,9 @@ def total_quota(seen: Observation, before: float | None, settings: Settings) -> 
     if seen.owner is None or seen.idle is None:
         return before
     whole = seen.capacity
-    others = seen.owner + (seen.engine or 0.0) + (seen.stolen or 0.0)
+    # At first what they wait for as well: it is theirs as soon as the workers are limited.
+    owner = wanted_by_owner(seen) if before is None else seen.owner
+    others = owner + (seen.engine or 0.0) + (seen.stolen or 0.0)
     wanted = max(0.0, whole - others - settings.reserve_cpus - FREE * whole)
     if before is None:
         return wanted

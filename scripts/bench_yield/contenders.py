@@ -12,7 +12,7 @@ from pathlib import Path
 from play.cgroups import cpu_used, freeze
 from play.stage import BUSY, Stage, plancton, workers
 
-from bench_yield.figures import ALONE, AT_ONCE, LOADS
+from bench_yield.figures import ALONE, AT_LENGTH, AT_ONCE, LOADS
 from plancton.docker.client import Docker
 from plancton.host.cgroup_files import group_of
 from plancton.host.slice import PROC, Layout
@@ -47,6 +47,11 @@ def nobody() -> Contender:
     return Contender(ALONE, lambda: 0.0, lambda _: None, LOADS)
 
 
+def supervised_name(tier: str, cap: str) -> str:
+    """What Plancton so configured is called in the tables."""
+    return f"Plancton, tier {tier}" + (f", `yield.cap: {cap}`" if cap != "none" else "")
+
+
 @contextlib.contextmanager
 def supervised(
     directory: Path, tier: str, image: str, layout: Layout, cap: str = "none"
@@ -74,10 +79,9 @@ docker: {{slice: {workers_slice}, tier: {tier}}}
             if not asleep:
                 process.send_signal(signal.SIGCONT)
 
-        name = f"Plancton, tier {tier}" + (", `yield.cap: room`" if cap == "room" else "")
         # Limits come a second or two after the owner; they matter where the class falls short.
-        loads = ("half", "bursty", "compiling on") if cap == "room" else LOADS
-        contender = Contender(name, lambda: cpu_used([group]), sleep, loads)
+        loads = AT_LENGTH if cap == "room" else LOADS
+        contender = Contender(supervised_name(tier, cap), lambda: cpu_used([group]), sleep, loads)
         try:
             yield contender
         finally:
@@ -118,11 +122,12 @@ def _group(docker: Docker, container: str, layout: Layout) -> Path:
 
 
 @contextlib.contextmanager
-def processes(name: str, cgroup: Path, prepare: Callable[[], None]) -> Iterator[Contender]:
+def processes(name: str, session: Sequence[Path], prepare: Callable[[], None]) -> Iterator[Contender]:
     """Busy processes without containers in this cgroup; each one prepares itself first."""
 
     def begin() -> None:
-        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        for group in session:
+            (group / "cgroup.procs").write_text(str(os.getpid()))
         prepare()
 
     load = [subprocess.Popen(["/bin/sh", "-c", BUSY], preexec_fn=begin) for _ in range(os.cpu_count() or 1)]
@@ -150,19 +155,21 @@ def idle_class() -> None:
 
 
 @contextlib.contextmanager
-def cgroup(layout: Layout, name: str) -> Iterator[Path]:
-    """A cgroup of normal weight, like a user's session or a service."""
-    root = layout.v1.get("cpu", layout.v2)
-    assert root
-    path = root / name
-    path.mkdir(exist_ok=True)
+def cgroup(layout: Layout, name: str) -> Iterator[tuple[Path, ...]]:
+    """A cgroup of normal weight, like a user's session or a service: where it is in the tree with
+    the CPU controller and, if that is another one, in that of v2."""
+    assert layout.v2
+    paths = tuple(root / name for root in dict.fromkeys((layout.v1.get("cpu", layout.v2), layout.v2)))
+    for path in paths:
+        path.mkdir(exist_ok=True)
     try:
-        yield path
+        yield paths
     finally:
         deadline = time.monotonic() + 5
-        while (path / "cgroup.procs").read_text() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        path.rmdir()
+        for path in paths:
+            while (path / "cgroup.procs").read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            path.rmdir()
 
 
 def _process_used(pid: int) -> float:

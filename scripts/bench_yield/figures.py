@@ -10,8 +10,13 @@ from bench_yield.owner import STEP, Result
 from plancton.commands.selftest.figures import percentile
 
 ALONE = "owner alone"
-LOADS = ("steady", "half", "bursty", "interactive", "compile", "compiling on", "memory")
-AT_ONCE = tuple(load for load in LOADS if load != "compiling on")
+LOADS = (
+    *("steady", "half", "bursty", "interactive", "compile", "third second", "compiling on", "stints"),
+    "memory",
+)
+AT_LENGTH = ("steady", "half", "bursty", "compile", "third second", "compiling on", "stints")
+"""The loads that tell what a limit gives and costs, which comes and goes within seconds."""
+AT_ONCE = tuple(load for load in LOADS if load not in ("third second", "compiling on", "stints"))
 """The loads that tell whether somebody yields at once, or never."""
 FULL_SPEED, WINDOW = 0.95, 0.5
 """CPU is back when the owner has this part of what they have alone, over this many seconds."""
@@ -117,7 +122,7 @@ def tables(measured: list[Measurement]) -> Iterator[str]:
         (
             "Harvest: of the CPU time that the owner leaves",
             harvest,
-            ("half", "bursty", "interactive"),
+            ("half", "bursty", "interactive", "stints"),
         ),
     ]
     for title, figure, loads in per_load:
@@ -141,7 +146,12 @@ Column = tuple[str, str, Figure, Callable[[float], str]]
 
 
 def table(title: str, measured: list[Measurement], columns: list[Column]) -> Iterator[str]:
-    """One line for each contender measured: medians over the rounds, with their intervals."""
+    """One line for each contender measured: medians over the rounds, with their intervals. Loads that
+    were not measured have no column."""
+    measured_loads = {each.load for each in measured}
+    columns = [column for column in columns if column[1] in measured_loads]
+    if not columns:
+        return
     yield f"**{title}**"
     yield ""
     yield "| | " + " | ".join(heading for heading, *_ in columns) + " |"

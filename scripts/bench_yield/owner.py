@@ -24,8 +24,9 @@ CPUS = len(os.sched_getaffinity(0))
 STEP = 0.01
 STEADY, PART, INTERACTIVE, COMPILE, GROWTH = 3.0, 1.5, 2.0, 2.5, 1.5
 """How long each load lasts (seconds)."""
-NOTICED = 5.0
+SOON, NOTICED = 2.0, 5.0
 BURST, PAUSE = 1.0, 3.0
+STINT, REST = 5.0, 15.0
 KEYSTROKE, WAKE_STEP = 3, 0.002
 """How long a keystroke takes (milliseconds), and how often a sleeper wakes meanwhile (seconds)."""
 GROWN = 512 << 20
@@ -84,10 +85,17 @@ def interactive() -> Result:
     return msgspec.structs.replace(_added(bursts), late=list(late))
 
 
-def compile_on() -> Result:
+def compile_on(before: float = NOTICED) -> Result:
     """The same, after it has lasted long enough for a supervisor to notice."""
-    compile_c(NOTICED)
+    compile_c(before)
     return compile_c()
+
+
+def stint() -> Result:
+    """Compile for some seconds, and then nothing: how soon the workers are back?"""
+    compiled = compile_c(STINT)
+    time.sleep(REST)
+    return compiled
 
 
 def compile_c(seconds: float = COMPILE) -> Result:
@@ -160,7 +168,9 @@ def main() -> None:
             "bursty": bursty,
             "interactive": interactive,
             "compile": compile_c,
+            "third second": lambda: compile_on(SOON),
             "compiling on": compile_on,
+            "stints": stint,
             "memory": lambda: growth(pool),
         }
         for line in sys.stdin:

@@ -128,6 +128,27 @@ def test_cap_room(plancton: Plancton) -> None:
     wait_for("their limits are gone", lambda: set(plancton.quotas_in_docker()) == {1.0}, every=0.3)
 
 
+def test_cap_auto(plancton: Plancton, engine: Engine) -> None:
+    """An owner whose processes wait for each other on one CPU, while a worker has the other, is not
+    left to wait: the kernel tells, the workers are limited until the owner is done, and status says
+    why."""
+    assert CPUS > 1, "this test needs a machine with two CPUs"
+    plancton.configure(yielding={"grace_kill": "1h"})
+    plancton.start()
+    plancton.full(CPUS)
+    assert plancton.status_json()["tier"] == "kernel"
+    loops = " & ".join(["while :; do :; done"] * 3)
+    container = engine.run(f"{plancton.name}-owner", loops, HostConfig={"CpusetCpus": "0"})
+    try:
+        plancton.host.owner = CPUS / 2
+        wait_for("the workers are limited", lambda: max(plancton.quotas_in_docker()) < 1.0, every=0.3)
+        wait_for("status says why", lambda: "waits for more" in plancton.status_json()["decision"])
+    finally:
+        engine.remove(container)
+    plancton.host.owner = 0
+    wait_for("their limits are gone", lambda: set(plancton.quotas_in_docker()) == {1.0}, every=0.3)
+
+
 def test_ceiling(plancton: Plancton) -> None:
     """All workers together are bounded by the kernel: RAM less the owner's reserve, CPUs less
     theirs."""

@@ -20,7 +20,7 @@ import msgspec
 from plancton.commands.migrate import is_old
 from plancton.commands.owner_report import OwnerLook, OwnerReport
 from plancton.config.load import load_config
-from plancton.config.resolve import Host, missing_mounts
+from plancton.config.resolve import Host, missing_mounts, read_cpus
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
@@ -30,8 +30,10 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
 from plancton.host.engine_cpu import is_in_container
+from plancton.host.pressure import owner_pressure
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
+from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
 from plancton.host.slice import (
     PROC,
@@ -135,6 +137,10 @@ class Facts(msgspec.Struct, frozen=True):
     kernel: str = ""
     cgroups: Cgroups = Cgroups()
     psi: bool = False
+    scheduler: str = ""
+    """Of sched_ext, if one schedules all processes."""
+    tells: tuple[str, ...] = ()
+    """The owner's top-level cgroups that tell how long they wait for CPU."""
     hidden: bool = False
     """Whether others' processes, or Docker's, can't be seen in /proc."""
     engine: Engine | str = ""
@@ -190,7 +196,7 @@ def look(
     disks = look_at_disks(written, config.owner.reserve_disk)
     here = look_here(config.docker.socket, proc)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
-    cpus = Topology(proc, sys).read(config.owner.reserve_cpus, allowed)
+    cpus = read_cpus(config, Topology(proc, sys), allowed)
     host, available, arc = read_host(proc, disks.least.total if disks.least else 0, cpus)
     commands = read_commands(proc, config.docker.socket)
     supervisors = find_supervisors(commands, paths, proc)
@@ -201,6 +207,8 @@ def look(
         kernel=os.uname().release,
         cgroups=cgroups,
         psi=read_knob(proc / "pressure/cpu") is not None,
+        scheduler=other_scheduler(sys),
+        tells=_groups_that_tell(workers_slice),
         hidden=read_process(1, proc) is None or here.peer == 0,
         engine=engine,
         missing_mounts=missing_mounts(config),
@@ -271,6 +279,13 @@ def read_cgroups(proc: Path) -> Cgroups:
     )
 
 
+def _groups_that_tell(workers_slice: Slice | None) -> tuple[str, ...]:
+    if workers_slice is None:
+        return ()
+    found = owner_pressure(workers_slice.tree, workers_slice.cpu.parent, workers_slice.path)
+    return tuple(file.parent.name for file in found)
+
+
 def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int | None, int]:
     """CPUs, memory and swap, how much memory is available, and how much of that is ZFS's cache."""
     try:
@@ -278,7 +293,7 @@ def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int 
             sample = sampler.sample()
     except SamplerError as error:
         return str(error), None, 0
-    host = Host(sample.cpus, sample.memory_total, sample.swap_total, disk)
+    host = Host(sample.cpus, sample.memory_total, sample.swap_total, disk, cpus.most)
     return host, sample.memory_available, sample.arc
 
 

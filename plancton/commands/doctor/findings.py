@@ -129,7 +129,7 @@ def expected_tier(facts: Facts) -> Tier:
     if status is not None and status.slice:  # else it has not found Docker yet
         return status.tier
     asked = facts.config.docker.tier
-    if asked == "quota":
+    if asked == "quota" or facts.scheduler:
         return "quota"
     if not seen.writable:
         return "quota" if seen.tier == "none" else seen.tier
@@ -139,8 +139,9 @@ def expected_tier(facts: Facts) -> Tier:
 def _findings(facts: Facts) -> Iterator[Finding]:
     yield from configuration(facts)
     yield kernel(facts.kernel, facts.cgroups)
+    yield scheduler(facts.scheduler)
     yield cgroups(facts.cgroups)
-    yield psi(facts.psi)
+    yield psi(facts.psi, facts.tells, facts.config.yielding.cap == "auto")
     yield processes(facts.hidden)
     yield engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
@@ -151,7 +152,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
         yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors, facts.arc)
     yield disk_space(facts.config, facts.disk, facts.unseen_disks)
-    yield cpus(facts.cpus)
+    yield cpus(facts.cpus, facts.config.worker.cores == "efficiency")
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
     yield network(facts.network)
@@ -213,6 +214,14 @@ def kernel(release: str, found: Cgroups) -> Finding:
     return better("kernel", text, "Linux 5.15 or newer gives every CPU back at once")
 
 
+def scheduler(name: str) -> Finding:
+    """``name``: of another one than the kernel's."""
+    if not name:
+        return ok("scheduler", "is the kernel's own")
+    text = f"{name} (sched_ext) need not heed a cgroup's class, so Docker limits the workers, within seconds"
+    return better("scheduler", text, "stop it, and the kernel yields at once")
+
+
 def cgroups(found: Cgroups) -> Finding:
     subject, v2 = "cgroups", found.layout.v2
     if v2 is None:
@@ -240,15 +249,26 @@ def cgroups(found: Cgroups) -> Finding:
     return ok(subject, text)
 
 
-def psi(readable: bool) -> Finding:
+def psi(readable: bool, tells: tuple[str, ...], wanted: bool) -> Finding:
+    """``tells``: the owner's groups whose waiting for CPU is known, if that is ``wanted``."""
     if readable:
-        return ok("psi", "the kernel reports pressure of CPU and memory")
+        text = "the kernel reports pressure of CPU and memory"
+        if wanted and tells:
+            text += f"; whether the owner waits for CPU is known by {_names(tells)}"
+        elif wanted:
+            text += "; the owner has no cgroup that tells of theirs, so yield.cap: auto does nothing"
+        return ok("psi", text)
     return better("psi", "this kernel reports no pressure (/proc/pressure)", "boot with psi=1")
 
 
-def cpus(found: Cpus) -> Finding:
-    """Which of them count."""
+def cpus(found: Cpus, small_only: bool) -> Finding:
+    """Which of them count; ``small_only``: by the configuration workers are kept to small cores."""
     subject = "cpus"
+    if small_only and found.most is None:
+        text = "no cores of this host are smaller than the others, as far as the kernel tells"
+        return better(subject, text, "worker.cores: efficiency does nothing: take it out")
+    if found.most is not None:
+        return ok(subject, f"workers keep to those of the small cores, {found.for_workers}")
     if found.counted is None:
         return ok(subject, f"all {found.number} count, none is isolated")
     which = f"{found.number} count ({format_cpus(found.counted)})"

@@ -23,6 +23,7 @@ from plancton.commands.prepare import set_bounds
 from plancton.commands.selftest import busy_workers, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
 from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
+from plancton.config.resolve import read_cpus
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
@@ -68,7 +69,7 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
         with _only_one(workers_slice.tree):
             made = _prepare(workers_slice, config)
             ceiling = workers_slice.ceiling()
-            counted = Topology().read(config.owner.reserve_cpus, workers_slice.allowed_cpus())
+            counted = read_cpus(config, Topology(), workers_slice.allowed_cpus())
             cpus = counted.number
             if made is None:
                 verdict = f"This host does not yield: {workers_slice.tier_reason}."

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from plancton.config.load import parse
@@ -20,7 +21,18 @@ def test_limits() -> None:
     )
     assert (made.reserve_memory, made.reserve_disk, made.worker_cpus) == (4_000_000_000, 1_000_000_000, 2.0)
     assert (made.leave_timeout, made.grace_kill, made.lifetime) == (20.0, 600.0, 43_200.0)
+    assert made.caps_waiting and not policy_settings(parse("yield: {cap: none}", "FILE"), HOST).caps_waiting
     assert not made.uses_quota and policy_settings(parse("yield: {cap: room}", "FILE"), HOST).uses_quota
+
+
+def test_small_cores() -> None:
+    """Workers that keep to the small cores are no more than these hold, and which cores they keep to
+    makes them no others."""
+    small = msgspec.structs.replace(HOST, small=2)
+    assert policy_settings(Config(), small).most_cpus == 2
+    assert policy_settings(Config(), small, Limits(cpus=1.5)).most_cpus == 1.5
+    assert "small cores" in (never_starts(parse("worker: {cpus: 3}", "FILE"), small) or "")
+    assert digest(parse("worker: {cores: efficiency}", "FILE")) == digest(Config())
 
 
 @pytest.mark.parametrize(("vacate", "lift"), [("1s", 5.0), ("5s", 7.0), ("30s", 32.0)])
@@ -93,6 +105,7 @@ MADE_OF = {
     "runtime": "runsc",
 }
 TREATED = {
+    "cores": "efficiency",
     "lifetime": "1h",
     "leave_signal": "SIGQUIT",
     "leave_timeout": "1m",

@@ -21,6 +21,7 @@ from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.recorder import Recorder
+from plancton.host.sampler import Sampler
 from plancton.host.slice import Layout
 from plancton.model import Header, Status, Tick
 from plancton.policy.replay import read_recording, replay
@@ -103,6 +104,30 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     yield make
     for each in made:
         each.close()
+
+
+# ---------------------------------------------------------------- the host
+
+
+def test_a_suspended_host(run: Callable[..., Run]) -> None:
+    """When it wakes, status says once how long it slept, and the workers are looked at."""
+
+    class Clocks(Sampler):
+        asleep = 0.0
+
+        def clocks(self) -> tuple[float, float]:
+            monotonic, boottime = super().clocks()
+            return monotonic, boottime + self.asleep
+
+    it = run({**WORKING})
+    it.ready()
+    it.it.figures.sampler = clocks = Clocks()
+    it.tick()
+    clocks.asleep = 2.5 * 3600.0
+    for _ in range(3):
+        it.tick()
+    said = [event.text for event in it.status().events if "suspended" in event.text]
+    assert len(said) == 1 and "2h" in said[0], it.status().events
 
 
 # ---------------------------------------------------------------- Docker in trouble

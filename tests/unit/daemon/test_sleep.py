@@ -1,5 +1,8 @@
 """What ends the loop's sleep."""
 
+import os
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,4 +90,22 @@ def test_a_slice_that_is_made_again(tmp_path: Path) -> None:
     assert sleep.watch_slice([knob])
     knob.write_text("100")
     assert sleep.until(PATIENCE) is Woken.SLICE
+    sleep.close()
+
+
+def test_the_owner(tmp_path: Path) -> None:
+    """What the kernel tells of the owner ends it, by the descriptors of the last call."""
+    sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        closing(socket.create_connection(server.getsockname())) as end,
+        closing(server.accept()[0]) as one,
+    ):
+        sleep.watch_owner([os.dup(server.fileno())])
+        sleep.watch_owner([os.dup(one.fileno())])
+        assert sleep.until(0.01) is Woken.TIME
+        end.send(b"x", socket.MSG_OOB)  # POLLPRI, as of a trigger
+        assert sleep.until(PATIENCE) is Woken.OWNER
+        sleep.watch_owner([])
+        assert sleep.until(0.01) is Woken.TIME
     sleep.close()

@@ -38,8 +38,8 @@ def v2(tmp_path: Path) -> Slice:
 
 
 def of_root(workers_slice: Slice) -> Slice:
-    """As root, whoever runs the tests."""
-    workers_slice.privileged = True
+    """As root, whoever runs the tests, and under the kernel's own scheduler."""
+    workers_slice.privileged, workers_slice.sys = True, Path("/no such directory")
     return workers_slice
 
 
@@ -1123,6 +1123,44 @@ def test_look_at_a_lift(v2: Slice) -> None:
         True,
         2,
     )
+
+
+def test_another_scheduler(v2: Slice, hybrid: Slice, tmp_path: Path) -> None:
+    """While one of sched_ext schedules all processes the tier is quota, and its name is said; once it
+    has gone the kernel yields again."""
+    found: Tree = {"state": "enabled\n", "switch_all": "1\n", "root": {"ops": "lavd_1.0\n"}}
+    root = tree(tmp_path / "sys/kernel/sched_ext", found)
+    for workers_slice in (v2, hybrid):
+        workers_slice.sys = tmp_path / "sys"
+        workers_slice.set_up()
+        assert workers_slice.tier == workers_slice.look().tier == "quota", workers_slice.tier_reason
+        assert "lavd_1.0" in workers_slice.tier_reason and not workers_slice.can_lift
+        assert not workers_slice.is_refused and read(workers_slice.cpu / "cpu.idle") == "1"
+        assert workers_slice.repair() is None
+        (root / "state").write_text("disabled\n")
+        assert (workers_slice.repair() or "").startswith("tier kernel: ")
+        (root / "state").write_text("enabled\n")
+        (root / "root/ops").write_text("bpfland\n")
+        said = workers_slice.repair() or ""
+        assert said.startswith("tier quota: ") and "bpfland" in said
+        (root / "root/ops").write_text("lavd_1.0\n")
+        assert workers_slice.repair() is None and "lavd_1.0" in workers_slice.tier_reason
+
+
+def test_the_controller_comes_later(v2: Slice) -> None:
+    """What kept the kernel from giving groups the cpu controller may end: it is asked for again."""
+    knobs = {name: (v2.cpu / name).read_text() for name in ("cpu.idle", "cpu.weight", "cpu.max")}
+    for name in knobs:
+        (v2.cpu / name).unlink()
+    v2.cpu.joinpath("cpu.weight").mkdir()  # what can't be written, even by root
+    v2.set_up()
+    assert v2.tier == "quota" and v2.is_refused
+    (v2.tree / "cgroup.subtree_control").write_text("memory\n")
+    assert v2.repair() is None
+    assert "+cpu" in (v2.tree / "cgroup.subtree_control").read_text()
+    v2.cpu.joinpath("cpu.weight").rmdir()
+    tree(v2.cpu, knobs)
+    assert (v2.repair() or "").startswith("tier kernel: ")
 
 
 def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:

@@ -78,8 +78,8 @@ class Host:
     def has(self, files: Tree) -> None:
         tree(self.cpu, files)
 
-    def read(self, reserve: float = 0.0, allowed: str | None = None) -> Cpus:
-        return Topology(self.proc, self.sys).read(reserve, allowed)
+    def read(self, reserve: float = 0.0, allowed: str | None = None, small_only: bool = False) -> Cpus:
+        return Topology(self.proc, self.sys).read(reserve, allowed, small_only)
 
 
 def large(root: Path) -> Host:
@@ -152,6 +152,58 @@ def test_the_owner_gets_the_big_cores(tmp_path: Path) -> None:
     assert host.read(1) == Cpus(None, "0-4"), "of two that are equally able, the quicker one"
     host.has({"cpu1": {"cpu_capacity": "no number"}})
     assert host.read(5) == Cpus(None, "1")
+
+
+def big_and_little(host: Host, file: str, big: int, little: int, first_little: int = 4) -> None:
+    for cpu in range(6):
+        path, _, name = f"cpu{cpu}/{file}".rpartition("/")
+        tree(host.cpu / path, {name: f"{big if cpu < first_little else little}\n"})
+
+
+@pytest.mark.parametrize(
+    ("file", "big", "little"),
+    [
+        ("cpu_capacity", 1024, 446),  # Arm: Odroid N2, RK3588
+        ("cpufreq/cpuinfo_max_freq", 4_900_000, 3_600_000),  # Intel of the 12th generation
+        ("cpufreq/cpuinfo_max_freq", 5_600_000, 4_300_000),  # and of the 14th
+        ("cpufreq/cpuinfo_max_freq", 5_100_000, 3_300_000),  # AMD with Zen 5 and 5c
+    ],
+)
+def test_the_small_cores(tmp_path: Path, file: str, big: int, little: int) -> None:
+    """Workers keep to them if that is asked for, and to their number; the owner's reserve is of the
+    big ones."""
+    host = Host(tmp_path, *map(str, range(6)))
+    big_and_little(host, file, big, little)
+    assert host.read(small_only=True) == Cpus(None, "4-5", 2)
+    assert host.read(2, small_only=True) == Cpus(None, "4-5", 2)
+    assert host.read(5, small_only=True) == Cpus(None, "5", 1)
+    assert host.read(small_only=True, allowed="0-4") == Cpus(frozenset(range(5)), "4", 1)
+    assert host.read() == Cpus()
+
+
+@pytest.mark.parametrize(("big", "little"), [(5_800_000, 5_500_000), (3_000_000, 3_000_000)])
+def test_cores_that_are_alike(tmp_path: Path, big: int, little: int) -> None:
+    """A few percent of clock make no small core, nor does a kernel that tells nothing."""
+    host = Host(tmp_path, *map(str, range(6)))
+    assert host.read(small_only=True) == Cpus()
+    big_and_little(host, "cpufreq/cpuinfo_max_freq", big, little)
+    assert host.read(small_only=True) == Cpus()
+    host.has({f"cpu{cpu}": {"cpu_capacity": "1024\n"} for cpu in range(6)})
+    assert host.read(small_only=True) == Cpus()
+
+
+def test_intel_lists_them(tmp_path: Path) -> None:
+    """Where the kernel lists the small cores that is what counts, unless it lists all."""
+    host = Host(tmp_path, "0,1", "2,3", "4", "5")
+    tree(host.sys / "devices/cpu_atom", {"cpus": "4-5\n"})
+    assert host.read(small_only=True) == Cpus(None, "4-5", 2)
+    host.has({"isolated": "5\n"})
+    assert host.read(small_only=True) == Cpus(frozenset(range(5)), "4", 1)
+    host.has({"isolated": "4-5\n"})
+    assert host.read(small_only=True) == Cpus(frozenset(range(4)), "0-3"), "they are somebody's own"
+    tree(host.sys / "devices/cpu_atom", {"cpus": "0-5\n"})
+    host.has({"isolated": "\n"})
+    assert host.read(small_only=True) == Cpus()
 
 
 def test_changes_are_seen(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from plancton.model import (
     Thaw,
     Worker,
 )
-from plancton.policy.decide import SETTLING, arbitrate, decide, lifetime
+from plancton.policy.decide import SETTLING, SUSPENDED, arbitrate, decide, lifetime, slept
 
 # -- starting ---------------------------------------------------------------------------------------------
 
@@ -251,6 +251,19 @@ def test_gap(how: str) -> None:
     since = ticks.now
     time, _ = ticks.until(Leave, owner=4.0)
     assert time - since >= 114, f"{time - since} s"
+
+
+def test_slept() -> None:
+    """How long the host was suspended is known at the first tick after it, once; a clock that is a
+    little off is no suspend, and before the first tick nothing is known."""
+    ticks = Ticks(there=workers(1))
+    assert slept(ticks.seen(), ticks.state) == 0
+    ticks.run(10)
+    for seconds in (4.0, 0.0, 3_600.0):
+        ticks.suspended += seconds
+        ticks.now += 1
+        assert slept(ticks.seen(), ticks.state) == (seconds if seconds > SUSPENDED else 0)
+        ticks.tick()
 
 
 def test_a_short_gap_is_none() -> None:

@@ -150,10 +150,26 @@ def test_cgroups(found: Cgroups, level: Level, words: str) -> None:
     says(doctor.cgroups(found), level, words)
 
 
+def test_scheduler() -> None:
+    """One that need not heed the slice's class is named, and so is the tier that is left."""
+    says(doctor.scheduler(""), OK, "kernel")
+    says(doctor.scheduler("lavd"), BETTER, "lavd", "stop it")
+    assert "in tier quota" in diagnose(replace(FACTS, scheduler="lavd", supervisors=Supervisors())).sentence
+
+
+def test_small_cores() -> None:
+    """Workers that keep to the small cores are ok; where there are none that is said."""
+    says(doctor.cpus(Cpus(None, "4-5", 2), True), OK, "4-5")
+    says(doctor.cpus(Cpus(), True), BETTER, "worker.cores")
+
+
 def test_psi() -> None:
-    """If the kernel reports no pressure, the remedy is named."""
-    says(doctor.psi(True), OK)
-    says(doctor.psi(False), BETTER, "psi=1")
+    """If the kernel reports no pressure, the remedy is named; else whose tells that the owner
+    waits."""
+    says(doctor.psi(True, (), False), OK)
+    says(doctor.psi(True, ("system.slice", "user.slice"), True), OK, "system.slice, user.slice")
+    says(doctor.psi(True, (), True), OK, "yield.cap: auto does nothing")
+    says(doctor.psi(False, (), True), BETTER, "psi=1")
 
 
 @pytest.mark.parametrize(
@@ -180,8 +196,8 @@ def test_zfs() -> None:
 
 def test_cpus() -> None:
     """Doctor says which CPUs count, where not all of them do."""
-    says(doctor.cpus(Cpus()), OK, "all")
-    says(doctor.cpus(Cpus(frozenset({0, 1, 5}), "0-1,5")), OK, "3 count (0-1,5)")
+    says(doctor.cpus(Cpus(), False), OK, "all")
+    says(doctor.cpus(Cpus(frozenset({0, 1, 5}), "0-1,5"), False), OK, "3 count (0-1,5)")
 
 
 def test_smt_on_v1() -> None:

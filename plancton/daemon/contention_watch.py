@@ -1,0 +1,90 @@
+"""Finds out how long the owner waits for CPU, while workers get some (`yield.cap: auto`).
+
+As long as nobody waits nothing is read: the kernel wakes the loop when somebody does. Only while
+workers get some CPU it is asked to.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from plancton.host.pressure import OwnerPressure, owner_pressure
+from plancton.host.slice import Slice
+from plancton.model import Observation
+from plancton.policy.contention import contends, workers_get_some
+
+LINGER = 2.5
+"""Seconds for which the owner's waiting is read once the kernel has told of it, and after it was
+last found."""
+REST = 5.0
+"""Seconds after that before the kernel is asked again: waiting that comes to nothing must not cost
+more ticks than a quiet host does."""
+
+
+class ContentionWatch:
+    """``ask`` has the kernel wake the loop by these descriptors, and closes those of the call
+    before."""
+
+    def __init__(self, ask: Callable[[Sequence[int]], None]) -> None:
+        self._ask, self._pressure = ask, OwnerPressure()
+        self._asked = False
+        self._until: float | None = None
+        self._rests_until = 0.0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those that tell; empty: none does, or nobody wants to know."""
+        return self._pressure.files
+
+    @property
+    def reads(self) -> bool:
+        """Whether it is being read how long the owner waits: then each second counts."""
+        return self._until is not None
+
+    def find(self, workers_slice: Slice | None, wanted: bool) -> None:
+        """Look for the owner's groups; none where it is not ``wanted``."""
+        files: tuple[Path, ...] = ()
+        if wanted and workers_slice is not None:
+            files = owner_pressure(workers_slice.tree, workers_slice.cpu.parent, workers_slice.path)
+        if files != self._pressure.files:
+            self._pressure.watch(files)
+            self._stop_asking()
+
+    def woken(self, now: float) -> None:
+        """The kernel has told that somebody waits."""
+        if self._asked:
+            self._stop_asking()
+            self._pressure.begin(now)
+            self._until = now + LINGER
+
+    def completed(self, seen: Observation) -> Observation:
+        """With how long the owner has waited since the tick before, if that is being read."""
+        if self._until is None:
+            return seen
+        return msgspec.structs.replace(seen, owner_waits=self._pressure.part(seen.time))
+
+    def settle(self, seen: Observation, capped: bool) -> None:
+        """After a decision: whether to go on reading, or to ask the kernel. ``capped``: the cap is in
+        force."""
+        if self._until is not None:
+            if capped or contends(seen):
+                self._until = seen.time + LINGER
+            elif seen.time >= self._until:
+                self._until, self._rests_until = None, seen.time + REST
+            return
+        wanted = bool(self.files) and workers_get_some(seen) and seen.time >= self._rests_until
+        if self._asked and not wanted:
+            self._stop_asking()
+        elif wanted and not self._asked:
+            descriptors = self._pressure.triggers()
+            self._asked = bool(descriptors)
+            if descriptors:
+                self._ask(descriptors)
+            else:
+                self._pressure.watch(())  # it may not be asked, as without root
+
+    def _stop_asking(self) -> None:
+        if self._asked:
+            self._asked = False
+            self._ask(())
