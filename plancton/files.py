@@ -69,7 +69,8 @@ def to_json(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_with_characters_only(msgspec.to_builtins(value)))
+        plain = msgspec.to_builtins(value, enc_hook=msgspec.json.decode)  # which is called for Raw only
+        return msgspec.json.encode(_with_characters_only(plain))
 
 
 def from_json(data: bytes, kind: type[T]) -> T:

@@ -1,6 +1,7 @@
 """A bounded memory of the last seconds: which part of them something held. Pure."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -28,8 +29,8 @@ class Span(NamedTuple):
     max_workers: float
 
 
-class TimeWindow(msgspec.Struct, frozen=True):
-    """Spans of the last ``length`` seconds, oldest first."""
+class TimeWindow(msgspec.Struct, frozen=True, dict=True):
+    """Spans of the last ``length`` seconds, oldest first. Its sums are computed once."""
 
     length: float
     spans: tuple[Span, ...] = ()
@@ -51,7 +52,7 @@ class TimeWindow(msgspec.Struct, frozen=True):
         reach = self.spans[-1].end - self.spans[0].start if self.spans else 0.0
         return reach >= length - SLACK and self.known >= KNOWN * length
 
-    @property
+    @cached_property
     def known(self) -> float:
         """Seconds of the past that it knows: what can't be measured leaves holes."""
         return sum(s.end - s.start for s in self.spans)
@@ -61,7 +62,7 @@ class TimeWindow(msgspec.Struct, frozen=True):
         begin = self.spans[-1].end - length if self.spans else 0.0
         return sum(s.end - max(s.start, begin) for s in self.spans if s.end > begin and holds(s))
 
-    @property
+    @cached_property
     def average(self) -> Span | None:
         """All of it as one span, averaged by time, with the last maximum; None while it knows
         nothing."""

@@ -27,6 +27,13 @@ def test_json_of_half_a_character() -> None:
     assert read.capacity == 2.0, read
 
 
+def test_json_in_json() -> None:
+    """What is JSON already is taken as it is, also beside half of a character."""
+    part = msgspec.Raw(b'[{"b":1}]')
+    assert to_json({"a": part}) == b'{"a":[{"b":1}]}'
+    assert msgspec.json.decode(to_json({"a": part, "c": "\udc80"})) == {"a": [{"b": 1}], "c": "?"}
+
+
 def test_mode_whatever_the_umask(tmp_path: Path) -> None:
     """What others have to read is theirs to read, also when root's umask is narrow: a request, and
     a textfile of metrics."""
