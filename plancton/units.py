@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``90s``, ``12h``, ``2GB``, ``512MiB``, ``10%``."""
+"""Durations, sizes and rates as people write them: ``90s``, ``2GB``, ``512MiB``, ``10%``, ``20Mbit``."""
 
 import math
 import re
@@ -12,6 +12,8 @@ BYTES = {
     **{f"{p}b": 1000**n for n, p in enumerate("kmgt", 1)},
     **{f"{p}ib": 1024**n for n, p in enumerate("kmgt", 1)},
 }
+BITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+_SHOWN_BITS = (("Gbit", 10**9), ("Mbit", 10**6))
 N = TypeVar("N", int, float)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)", re.IGNORECASE)
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
@@ -97,6 +99,26 @@ class Portion:
 
     def __hash__(self) -> int:
         return hash((self._size, self._percent))
+
+
+class Rate(int):
+    """Bits per second."""
+
+    @classmethod
+    def parse(cls, value: object) -> "Rate":
+        """From ``20Mbit`` or ``20Mbit/s``. A number alone may be bits or bytes: it is refused."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]bit)(?:/s)?", _text(value), re.IGNORECASE)
+        if match is None:
+            plain = isinstance(value, int | float) or (isinstance(value, str) and value.isdecimal())
+            wrong = "has no unit" if plain and not isinstance(value, bool) else "is not a rate"
+            raise ValueError(f"{shown(value)} {wrong}: write 500kbit, 20Mbit or 1Gbit (per second)")
+        return cls(round(_sane(float(match[1]) * BITS[match[2].lower()], value)))
+
+    def __str__(self) -> str:
+        return next(
+            (f"{self / size:.12g}{unit}" for unit, size in _SHOWN_BITS if self >= size),
+            f"{self / 1e3:.12g}kbit",
+        )
 
 
 class Number(str):

@@ -12,7 +12,9 @@ from plancton.host.placement import find_worker
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.rundir import Lock, Paths, last_places, peek_instance, read_left
 from plancton.workers.container import is_ours
-from plancton.workers.docker_calls import list_workers, remove_network
+from plancton.workers.docker_calls import list_workers
+from plancton.workers.network import PREPARED, remove_network
+from plancton.workers.network_rules import bridges_of, undo
 
 UNDER_WAY = 5.0
 """Seconds for removals that Docker still works on when the supervisor has given up."""
@@ -95,9 +97,11 @@ def _remove_with(place: Lock, instance: str) -> int:
                 reasons[container.name] = str(error)
         if left := _ours(docker, workers_slice, instance):
             raise _told(left, reasons)
+        bridges = bridges_of(docker, place.workers_slice)
         with contextlib.suppress(NotFound):
-            remove_network(docker, place.workers_slice, instance)
+            remove_network(docker, place.workers_slice, instance, PREPARED)
     workers_slice.remove()
+    undo(place.workers_slice, bridges)
     return len(ours)
 
 

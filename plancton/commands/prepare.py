@@ -16,12 +16,15 @@ from plancton.config.load import load_config
 from plancton.config.resolve import Host, bounds, read_cpus
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerUnreachable
+from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.errors import PlanctonError
 from plancton.host.slice import Layout, Slice, read_layout
 from plancton.host.topology import Topology
+from plancton.host.traffic import Rates
 from plancton.rundir import default_paths, hand_over
 from plancton.units import quoted
+from plancton.workers.network import PREPARED, make_network, require_network, wanted_network
+from plancton.workers.network_rules import enforce, wanted_rates
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SYSTEMD = Path("/run/systemd/system")
@@ -54,6 +57,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
     set_bounds(workers_slice, config)
     files = workers_slice.hand_over(entry.pw_uid)
     hand_over(paths, entry.pw_uid)
+    network = prepare_network(config)
     clone = clone_of(path) if config.config.refresh else None
     if clone is not None:
         hand_over_clone(clone.root, entry.pw_uid)
@@ -62,6 +66,7 @@ def prepare_host(user: str, config_file: Path | None) -> str:
         f" {', '.join(files)}, and has {paths.run} and {paths.state}"
         + (f" and {clone.root}" if clone else "")
         + supposed
+        + "".join(f"; {problem}" for problem in network)
     )
 
 
@@ -70,6 +75,23 @@ def set_bounds(workers_slice: Slice, config: Config) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     cpus = read_cpus(config, Topology(), workers_slice.allowed_cpus())
     workers_slice.bound(bounds(config, Host(cpus.number, memory), cpus.for_workers))
+
+
+def prepare_network(config: Config) -> tuple[str, ...]:
+    """Have the rules of the workers' network hold, and its rates: these are kept by its bridge, so
+    it is made for a supervisor that could not bound it. What does not hold, in a line each."""
+    try:
+        with Docker(config.docker.socket, timeout=5.0) as docker:
+            wanted = wanted_network(config, PREPARED)
+            if wanted_rates(config) != Rates() and require_network(docker, wanted.name) is None:
+                make_network(docker, wanted)
+            return enforce(config, docker)
+    except DockerUnreachable:
+        late = wanted_rates(config) != Rates()
+        rates = ("Docker does not answer, so nothing bounds the workers' rate yet",) if late else ()
+        return (*enforce(config, None), *rates)
+    except DockerError as error:
+        return (*enforce(config, None), str(error))
 
 
 def _driver(socket: str, layout: Layout) -> tuple[str, str]:

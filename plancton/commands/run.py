@@ -14,7 +14,7 @@ from plancton.docker.errors import DockerPermission, DockerUnreachable
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, read_layout
 from plancton.rundir import RunDirError, default_paths
-from plancton.workers.docker_calls import require_network
+from plancton.workers.network import require_network
 from plancton.workers.same_host import require
 
 

@@ -8,6 +8,7 @@ as that only when none but root can have written it. `problems` and the rules be
 import os
 import re
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import msgspec
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
 from plancton.config.htcondor import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
-from plancton.config.schema import Config, Section, Worker, default, require
+from plancton.config.schema import Config, Section, Worker, default, is_network, require
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical
 from plancton.docker.auth import HUB, NO_CREDENTIALS, registry_of
 from plancton.docker.images import LOCAL
@@ -67,6 +68,8 @@ class Allow(Section, frozen=True):
     slices: list[str] = default([])
     images: list[str] | None = None
     users: list[str] = default([])
+    networks: list[str] = default([])
+    host_network: bool = False
 
     def __post_init__(self) -> None:
         for key in ("devices", "mounts", "files", "sockets"):
@@ -81,6 +84,8 @@ class Allow(Section, frozen=True):
         for entry in self.users:
             plain = re.fullmatch(r"\d{1,10}([:-]\d{1,10})?", entry, re.ASCII)
             require(plain is not None, f"users: {shown(entry)} is neither UID:GID nor FIRST-LAST")
+        for entry in self.networks:
+            require(is_network(entry), f"networks: {shown(entry)} is not an address or a network")
 
 
 def permitted(config: Config, clone: Clone, path: Path) -> Config:
@@ -159,6 +164,11 @@ def problems(
     for limit in worker.ulimits:
         if limit not in HARMLESS_LIMITS and limit not in allow.ulimits:
             yield Problem(f"worker.ulimits: {limit}", _entry("ulimits", limit))
+    for network in worker.network.allow:
+        if not any(_is_within(network, each) for each in allow.networks):
+            yield Problem(f"worker.network.allow: {network}", _entry("networks", network))
+    if worker.network.host and not allow.host_network:
+        yield Problem("worker.network.host:", "host_network: true")
     for mount in worker.mounts:
         yield from _mount(mount, allow, place, real)
     if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):
@@ -174,6 +184,11 @@ def problems(
         yield Problem(f"docker.socket: {docker.socket}", _entry("sockets", docker.socket))
     if docker.slice not in (SLICE, *allow.slices):
         yield Problem(f"docker.slice: {docker.slice}", _entry("slices", docker.slice))
+
+
+def _is_within(inner: str, outer: str) -> bool:
+    one, other = ip_network(inner), ip_network(outer)
+    return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
 
 
 def _entry(key: str, word: str) -> str:

@@ -17,9 +17,9 @@ from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
-TREATMENT = ("cores", "lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
+TREATMENT = ("network", "cores", "lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
-do."""
+do. Nor is the network made for each of them."""
 MOST_WORKERS = 1_000_000
 KILL_SECONDS = 2.0
 """How long the killing takes that follows `htcondor.vacate`, with a fifth of a CPU."""
@@ -102,6 +102,8 @@ def digest(config: Config) -> str:
     made_of = {
         key: value for key, value in msgspec.structs.asdict(config.worker).items() if key not in TREATMENT
     }
+    if config.worker.network.host:
+        made_of["network"] = "host"
     return hashlib.sha256(msgspec.json.encode(made_of, enc_hook=str, order="deterministic")).hexdigest()[:12]
 
 

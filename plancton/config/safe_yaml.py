@@ -230,7 +230,8 @@ def _value(value: Any, kind: Any, place: str) -> Any:
     if value is None and takes_null(kind):
         return None
     if section is not None:
-        return _section(value, section, place)
+        # Within another one as well, one whose lines are all commented out is an empty one.
+        return _section({} if value is None else value, section, place)
     if isinstance(value, list) and (item := section_in_list(kind)) is not None:
         return [_section(each, item, f"{place}[{number}]") for number, each in enumerate(value)]
     for part in parts:

@@ -8,6 +8,7 @@ Schema, and what is said of a wrong value. A section's docstring is its descript
 import math
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -16,7 +17,7 @@ from msgspec import Meta
 
 from plancton.config import security
 from plancton.config.hours import Hours
-from plancton.units import Duration, Number, Portion, Size, shown
+from plancton.units import Duration, Number, Portion, Rate, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)
 LEAST_DISK = Size(1024 * 1024)  # HTCondor counts disk that is set aside in MiB
@@ -58,6 +59,8 @@ def _is_path(text: str) -> bool:
 # ---------------------------------------------------------------- htcondor
 
 _MANAGER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?(\?[\w=&.-]+)?")
+PORT = 9618
+"""HTCondor's, of its collector and shared port."""
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SETTINGS = frozenset({
     "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
@@ -153,6 +156,12 @@ class HTCondor(Section, frozen=True):
         listed = [self.central_manager] if isinstance(self.central_manager, str) else self.central_manager
         return [part.strip() for text in listed for part in text.split(",") if part.strip()]
 
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """Their hosts and ports."""
+        found = [_MANAGER.fullmatch(manager) for manager in self.managers]
+        return [(each[1].strip("[]"), int((each[2] or f":{PORT}")[1:])) for each in found if each]
+
 
 # ---------------------------------------------------------------- image and worker
 
@@ -227,6 +236,66 @@ def parse_users(text: str) -> range:
     return range(int(found[1]), int(found[2]) + 1) if found else range(0)
 
 
+def is_network(text: str) -> bool:
+    """Whether it is an address, or a network without an address in it."""
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+LEAST_RATE = Rate(64_000)
+
+
+class WorkersNetwork(Section, frozen=True):
+    """The network that all workers share, what they reach through it, and how fast."""
+
+    reach: Annotated[
+        Literal["all", "internet"],
+        Meta(description="internet: no private networks; never this host's services and metadata"),
+    ] = "all"
+    allow: Annotated[
+        list[str],
+        Meta(description="addresses or networks that they reach all the same, also of this host"),
+    ] = []
+    rate_down: Annotated[
+        Rate | None, Meta(description="what all workers together may receive: 20Mbit; null: no limit")
+    ] = None
+    rate_up: Annotated[Rate | None, Meta(description="what they may send")] = None
+    lower_effort: Annotated[
+        bool, Meta(description="what they send is marked as lower effort (DSCP LE, RFC 8622)")
+    ] = True
+    mtu: Annotated[int | None, Meta(description="bytes of a packet; null: the default route's")] = None
+    subnet: Annotated[
+        str | None, Meta(description="its addresses: 192.168.77.0/24; null: some of Docker's")
+    ] = None
+    ipv6: Annotated[bool, Meta(description="true: IPv6, too, where Docker can (ip6tables)")] = False
+    host: Annotated[
+        bool, Meta(description="true: the host's own network, and nothing of the above holds")
+    ] = False
+
+    def __post_init__(self) -> None:
+        require_each(self, "allow", is_network, "an address or a network such as 192.168.7.0/24")
+        for key in ("rate_down", "rate_up"):
+            rate = getattr(self, key)
+            require(rate is None or rate >= LEAST_RATE, f"{key}: must be at least {LEAST_RATE}")
+        require(self.mtu is None or 576 <= self.mtu <= 9_000, "mtu: must be from 576 to 9000")
+        if self.subnet is not None:
+            fits = is_network(self.subnet) and ip_network(self.subnet).version == 4
+            require(fits, f"subnet: {shown(self.subnet)} is not an IPv4 network such as 192.168.77.0/24")
+            require(
+                ip_network(self.subnet).prefixlen <= 29, "subnet: must have room for workers, at least a /29"
+            )
+        if self.host:
+            others = [
+                key for key in ("rate_down", "rate_up", "mtu", "subnet") if getattr(self, key) is not None
+            ]
+            others += [key for key in ("ipv6", "allow") if getattr(self, key)]
+            others += ["reach"] if self.reach == "internet" else []
+            require(not others, f"host: the host's own network has no {', '.join(others)}: take that out")
+
+
 class Worker(Section, frozen=True):
     """What one worker is: the container that is donated."""
 
@@ -287,6 +356,7 @@ class Worker(Section, frozen=True):
     runtime: Annotated[str | None, Meta(description="one of Docker's runtimes; null: Docker's default")] = (
         None
     )
+    network: WorkersNetwork = default(WorkersNetwork())
     lifetime: Annotated[
         Duration, Meta(description="after this time it is asked to finish, and a new one takes its place")
     ] = default(Duration(43_200))
@@ -571,6 +641,7 @@ WORDS: dict[object, str] = {
     Size: "a size",
     Portion: "a size or a percentage",
     Hours: "hours and days",
+    Rate: "a rate",
 }
 _SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 

@@ -10,7 +10,7 @@ import yaml
 from plancton.config.hours import Hours
 from plancton.config.profiles import Setting
 from plancton.config.schema import Config, Section, section_in_list, section_of, takes
-from plancton.units import Duration, Portion, Size
+from plancton.units import Duration, Portion, Rate, Size
 
 HEADING = """\
 # Plancton's configuration. Every key is optional; what is commented out shows the default.
@@ -52,7 +52,7 @@ def _as_written(value: object) -> object:
         return {key: _as_written(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_written(item) for item in value]
-    return str(value) if isinstance(value, Duration | Hours | Size | Portion) else value
+    return str(value) if isinstance(value, Duration | Hours | Size | Portion | Rate) else value
 
 
 # ---------------------------------------------------------------- of the schema
@@ -75,15 +75,29 @@ def sections() -> Iterator[tuple[str, type[Section], list[Key]]]:
     for field in msgspec.structs.fields(Config):
         kind = section_of(field.type)
         assert kind is not None
-        yield field.encode_name, kind, [_key(each) for each in msgspec.structs.fields(kind)]
+        yield field.encode_name, kind, _keys(kind)
+
+
+def sections_within(outer: type[Section]) -> Iterator[tuple[str, type[Section], list[Key]]]:
+    """Those that keys of a section hold, with their keys."""
+    for field in msgspec.structs.fields(outer):
+        if (kind := section_of(field.type)) is not None:
+            yield field.encode_name, kind, _keys(kind)
 
 
 def entries() -> Iterator[tuple[str, list[Key]]]:
-    """Each key that is a list of sections, with their keys."""
+    """Each key that is a section or a list of sections, with their keys."""
     for name, kind, _ in sections():
+        for inner, _kind, keys in sections_within(kind):
+            yield f"{name}.{inner}", keys
         for field in msgspec.structs.fields(kind):
             if (item := section_in_list(field.type)) is not None:
-                yield f"{name}.{field.encode_name}[]", [_key(each) for each in msgspec.structs.fields(item)]
+                yield f"{name}.{field.encode_name}[]", _keys(item)
+
+
+def _keys(kind: type[Section]) -> list[Key]:
+    """Those that hold a value."""
+    return [_key(each) for each in msgspec.structs.fields(kind) if section_of(each.type) is None]
 
 
 def _key(field: msgspec.structs.FieldInfo) -> Key:
@@ -111,6 +125,10 @@ def example(settings: Mapping[str, Setting] | None = None) -> str:
                 lines.append(f"  # {line:<25} # {key.description}")
             else:
                 lines.append(f"  # {chosen.why}\n  {key.name}: {one_line(chosen.value)}")
+        for inner, within, its_keys in sections_within(kind):
+            lines.append(f"  # {f'{inner}: ':<25} # {within.__doc__}")
+            for key in its_keys:
+                lines.append(f"  #   {f'{key.name}: {one_line(key.default)}':<23} # {key.description}")
         lines.append("")
     return "\n".join(lines[:-1]) + "\n"
 
@@ -122,9 +140,16 @@ def json_schema() -> bytes:
     )
     for name, kind, keys in sections():
         parts["Config"]["properties"][name] = {"$ref": f"#/$defs/{kind.__name__}"}
-        for key in keys:
-            if not key.required:
-                parts[kind.__name__]["properties"][key.name]["default"] = key.default
+        for part, its_keys in ((kind, keys), *((inner, its) for _, inner, its in sections_within(kind))):
+            for key in its_keys:
+                if not key.required:
+                    parts[part.__name__]["properties"][key.name]["default"] = key.default
+        for name, inner, its_keys in sections_within(kind):
+            parts[kind.__name__]["properties"][name] = {
+                "$ref": f"#/$defs/{inner.__name__}",
+                "default": {key.name: key.default for key in its_keys},
+                "description": inner.__doc__,
+            }
     values = parts["Worker"]["properties"]["environment"]["additionalProperties"]
     values["type"] = ["string", "number", "boolean"]  # each is the text as written
     whole = {
@@ -136,11 +161,13 @@ def json_schema() -> bytes:
 
 
 def _with_unit(kind: type) -> dict[str, Any]:
-    """Text with a unit, or a number; hours are text alone."""
+    """Text with a unit, or a number where that says it all; hours are text alone."""
     if kind is Hours:
         return {"type": "string", "pattern": HOURS}
     number = r"\d+(\.\d+)?\s*"
     size = r"([kKmMgGtT]i?)?[bB]"
+    if kind is Rate:
+        return {"type": "string", "pattern": rf"^{number}[kKmMgG][bB][iI][tT](/s)?$"}
     texts = {
         Duration: rf"^({number}(s|m|min|h|d|w)\s*)+$",
         Size: rf"^{number}{size}$",

@@ -60,10 +60,10 @@ from plancton.workers.docker_calls import (
     flooding,
     how_it_ended,
     read_report,
-    remove_network,
     send_signal,
     start_worker,
 )
+from plancton.workers.network import remove_network, wanted_network
 from plancton.workers.roster import Entry, Roster, quota_of
 from plancton.workers.same_host import NOT_HERE
 from plancton.workers.surroundings import ORDINARY, Surroundings
@@ -98,6 +98,7 @@ class Actuator:
         on_trouble: Callable[[DockerError], None],
         on_image_lost: Callable[[], None],
         around: Callable[[Config], Surroundings] = lambda _: ORDINARY,
+        on_network: Callable[[], None] = lambda: None,
         dry_run: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -116,7 +117,7 @@ class Actuator:
         self._fetching = False
         self._frozen_since = 0.0
         self._lost_image = ""
-        self._around = around
+        self._around, self._on_network = around, on_network
         self._dry_run, self._on_trouble, self._on_image_lost = dry_run, on_trouble, on_image_lost
         self.unprotected = ""
         """Why no worker may be started any more: one was found outside the slice."""
@@ -193,7 +194,8 @@ class Actuator:
         config = with_user(config, around.own_user, self.roster.users)
         self.roster.request(worker, clock_gettime(CLOCK_BOOTTIME), user_of(config.worker))
         self._say(f"starting {name}")
-        place = (self._instance, self.slice.parent, self._network)
+        network = wanted_network(config, self._instance)
+        place = (self._instance, self.slice.parent, network.mode)
         try:
             profiles = read_profiles(config.worker.security_options)
             body = create_body(name, config, image, made_of, *place, profiles, around)
@@ -204,7 +206,12 @@ class Actuator:
             self._not_started(name, error)
             return
         start = partial(
-            start_worker, name=name, body=body, files=files, network=self._network, instance=self._instance
+            start_worker,
+            name=name,
+            body=body,
+            files=files,
+            network=network,
+            network_made=self._on_network,
         )
         done = partial(self._started, name, newest, self._lost_image)
         self._starts[name] = self._request_queue.submit(start, done)
@@ -696,7 +703,7 @@ class Actuator:
     def remove_network(self, done: Callable[[], None]) -> None:
         """Remove our network, unless somebody else uses it."""
         self._request_queue.submit(
-            partial(remove_network, name=self._network, instance=self._instance), lambda _, error: done()
+            lambda docker: remove_network(docker, self._network, self._instance), lambda _, error: done()
         )
 
     def _files(self, config: Config) -> bytes | None:

@@ -30,6 +30,7 @@ from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.influx_sender import InfluxSender
 from plancton.daemon.mount_watch import MountWatch
+from plancton.daemon.network_guard import NetworkGuard
 from plancton.daemon.owner_requests import OwnerRequests
 from plancton.daemon.owner_watch import OwnerWatch
 from plancton.daemon.recorder import Recorder
@@ -64,6 +65,7 @@ from plancton.units import human_seconds
 from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
+from plancton.workers.network_rules import bridges_of, undo
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
@@ -152,6 +154,8 @@ class Supervisor:
             on_event=self._docker_event,
             known=lambda: self.roster.known,
         )
+        may = os.geteuid() == 0 and not options.dry_run
+        self.network = NetworkGuard(self.inbox, self.engine.socket, self.status_file.warn, may)
         self.slice: Slice | None = None
         self.slice_watch = SliceWatch(self.sleep.watch_slice)
         self.contention = ContentionWatch(self.sleep.watch_owner)
@@ -451,9 +455,10 @@ class Supervisor:
     def _slow_pass(self, now: float, seen: Observation, short: bool) -> None:
         self.next_slow = now + SLOW_PASS
         if self.actuator and self.docker.ready:
-            self.actuator.accuse(self.burden.look(now, seen, self.roster))
-            self.actuator.accuse(self.connections.look(self.roster))
-            self.actuator.accuse(self.sockets.look(short, self.roster), hoards=True)
+            if not self.file.config.worker.network.host:  # else their figures are the host's
+                self.actuator.accuse(self.burden.look(now, seen, self.roster))
+                self.actuator.accuse(self.connections.look(self.roster))
+                self.actuator.accuse(self.sockets.look(short, self.roster), hoards=True)
             if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()
             self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
@@ -466,6 +471,7 @@ class Supervisor:
                 self._verify_slice(self.slice)
             if self.docker.ready:
                 self.actuator.removals.sweep(now)
+                self.network.step(now)
         if now >= self.last_scan + (ENGINE_SCAN_AGAIN if self.figures.engine_changed else ENGINE_SCAN):
             self.last_scan = now
             self.figures.watch_engine(listener(self.engine.socket))
@@ -536,6 +542,7 @@ class Supervisor:
         self.influx.want(config.monitoring.influxdb)
         self.mounts.want(config)
         self.owner_watch.use(config)
+        self.network.want(config)
 
     def _read_files(self, now: float) -> None:
         """See what was asked for, and whether the configuration is another one."""
@@ -603,6 +610,7 @@ class Supervisor:
         self.disk_guard.watch(info, self.file.config)
         if self.slice is not None:
             self.last_scan = -ENGINE_SCAN  # another dockerd may answer
+            self.network.look_again()
             if problem := self._why_unprotected():
                 self.status_file.warn(problem)
             return True
@@ -611,7 +619,12 @@ class Supervisor:
         if self.options.dry_run:
             self._use_slice(workers_slice)
             return True
-        beside(self.inbox, workers_slice.make, lambda _: self._slice_made(workers_slice))
+
+        def make() -> None:
+            self.network.enforce()  # before the first worker
+            workers_slice.make()
+
+        beside(self.inbox, make, lambda _: self._slice_made(workers_slice))
         return False
 
     def _slice_made(self, workers_slice: Slice) -> None:
@@ -646,6 +659,7 @@ class Supervisor:
             dry_run=self.options.dry_run,
             on_trouble=self.docker.trouble,
             on_image_lost=self.image.lost,
+            on_network=self.network.enforce,
         )
 
     def _docker_listed(self, found: Listing) -> None:
@@ -691,6 +705,7 @@ class Supervisor:
             not_kept(self.disk_guard.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),
+            *self.network.problems,
             *self.history.problems(now),
             *self.influx.problems,
         ]
@@ -741,6 +756,7 @@ class Supervisor:
             with contextlib.suppress(Empty):
                 self.inbox.get(timeout=remaining)()
         self.slice.remove()
+        undo(self.engine.slice, bridges_of(None, self.engine.slice))
         forget(self.paths.run)
         log.info("stopped, nothing is left behind")
 

@@ -221,13 +221,17 @@ class Ipam(Reply, frozen=True):
 
 
 class Network(Reply, frozen=True):
-    """A network."""
+    """A network. ``containers``: those that run on it, by their ids; only of one that is asked for
+    by its name."""
 
+    id: str = ""
     name: str = ""
     ipam: Ipam = field(name="IPAM", default=Ipam())
     driver: str = ""
     labels: dict[str, str] = {}
     options: dict[str, str] = {}
+    enable_ipv6: bool = field(name="EnableIPv6", default=False)
+    containers: dict[str, Any] = {}
 
 
 class Event(msgspec.Struct, frozen=True):

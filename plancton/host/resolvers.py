@@ -4,7 +4,8 @@ dockerd, outside the slice and at the owner's cost."""
 import json
 import socket
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address
+from contextlib import suppress
+from ipaddress import AddressValueError, IPv4Address, ip_address
 from pathlib import Path
 
 from plancton.files import read_knob, read_regular
@@ -32,6 +33,21 @@ def resolver_file(root: Path = Path("/")) -> str:
             kept = [line for line in lines if line.split()[:1] in (["search"], ["domain"], ["options"])]
             return "".join(f"{line}\n" for line in (*kept, *map("nameserver {}".format, (*servers, DOCKERS))))
     return ""
+
+
+def name_servers(root: Path = Path("/")) -> set[str]:
+    """All that a worker or Docker on its behalf may ask through the workers' network: this host
+    itself, too, but not what listens on its loopback alone."""
+    named = [*_of_docker(root)]
+    for name in FILES:
+        named += _servers((read_knob(root / name) or "").splitlines())
+    found = set[str]()
+    for server in named:
+        with suppress(ValueError):
+            address = ip_address(server)
+            if not (address.is_loopback or address.is_unspecified or "%" in server):
+                found.add(server)
+    return found
 
 
 def _of_docker(root: Path) -> list[str]:

@@ -39,6 +39,15 @@ def read_routes(proc: Path = PROC) -> Iterator[Route]:
             yield Route(words[0], IPv4Network(f"{to}/{mask}", strict=False))
 
 
+def is_device(name: str) -> bool:
+    """Whether this host has a network device of that name."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
+
+
 def smallest_default_mtu(proc: Path = PROC, sys: Path = SYS) -> int:
     """The MTU of the default routes' interfaces, the least of them and USUAL_MTU.
 

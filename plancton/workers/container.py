@@ -9,7 +9,7 @@ from typing import Any
 
 from plancton.config import security
 from plancton.config.schema import Config
-from plancton.docker.replies import Container, Network
+from plancton.docker.replies import Container
 from plancton.model import full_shares
 from plancton.workers.surroundings import ORDINARY, Surroundings
 from plancton.workers.users import user_of
@@ -107,7 +107,7 @@ def create_body(
             "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
             "Mounts": [
                 *(bind_mount(mount, below) for mount in worker.mounts if not has_label(mount)),
-                *_resolvers(around.resolvers, worker.mounts),
+                *_resolvers("" if worker.network.host else around.resolvers, worker.mounts),
             ],
             "Binds": [_read_only(mount) for mount in worker.mounts if has_label(mount)],
             "Devices": [_device(device) for device in worker.devices],
@@ -212,25 +212,6 @@ def _ulimit(name: str, limits: str) -> dict[str, str | int]:
 def _device(text: str) -> dict[str, str]:
     host, inside, access = [*text.split(":"), "", ""][:3]
     return {"PathOnHost": host, "PathInContainer": inside or host, "CgroupPermissions": access or "rwm"}
-
-
-NETWORK_OPTIONS = {"com.docker.network.bridge.enable_icc": "false"}
-
-
-def network_body(instance: str, mtu: int) -> dict[str, Any]:
-    """The workers' own network: they can reach the world, but not each other (ICC off)."""
-    return {
-        "Driver": "bridge",
-        "CheckDuplicate": True,
-        "Labels": {INSTANCE: instance},
-        "Options": {**NETWORK_OPTIONS, "com.docker.network.driver.mtu": str(mtu)},
-    }
-
-
-def is_workers_network(network: Network) -> bool:
-    """Whether Plancton has made it, this instance or another, as it makes them."""
-    same = NETWORK_OPTIONS.items() <= network.options.items()
-    return INSTANCE in network.labels and network.driver == "bridge" and same
 
 
 def is_ours(container: Container, instance: str, parent: str) -> bool:

@@ -2,35 +2,18 @@
 
 import contextlib
 import logging
-import os
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from plancton.config.htcondor import REPORT, VOLUME
 from plancton.docker.client import Docker
-from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
+from plancton.docker.errors import Conflict, DockerRefused, NotFound
 from plancton.docker.replies import Container
-from plancton.host.route import smallest_default_mtu
 from plancton.host.sampler import read_process
-from plancton.workers.addresses import (
-    DEFAULT_POOLS,
-    FREE_ADDRESSES,
-    free_subnet,
-    prefix_for,
-    taken_addresses,
-)
-from plancton.workers.container import (
-    CPUS,
-    INSTANCE,
-    is_workers_network,
-    label_number,
-    network_body,
-    without_labels,
-    without_resolvers,
-)
+from plancton.workers.container import INSTANCE, without_labels, without_resolvers
+from plancton.workers.network import Wanted, make_network, renew_network
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +88,15 @@ def read_report(docker: Docker, container: str) -> bytes:
 
 
 def start_worker(
-    docker: Docker, name: str, body: dict[str, Any], files: bytes | None, network: str, instance: str
+    docker: Docker,
+    name: str,
+    body: dict[str, Any],
+    files: bytes | None,
+    network: Wanted,
+    network_made: Callable[[], None] = lambda: None,
 ) -> Container | Unstarted:
-    """Create and start a container."""
-    require_network(docker, network)
+    """Create and start a container; ``network_made`` is called if its network was not there."""
+    renew_network(docker, network)
     trial = without_labels(body)
     if trial is not None:  # for those with a label Docker would make directories on the owner's host
         docker.remove(docker.create(name, trial))
@@ -119,9 +107,9 @@ def start_worker(
         try:
             docker.start(container)
         except NotFound as error:
-            if f"network {network}" not in str(error):
+            if f"network {network.name}" not in str(error):
                 raise
-            _make_network(docker, network, instance, body)
+            make_network(docker, network, network_made)
             docker.start(container)
         return docker.inspect(container)
     except DockerRefused as error:
@@ -163,39 +151,6 @@ def _unpause(docker: Docker, container: str) -> bool:
     return True
 
 
-def _make_network(docker: Docker, name: str, instance: str, worker: dict[str, Any]) -> None:
-    body = network_body(instance, smallest_default_mtu())
-    prefix = prefix_for(os.cpu_count() or 1, label_number(worker.get("Labels", {}), CPUS, 1.0))
-    try:
-        pools = docker.info().default_address_pools or DEFAULT_POOLS
-        subnet = free_subnet(pools, taken_addresses(docker.networks()), prefix)
-        docker.create_network(name, {**body, "IPAM": {"Config": [{"Subnet": subnet}]}} if subnet else body)
-        return
-    except Conflict:
-        raise
-    except DockerRefused as error:  # somebody has taken the same ones; a proxy in front of Docker
-        log.debug("network %s: %s", name, error)
-    try:
-        docker.create_network(name, body)
-    except DockerRefused as error:
-        if not re.search("address pool|subnetted", error.message):
-            raise
-        raise DockerRefused(f"create network {name}", 400, f"{error.message}; {FREE_ADDRESSES}") from error
-
-
-def require_network(docker: Docker, name: str) -> None:
-    """DockerError if there is a network of this name that is not made for workers."""
-    try:
-        network = docker.network(name)
-    except NotFound:
-        return  # it is made when the first worker needs it
-    if not is_workers_network(network):
-        raise DockerError(
-            f"the network {name} is not Plancton's, and workers on it would reach what is there: rename or"
-            f" remove it (docker network rm {name}), or set docker.slice to another name"
-        )
-
-
 def flooding(docker: Docker, containers: list[str], since: float) -> list[str]:
     """Those that have written more than any job does since then (Unix time)."""
     found = list[str]()
@@ -211,12 +166,6 @@ def prefer(docker: Docker, containers: list[str]) -> None:
     for container in containers:
         with contextlib.suppress(DockerRefused):  # it has ended meanwhile
             docker.set_shares(container, MOST_SHARES)
-
-
-def remove_network(docker: Docker, name: str, instance: str) -> None:
-    """Remove the workers' network if it is ours."""
-    if docker.network(name).labels.get(INSTANCE) == instance:
-        docker.remove_network(name)
 
 
 def list_workers(docker: Docker, instance: str) -> list[Container]:

@@ -8,7 +8,7 @@ from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Info
 from plancton.host.route import PROC
 from plancton.workers.addresses import DEFAULT_POOLS, FREE_ADDRESSES, has_addresses, taken_addresses
-from plancton.workers.docker_calls import require_network
+from plancton.workers.network import require_network
 
 ON_DEMAND = "io.containerd."
 """How a runtime's name begins that Docker finds without being told of it."""

@@ -33,6 +33,7 @@ from plancton.host.slice import Slice, read_layout
 from plancton.model import Phase, Status
 from plancton.rundir import Paths, read_status, running
 from plancton.workers.container import INSTANCE
+from plancton.workers.network_rules import bridges_of, undo
 
 __all__ = ["CPUS", "wait_for"]
 
@@ -573,6 +574,7 @@ class Plancton:
         if self.name in self.engine.networks():
             self.engine.call("DELETE", f"/networks/{self.name}")
         self.slice.remove()
+        undo(self.name, bridges_of(None, self.name))
         for directory in self.directories():
             for inner in sorted((d for d in directory.rglob("*") if d.is_dir()), reverse=True):
                 with suppress(OSError):

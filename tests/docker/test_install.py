@@ -310,6 +310,6 @@ def test_brings_docker(host: Host, without_docker: Callable[..., Done]) -> None:
     done = without_docker("--wheel", broken, "--user", USER)
     assert done.returncode == 2 and "+ package docker.io" in done.stdout, done
     asked = host("cat", "/run/asked").stdout.splitlines()
-    assert asked == ["update -q", "install -yq --no-install-recommends docker.io iptables"]
+    assert asked == ["update -q", "install -yq --no-install-recommends docker.io iptables nftables"]
     done = host.install("--uninstall", "--purge")
     assert "packages were installed for Plancton and stay" in done.stdout and "docker.io" in done.stdout, done

@@ -152,7 +152,9 @@ def join(plancton: Plancton, manager: Manager, idle: int, workers: int) -> None:
     quick = {"worthwhile": 0.1, "grace_kill": "3s"}
     plancton.configure(**example(TITLE, replaced), yielding=quick, pool={"max_workers": workers})
     # Two fit on any machine, and have the time that a loaded one takes to let them leave.
-    plancton.configure(worker={"cpus": 0.25, "leave_timeout": "120s"})
+    plancton.configure(
+        worker={"cpus": 0.25, "leave_timeout": "120s", "network": {"allow": [manager.address]}}
+    )
 
 
 def wait_until_done(manager: Manager) -> None:

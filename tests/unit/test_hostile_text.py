@@ -19,6 +19,7 @@ from plancton.commands.top.view import render
 from plancton.config.load import load_config
 from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml
+from plancton.config.schema import WorkersNetwork
 from plancton.daemon.process import Formatter
 from plancton.daemon.status_file import Facts, StatusFile
 from plancton.docker.client import Docker
@@ -28,6 +29,7 @@ from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, W
 from plancton.rundir import RunDir, read_status
 from plancton.units import escaped, printable
 from plancton.workers.docker_calls import last_words
+from plancton.workers.network_rules import NetworkSeen
 from plancton.workers.roster import Roster
 
 HOSTILE = "a\x1b]0;title\x07b\x1b[2Jc\u202ed\u2066e\x9b31mf\rg\nINFO h\x00i\x7fj\u200bk\udc9bl"
@@ -189,7 +191,8 @@ def test_doctor() -> None:
         *findings.left_workers(HOSTILE, Supervisors()),
         *findings.supervisors(Supervisors(), (Process(1, HOSTILE, HOSTILE),), None, 0.0),
         findings.engine_state(HOSTILE),
-        findings.network(HOSTILE),
+        findings.network_state(HOSTILE, WorkersNetwork(), NetworkSeen(), True),
+        findings.network_state("", WorkersNetwork(), NetworkSeen(problem=HOSTILE), True),
     ]
     for finding in found:
         assert_harmless(finding.text)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from plancton.units import (
     Duration,
     Portion,
+    Rate,
     Size,
     day_and_time,
     human_bytes,
@@ -119,6 +120,26 @@ def test_portion_round_trip(value: object) -> None:
     portion = Portion.parse(value)
     again = Portion.parse(str(portion))
     assert again == portion and hash(again) == hash(portion), f"{value!r} is written as {portion}"
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [("20Mbit", 20_000_000), ("1.5 gbit/s", 1_500_000_000), ("500kbit", 500_000), ("0.25Mbit", 250_000)],
+)
+def test_rate(text: str, bits: int) -> None:
+    """Rates as people write them mean these bits per second, and are the same when read again."""
+    assert Rate.parse(text) == bits == Rate.parse(str(Rate(bits)))
+
+
+@pytest.mark.parametrize(
+    "value", [20, "20", "20000000", 1.5, True, "20MB", "20Mb", "Mbit", "", "-1Mbit", [], None]
+)
+def test_no_rate(value: object) -> None:
+    """A rate without unit, or with one that may be bytes, is refused in one short line that says how
+    to write it."""
+    with pytest.raises(ValueError, match="write 500kbit, 20Mbit or 1Gbit") as caught:
+        Rate.parse(value)
+    assert len(str(caught.value)) < 120
 
 
 def test_portion_of_something() -> None:

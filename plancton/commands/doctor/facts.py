@@ -52,6 +52,7 @@ from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.disks import Disk, written_by_workers
 from plancton.workers.disks import read_disks as look_at_disks
 from plancton.workers.docker_calls import list_workers
+from plancton.workers.network_rules import NetworkSeen, look_at_network
 from plancton.workers.refusals import require_room_for_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
@@ -150,6 +151,7 @@ class Facts(msgspec.Struct, frozen=True):
     """That workers may get ids that somebody of the host has."""
     network: str = ""
     """What is wrong with the workers' network."""
+    rules: NetworkSeen = NetworkSeen()
     systemd: int | None = None
     slice: Seen | None = None
     host: Host | str = ""
@@ -190,7 +192,7 @@ def look(
     tree, name = cgroups.layout.v2, config.docker.slice
     signals = Signals(tree, name, fresh=0.0, proc=proc, sys=sys, run=run, dev=dev)
     looked = OwnerLook(config, signals, all_signals=True)
-    engine, left, network = ask_docker(config, paths, cgroups.layout)
+    engine, left, (network, rules) = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()
     disks = look_at_disks(written, config.owner.reserve_disk)
@@ -214,6 +216,7 @@ def look(
         missing_mounts=missing_mounts(config),
         shared_users=shared_users(config.worker, etc),
         network=network,
+        rules=rules,
         here=here,
         systemd=read_systemd(),
         slice=workers_slice.look() if workers_slice else None,
@@ -439,8 +442,11 @@ def _lockers(proc: Path) -> set[int]:
 # ---------------------------------------------------------------- Docker
 
 
-def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | str, Left | str, str]:
-    """What answers at the socket, which workers it has, and what is wrong with their network."""
+def ask_docker(
+    config: Config, paths: Paths, layout: Layout
+) -> tuple[Engine | str, Left | str, tuple[str, NetworkSeen]]:
+    """What answers at the socket, which workers it has, what is wrong with their network, and its
+    rules."""
     engine: Engine | str = ""
     try:
         with _docker(config, DOCKER_TIMEOUT, DOCKER_SECONDS) as docker:
@@ -448,9 +454,10 @@ def ask_docker(config: Config, paths: Paths, layout: Layout) -> tuple[Engine | s
             engine = Engine(docker.info(), api, read_version(docker))
         with _docker(config, STARTING, STARTING + DOCKER_SECONDS) as docker:
             left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
-            return engine, left, _network(docker, config.docker.slice, engine.info)
+            network = _network(docker, config.docker.slice, engine.info)
+            return engine, left, (network, look_at_network(config, docker))
     except DockerError as error:
-        return engine or str(error), str(error), ""
+        return engine or str(error), str(error), ("", look_at_network(config))
 
 
 @contextlib.contextmanager

@@ -23,18 +23,20 @@ from plancton.commands.doctor.facts import (
 )
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.resolve import Host, never_starts
-from plancton.config.schema import Config, Worker
+from plancton.config.schema import Config, Worker, WorkersNetwork
 from plancton.docker.escapes import Ways, find_ways
 from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY, objection
 from plancton.host.signals.catalog import show_value, written
 from plancton.host.slice import Seen
 from plancton.host.topology import Cpus, format_cpus
+from plancton.host.traffic import Rates
 from plancton.model import Status, Tier
 from plancton.rundir import STALE
-from plancton.units import human_bytes, human_seconds, printable, quoted
+from plancton.units import Rate, human_bytes, human_seconds, printable, quoted
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept
+from plancton.workers.network_rules import NetworkSeen
 from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import Here, doubts, elsewhere
 from plancton.workers.surroundings import MAPS_USERS
@@ -155,7 +157,9 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield cpus(facts.cpus, facts.config.worker.cores == "efficiency")
     yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
     yield disk_priority(facts.disks)
-    yield network(facts.network)
+    yield network_state(
+        facts.network, facts.config.worker.network, facts.rules, facts.supervisors.pid is not None
+    )
     yield from signals_and_rules(facts.owner)
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
@@ -451,10 +455,36 @@ def _of_running(seen: Seen, found: str, status: Status | None) -> Finding:
 # ---------------------------------------------------------------- reserves
 
 
-def network(problem: str) -> Finding:
+def network_state(problem: str, wanted: WorkersNetwork, seen: NetworkSeen, runs: bool) -> Finding:
+    """``runs``: a supervisor does, whose rules should be there."""
+    subject, rates = "network", Rates(wanted.rate_down, wanted.rate_up)
     if problem:
-        return broken("network", problem)
-    return ok("network", "bandwidth is not protected, here or on any host: workers share it")
+        return broken(subject, problem)
+    if wanted.host:
+        text = "workers have the host's own network: nothing of it is closed to them, and no rate holds"
+        return better(subject, text, "take worker.network.host out if you don't know why")
+    closed = "this host's own services and its cloud's metadata"
+    closed += " and private networks" if wanted.reach == "internet" else ""
+    by_root = "as root, `plancton prepare` and `plancton run` see to it"
+    if seen.problem:
+        return better(subject, f"workers reach {closed}: {seen.problem}")
+    if seen.holds is False and (runs or seen.there):
+        text = f"the rules that close {closed} to workers are not in force, or are others"
+        return better(subject, text, by_root)
+    if seen.there and seen.rates != rates:
+        text = f"all workers together may {_rates(seen.rates)}, and by the configuration {_rates(rates)}"
+        return better(subject, text, by_root)
+    speed = f"all workers together may {_rates(rates)}"
+    if seen.holds is None:
+        return ok(subject, f"{speed}; only root sees whether {closed} are closed (sudo plancton doctor)")
+    if not seen.holds:
+        return ok(subject, f"the first start closes {closed} to workers; {speed}")
+    return ok(subject, f"{closed} are closed to workers; {speed}")
+
+
+def _rates(rates: Rates) -> str:
+    limits = ["without limit" if each is None else f"{Rate(each)}/s" for each in rates]
+    return f"receive {limits[0]} and send {limits[1]}"
 
 
 def memory(

@@ -36,6 +36,8 @@ class Host:
             tree(root / "v2", plancton={**KNOBS, "cgroup.freeze": "0", "cgroup.procs": ""}) / "plancton"
         )
         self.chowned: dict[str, int] = {}
+        self.unheld: tuple[str, ...] = ()
+        self.docker: ScriptedDocker
 
     def configure(self, text: str = "") -> Path:
         self.config.write_text(f"docker: {{socket: {self.root}/d.sock{text}}}")
@@ -47,12 +49,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     host = Host(tmp_path)
     host.configure()
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(module, "enforce", lambda config, docker: host.unheld)
     monkeypatch.setattr(module, "read_layout", lambda: Layout(tmp_path / "v2"))
     monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: host.chowned.update({path.name: uid}))
     monkeypatch.setenv("PLANCTON_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("PLANCTON_STATE_DIR", str(tmp_path / "state"))
     info = reply(json.dumps({"CgroupDriver": "cgroupfs"}).encode())
-    with ScriptedDocker(tmp_path / "d.sock", {"GET /info": info}):
+    with ScriptedDocker(tmp_path / "d.sock", {"GET /info": info}) as host.docker:
         yield host
 
 
@@ -108,6 +111,32 @@ def test_before_docker(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     without = prepare_host("daemon", host.config)
     assert without == f"{said}; Docker does not answer: this assumes its cgroup driver is cgroupfs"
     assert {"cpu.idle", "run", "state"} <= set(host.chowned)
+
+
+def test_what_does_not_hold(host: Host) -> None:
+    """What keeps the rules of the workers' network from holding is said in the same line."""
+    host.unheld = ("there is no nft here",)
+    assert prepare_host("daemon", host.config).endswith("; there is no nft here")
+
+
+def test_a_network_for_the_rates(host: Host) -> None:
+    """Rates are the bridge's, so root makes the network for whoever could not bound it."""
+    bodies = list[dict[str, object]]()
+
+    def create(body: bytes) -> list[bytes | str]:
+        bodies.append(json.loads(body))
+        return reply(b'{"Id":"n"}', "201 Created")
+
+    host.docker.script |= {
+        "GET /networks/plancton": reply(b'{"message":"not found"}', "404 Not Found"),
+        "GET /networks": reply(b"[]"),
+        "POST /networks/create": create,
+    }
+    prepare_host("daemon", host.configure())
+    assert bodies == [], "without rates, the first worker's start makes it"
+    host.config.write_text(host.config.read_text() + "\nworker: {network: {rate_up: 8Mbit}}")
+    prepare_host("daemon", host.config)
+    assert [body["Labels"] for body in bodies] == [{"plancton.instance": "prepared"}]
 
 
 @pytest.mark.parametrize(

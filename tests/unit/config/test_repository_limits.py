@@ -111,6 +111,13 @@ RULES = [
         "files: [ROOT/t]",
     ),
     ("docker: {socket: /run/other.sock}", "docker.socket", "sockets: [/run/other.sock]"),
+    (
+        "worker: {network: {allow: [10.1.0.0/16]}}",
+        "worker.network.allow",
+        "networks: ['10.1.0.0/16']",
+    ),
+    ("worker: {network: {allow: ['fd00::1']}}", "worker.network.allow", "networks: ['fd00::1']"),
+    ("worker: {network: {host: true}}", "worker.network.host", "host_network: true"),
     ("docker: {slice: other}", "docker.slice", "slices: [other]"),
 ]
 
@@ -124,6 +131,13 @@ def test_rules(root: Path, text: str, key: str, permit: str) -> None:
     assert line.endswith(f" needs `{permit}`")
     (root / "allow.yaml").write_text(permit.replace("ROOT", str(root)))
     assert refused(root, text) == []
+
+
+def test_networks_within(root: Path) -> None:
+    """A network that is permitted opens those within it, and no larger one."""
+    (root / "allow.yaml").write_text("networks: [10.1.0.0/16, '::/0']")
+    assert refused(root, "worker: {network: {allow: [10.1.2.3, 10.1.0.0/24, 'fd00::/8']}}") == []
+    assert len(refused(root, "worker: {network: {allow: [10.0.0.0/8, 0.0.0.0/0]}}")) == 2
 
 
 IMAGES = {

@@ -83,6 +83,7 @@ def test_limits_of_the_administrator() -> None:
 
 
 MADE_OF = {
+    "network": {"host": True},
     "command": ["a"],
     "cpus": 3,
     "memory": "3GB",
@@ -106,6 +107,7 @@ MADE_OF = {
 }
 TREATED = {
     "cores": "efficiency",
+    "network": {"reach": "internet", "rate_up": "8Mbit", "mtu": 1280},
     "lifetime": "1h",
     "leave_signal": "SIGQUIT",
     "leave_timeout": "1m",

@@ -98,6 +98,33 @@ def test_bad_value(section: str, keys: str, words: str) -> None:
     assert str(caught.value).startswith(f"FILE: {section}.{key}: ") and words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("{rate_up: 20}", "worker.network.rate_up: 20 has no unit: write"),
+        ("{rate_up: '20'}", "'20' has no unit"),
+        ("{rate_down: 20MB}", "'20MB' is not a rate"),
+        ("{rate_down: 1kbit}", "at least 64kbit"),
+        ("{reach: lan}", "all or internet, not 'lan'"),
+        ("{allow: [cm.example.org]}", "'cm.example.org' is not an address"),
+        ("{allow: [10.0.0.1/8]}", "'10.0.0.1/8' is not an address or a network"),
+        ("{subnet: 192.168.7.0}", "at least"),
+        ("{subnet: 'fd00::/64'}", "not an IPv4 network"),
+        ("{mtu: 100}", "from 576 to 9000"),
+        ("{rate: 1Mbit}", "unknown key; did you mean 'rate_up'"),
+        ("bridge", "must be a section"),
+        ("{host: true, rate_up: 8Mbit}", "has no rate_up: take that out"),
+        ("{host: true, reach: internet}", "has no reach"),
+    ],
+)
+def test_bad_network(keys: str, words: str) -> None:
+    """What is wrong with the workers' network is said by its key, in one line."""
+    with pytest.raises(ConfigError) as caught:
+        parse(f"worker: {{network: {keys}}}", "FILE")
+    assert str(caught.value).startswith("FILE: worker.network") and words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 V2 = {"org": "o", "bucket": "b", "token_file": "/t"}
 
 
@@ -148,7 +175,9 @@ def fields() -> Iterator[msgspec.structs.FieldInfo]:
         kind = section_of(whole.type)
         assert kind is not None and kind.__doc__, f"section {whole.name} is not described"
         assert kind.__doc__ != Section.__doc__ and "\n" not in kind.__doc__
-        yield from msgspec.structs.fields(kind)
+        for each in msgspec.structs.fields(kind):
+            within = section_of(each.type)
+            yield from (each,) if within is None else msgspec.structs.fields(within)
 
 
 def test_every_key_has_words() -> None:

@@ -21,16 +21,18 @@ from plancton.config.schema import (
     Pool,
     Signal,
     Worker,
+    WorkersNetwork,
     Yield,
 )
 from plancton.config.show import effective, example, json_schema
-from plancton.units import Duration, Portion, Size
+from plancton.units import Duration, Portion, Rate, Size
 
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,9}", fullmatch=True)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 sizes = st.integers(LEAST_MEMORY, 10**14).map(Size.parse)
 durations = st.floats(1, 80_000).map(Duration.parse)
 portions = st.one_of(sizes.map(Portion.parse), st.integers(0, 100).map(lambda n: Portion.parse(f"{n}%")))
+rates = st.integers(64_000, 10**12).map(Rate)
 paths = st.from_regex(r"/[a-z/]{1,10}", fullmatch=True)
 paths_below = st.from_regex(r"/[a-z]{1,9}", fullmatch=True)
 signals = st.sampled_from(get_args(Signal))
@@ -62,6 +64,17 @@ configs = st.builds(
         read_only_root=st.booleans(),
         tmpfs=st.lists(st.builds("{}{}".format, paths_below, st.sampled_from(["", ":size=1m"])), max_size=2),
         volumes=st.lists(paths_below, max_size=2),
+        network=st.builds(
+            WorkersNetwork,
+            reach=st.sampled_from(["all", "internet"]),
+            allow=st.lists(st.sampled_from(["10.0.0.0/8", "192.0.2.1", "fd00::/8"]), max_size=2),
+            rate_down=st.one_of(st.none(), rates),
+            rate_up=st.one_of(st.none(), rates),
+            lower_effort=st.booleans(),
+            mtu=st.one_of(st.none(), st.integers(576, 9000)),
+            subnet=st.one_of(st.none(), st.just("192.168.77.0/24")),
+            ipv6=st.booleans(),
+        ),
         lifetime=durations,
         leave_signal=signals,
         leave_timeout=durations,
@@ -126,7 +139,7 @@ def test_example_is_the_defaults() -> None:
     """The file that `init` writes has all keys, and means the defaults with or without comment
     signs."""
     assert parse(example(), "FILE") == Config()
-    full = re.sub(r"^  # (\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
+    full = re.sub(r"^  # (( {2})?\w+: .*)$", r"  \1", example(), flags=re.MULTILINE)
     keys = yaml.safe_load(full)
     pool = keys.pop("htcondor")
     seen = parse(json.dumps(keys), "FILE")
@@ -135,6 +148,9 @@ def test_example_is_the_defaults() -> None:
     defaults = yaml.safe_load(effective(Config()))
     assert defaults.pop("htcondor") is None, "without the section there is no pool"
     assert {s: sorted(k) for s, k in keys.items()} == {s: sorted(v) for s, v in defaults.items()}
+    assert keys["worker"]["network"] == defaults["worker"]["network"]
+    network_only = re.sub(r"^  # (network: .*)$", r"  \1", example(), flags=re.MULTILINE)
+    assert parse(network_only, "FILE") == Config(), "its lines are all commented out"
     required = {key: pool[key] for key in ("central_manager", "token_file")}
     assert sorted(pool) == sorted(HTCondor.__struct_fields__), "a key of htcondor is not in the example"
     assert parse(json.dumps({"htcondor": pool}), "FILE") == parse(json.dumps({"htcondor": required}), "FILE")
@@ -160,6 +176,12 @@ def test_schema_has_every_key() -> None:
         assert seen == keys, f"defaults of {section}"
         for key, rule in part["properties"].items():
             assert rule.get("description"), f"{section}.{key} is not described"
+    network = parts["WorkersNetwork"]
+    assert network["additionalProperties"] is False
+    assert {key: rule["default"] for key, rule in network["properties"].items()} == defaults["worker"][
+        "network"
+    ]
+    assert re.search(network["properties"]["rate_up"]["anyOf"][0]["pattern"], "20Mbit/s")
 
 
 def pattern(section: str, key: str) -> str:

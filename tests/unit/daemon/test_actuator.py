@@ -24,6 +24,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
 from plancton.docker.request_queue import RequestQueue
+from plancton.host.route import smallest_default_mtu
 from plancton.host.slice import Layout, Slice
 from plancton.inbox import Inbox
 from plancton.model import (
@@ -45,6 +46,7 @@ from plancton.model import (
 from plancton.workers import container as containers
 from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
+from plancton.workers.network import Wanted, network_body
 from plancton.workers.roster import Roster
 
 DEADLINE = 20.0
@@ -347,7 +349,12 @@ def test_network_is_made(world: Callable[..., World]) -> None:
 )
 def test_a_network_that_is_not_ours(world: Callable[..., World], changed: dict[str, Any]) -> None:
     """On a network of the slice's name that somebody else has made, no worker is started."""
-    network = {**containers.network_body("another", 1500), "Id": "n", "Name": "plancton", **changed}
+    network = {
+        **network_body(Wanted("plancton", "another"), smallest_default_mtu()),
+        "Id": "n",
+        "Name": "plancton",
+        **changed,
+    }
     it = world({NETWORK: reply(json.dumps(network).encode())})
     it.act(Start("room"))
     it.pump()
@@ -357,7 +364,11 @@ def test_a_network_that_is_not_ours(world: Callable[..., World], changed: dict[s
 
 def test_the_network_of_another_instance(world: Callable[..., World]) -> None:
     """A network that another instance has left is as good as our own."""
-    network = {**containers.network_body("another", 1500), "Id": "n", "Name": "plancton"}
+    network = {
+        **network_body(Wanted("plancton", "another"), smallest_default_mtu()),
+        "Id": "n",
+        "Name": "plancton",
+    }
     it = world({NETWORK: reply(json.dumps(network).encode())})
     it.act(Start("room"))
     it.pump()

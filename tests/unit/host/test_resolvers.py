@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plancton.host.resolvers import resolver_file
+from plancton.host.resolvers import name_servers, resolver_file
 
 
 def host(root: Path, **files: str) -> Path:
@@ -76,3 +76,16 @@ def test_odd_file_of_docker(tmp_path: Path, text: str) -> None:
     """A daemon.json that says nothing of name servers, or nothing at all, changes nothing."""
     root = host(tmp_path, resolv="nameserver 198.51.100.1\n", daemon=text)
     assert resolver_file(root) == "nameserver 198.51.100.1\nnameserver 127.0.0.11\n"
+
+
+def test_all_that_are_asked(tmp_path: Path) -> None:
+    """Those of resolv.conf, of systemd-resolved and of daemon.json, but none that only this host
+    itself can ask."""
+    root = host(
+        tmp_path,
+        resolv="nameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver x\n",
+        systemd="nameserver 198.51.100.9\nnameserver 2001:db8::1\n",
+        daemon='{"dns": ["10.0.0.53", "0.0.0.0"]}',
+    )
+    assert name_servers(root) == {"198.51.100.9", "2001:db8::1", "10.0.0.53"}
+    assert name_servers(tmp_path / "none") == set()

@@ -9,7 +9,7 @@ from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.docker.replies import Container, ContainerConfig, HostConfig
 from plancton.workers import container as containers
-from plancton.workers.container import create_body, is_ours, label_number, network_body, without_resolvers
+from plancton.workers.container import create_body, is_ours, label_number, without_resolvers
 from plancton.workers.surroundings import ORDINARY, Surroundings
 
 
@@ -293,13 +293,14 @@ def test_pool() -> None:
     assert "/etc/plancton/token" not in str(made), "the token's place is nobody's business inside"
 
 
-def test_network() -> None:
-    """Workers can't reach each other on their network, it carries our label, and its packets fit
-    through the host's way out."""
-    made = network_body("inst", 1450)
-    options = {"bridge.enable_icc": "false", "driver.mtu": "1450"}
-    assert made["Options"] == {f"com.docker.network.{name}": text for name, text in options.items()}
-    assert made["Labels"] == {"plancton.instance": "inst"}
+def test_the_hosts_network() -> None:
+    """There, Docker's name server is not: the host's own file is the worker's."""
+    around = Surroundings(resolvers="/run/resolv.conf")
+    inside = create_body("w", Config(), "i", "d", "inst", "/p", "plancton", around=around)
+    config = parse("worker: {network: {host: true}}", "FILE")
+    beside = create_body("w", config, "i", "d", "inst", "/p", "host", around=around)
+    assert inside["HostConfig"]["Mounts"] and not beside["HostConfig"]["Mounts"]
+    assert beside["HostConfig"]["NetworkMode"] == "host"
 
 
 @pytest.mark.parametrize(

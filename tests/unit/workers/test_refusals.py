@@ -3,6 +3,7 @@
 import json
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.scripted_docker import Script, ScriptedDocker, reply
@@ -13,6 +14,7 @@ from plancton.docker.errors import DockerError, DockerRefused
 from plancton.docker.replies import AddressPool, Info
 from plancton.workers.addresses import DEFAULT_POOLS, free_subnet, has_addresses, prefix_for
 from plancton.workers.docker_calls import start_worker
+from plancton.workers.network import Wanted
 from plancton.workers.refusals import refusal_of, require_room_for_network
 
 XFS, EXT4 = [["Backing Filesystem", "xfs"]], [["Backing Filesystem", "extfs"], ["odd"]]
@@ -145,9 +147,10 @@ def test_start_without_addresses(tmp_path: Path, message: str) -> None:
         "POST /containers/c1/start": MISSING,
         "DELETE /containers/c1": reply(b"", "204 No Content"),
     }
+    body: dict[str, Any] = {"HostConfig": {"Binds": []}}
     with ScriptedDocker(tmp_path / "d.sock", script), Docker(tmp_path / "d.sock") as docker:
         try:
-            error: object = start_worker(docker, "w", {"HostConfig": {"Binds": []}}, None, "plancton", "i")
+            error: object = start_worker(docker, "w", body, None, Wanted("plancton", "i"))
         except DockerRefused as raised:
             error = raised
     assert "default-address-pools" in str(getattr(error, "error", error))

@@ -36,11 +36,13 @@ from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
 from plancton.host.slice import Layout, Seen, find_layout
 from plancton.host.topology import Cpus
+from plancton.host.traffic import Rates
 from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
 from plancton.rundir import Paths
 from plancton.units import printable
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk
+from plancton.workers.network_rules import NetworkSeen
 
 PLANCTON = Path(sys.executable).with_name("plancton")
 OK, BETTER, BROKEN = Level.OK, Level.BETTER, Level.BROKEN
@@ -93,6 +95,51 @@ def says(finding: Finding, level: Level, *words: str) -> None:
 
 
 # ---------------------------------------------------------------- the findings
+
+
+RULES = NetworkSeen(holds=True, there=True)
+BOUNDED = NetworkSeen(holds=True, there=True, rates=Rates(None, 8_000_000))
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen", "runs", "level", "words"),
+    [
+        (
+            "",
+            RULES,
+            True,
+            OK,
+            "metadata are closed to workers; all workers together may receive without limit",
+        ),
+        ("reach: internet", RULES, True, OK, "and private networks are closed"),
+        ("rate_up: 8Mbit", BOUNDED, True, OK, "send 8Mbit/s"),
+        ("", NetworkSeen(holds=False), False, OK, "the first start closes"),
+        ("", NetworkSeen(), True, OK, "sudo plancton doctor"),
+        ("rate_up: 8Mbit", RULES, True, BETTER, "send without limit, and by the configuration"),
+        ("", BOUNDED, True, BETTER, "send 8Mbit/s, and by the configuration"),
+        (
+            "",
+            NetworkSeen(holds=False),
+            True,
+            BETTER,
+            "are not in force, or are others; as root, `plancton prepare`",
+        ),
+        ("", NetworkSeen(holds=False, there=True), False, BETTER, "are not in force"),
+        (
+            "",
+            NetworkSeen(problem="there is no nft here: install nftables"),
+            True,
+            BETTER,
+            "workers reach this host's own",
+        ),
+        ("host: true", NetworkSeen(), True, BETTER, "the host's own network"),
+    ],
+)
+def test_network(settings: str, seen: NetworkSeen, runs: bool, level: Level, words: str) -> None:
+    """What is closed to workers and how fast they may be; what does not hold could be better."""
+    wanted = parse(f"worker: {{network: {{{settings}}}}}", "FILE").worker.network
+    says(doctor.network_state("", wanted, seen, runs), level, words)
+    says(doctor.network_state("the network is full", wanted, seen, runs), BROKEN, "the network is full")
 
 
 @pytest.mark.parametrize(
@@ -525,7 +572,7 @@ def test_lines() -> None:
     assert "ok                kernel         6.1.0, with an idle class for cgroups" in printed
     assert any(line.startswith("could be better   smt            is on: ") for line in printed)
     assert all(line.isprintable() for line in printed)
-    assert any("bandwidth is not protected" in line for line in printed)
+    assert any("sudo plancton doctor" in line for line in printed)
 
 
 # ---------------------------------------------------------------- looking

@@ -1,0 +1,151 @@
+"""What workers may reach: rules of our own in the kernel (nftables), which hold while Plancton is
+dead.
+
+A table of its own, with a chain of its own before Docker's and firewalld's: none of them looks at
+others' tables, so a restart of Docker or a reload of firewalld leaves it alone. The chain comes
+before the destination is translated, so what is judged is the address that the worker has asked
+for. Only packets from the workers' bridges are looked at. See nft(8).
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
+from typing import NamedTuple
+
+from plancton.host import programs
+from plancton.host.programs import ProgramError
+
+Address = IPv4Address | IPv6Address
+
+LINK_LOCAL = ("169.254.0.0/16", "fe80::/10")
+METADATA = (*LINK_LOCAL, "fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
+"""Where clouds answer any program on the host: all have 169.254.169.254; then AWS, Google, Alibaba,
+Azure."""
+PRIVATE = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24"),
+    *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "::/8", "fc00::/7", "fec0::/10", "ff00::/8"),
+)
+"""What is not the internet: https://www.iana.org/assignments/iana-ipv4-special-registry and
+iana-ipv6-special-registry."""
+LOWER_EFFORT = 1
+"""The code point of RFC 8622: networks may send such packets last."""
+PRIORITY = -155
+"""Of our chain: after connections are tracked (-200), before Docker translates addresses (-100)."""
+CLOSED = "reject with icmpx type admin-prohibited"
+
+
+class Reach(NamedTuple):
+    """What workers on these bridges reach. ``servers`` are their pool's, and ``resolvers`` their
+    name servers: open at that port, whatever else is closed."""
+
+    bridges: tuple[str, ...]
+    internet_only: bool = False
+    allowed: tuple[str, ...] = ()
+    servers: tuple[tuple[str, int], ...] = ()
+    resolvers: tuple[str, ...] = ()
+    lower_effort: bool = True
+
+
+def table_of(workers_slice: str) -> str:
+    """Its name, in the family inet."""
+    return f"plancton-{workers_slice}"
+
+
+def removal(table: str) -> str:
+    """The text for nft that removes it, there or not."""
+    return f"table inet {table} {{ }}\ndelete table inet {table}\n"
+
+
+def rules(table: str, reach: Reach, closed: str = CLOSED) -> str:
+    """The text for nft that puts the table in place of what it was, in one transaction."""
+    inside = "\n".join(f"    {line}" for line in _worker_chain(reach, closed))
+    bridges = ", ".join(f'"{bridge}"' for bridge in reach.bridges)
+    return f"""{removal(table)}table inet {table} {{
+  chain worker {{
+{inside}
+  }}
+  chain from_workers {{
+    type filter hook prerouting priority {PRIORITY}; policy accept;
+    iifname {{ {bridges} }} jump worker comment "{mark_of(reach)}"
+  }}
+}}
+"""
+
+
+def mark_of(reach: Reach) -> str:
+    """Stands for these rules, as a comment in the table: others have another one. The second part
+    is for the pool's servers, whose addresses may change."""
+    of_config = (str(PRIORITY), *reach.bridges, *_worker_chain(reach._replace(servers=()), CLOSED))
+    return f"plancton {_digest(of_config)} {_digest(map(str, reach.servers))}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _worker_chain(reach: Reach, closed: str) -> Iterator[str]:
+    if reach.lower_effort:
+        yield f"ip dscp set {LOWER_EFFORT}"
+        yield f"ip6 dscp set {LOWER_EFFORT}"
+    yield "ct state established,related ct direction reply accept"
+    yield "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept"
+    yield from _to(reach.allowed, "accept")
+    yield from _to(reach.resolvers, "meta l4proto { tcp, udp } th dport 53 accept")
+    yield from _to(METADATA, closed)
+    for server, port in reach.servers:
+        yield from _to([server], f"meta l4proto {{ tcp, udp }} th dport {port} accept")
+    yield f"fib daddr type {{ local, broadcast, anycast, multicast }} {closed}"
+    if reach.internet_only:
+        yield from _to(PRIVATE, closed)
+
+
+def _to(networks: Iterable[str], verdict: str) -> Iterator[str]:
+    """Rules for packets to these, without overlaps: nft refuses them."""
+    found = [ip_network(network) for network in networks]
+    for version, family in ((4, "ip"), (6, "ip6")):
+        those = collapse_addresses(each for each in found if each.version == version)  # type: ignore[type-var]
+        if texts := [str(each) for each in those]:
+            yield f"{family} daddr {{ {', '.join(texts)} }} {verdict}"
+
+
+def plain_address(text: str) -> Address | None:
+    """None for what is none, or one of an interface (fe80::1%eth0)."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return None if isinstance(address, IPv6Address) and address.scope_id else address
+
+
+# ---------------------------------------------------------------- nft
+
+
+def put(table: str, reach: Reach) -> None:
+    """Have these rules hold from now on, and no others of ours. ProgramError says why not."""
+    try:
+        _nft("-f", "-", text=rules(table, reach))
+    except ProgramError:
+        _nft("-f", "-", text=rules(table, reach, "drop"))  # no reject here before Linux 5.9
+
+
+def holds(table: str, reach: Reach, any_servers: bool = False) -> bool:
+    """Whether they do; with ``any_servers`` whatever the addresses of the pool's were found to be.
+    ProgramError: it can't be seen, which takes root."""
+    mark = mark_of(reach)
+    wanted = f'"{mark.rpartition(" ")[0]} ' if any_servers else f'"{mark}"'
+    try:
+        return wanted in _nft("list", "table", "inet", table)
+    except ProgramError as error:
+        if "No such file or directory" in str(error):
+            return False
+        raise
+
+
+def remove(tables: Collection[str]) -> None:
+    """Remove them as far as they are there."""
+    for table in tables:
+        _nft("-f", "-", text=removal(table))
+
+
+def _nft(*arguments: str, text: str | None = None) -> str:
+    return programs.call(["nft", *arguments], "nftables", text)

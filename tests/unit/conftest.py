@@ -1,0 +1,16 @@
+"""What no unit test does to the machine it runs on."""
+
+import pytest
+
+from plancton.host import programs
+from plancton.host.programs import ProgramError
+
+
+@pytest.fixture(autouse=True)
+def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither nft nor tc is called: a supervisor that is root would set this machine's rules."""
+
+    def refuse(command: list[str], package: str, text: str | None = None) -> str:
+        raise ProgramError(f"there is no {command[0]} here: install the package {package}")
+
+    monkeypatch.setattr(programs, "call", refuse)
