@@ -3,9 +3,13 @@
 What leaves the bridge device goes to workers, so a token bucket there bounds what they receive.
 What they send comes in there; it is led through a device made for that (ifb), which has the other
 bucket. Both hold while Plancton is dead, for as long as the bridge is there. See tc-tbf(8).
+
+It is nftables that leads it there, not tc's mirred, which makes the kernel forget the packet's
+connection: where the bridge's packets pass iptables (br_netfilter, which Docker switches on),
+connections are looked up before that, and not again, so addresses would not be translated.
 """
 
-from collections.abc import Iterator
+import os
 from typing import Any, NamedTuple
 
 import msgspec
@@ -46,12 +50,21 @@ def bucket(device: str, rate: int) -> list[str]:
     return ["tc", *words.split()]
 
 
-def through_helper(bridge: str) -> Iterator[list[str]]:
-    """The commands that lead all that comes in from the bridge's workers through its helper."""
-    yield f"tc qdisc add dev {bridge} handle ffff: ingress".split()
-    match = "protocol all prio 1 u32 match u32 0 0"
-    to = f"action mirred egress redirect dev {helper_device(bridge)}"
-    yield f"tc filter add dev {bridge} parent ffff: {match} {to}".split()
+def through_helper(bridge: str) -> str:
+    """The text for nft that leads all that comes in from the bridge's workers through its helper."""
+    table = f"netdev {_table(bridge)}"
+    hook = f'type filter hook ingress device "{bridge}" priority 0; policy accept;'
+    lead = f'fwd to "{helper_device(bridge)}"'
+    return f"{_removal(bridge)}table {table} {{\n  chain sent {{\n    {hook}\n    {lead}\n  }}\n}}\n"
+
+
+def _removal(bridge: str) -> str:
+    table = f"netdev {_table(bridge)}"
+    return f"table {table} {{ }}\ndelete table {table}\n"
+
+
+def _table(bridge: str) -> str:
+    return f"plancton-{bridge}"
 
 
 def bound(bridge: str, rates: Rates) -> None:
@@ -59,41 +72,46 @@ def bound(bridge: str, rates: Rates) -> None:
     ProgramError says why they don't."""
     if not is_device(bridge):
         return
-    helper, kinds = helper_device(bridge), _queues(bridge)
+    helper = helper_device(bridge)
     if rates.down is not None:
         _run(bucket(bridge, rates.down))
-    elif kinds.get(HANDLE) == "tbf":
+    elif _rate(bridge) is not None:
         _run(f"tc qdisc del dev {bridge} root".split())
     if rates.up is None:
         remove(bridge)
         return
     if not is_device(helper):
         _run(f"ip link add {helper} type ifb".split())
-        if "ffff:" in kinds:  # what led to the one that was
-            _run(f"tc qdisc del dev {bridge} ingress".split())
-            kinds.pop("ffff:")
     _run(f"ip link set {helper} up".split())
     _run(bucket(helper, rates.up))
-    if "ffff:" not in kinds:
-        for command in through_helper(bridge):
-            _run(command)
+    if not _is_led(bridge):
+        _nft("-f", "-", text=through_helper(bridge))
 
 
 def remove(bridge: str) -> None:
-    """Nothing leads through the helper device any more, and it is gone."""
+    """Nothing is led through the helper device any more, and it is gone."""
     if is_device(helper_device(bridge)):
-        if is_device(bridge) and "ffff:" in _queues(bridge):
-            _run(f"tc qdisc del dev {bridge} ingress".split())
+        _nft("-f", "-", text=_removal(bridge))
         _run(f"ip link del {helper_device(bridge)}".split())
 
 
 def read_rates(bridge: str) -> Rates:
-    """The rates that hold now. ProgramError where that can't be seen."""
+    """The rates that hold now. Only root sees what is led through the helper: others take it for
+    granted. ProgramError where nothing can be seen."""
     helper = helper_device(bridge)
-    there = [name for name in (bridge, helper) if is_device(name)]
-    found = {name: rate for name in there if (rate := _rate(name)) is not None}
-    leads = helper in there and "ffff:" in (_queues(bridge) if bridge in there else {})
-    return Rates(found.get(bridge), found.get(helper) if leads else None)
+    found = [_rate(name) if is_device(name) else None for name in (bridge, helper)]
+    led = found[1] is not None and (os.geteuid() != 0 or _is_led(bridge))
+    return Rates(found[0], found[1] if led else None)
+
+
+def _is_led(bridge: str) -> bool:
+    try:
+        text = _nft("list", "table", "netdev", _table(bridge))
+    except ProgramError as error:
+        if "No such file or directory" in str(error):
+            return False
+        raise
+    return f'"{bridge}"' in text and helper_device(bridge) in text
 
 
 def _rate(device: str) -> int | None:
@@ -103,11 +121,6 @@ def _rate(device: str) -> int | None:
             rate = queue.get("options", {}).get("rate")
             return round(rate * 8) if isinstance(rate, int | float) else None
     return None
-
-
-def _queues(device: str) -> dict[str, str]:
-    """The kinds of its queues by their handles."""
-    return {str(queue.get("handle")): str(queue.get("kind")) for queue in _shown(device)}
 
 
 def _shown(device: str) -> list[dict[str, Any]]:
@@ -121,3 +134,7 @@ def _shown(device: str) -> list[dict[str, Any]]:
 
 def _run(command: list[str]) -> str:
     return programs.call(command, "iproute2")
+
+
+def _nft(*arguments: str, text: str | None = None) -> str:
+    return programs.call(["nft", *arguments], "nftables", text)

@@ -113,15 +113,16 @@ def test_nothing_is_left(networks: Networks, plancton: Inside) -> None:
     """With the last worker go the table, the queues and the device that they needed; and so does
     what a killed supervisor has left, with `stop --force`."""
     plancton.configure(worker={"network": RATES})
-    for stop in ("stop", "stop --force"):
+    for stop in ("stop --wait", "stop --force"):
         plancton.start()
         worker_of(networks, plancton)
         wait_for("the rates hold", lambda: rates(networks, plancton) == [20_000_000, 8_000_000])
         assert networks.has_table(plancton)
-        if stop != "stop":
+        if stop == "stop --force":
             plancton.crash()
-        done = plancton.cli(*stop.split(), "--wait") if stop == "stop" else plancton.cli(*stop.split())
+        done = plancton.cli(*stop.split())
         assert done.returncode == 0, done
+        plancton.ended()
         assert not networks.has_table(plancton)
         devices = networks.run("ip", "-brief", "link")
         assert bridge_name(plancton.name) not in devices and "ifb" not in devices
