@@ -17,7 +17,15 @@ from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
 from plancton.units import human_bytes, shown
 
-TREATMENT = ("network", "cores", "lifetime", "leave_signal", "leave_timeout", "finish_signal", "finish_timeout")
+TREATMENT = (
+    "network",
+    "cores",
+    "lifetime",
+    "leave_signal",
+    "leave_timeout",
+    "finish_signal",
+    "finish_timeout",
+)
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
 do. Nor is the network made for each of them."""
 MOST_WORKERS = 1_000_000
