@@ -94,8 +94,8 @@ def check_host(config: Config) -> HostCheck:
         found.append(f"the disk with {disk.path} is short: nothing is started until more is free")
     limits = workers_slice.found_limits()
     made = policy_settings(config, host, limits)
-    room = room_now(seen, made)
     report = looked.report(seen.capacity, seen.owner)
+    room = room_now(seen, made, report.cap)
     most, unclear = _max_workers(config, host, looked)
     fit = startable(Fleet(), most, room, made) if room else 0
     if seen.unknown:

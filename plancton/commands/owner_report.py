@@ -17,12 +17,13 @@ from plancton.units import human_seconds
 
 
 class OwnerReport(msgspec.Struct, frozen=True):
-    """The signals with their ``values``, what the ``rules`` ask for now, and what is wrong with
-    them."""
+    """The signals with their ``values``, what the ``rules`` ask for now, what is wrong with
+    them, and the CPUs of ``owner.cpu_cap`` (None: all)."""
 
     values: tuple[tuple[Reference, float | None], ...] = ()
     rules: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    cap: float | None = None
 
     @property
     def signals(self) -> dict[str, float | None]:
@@ -58,7 +59,7 @@ class OwnerLook:
         asked = self.rules.judge(self.signals, cpus, time.localtime(unix))
         said = tuple(_sentences(self.rules, asked, cpus, unix))
         unknown = asked.unknown.split("; ") if asked.unknown else []
-        return OwnerReport(values, said, (*doubtful_rules(self.rules), *unknown))
+        return OwnerReport(values, said, (*doubtful_rules(self.rules), *unknown), asked.cap)
 
 
 def hours_sentence(hours: Hours, now: float) -> str:

@@ -52,6 +52,7 @@ from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
 from plancton.model import Capped, Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.burden import BUSY_ENGINE
+from plancton.policy.cpu_cap import slice_limit
 from plancton.policy.decide import State, decide, is_short_of_memory, slept
 from plancton.policy.pace import BRISK, next_tick
 from plancton.rundir import (
@@ -505,7 +506,9 @@ class Supervisor:
 
     def _bound(self, workers_slice: Slice, host: Host) -> None:
         config = self.file.config
-        wanted = bounds(config, host, self.cpus.for_workers).capped(self.cap.cpus if self.cap else None)
+        wanted = bounds(config, host, self.cpus.for_workers)
+        if self.cap:
+            wanted = wanted.capped(slice_limit(self.cap.cpus, self.roster.fleet, self.in_force.settings))
         if workers_slice.bounds != wanted:
             workers_slice.bound(wanted)
 

@@ -75,7 +75,7 @@ class Bounds(msgspec.Struct, frozen=True):
         """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
 
-    def capped(self, cpus: float | None) -> "Bounds":
+    def capped(self, cpus: float) -> "Bounds":
         """With no more CPUs than that."""
         return msgspec.structs.replace(self, cpus=least(self.cpus, cpus))
 

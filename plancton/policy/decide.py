@@ -52,7 +52,7 @@ from plancton.model import (
 )
 from plancton.policy.burden import Suspicion
 from plancton.policy.contention import NO_CONTENTION, Contention
-from plancton.policy.cpu_cap import UNCAPPED, CpuCap
+from plancton.policy.cpu_cap import UNCAPPED, CpuCap, is_held_by_slice
 from plancton.policy.disk import (
     DiskTrouble,
     disk_shortage,
@@ -169,7 +169,7 @@ def _quota(seen: Observation, state: State, settings: Settings) -> float | None:
     limited = settings.uses_quota or state.contention.capped
     quota = total_quota(seen, state.quota, settings) if limited else None
     cap = state.cap.cpus
-    if cap is None or (quota is None and (settings.nested_quotas or cap >= seen.fleet.largest)):
+    if cap is None or (quota is None and is_held_by_slice(cap, seen.fleet, settings)):
         return quota
     return cap if quota is None else min(quota, cap)
 

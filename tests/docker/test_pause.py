@@ -127,3 +127,18 @@ def test_a_cap(plancton: Plancton) -> None:
     wait_for("it is put back", lambda: plancton.quota(slices).split()[0] == "50000")
     plancton.configure(owner={"cpu_cap": None})
     wait_for("it is not capped", lambda: plancton.quota(slices).split()[0] in ("max", "-1"))
+
+
+def test_a_cap_below_one_worker(plancton: Plancton) -> None:
+    """A worker of one CPU starts under a cap of half a CPU, and is kept to it: by the slice, or on
+    v1, where the kernel refuses that, by Docker."""
+    plancton.calm(1)
+    plancton.configure(worker={"cpus": 1}, owner={"cpu_cap": 0.5})
+    plancton.start()
+    plancton.full(1)
+    if plancton.slice.v1:
+        wait_for("Docker keeps it to the cap", lambda: plancton.quotas_in_docker() == [0.5])
+    else:
+        assert plancton.quota(plancton.slice.path).split()[0] == "50000"
+    plancton.configure(owner={"cpu_cap": None, "pause_hold": "0s"})
+    wait_for("it has all", lambda: plancton.quotas_in_docker() == [1.0])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.policy.ticks import Ticks, of, worker, workers
 
-from plancton.model import Leave, OwnerRules, SetQuota, Settings, Start
-from plancton.policy.cpu_cap import UNCAPPED
+from plancton.model import Fleet, Leave, OwnerRules, SetQuota, Settings, Start
+from plancton.policy.cpu_cap import UNCAPPED, slice_limit
 from plancton.policy.pace import next_tick
 
 SETTINGS = Settings(grace_kill=120.0, pause_hold=30.0)
@@ -88,6 +88,16 @@ def test_where_the_slice_can_not(changed: dict[str, Any], cap: float, quotas: li
     if quotas:
         _, actions = ticks.until(SetQuota, most=40)
         assert max(a.cpus for a in actions if isinstance(a, SetQuota)) > quotas[-1]
+
+
+def test_the_limit_of_the_slice() -> None:
+    """On v1 the kernel refuses a slice's limit below a worker's, and a worker's above the slice's:
+    it is never below what a worker is made with."""
+    v1, there = Settings(nested_quotas=False), Fleet.of(workers(2))
+    assert slice_limit(0.3, there, Settings()) == 0.3
+    assert slice_limit(0.3, Fleet(), v1) == slice_limit(0.3, there, v1) == 1.0
+    assert slice_limit(2.5, there, v1) == 2.5
+    assert slice_limit(0.3, Fleet.of([worker("large", cpus=3.0)]), v1) == 3.0
 
 
 def test_wakes_in_time() -> None:
