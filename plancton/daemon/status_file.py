@@ -190,7 +190,8 @@ def headline(seen: Observation, decision: Decision) -> str:
     if decision.paused:
         count = f"{running} worker{' is' if running == 1 else 's are'} {'frozen' if seen.frozen else 'there'}"
         pause = decision.paused[:1].upper() + decision.paused[1:]
-        return f"{pause}; {count}, the owner uses {owner} of {seen.capacity:g} CPUs."
+        there = f"{count}, " if running else ""
+        return f"{pause}; {there}the owner uses {owner} of {seen.capacity:g} CPUs."
     workers = f"{running} worker{'' if running == 1 else 's'} running"
     donating = f"Donating {donated} of {seen.capacity:g} CPUs"
     return f"{donating}; the owner uses {owner}; {workers}, {decision.fit} fit."

@@ -37,6 +37,9 @@ for this long (seconds). It takes less than one where Docker answers."""
 CATCHING_UP = 600.0
 """Who was frozen finds that it has been without work for that long: one that ends for it so soon
 afterwards says nothing about the pool (seconds)."""
+LONGEST_SILENCE = 1_200.0
+"""Who is frozen does not answer its pool, which gives up on it: HTCondor's worker drops its claim
+after six times ALIVE_INTERVAL without a word (half an hour), and the schedd a job after its lease."""
 SAY_AGAIN = 60.0
 """The words of a rule have figures in them, which are said anew after this time (seconds)."""
 NO_RULES = OwnerRules()
@@ -107,7 +110,7 @@ class Standing(msgspec.Struct, frozen=True):
         """Seconds for which a worker still waits for the end of the pause."""
         if not seen.wishes.freezable:
             return 0.0
-        return self.since + patience_of(worker, settings) - seen.time
+        return self.since + frozen_patience(worker, settings) - seen.time
 
     def why_leave(self, worker: Worker, seen: Observation, settings: Settings) -> str:
         """Why a worker leaves now; empty: it does not."""
@@ -117,7 +120,7 @@ class Standing(msgspec.Struct, frozen=True):
             return ""
         if not seen.wishes.freezable:
             return f"{self.words}, and it can't be frozen here"
-        longest = human_seconds(patience_of(worker, settings))
+        longest = human_seconds(frozen_patience(worker, settings))
         return f"{self.words}, and it does not wait for longer than {longest}"
 
     def wants_frozen(self, seen: Observation) -> bool:
@@ -138,6 +141,11 @@ class Standing(msgspec.Struct, frozen=True):
     def was_frozen(self, ended: Ended, seen: Observation) -> bool:
         """Whether a pause may be why this one found no work."""
         return self.is_paused or seen.boottime - ended.age < self.ended > seen.boottime - CATCHING_UP
+
+
+def frozen_patience(worker: Worker, settings: Settings) -> float:
+    """Seconds: as long as one that does not fit waits, within what pools put up with."""
+    return max(settings.grace_kill, min(LONGEST_SILENCE, patience_of(worker, settings)))
 
 
 def _must_run(worker: Worker, soon: bool) -> bool:

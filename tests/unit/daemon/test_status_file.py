@@ -37,6 +37,14 @@ def test_headline_counts_those_that_run() -> None:
     assert "0 workers running" in headline(seen, Decision(1, "said"))
 
 
+def test_paused_without_workers() -> None:
+    """Nothing is said of workers where there are none."""
+    said = headline(
+        Observation(0.0, 0.0, 4.0, owner=1.0), Decision(0, "said", paused="not donating: it is day")
+    )
+    assert said == "Not donating: it is day; the owner uses 1.0 of 4 CPUs."
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_paused(tmp_path: Path, frozen: bool) -> None:
     """A pause is the mode and in the headline; the status says by whom, why, until when, and

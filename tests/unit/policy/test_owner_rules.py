@@ -25,7 +25,7 @@ from plancton.model import (
     Worker,
     Writer,
 )
-from plancton.policy.owner_rules import CATCHING_UP, STARTING
+from plancton.policy.owner_rules import CATCHING_UP, LONGEST_SILENCE, STARTING
 from plancton.policy.pace import next_tick
 
 PAUSE = Wishes(pause="paused by the owner until 18:00", left=7200.0)
@@ -107,6 +107,8 @@ def test_patience_by_stake() -> None:
     assert isinstance(thaw, Thaw) and [a.name for a in leaves if isinstance(a, Leave)] == ["poor"]
     later = ticks.run(200, wishes=PAUSE)
     assert [type(action) for _, action in later] == [Freeze], later
+    time, _ = ticks.until(Leave, wishes=PAUSE)
+    assert LONGEST_SILENCE <= time <= LONGEST_SILENCE + 2, "its pool would give up on it"
 
 
 def test_where_nothing_can_be_frozen() -> None:
