@@ -158,6 +158,15 @@ def test_max_workers_as_a_number(setting: str, limit: int | None) -> None:
     assert MaxWorkers(parse(f"pool: {{max_workers: {setting}}}", "FILE")).on(HOST) == limit
 
 
+def test_max_workers_by_signals() -> None:
+    """The expression may go by the owner's signals; with one that is unknown there is no number."""
+    limit = MaxWorkers(parse("pool: {max_workers: 1 if sessions > 0 else ncpus}", "FILE"))
+    assert limit.references == (("sessions",),)
+    assert limit.on(HOST, lambda _: 2) == 1 and limit.on(HOST, lambda _: 0) == HOST.cpus
+    with pytest.raises(ValueError, match="sessions is unknown"):
+        limit.on(HOST, lambda _: None)
+
+
 def test_expression_that_fails_only_here() -> None:
     """An expression that works elsewhere raises ValueError on a host where it can't be computed."""
     limit = MaxWorkers(parse("pool: {max_workers: 4 / (ncpus - 4)}", "FILE"))
