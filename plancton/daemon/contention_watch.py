@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.host.pressure import OwnerPressure, owner_pressure
+from plancton.host.pressure import OwnerPressure, count_groups, owner_pressure
 from plancton.host.slice import Slice
 from plancton.model import Observation
 from plancton.policy.contention import contends, workers_get_some
@@ -28,7 +28,7 @@ class ContentionWatch:
 
     def __init__(self, ask: Callable[[Sequence[int]], None]) -> None:
         self._ask, self._pressure = ask, OwnerPressure()
-        self._asked = False
+        self._asked, self._number = False, 0
         self._until: float | None = None
         self._rests_until = 0.0
 
@@ -42,9 +42,14 @@ class ContentionWatch:
         """Whether it is being read how long the owner waits: then each second counts."""
         return self._until is not None
 
-    def find(self, workers_slice: Slice | None, wanted: bool) -> None:
-        """Look for the owner's groups; none where it is not ``wanted``."""
+    def find(self, workers_slice: Slice | None, wanted: bool, anew: bool = True) -> None:
+        """Look for the owner's groups; none where it is not ``wanted``. Not ``anew``: only if there
+        are more or fewer groups than the last time."""
         files: tuple[Path, ...] = ()
+        number = count_groups(workers_slice.tree) if wanted and workers_slice is not None else 0
+        if number == self._number and not anew:
+            return
+        self._number = number
         if wanted and workers_slice is not None:
             files = owner_pressure(workers_slice.tree, workers_slice.cpu.parent, workers_slice.path)
         if files != self._pressure.files:

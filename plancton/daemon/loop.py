@@ -490,6 +490,7 @@ class Supervisor:
         self.cpus = cpus
         if self.slice:
             self.slice.counted = cpus.number
+        self.contention.find(self.slice, self.in_force.settings.caps_waiting, anew=False)
 
     def _look_at_limits(self) -> None:
         """The administrator's own may have changed: they are said, and what fits is another

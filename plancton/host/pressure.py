@@ -34,6 +34,14 @@ def owner_pressure(tree: Path, cpu_tree: Path, workers_slice: str) -> tuple[Path
     return tuple(file for file in found if waited(file) is not None)[:MOST_GROUPS]
 
 
+def count_groups(tree: Path) -> int:
+    """As many as there are in this directory, with its files."""
+    try:
+        return len(os.listdir(tree))
+    except OSError:
+        return 0
+
+
 def waited(file: Path) -> float | None:
     """Seconds for which somebody in this group has waited, since it was made; None: it does not
     tell (a kernel without PSI, a group that is gone)."""

@@ -133,14 +133,18 @@ def test_cap_auto(plancton: Plancton, engine: Engine) -> None:
     left to wait: the kernel tells, the workers are limited until the owner is done, and status says
     why."""
     assert CPUS > 1, "this test needs a machine with two CPUs"
-    plancton.configure(yielding={"grace_kill": "1h"})
-    plancton.start()
-    plancton.full(CPUS)
-    assert plancton.status_json()["tier"] == "kernel"
+    plancton.configure(yielding={"grace_kill": "1h"}, worker={"command": "while :; do :; done"})
     loops = " & ".join(["while :; do :; done"] * 3)
-    container = engine.run(f"{plancton.name}-owner", loops, HostConfig={"CpusetCpus": "0"})
+    owner = f"{plancton.name}_owner"
+    container = engine.run(owner, loops, HostConfig={"CpusetCpus": "0", "CgroupParent": f"/{owner}"})
+    # However busy this machine is, the other CPU is to be the workers', whose class is the least.
+    name, least = ("cpu.shares", "2") if plancton.slice.v1 else ("cpu.weight", "1")
+    (plancton.slice.cpu.parent / owner / name).write_text(least)
     try:
-        plancton.host.owner = CPUS / 2
+        plancton.start()
+        plancton.full(CPUS)
+        assert plancton.status_json()["tier"] == "kernel"
+        plancton.host.owner = CPUS
         wait_for("the workers are limited", lambda: max(plancton.quotas_in_docker()) < 1.0, every=0.3)
         wait_for("status says why", lambda: "waits for more" in plancton.status_json()["decision"])
     finally:

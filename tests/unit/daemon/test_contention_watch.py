@@ -80,6 +80,20 @@ def test_the_owner_waits(tmp_path: Path) -> None:
     assert host.asks
 
 
+def test_a_group_comes(tmp_path: Path) -> None:
+    """One that comes later is found, and the kernel is asked for it as well; nothing is looked for
+    while their number is the same."""
+    host = Host(tmp_path)
+    host.tick(0.0)
+    host.wait.find(host.slice, wanted=True, anew=False)
+    assert len(host.wait.files) == 1 and host.asks
+    tree(tmp_path, **{"machine.slice": text(0)})
+    host.wait.find(host.slice, wanted=True, anew=False)
+    assert len(host.wait.files) == 2 and not host.asks
+    host.tick(5.0)
+    assert host.asks and len(host.asked[-1]) == 2
+
+
 def test_a_late_call(tmp_path: Path) -> None:
     """The kernel may have told before it was asked no more."""
     host = Host(tmp_path)
