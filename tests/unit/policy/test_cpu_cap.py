@@ -100,6 +100,18 @@ def test_the_limit_of_the_slice() -> None:
     assert slice_limit(0.3, Fleet.of([worker("large", cpus=3.0)]), v1) == 3.0
 
 
+def test_the_lower_cap_holds() -> None:
+    """That of the rule or that for the temperature, and the decision says which."""
+    settings = Settings(grace_kill=120.0, max_temperature=75.0)
+    ticks = Ticks(settings, workers(3), donated=3.0)
+    ticks.run(10, rules=OwnerRules(cap=2.0, temperature=60.0))
+    cap = ticks.tick(rules=OwnerRules(cap=2.0, temperature=60.0)).cap
+    assert cap and (cap.cpus, cap.by_heat) == (2.0, False)
+    for _ in range(30):
+        cap = ticks.tick(rules=OwnerRules(cap=2.0, temperature=95.0)).cap
+    assert cap and cap.by_heat and cap.cpus < 1.0 and "75 °C" in cap.reason
+
+
 def test_wakes_in_time() -> None:
     """The loop does not sleep beyond the moment at which more is in force."""
     ticks = Ticks(SETTINGS, workers(1))
