@@ -13,6 +13,8 @@ from plancton.host.notices import pressure_trigger
 
 MOST_GROUPS = 32
 """Of hosts with more groups beside the slice only these many are looked at."""
+LEAST_TIME = 0.5
+"""Seconds over which a part means something."""
 TRIGGERS = (b"some 60000 1000000", b"some 120000 2000000")
 """Somebody waited for 60 ms within a second. Without CAP_SYS_RESOURCE the kernel takes only windows
 of whole two seconds."""
@@ -72,11 +74,11 @@ class OwnerPressure:
 
     def part(self, now: float) -> float | None:
         """The part of the time since then for which somebody waited, in the group that waited
-        most; None: nobody tells."""
+        most; None: nobody tells, or that was a moment ago."""
         before, seconds = self._before, now - self._time
-        self.begin(now)
-        if seconds <= 0:
+        if seconds < LEAST_TIME:
             return None
+        self.begin(now)
         parts = [(self._before[file] - before[file]) / seconds for file in before if file in self._before]
         return min(1.0, max(parts)) if parts else None
 

@@ -69,7 +69,7 @@ def test_the_part_of_the_time(tmp_path: Path) -> None:
     (tmp_path / "c/cpu.pressure").unlink()
     assert found.part(102.0) == pytest.approx(0.2)
     assert found.part(104.0) == 0.0
-    assert found.part(104.0) is None
+    assert found.part(104.1) is None, "a moment tells nothing"
     for name in "ab":
         (tmp_path / name / "cpu.pressure").unlink()
     assert found.part(106.0) is None
