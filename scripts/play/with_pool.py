@@ -33,24 +33,28 @@ ALONE_SECONDS, BESIDE_SECONDS = 6.0, 5.0
 GRACE = 10
 MODULUS = 1_000_003
 # Adds up numbers for a given number of seconds of its own CPU time; what comes out is easy to
-# check.
+# check. Told to go it saves how far it is, and goes on from there elsewhere.
 JOB = f"""\
-exec awk -v job="$1" -v seconds="$2" '
-  function cpu(    line, field) {{
-    getline line <"/proc/self/stat"; close("/proc/self/stat")
-    split(line, field, " ")
-    return (field[14] + field[15]) / 100
-  }}
-  BEGIN {{
-    while (cpu() < seconds) for (end = n + 100000; n < end;) sum = (sum + ++n) % {MODULUS}
-    printf "%d %d %d\\n", job, n, sum
-  }}'
+exec perl -e '
+  my ($job, $seconds) = @ARGV;
+  my ($n, $sum, $used, $told) = (0, 0, 0, 0);
+  if (open my $in, "<", "state") {{ ($n, $sum, $used) = split " ", <$in> }}
+  my $begun = $n;
+  $SIG{{TERM}} = sub {{ $told = 1 }};
+  sub cpu {{ my ($user, $system) = times; return $used + $user + $system }}
+  while (!$told && cpu() < $seconds) {{ for (1 .. 100000) {{ $sum = ($sum + ++$n) % {MODULUS} }} }}
+  open my $out, ">", "state";
+  print $out "$n $sum ", cpu(), "\\n";
+  exit 1 if $told;
+  print "$job $n $sum $begun\\n";
+' "$@"
 """
+SAVES = {"when_to_transfer_output": "ON_EXIT_OR_EVICT", "transfer_output_files": "state"}
 CONFIG = """\
 image: {{name: "{image}", refresh: 0s}}
 htcondor: {{central_manager: "{manager}", token_file: "{token}", idle_shutdown: 2m, memory: 400MB}}
 pool: {{max_workers: {workers}}}
-yield: {{grace_kill: {grace}s, grace_spawn: {grace}s}}
+yield: {{grace_kill: {grace}s, grace_spawn: {grace}s, stake: 0}}
 docker: {{slice: {slice}, socket: "{socket}"}}
 """
 
@@ -107,6 +111,7 @@ class PoolPlay(Stage):
         super().__init__(directory)
         self.pool, self.jobs = Pool(SOCKET, image()), Jobs()
         self.kept = float("nan")
+        self.went_on = 0
 
     def status(self) -> Status:
         status = super().status()
@@ -139,7 +144,8 @@ class PoolPlay(Stage):
         with owner_load(cpus) as load:
             alone = load_rate(load, ALONE_SECONDS, lambda: None)
         with plancton(self, self.configuration(min(cpus, MOST_WORKERS))):
-            cluster = self.pool.submit(JOB, "$(Process) $INT(Seconds)", JOBS, Seconds="4 + $(Process) % 3")
+            seconds = {"Seconds": "4 + $(Process) % 3"}
+            cluster = self.pool.submit(JOB, "$(Process) $INT(Seconds)", JOBS, **seconds, **SAVES)
             self.say(f"{JOBS} jobs submitted, of 4 to 6 s of CPU time each")
             count = self.gather(min(cpus, MOST_WORKERS))
             self.until(
@@ -155,20 +161,23 @@ class PoolPlay(Stage):
             self.until("all jobs are done", 600, lambda _: len(self.jobs.done) == JOBS)
             self.until("Plancton has counted them", 120, lambda s: bool(s.work and s.work.jobs_done >= JOBS))
             work = self.status().work or Work(since=0.0)
-            wrong = [job for job in range(JOBS) if not is_right(job, self.pool.output(cluster, job))]
+            results = [result(job, self.pool.output(cluster, job)) for job in range(JOBS)]
+            wrong = [job for job, found in enumerate(results) if found is None]
             if wrong:
                 self.fail(f"jobs whose output is wrong: {wrong}")
+            self.went_on = sum(bool(found) for found in results)
             self.say("the output of all jobs is right; stopping")
         return work
 
 
-def is_right(job: int, output: str) -> bool:
-    """Whether a job's output is the sum that it should have found."""
-    words = output.split()
-    if len(words) != 3 or int(words[0]) != job:
-        return False
-    n = int(words[1])
-    return n > 0 and int(words[2]) == n * (n + 1) // 2 % MODULUS
+def result(job: int, output: str) -> int | None:
+    """The number from which a job went on when it ran for the last time; None if it has not found
+    the sum that it should have."""
+    words = [int(word) for word in output.split() if word.isdigit()]
+    if len(words) != 4 or words[0] != job:
+        return None
+    _, n, found, begun = words
+    return begun if n > 0 and found == n * (n + 1) // 2 % MODULUS else None
 
 
 class Line(NamedTuple):
@@ -182,11 +191,14 @@ def table(play: PoolPlay, work: Work, seconds: float) -> Iterator[Line]:
     jobs = play.jobs
     yield Line("jobs done", f"{work.jobs_done}")
     yield Line("jobs evicted", f"{work.jobs_evicted}")
+    yield Line("jobs that went on where they had been evicted", f"{play.went_on}")
     yield Line("worker told to leave → its job queued again", spread(jobs.requeued))
     yield Line("job evicted → executing again", spread(jobs.again))
     yield Line("CPU time of finished jobs", f"{work.cpu_done:.0f} s")
     total = work.cpu_done + work.cpu_lost
-    yield Line("CPU time lost to eviction", f"{work.cpu_lost:.0f} s ({work.cpu_lost / total:.1%})")
+    yield Line(
+        "CPU time of evicted runs, lost unless saved", f"{work.cpu_lost:.0f} s ({work.cpu_lost / total:.1%})"
+    )
     yield Line("of its CPU time the owner kept", f"{play.kept:.1%}")
     yield Line("time in total", f"{seconds:.0f} s")
 

@@ -35,6 +35,8 @@ def test_the_play(engine: Engine, host: DictatedHost, worker_image: str) -> None
     assert re.search(r"^jobs done +20$", said, re.MULTILINE), said
     evicted = re.search(r"^jobs evicted +(\d+)$", said, re.MULTILINE)
     assert evicted and int(evicted[1]) >= 1, said
+    went_on = re.search(r"^jobs that went on where they had been evicted +(\d+)$", said, re.MULTILINE)
+    assert went_on and int(went_on[1]) >= 1, said
     assert re.search(r"job \S+ runs again, on plancton-worker-", said), said
     assert "the output of all jobs is right" in said, said
     assert "No container, process, network, volume or cgroup is left behind" in said, said
