@@ -343,7 +343,7 @@ class Supervisor:
         return self._until_next_tick(seen, decision)
 
     def _woke(self, seconds: float) -> None:
-        """The host has been suspended: whose lease ran out meanwhile has no job any more."""
+        """The host has been suspended: workers may have lost their jobs meanwhile."""
         self.status_file.say(f"this host was suspended for {human_seconds(seconds)}")
         self.next_slow = self.last_reading = 0.0
 

@@ -304,25 +304,6 @@ def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 
 
 @pytest.mark.slow
-def test_a_lease_that_runs_out(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A worker that stood still for longer than its job's lease, as on a suspended host, drops the job
-    by itself when it goes on: the same worker is free, and runs it again."""
-    calm(plancton)
-    pool.submit(HELD, job_lease_duration=20)
-    plancton.start()
-    (worker,) = running(pool, 1).values()
-    knows_of_jobs(plancton, 1)
-    plancton.slice.freeze()
-    try:
-        wait_for("the pool gives it up", lambda: pool.queue().idle == 1, every=0.5)
-    finally:
-        plancton.slice.thaw()
-    again = wait_for_event(pool, "executing", 2)
-    assert again.worker == worker, pool.describe()
-    knows_of_jobs(plancton, 1)
-
-
-@pytest.mark.slow
 def test_looking(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """`status` and `top` show which workers run a job and for how long, and what was finished."""
     calm(plancton)
