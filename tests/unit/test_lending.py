@@ -15,7 +15,7 @@ from plancton.policy.traces import History, read_history
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 HISTORIES = SCRIPTS / "histories"
 HOUR, DAY = 3600.0, 86_400.0
-LIMITS = Settings(grace_kill=120.0, finish_timeout=DAY)
+LIMITS = Settings(grace_kill=120.0, stake=0.0, finish_timeout=DAY)
 
 
 def lend(
