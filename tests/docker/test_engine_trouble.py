@@ -21,8 +21,9 @@ class Ticks:
         plancton.start("--record", str(self.file))
 
     def times(self) -> list[float]:
-        lines = self.file.read_text().splitlines()[1:]
-        return [json.loads(line)["observation"]["time"] for line in lines]
+        """When each tick was; the other lines have the settings that hold from there on."""
+        lines = [json.loads(line) for line in self.file.read_text().splitlines()]
+        return [line["observation"]["time"] for line in lines if "observation" in line]
 
     def go_on(self) -> None:
         """Wait until there are some more."""
