@@ -14,7 +14,9 @@ LOGIND = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.
 @pytest.fixture(autouse=True)
 def logind(plancton: Plancton) -> Iterator[None]:
     """It is masked on this host, which boots sooner without."""
-    shell("systemctl unmask systemd-logind && systemctl start systemd-logind", plancton)
+    # It may have been started several times within seconds, by other tests.
+    start = "systemctl unmask $L; systemctl reset-failed $L || :; systemctl start $L"
+    shell(start.replace("$L", "systemd-logind"), plancton)
     yield
     shell("systemctl stop systemd-logind && systemctl mask systemd-logind", plancton)
 
