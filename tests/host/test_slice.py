@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docker.harness import Engine, Plancton, wait_for
-from host.harness import HELD, PATIENCE, RUNTIME_PROPERTIES, counts, hung, in_slice, output, shell
+from host.harness import HELD, PATIENCE, RUNTIME_PROPERTIES, counts, hung, in_slice, output, shell, used
 
 from plancton.host.topology import SYS, format_cpus, parse_cpus, read_cores
 from plancton.model import Phase
@@ -22,6 +23,7 @@ from plancton.model import Phase
 pytestmark = pytest.mark.docker
 
 CPUS = SYS / "devices/system/cpu"
+LOGIND = "org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager"
 DISTURBANCES = {
     "daemon-reload": "systemctl daemon-reload",
     "set-property": "systemctl set-property --runtime $SLICE IOAccounting=yes",
@@ -147,7 +149,6 @@ def test_cpus_that_the_administrator_allows(plancton: Plancton, workers: set[str
     wait_for("workers have them", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
-@pytest.mark.slow
 def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> None:
     """MemoryMax= and CPUQuota= in a drop-in of the administrator's hold where they are stricter
     than our bounds, and no longer than it is there."""
@@ -174,6 +175,31 @@ def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> N
         shutil.rmtree(drop_ins)
         shell("systemctl daemon-reload", plancton)
     wait_for("our bounds hold again", lambda: have() == before, PATIENCE)
+
+
+@pytest.fixture
+def logind(plancton: Plancton) -> Iterator[None]:
+    """It is masked on this host, which boots sooner without."""
+    # It may have been started several times within seconds, by other tests.
+    start = "systemctl unmask $L; systemctl reset-failed $L || :; systemctl start $L"
+    shell(start.replace("$L", "systemd-logind"), plancton)
+    yield
+    shell("systemctl stop systemd-logind && systemctl mask systemd-logind", plancton)
+
+
+def logind_says(plancton: Plancton, name: str) -> str:
+    return output(f"busctl get-property {LOGIND} {name}", plancton).strip()
+
+
+def test_nothing_keeps_it_awake(plancton: Plancton, workers: set[str], logind: None) -> None:
+    """A host that would sleep does so: while a worker computes nobody inhibits sleep, and logind
+    takes the host for idle."""
+    before = used(plancton.slice.directory)
+    wait_for("the worker computes", lambda: used(plancton.slice.directory) > before + 0.5, PATIENCE)
+    for name in ("BlockInhibited", "DelayInhibited"):
+        assert "sleep" not in logind_says(plancton, name) and "idle" not in logind_says(plancton, name)
+    assert logind_says(plancton, "IdleHint") == "b true"
+    assert "plancton" not in output("systemd-inhibit --list --no-pager --no-legend", plancton)
 
 
 def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engine: Engine) -> None:
@@ -204,7 +230,6 @@ def test_thrashing_at_its_own_limit(plancton: Plancton, workers: set[str], engin
     assert counts(plancton.slice.directory / "memory.events")["oom_kill"] == 0
 
 
-@pytest.mark.slow
 def test_the_kernel_takes_a_worker(plancton: Plancton, workers: set[str], engine: Engine) -> None:
     """When an owner takes more and more memory, while the supervisor hangs, a worker dies when
     there is no more, and none of the owner's processes."""
