@@ -42,12 +42,12 @@ class ContentionWatch:
         """Whether it is being read how long the owner waits: then each second counts."""
         return self._until is not None
 
-    def find(self, workers_slice: Slice | None, wanted: bool, anew: bool = True) -> None:
-        """Look for the owner's groups; none where it is not ``wanted``. Not ``anew``: only if there
-        are more or fewer groups than the last time."""
+    def find(self, workers_slice: Slice | None, wanted: bool, if_more: bool = False) -> None:
+        """Look for the owner's groups; none where it is not ``wanted``. ``if_more``: only if there are
+        more or fewer than the last time."""
         files: tuple[Path, ...] = ()
         number = count_groups(workers_slice.tree) if wanted and workers_slice is not None else 0
-        if number == self._number and not anew:
+        if number == self._number and if_more:
             return
         self._number = number
         if wanted and workers_slice is not None:

@@ -66,7 +66,6 @@ from plancton.units import human_seconds
 from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
-from plancton.workers.network_rules import bridges_of, undo
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
@@ -405,10 +404,8 @@ class Supervisor:
         """Whether nothing may be started, and whether workers are asked to finish."""
         if self.stop_when_empty:
             return True, True
-        return (
-            self.owner_requests.drain is not None,
-            self.owner_requests.drain is not None and self.owner_requests.drain.finish,
-        )
+        drain = self.owner_requests.drain
+        return drain is not None, drain is not None and drain.finish
 
     def _resolve(self, seen: Observation) -> None:
         """See to it that the settings are those for the host as it is now, and was at the tick
@@ -490,7 +487,7 @@ class Supervisor:
         self.cpus = cpus
         if self.slice:
             self.slice.counted = cpus.number
-        self.contention.find(self.slice, self.in_force.settings.caps_waiting, anew=False)
+        self.contention.find(self.slice, self.in_force.settings.caps_waiting, if_more=True)
 
     def _look_at_limits(self) -> None:
         """The administrator's own may have changed: they are said, and what fits is another
@@ -760,7 +757,7 @@ class Supervisor:
             with contextlib.suppress(Empty):
                 self.inbox.get(timeout=remaining)()
         self.slice.remove()
-        undo(self.engine.slice, bridges_of(None, self.engine.slice))
+        self.network.remove(self.engine.slice)
         forget(self.paths.run)
         log.info("stopped, nothing is left behind")
 

@@ -8,7 +8,6 @@ from plancton.daemon.helper_thread import beside
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.inbox import Inbox
-from plancton.workers.network_rules import enforce
 
 INTERVAL, RETRY = 600.0, 60.0
 """Seconds between two looks, which take two short programs: nobody removes the rules but an
@@ -19,6 +18,8 @@ ANSWER = 10.0
 
 def enforce_with(socket: str, config: Config) -> tuple[str, ...]:
     """What does not hold, and why. A Docker that does not answer is not needed for it."""
+    from plancton.workers.network_rules import enforce  # which only root needs
+
     try:
         with Docker(socket, timeout=ANSWER) as docker:
             docker.ping()
@@ -67,6 +68,13 @@ class NetworkGuard:
         if self._may:
             found = self._work(self._socket, self._config)
             self._inbox.put(partial(self._looked, found))
+
+    def remove(self, workers_slice: str) -> None:
+        """Take away what was put in place; waits for programs."""
+        if self._may:
+            from plancton.workers.network_rules import bridges_of, undo
+
+            undo(workers_slice, bridges_of(None, workers_slice))
 
     def step(self, now: float) -> None:
         """Look if it is time."""

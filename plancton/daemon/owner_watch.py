@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plancton.config.expression import Reference
 from plancton.config.owner_rules import Rules
 from plancton.config.schema import Config
 from plancton.daemon.helper_thread import beside
-from plancton.host.signals.readings import Signals
 from plancton.inbox import Inbox
 from plancton.model import Observation, OwnerRules
+
+if TYPE_CHECKING:
+    from plancton.host.signals.readings import Signals
 
 LASTING = 60.0
 """Seconds after which it is said that a rule can't be judged: some values take a moment to be
@@ -32,8 +35,11 @@ class OwnerWatch:
 
     def use(self, config: Config) -> None:
         """This configuration is in force."""
-        self._rules = Rules(config)
-        self._signals = Signals(self._tree, self._slice_name, self._beside) if self._rules else None
+        self._rules, self._signals = Rules(config), None
+        if self._rules:
+            from plancton.host.signals.readings import Signals  # most have no rules, and load none of it
+
+            self._signals = Signals(self._tree, self._slice_name, self._beside)
 
     def look(self, seen: Observation, now: float) -> OwnerRules:
         """What the rules ask for; ``seen`` says what the owner uses."""

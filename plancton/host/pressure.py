@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plancton.files import read_knob
 from plancton.host.notices import pressure_trigger
+from plancton.host.signals.pressure import owner_groups
 
 MOST_GROUPS = 32
 """Of hosts with more groups beside the slice only these many are looked at."""
@@ -24,14 +25,10 @@ def owner_pressure(tree: Path, cpu_tree: Path, workers_slice: str) -> tuple[Path
     """The `cpu.pressure` of each of the owner's top-level groups that tells; ``tree`` is of v2,
     ``cpu_tree`` has the CPU controller. Groups of idle class yield like our own, and wait like
     them."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(tree) if entry.is_dir(follow_symlinks=False))
-    except OSError:
-        return ()
     found = (
-        tree / name / "cpu.pressure"
-        for name in names
-        if name != workers_slice and read_knob(cpu_tree / name / "cpu.idle") != "1"
+        group / "cpu.pressure"
+        for group in owner_groups(tree, {workers_slice})
+        if read_knob(cpu_tree / group.name / "cpu.idle") != "1"
     )
     return tuple(file for file in found if waited(file) is not None)[:MOST_GROUPS]
 

@@ -592,8 +592,8 @@ class Slice:
 
     def drop(self, everything: bool = False) -> None:
         """End the lift. ``everything``: also one that another process began, and its freeze of the
-        whole slice; ours holds again where the slice was made anew. Its workers are thawed when they
-        are adopted (`LeaverBoost.restore`): Docker may have paused some."""
+        whole slice; ours holds again where others have made the slice again. Its workers are thawed
+        when they are adopted (`LeaverBoost.restore`): Docker may have paused some."""
         if not self.lifted and not everything:
             return
         yields = self._yield()[0] in (KERNEL, WEIGHT) or self.strongest == "quota"

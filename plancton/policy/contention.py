@@ -31,7 +31,7 @@ FIRST, LONGEST = 30.0, 600.0
 """Seconds after which the cap ends to see whether it is still needed; each time that it is, twice as
 long."""
 AGAIN = 10.0
-"""It still is when both are true within so many seconds."""
+"""It still is when both are true before this many seconds are over."""
 
 
 class Contention(msgspec.Struct, frozen=True):

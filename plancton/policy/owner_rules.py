@@ -41,7 +41,7 @@ LONGEST_SILENCE = 1_200.0
 """Who is frozen does not answer its pool, which gives up on it: HTCondor's worker drops its claim
 after six times ALIVE_INTERVAL without a word (half an hour), and the schedd a job after its lease."""
 SAY_AGAIN = 60.0
-"""The words of a rule have figures in them, which are said anew after this time (seconds)."""
+"""The words of a rule have figures in them, which are said again after this time (seconds)."""
 NO_RULES = OwnerRules()
 
 

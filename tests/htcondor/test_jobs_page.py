@@ -24,6 +24,14 @@ def submit(pool: Pool, name: str) -> None:
     pool.run("condor_submit", f"{name}.sub", user=True)
 
 
+def begin(plancton: Plancton, pool: Pool, name: str) -> None:
+    """Have the page's job run on a host that has one worker."""
+    plancton.configure(pool={"max_workers": 1}, htcondor={"cpus": 0.5})
+    submit(pool, name)
+    plancton.start()
+    running(pool, 1)
+
+
 def log(pool: Pool, name: str) -> str:
     return pool.run("cat", f"{name}.log", user=True)
 
@@ -47,10 +55,7 @@ def test_saves_when_told_to_go(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
 ) -> None:
     """A job that is told to go saves its state, and goes on from there elsewhere."""
-    plancton.configure(pool={"max_workers": 1}, htcondor={"cpus": 0.5})
-    submit(pool, "count")
-    plancton.start()
-    running(pool, 1)
+    begin(plancton, pool, "count")
     with outside(plancton, engine, worker_image):
         evict(plancton, pool, owner, "count")
         said = re.fullmatch(r"done, went on at (\d+)\n", printed(pool, "count"))
@@ -61,10 +66,7 @@ def test_saves_now_and_then(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
 ) -> None:
     """A job that saves after each part of its work does not do all parts once more elsewhere."""
-    plancton.configure(pool={"max_workers": 1}, htcondor={"cpus": 0.5})
-    submit(pool, "step")
-    plancton.start()
-    running(pool, 1)
+    begin(plancton, pool, "step")
     wait_for("it has saved once", lambda: SENT in log(pool, "step"), every=0.2)
     with outside(plancton, engine, worker_image):
         evict(plancton, pool, owner, "step")

@@ -19,8 +19,9 @@ MOST = 64
 def owner_groups(tree: Path, slices: Collection[str]) -> list[Path]:
     """The cgroups at the top that are not the workers' (``slices``): user.slice, system.slice …"""
     names = list[str]()
-    with suppress(FileNotFoundError), os.scandir(tree) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in slices)
+    with suppress(OSError), os.scandir(tree) as entries:
+        found = (entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        names = sorted(name for name in found if name not in slices)
     return [tree / name for name in names[:MOST]]
 
 

@@ -85,10 +85,10 @@ def test_a_group_comes(tmp_path: Path) -> None:
     while their number is the same."""
     host = Host(tmp_path)
     host.tick(0.0)
-    host.wait.find(host.slice, wanted=True, anew=False)
+    host.wait.find(host.slice, wanted=True, if_more=True)
     assert len(host.wait.files) == 1 and host.asks
     tree(tmp_path, **{"machine.slice": text(0)})
-    host.wait.find(host.slice, wanted=True, anew=False)
+    host.wait.find(host.slice, wanted=True, if_more=True)
     assert len(host.wait.files) == 2 and not host.asks
     host.tick(5.0)
     assert host.asks and len(host.asked[-1]) == 2

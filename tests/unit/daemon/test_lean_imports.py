@@ -38,3 +38,9 @@ def test_a_python_without_its_own_hashes_keeps_openssls() -> None:
         "with lean.left_out(): print('_hashlib' in sys.modules)"
     )
     assert found == "False", "it was None, so that hashlib would have missed it"
+
+
+def test_what_few_hosts_need() -> None:
+    """What only an owner's rules or root's supervisor need is not loaded at the start."""
+    named = "'plancton.host.signals.readings', 'plancton.workers.network_rules', 'plancton.host.traffic'"
+    assert said(f"print([name for name in ({named}) if name in sys.modules])") == "[]"

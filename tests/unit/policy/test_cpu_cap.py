@@ -121,7 +121,7 @@ def test_wakes_in_time() -> None:
 
 
 def test_unused_it_costs_nothing() -> None:
-    """Without a cap nothing is made anew at a tick."""
+    """Without a cap a tick makes no new state."""
     ticks = Ticks(SETTINGS, workers(1))
     ticks.run(10)
     assert ticks.state.cap is UNCAPPED

@@ -55,7 +55,7 @@ def run(
     sensor: float = 4.0,
 ) -> list[Moment]:
     """Workers take all that the owner (their part of the CPUs from a time on) and the cap leave.
-    There is a tick ``every`` so many seconds, and the ``sensor`` is read that often at most."""
+    There is a tick ``every`` this many seconds, and the ``sensor`` is read that often at most."""
     chance, cap, moments = random.Random(1), UNCAPPED, list[Moment]()
     told = told_at = 0.0
     die = sink = 0.0

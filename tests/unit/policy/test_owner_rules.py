@@ -76,7 +76,7 @@ def test_a_pause_freezes_at_once() -> None:
     assert why(decision) is HeldReason.PAUSED and says(decision, "until 18:00")
     assert not ticks.run(100, wishes=PAUSE, owner=4.0, idle=0.0)
     assert kinds(ticks.tick(owner=4.0, idle=0.0).actions)[0] is Thaw
-    assert not of(Leave, ticks.run(70, owner=4.0, idle=0.0)), "the window begins anew"
+    assert not of(Leave, ticks.run(70, owner=4.0, idle=0.0)), "the window begins again"
     assert of(Leave, ticks.run(60, owner=4.0, idle=0.0))
 
 
@@ -246,7 +246,7 @@ def test_wakes_in_time(since: int, asks: dict[str, Any], most: float) -> None:
 
 
 def test_unused_it_costs_nothing() -> None:
-    """Without wishes nothing is made anew at a tick."""
+    """Without wishes a tick makes no new state."""
     ticks = Host()
     ticks.run(10)
     before = ticks.state.standing

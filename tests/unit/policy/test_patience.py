@@ -88,7 +88,7 @@ def test_what_is_not_yielded_is_not_waited_for(short: dict[str, Any]) -> None:
     assert waited <= 420.0
 
 
-def test_a_gap_begins_anew() -> None:
+def test_a_gap_begins_again() -> None:
     """After a suspend nobody leaves for what was before it."""
     ticks = Ticks(SETTINGS, [with_stake(HALF)])
     ticks.run(700)

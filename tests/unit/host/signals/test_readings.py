@@ -105,7 +105,7 @@ def test_words(host: Path, reference: tuple[str, ...], words: str) -> None:
 
 
 def test_read_again(host: Path) -> None:
-    """A value is used again for a few seconds, and then read anew."""
+    """A value is used again for a few seconds, and then read again."""
     signals, file = signals_of(host), host / "sys/class/power_supply/BAT0/capacity"
     assert signals.read(("battery",)) == 62
     file.write_text("61\n")
