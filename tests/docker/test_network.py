@@ -2,6 +2,7 @@
 through what, and what is left. How fast it is, is for scripts/bench-network."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -210,17 +211,25 @@ def test_without_root(networks: Networks, without_root: InsideWithoutRoot) -> No
 def test_doctor(networks: Networks, plancton: Inside) -> None:
     """It says whether the rules and rates hold, and what is amiss."""
 
-    def line() -> dict[str, str]:
+    def look() -> tuple[str, str]:
         done = plancton.cli("doctor", "--json", "--config", str(plancton.config))
         (found,) = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == "network"]
-        return dict(found)
+        return found["level"], found["text"]
 
     plancton.configure(worker={"network": RATES})
-    assert line()["level"] == "ok"
+    level, text = look()
+    assert level == "ok", text
     plancton.start()
     worker_of(networks, plancton)
-    assert line()["level"] == "ok" and "8Mbit" in line()["text"]
-    networks.run("tc", "qdisc", "del", "dev", bridge_name(plancton.name), "root")
-    assert line()["level"] == "could be better" and "without limit" in line()["text"]
-    networks.run("nft", "flush", "ruleset")
-    assert line()["level"] == "could be better" and "not in force" in line()["text"]
+    level, text = look()
+    assert level == "ok" and "8Mbit" in text, text
+    plancton.send(signal.SIGSTOP)  # or it would put them back
+    try:
+        networks.run("tc", "qdisc", "del", "dev", bridge_name(plancton.name), "root")
+        level, text = look()
+        assert level == "could be better" and "without limit" in text, text
+        networks.run("nft", "flush", "ruleset")
+        level, text = look()
+        assert level == "could be better" and "not in force" in text, text
+    finally:
+        plancton.send(signal.SIGCONT)
