@@ -14,8 +14,8 @@ from plancton.host.signals.pressure import owner_groups
 
 MOST_GROUPS = 32
 """Of hosts with more groups beside the slice only these many are looked at."""
-LEAST_TIME = 0.5
-"""Seconds over which a part means something."""
+LEAST_TIME, LONGEST_TIME = 0.5, 16.0
+"""Seconds over which a part means something: a tick's, and not an hour's."""
 TRIGGERS = (b"some 60000 1000000", b"some 120000 2000000")
 """Somebody waited for 60 ms within a second. Without CAP_SYS_RESOURCE the kernel takes only windows
 of whole two seconds."""
@@ -71,11 +71,13 @@ class OwnerPressure:
 
     def part(self, now: float) -> float | None:
         """The part of the time since then for which somebody waited, in the group that waited
-        most; None: nobody tells, or that was a moment ago."""
+        most; None: nobody tells, or that was a moment or long ago."""
         before, seconds = self._before, now - self._time
         if seconds < LEAST_TIME:
             return None
         self.begin(now)
+        if seconds > LONGEST_TIME:
+            return None
         parts = [(self._before[file] - before[file]) / seconds for file in before if file in self._before]
         return min(1.0, max(parts)) if parts else None
 

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from unit.trees import tree
 
 from plancton.daemon.contention_watch import LINGER, REST, ContentionWatch
+from plancton.host import pressure
 from plancton.host.slice import Layout, Slice
 from plancton.model import Observation
 
@@ -38,8 +40,10 @@ class Host:
     def waited(self, seconds: float) -> None:
         tree(self.path, **{"user.slice": text(seconds)})
 
-    def tick(self, now: float, donated: float = 1.0, capped: bool = False) -> float | None:
-        seen = self.wait.completed(Observation(now, now, 2.0, 1.0, owner=1.0, donated=donated))
+    def tick(
+        self, now: float, donated: float = 1.0, capped: bool = False, owner: float = 1.0
+    ) -> float | None:
+        seen = self.wait.completed(Observation(now, now, 2.0, 1.0, owner=owner, donated=donated))
         self.wait.settle(seen, capped)
         return seen.owner_waits
 
@@ -59,7 +63,7 @@ def test_only_while_workers_get_some(tmp_path: Path) -> None:
     assert host.asked == []
     host.tick(5.0)
     assert host.asks
-    host.tick(10.0, donated=0.05)
+    host.tick(10.0, donated=0.02)
     assert not host.asks
 
 
@@ -73,10 +77,10 @@ def test_the_owner_waits(tmp_path: Path) -> None:
     host.waited(0.5)
     assert host.tick(4.0) == 0.5
     assert host.tick(5.0, capped=True) == 0.0
-    assert host.tick(50.0, capped=True) is not None, "as long as the cap is in force"
-    assert host.tick(50.0 + LINGER) == 0.0 and not host.wait.reads
-    assert host.tick(51.0 + LINGER) is None and not host.asks
-    host.tick(50.0 + LINGER + REST)
+    assert host.tick(15.0, capped=True) is not None, "as long as the cap is in force"
+    assert host.tick(15.0 + LINGER) == 0.0 and not host.wait.reads
+    assert host.tick(16.0 + LINGER) is None and not host.asks
+    host.tick(15.0 + LINGER + REST)
     assert host.asks
 
 
@@ -113,9 +117,30 @@ def test_nobody_wants_to_know(tmp_path: Path) -> None:
     assert host.wait.files == ()
 
 
-def test_the_kernel_refuses(tmp_path: Path) -> None:
-    """Where it may not be asked, as without root, it is not tried at each tick."""
+def test_the_kernel_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it may not be asked, as without root, it is read while the owner is busy."""
+    tries = list[object]()
+    monkeypatch.setattr(pressure, "pressure_trigger", lambda *asked: tries.append(asked))
+    host = Host(tmp_path)
+    host.tick(0.0)
+    host.tick(5.0)
+    assert len(tries) == 1 and not host.asked, "it is not tried at each tick"
+    host.waited(1.0)
+    assert host.tick(10.0, owner=0.1) is None, "nothing is read of a quiet owner"
+    host.waited(2.0)
+    assert host.tick(15.0) == 0.2 and host.wait.reads
+    host.waited(2.5)
+    assert host.tick(16.0, capped=True) == 0.5
+    assert host.tick(17.0 + LINGER) == 0.0 and not host.wait.reads
+    assert host.tick(3600.0) is None, "of an hour it would mean nothing"
+    assert host.tick(3605.0) == 0.0
+    host.waited(6.0)
+    assert host.tick(3610.0) == 0.7
+
+
+def test_a_group_that_does_not_tell(tmp_path: Path) -> None:
+    """A group that is gone is no reason to ask."""
     host = Host(tmp_path)
     (tmp_path / "user.slice/cpu.pressure").unlink()
-    host.tick(0.0)
-    assert host.wait.files == () and not host.asked
+    assert host.tick(0.0) is None and host.tick(5.0) is None
+    assert not host.asked
