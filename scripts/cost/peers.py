@@ -15,7 +15,7 @@ from pathlib import Path
 from cost.debian import NotAvailable, Unpacked, from_pypi
 from cost.process import cpu_seconds
 from cost.rig import Engine, Plancton, wait_for
-from cost.turns import NOBODY, Contender, Group, Measurement, Started, take_turn
+from cost.turns import NOBODY, Awake, Contender, Group, Measurement, Started, take_turn
 from plancton.host.cgroup_files import group_of
 from plancton.host.slice import PROC, read_layout
 
@@ -125,7 +125,7 @@ def ourselves(bench: Bench) -> Iterator[Contender]:
         supervisor.configure(yielding={"grace_spawn": "1m"})
         with bench.group() as group:
             group.take(supervisor.pid)
-            yield Contender(OURSELVES, group)
+            yield Awake(OURSELVES, group)
     finally:
         supervisor.close()
 

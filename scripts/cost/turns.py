@@ -132,6 +132,17 @@ class Started(Contender):
             self.group.end()
 
 
+class Awake(Contender):
+    """A program that goes on while others have their turns: after being frozen it would catch up with
+    what it has missed."""
+
+    def wake(self) -> None:
+        pass
+
+    def sleep(self) -> None:
+        pass
+
+
 class _Counters(NamedTuple):
     time: float
     cpu: float
