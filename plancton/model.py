@@ -189,6 +189,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return any(w.phase is Phase.FINISHING for w in self.workers)
 
     @cached_property
+    def oldest_job(self) -> float:
+        """When the oldest of their jobs began; infinite if there is none."""
+        return min((w.jobs[0] for w in self.line if w.jobs), default=math.inf)
+
+    @cached_property
     def limited(self) -> bool:
         """Whether Docker limits any worker to less CPU than it was created with."""
         return any(w.quota is not None for w in self.workers)
@@ -410,6 +415,8 @@ class Settings(msgspec.Struct, frozen=True):
     pause_hold: float = 30.0
     """A rule of the owner's is over when it has not been true for this long (seconds)."""
     max_temperature: float | None = None
+    lease: float | None = None
+    """Seconds after which a job of a worker that is silent runs elsewhere; None: not known."""
     nested_quotas: bool = True
     """Whether the kernel lets the slice have less CPU than one of its workers (v1 does not)."""
 

@@ -33,6 +33,9 @@ AFTER_VACATE = 15
 """Seconds after `vacate` in which a worker has ended for certain, `KILLING` included."""
 AFTER_RETIREMENT = 600
 """Seconds for a job that has ended to send its output; then HTCondor and we wait no longer."""
+JOB_LEASE = 2_400.0
+"""Seconds: HTCondor's default JOB_DEFAULT_LEASE_DURATION. A pool may have another; one that is longer
+does not help, as a worker gives up its claim after half an hour (6 times ALIVE_INTERVAL)."""
 
 OWNER_IS_OURS = {
     "SYSAPI_GET_LOADAVG": "False",

@@ -10,6 +10,7 @@ from pathlib import PurePath
 import msgspec
 
 from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference, compiled
+from plancton.config.htcondor import JOB_LEASE
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits, least
 from plancton.host.signals.catalog import CHECKS, SIGNALS
@@ -80,6 +81,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         most_memory=limits.memory,
         pause_hold=float(config.owner.pause_hold),
         max_temperature=config.owner.max_temperature,
+        lease=JOB_LEASE if config.htcondor else None,
     )
 
 

@@ -17,6 +17,7 @@
   once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
+- Who has lost its job while the host was suspended leaves: suspend.py.
 - After failures and flaps the next start waits: start_delay.py.
 
 Each rule yields the actions it wants, in order of priority; `arbitrate` keeps one per worker.
@@ -33,6 +34,7 @@ from plancton.model import (
     LEAST_SHARES,
     Action,
     Decision,
+    Ended,
     Finish,
     Fleet,
     Freeze,
@@ -68,6 +70,7 @@ from plancton.policy.owner_rules import Standing, with_one_freezer
 from plancton.policy.patience import has_not_fitted, longest_patience
 from plancton.policy.quota import adjust, total_quota
 from plancton.policy.start_delay import StartDelay
+from plancton.policy.suspend import AWAKE, Suspend
 from plancton.policy.time_window import LONG_ENOUGH, Span, TimeWindow
 from plancton.policy.unheeded import HEEDED, Unheeded
 from plancton.units import human_bytes, human_seconds
@@ -122,6 +125,7 @@ class State(msgspec.Struct, frozen=True):
     kind_since: float = 0.0
     standing: Standing = Standing()
     cap: CpuCap = UNCAPPED
+    suspend: Suspend = AWAKE
 
     @property
     def room(self) -> Room | None:
@@ -205,6 +209,9 @@ def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
 def remember(seen: Observation, state: State, settings: Settings) -> State:
     """The state with this tick in its windows, and with what ended and what settled counted."""
     gap = _has_missed_something(seen, state, settings)
+    if seconds := slept(seen, state):
+        suspend = state.suspend.after(state.last_boottime or 0.0, seconds, seen, settings)
+        state = msgspec.structs.replace(state, suspend=suspend)
     grace_spawn = state.delay.grace_spawn(settings)
     smoothing = min(SMOOTHING, settings.grace_kill / 3)
     if gap:
@@ -220,7 +227,7 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
             last_suspended=seen.boottime - seen.time,
         )
     state = _heard(seen, state, settings)
-    ends = tuple(e for e in seen.ended if not (e.idle and state.standing.was_frozen(e, seen)))
+    ends = tuple(e for e in seen.ended if not (e.idle and _could_not_work(e, seen, state)))
     delay = state.delay.after_ends(seen, ends).forgiven(seen)
     if delay is not state.delay:
         state = msgspec.structs.replace(state, delay=delay)
@@ -260,6 +267,10 @@ def _heard(seen: Observation, state: State, settings: Settings) -> State:
         kill, long = TimeWindow(settings.grace_kill), TimeWindow(longest_patience(settings))
         state = msgspec.structs.replace(state, kill=kill, long=long)
     return msgspec.structs.replace(state, standing=standing, cap=cap)
+
+
+def _could_not_work(ended: Ended, seen: Observation, state: State) -> bool:
+    return state.standing.was_frozen(ended, seen) or state.suspend.was_asleep(ended, seen)
 
 
 def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:
@@ -323,6 +334,14 @@ def owner_sends_away(case: Case) -> Iterator[Action]:
         if not (why := case.state.standing.why_leave(worker, case.seen, case.settings)):
             return  # those before it have more to lose
         yield leave(worker, case, case.settings.leave_timeout, why)
+
+
+def lost_in_suspend(case: Case) -> Iterator[Action]:
+    """Those whose jobs run elsewhere by now."""
+    suspend, fleet = case.state.suspend, case.seen.fleet
+    for worker in fleet.line if fleet.oldest_job < suspend.lost else ():
+        if suspend.has_lost(worker):
+            yield leave(worker, case, case.settings.leave_timeout, suspend.words)
 
 
 def do_not_fit(case: Case) -> Iterator[Action]:
@@ -588,6 +607,7 @@ Rule = Callable[[Case], Iterator[Action]]
 RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
     owner_sends_away,
+    lost_in_suspend,
     do_not_fit,
     limit_is_not_kept,
     out_of_memory,
@@ -603,7 +623,7 @@ RULES: tuple[Rule, ...] = (
 UNKNOWN_RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
     owner_sends_away,
-    owner_sends_away,
+    lost_in_suspend,
     out_of_memory,
     out_of_disk,
     flood,
@@ -615,6 +635,7 @@ UNKNOWN_RULES: tuple[Rule, ...] = (
 PAUSED_RULES: tuple[Rule, ...] = (
     who_fills_the_disk,
     owner_sends_away,
+    lost_in_suspend,
     out_of_memory,
     out_of_disk,
     flood,

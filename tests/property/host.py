@@ -74,6 +74,7 @@ class Host:
         self.history: list[Moment] = []  # since the last gap
         self.interrupt: int | None = None
         self.known_at = -1e9
+        self.lost = 0.0  # jobs that began before this were asleep for longer than their lease
         self._fleet: Fleet | None = None
 
     # ------------------------------------------------------------ time goes on
@@ -85,6 +86,8 @@ class Host:
         called with both before the workers change."""
         self.now += seconds
         self.boot += seconds + suspended
+        if self.settings.lease and suspended > self.settings.lease and self.state.last_boottime:
+            self.lost = self.state.last_boottime
         if not self.hung:
             self._settle()
         seen = self.observe(seconds)
@@ -258,7 +261,7 @@ class Host:
     def restart(self, told_are_gone: bool, starting_exist: bool = True) -> None:
         """The supervisor restarts: it knows only what Docker knows, not which workers were told to
         go."""
-        self.state, self.interrupt, self.pending = State(), None, []
+        self.state, self.interrupt, self.pending, self.lost = State(), None, [], 0.0
         self.frozen = False  # as Slice.take does
         self.history.clear()
         self.known_at = -1e9
@@ -279,6 +282,10 @@ class Host:
                 worked=bool(worker.jobs),
             )
         self._fleet = None
+
+    def has_lost(self, worker: Worker) -> bool:
+        """Whether its job runs elsewhere by now."""
+        return bool(worker.jobs and min(worker.jobs) < self.lost)
 
     @property
     def asks_for_nothing(self) -> bool:

@@ -34,7 +34,12 @@ EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 NEARLY = 0.02
 """Ticks and windows don't begin and end together: about two seconds of a window are nobody's."""
 STEADY = Settings(
-    grace_kill=120.0, grace_spawn=60.0, reserve_memory=2 * GB, lifetime=1_800.0, finish_timeout=90.0
+    grace_kill=120.0,
+    grace_spawn=60.0,
+    reserve_memory=2 * GB,
+    lifetime=1_800.0,
+    finish_timeout=90.0,
+    lease=2_400.0,
 )
 
 
@@ -91,6 +96,13 @@ class DonatingHost(RuleBasedStateMachine):
         self.host.ends(name)
         if hand:  # removed before anyone saw it end
             self.host.ended.pop() if self.host.ended else None
+
+    @precondition(lambda self: self.host.workers)
+    @rule(data=st.data(), there=st.booleans())
+    def job_begins_or_ends(self, data: st.DataObject, there: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self.host.workers)))
+        if self.host.workers[name].started is not None:
+            self.host.has_jobs(name, (self.host.boot,) if there else ())
 
     @rule(draining=st.booleans())
     def administrator_drains(self, draining: bool) -> None:
@@ -185,6 +197,7 @@ class DonatingHost(RuleBasedStateMachine):
         self.check_retired(seen, decision, self.host)
         self.check_fit(seen, decision, self.host)
         self.check_frozen(seen, decision)
+        self.check_lost(seen, decision)
         if not self.host.history:
             assert decision.room is None, f"a room out of no figures: {decision}"
             kinds = [a for a in decision.actions if isinstance(a, Start | SetShares)]
@@ -252,6 +265,8 @@ class DonatingHost(RuleBasedStateMachine):
             return
         for action in leavers:
             worker = next(w for w in line if w.name == action.name)
+            if self.host.has_lost(worker):
+                continue
             if (
                 worker.phase is Phase.FINISHING
                 and worker.deadline is not None
@@ -289,6 +304,14 @@ class DonatingHost(RuleBasedStateMachine):
             and not starts
         ):
             assert frozen, f"not frozen: {decision}; {seen.fleet}"
+
+    def check_lost(self, seen: Observation, decision: Decision) -> None:
+        """Who has a job whose lease ran out in a suspend leaves at the first tick at which it can."""
+        told = {a.name for a in decision.actions if isinstance(a, Leave | Kill)}
+        stay = [
+            w.name for w in seen.fleet.line if self.host.has_lost(w) and not w.busy and w.name not in told
+        ]
+        assert not stay, f"{stay} compute what is lost: {decision}"
 
     def check_fit(self, seen: Observation, decision: Decision, host: Host) -> None:
         """The count is the same as when the workers are checked one by one."""

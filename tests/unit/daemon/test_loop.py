@@ -109,16 +109,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 # ---------------------------------------------------------------- the host
 
 
+class Clocks(Sampler):
+    """Whose host has been asleep for some seconds."""
+
+    asleep = 0.0
+
+    def clocks(self) -> tuple[float, float]:
+        monotonic, boottime = super().clocks()
+        return monotonic, boottime + self.asleep
+
+
 def test_a_suspended_host(run: Callable[..., Run]) -> None:
     """When it wakes, status says once how long it slept, and the workers are looked at."""
-
-    class Clocks(Sampler):
-        asleep = 0.0
-
-        def clocks(self) -> tuple[float, float]:
-            monotonic, boottime = super().clocks()
-            return monotonic, boottime + self.asleep
-
     it = run({**WORKING})
     it.ready()
     it.it.figures.sampler = clocks = Clocks()
@@ -506,6 +508,33 @@ def test_job_that_ends_is_counted(run: Callable[..., Run]) -> None:
     work, (worker,) = it.status().work, it.status().workers
     assert work is not None and (work.jobs_done, work.cpu_done) == (1, 10.0), work
     assert worker.jobs == 0, worker
+
+
+def test_a_job_that_was_asleep_for_too_long(run: Callable[..., Run]) -> None:
+    """After a suspend that was longer than its job's lease a worker is told to leave, and status says
+    why."""
+    it = run(
+        {**with_a_pilot(), f"POST /containers/{ID}/kill": reply(b"", "204 No Content")},
+        "htcondor: {central_manager: cm, token_file: /t}",
+    )
+    assert it.it.layout.v2
+    tree(it.it.layout.v2, plancton={ID: {}})
+    it.ready()
+    it.until(lambda: len(it.it.roster) == 1, "the worker")
+    assert it.it.usage is not None
+    it.it.figures.sampler = clocks = Clocks()
+    it.it.usage.read = lambda *_: None  # type: ignore[method-assign]
+    it.it.usage.by_name = {"w1": Usage(jobs=(5.0,))}
+    it.it.next_slow = it.it.last_reading = 0.0
+    it.tick()
+    it.tick()
+    clocks.asleep = 3 * 3600.0
+    it.tick()
+    server = it.server
+    assert server
+    it.until(lambda: any(f"/{ID}/kill?" in each for each in server.requests), "the signal")
+    said = [event.text for event in it.status().events if "lease" in event.text]
+    assert len(said) == 1 and "w1" in said[0], it.status().events
 
 
 def test_work_outlives_plancton(run: Callable[..., Run]) -> None:

@@ -81,6 +81,10 @@ def of(kind: type[A], actions: list[tuple[float, Action]]) -> list[tuple[float, 
     return [(time, a) for time, a in actions if isinstance(a, kind)]
 
 
+def kinds_of(decision: Decision) -> list[type[Action]]:
+    return [type(action) for action in decision.actions]
+
+
 def pilot(name: str, age: float, *jobs: float, **fields: Any) -> Worker:
     """A pool's worker that is this old, with these jobs."""
     began = tuple(BOOT - job for job in jobs)
