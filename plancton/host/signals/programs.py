@@ -22,9 +22,10 @@ def check_names(texts: tuple[str, ...]) -> None:
             raise ValueError(f"{text[:40]!r} is not a program's name: write what `ps -e` shows")
 
 
-def find_running(proc: Path, names: Collection[str], slices: Collection[str]) -> list[str]:
+def find_running(proc: Path, names: Collection[str], slices: Collection[str]) -> list[str] | None:
     """Those of these names that a process has, which is in none of the ``slices`` (the workers'). All
-    are looked at, however many: else a job could hide an owner's behind its own."""
+    are looked at, however many: else a job could hide an owner's behind its own. None: none is seen,
+    but others' processes can't be (hidepid, proc(5))."""
     wanted = {name[:LONGEST_COMM]: name for name in names}
     found = set[str]()
     for pid in filter(str.isdecimal, os.listdir(proc)):
@@ -33,7 +34,8 @@ def find_running(proc: Path, names: Collection[str], slices: Collection[str]) ->
             found.add(name)
             if len(found) == len(wanted):
                 break
-    return sorted(found)
+    others_are_seen = read_knob(f"{proc}/1/comm") is not None
+    return sorted(found) if found or others_are_seen else None
 
 
 def _is_in(group: str | None, slices: Collection[str]) -> bool:

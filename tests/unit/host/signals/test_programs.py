@@ -54,6 +54,13 @@ def test_workers_and_owners_of_one_name(tmp_path: Path) -> None:
     assert find_running(tmp_path, ["steam"], SLICES) == ["steam"]
 
 
+def test_others_that_can_not_be_seen(tmp_path: Path) -> None:
+    """Where the kernel hides others' processes, it is not known that none of them runs."""
+    tree(tmp_path, {"100": process("steam")})
+    assert find_running(tmp_path, ["zoom"], SLICES) is None
+    assert find_running(tmp_path, ["zoom", "steam"], SLICES) == ["steam"]
+
+
 @pytest.mark.parametrize("texts", [(), ("",), ("/usr/bin/steam",), ("a\nb",), ("x" * 100,)])
 def test_bad_names(texts: tuple[str, ...]) -> None:
     """A path, nothing or nonsense is no program's name."""

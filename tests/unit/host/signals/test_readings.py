@@ -49,7 +49,13 @@ def host(tmp_path: Path) -> Path:
         "plancton": {"cgroup.procs": "", "memory.pressure": "some avg10=99.00\n"},
     }
     process = {"comm": "zoom\n", "cgroup": "0::/user.slice\n"}
-    parts: Tree = {"proc": {"10": process}, "sys": {"class": LAPTOP}, "run": {}, "dev": {}, "cgroup": groups}
+    parts: Tree = {
+        "proc": {"1": {"comm": "init\n"}, "10": process},
+        "sys": {"class": LAPTOP},
+        "run": {},
+        "dev": {},
+        "cgroup": groups,
+    }
     return tree(tmp_path, parts)
 
 
