@@ -342,9 +342,11 @@ class Supervisor:
         return self._until_next_tick(seen, decision)
 
     def _woke(self, seconds: float) -> None:
-        """The host has been suspended: workers may have lost their jobs meanwhile."""
+        """The host has been suspended: workers may have lost their jobs meanwhile, and it may be in
+        another network."""
         self.status_file.say(f"this host was suspended for {human_seconds(seconds)}")
         self.next_slow = self.last_reading = 0.0
+        self.network.may_have_moved()
 
     def _until_next_tick(self, seen: Observation, decision: Decision) -> float:
         if self.sleep.file_has_changed():  # while we ticked

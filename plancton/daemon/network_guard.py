@@ -42,7 +42,7 @@ class NetworkGuard:
     ) -> None:
         self._inbox, self._socket, self._warn, self._may, self._work = inbox, socket, warn, may, work
         self._config = Config()
-        self._due, self.is_looking = 0.0, False
+        self._due, self.is_looking, self._once_more = 0.0, False, False
         self._found: tuple[str, ...] = ()
 
     @property
@@ -62,6 +62,10 @@ class NetworkGuard:
     def look_again(self) -> None:
         """Something may have changed."""
         self._due = 0.0
+
+    def may_have_moved(self) -> None:
+        """The host may be in another network, which may not be there yet."""
+        self._due, self._once_more = 0.0, True
 
     def enforce(self) -> None:
         """Have it hold, now. May wait for programs and name servers."""
@@ -84,8 +88,9 @@ class NetworkGuard:
 
     def _ended(self, now: float) -> None:
         self.is_looking = False
-        if self._found:
+        if self._found or self._once_more:
             self._due = min(self._due, now + RETRY)
+        self._once_more = False
 
     def _looked(self, found: tuple[str, ...]) -> None:
         for problem in found:

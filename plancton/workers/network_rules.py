@@ -22,6 +22,8 @@ from plancton.host.traffic import Rates
 from plancton.workers.network import bridge_name, bridge_of
 
 Servers = tuple[tuple[str, int], ...]
+LAST_FOUND = dict[tuple[str, int], set[tuple[str, int]]]()
+"""What names were found to be: while name servers don't answer, workers must not lose their pool."""
 
 
 def wanted_reach(config: Config, bridges: tuple[str, ...], servers: Servers, root: Path = Path("/")) -> Reach:
@@ -42,15 +44,16 @@ def wanted_rates(config: Config) -> Rates:
 
 
 def find_servers(config: Config) -> tuple[Servers, str]:
-    """The central managers' addresses and ports, and which of them have none now."""
+    """The central managers' addresses and ports, and which of them have none now, nor had before."""
     found, unknown = set[tuple[str, int]](), list[str]()
     for host, port in config.htcondor.places if config.htcondor else []:
-        try:
-            for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-                if address := plain_address(str(place[0])):
-                    found.add((str(address), port))
-        except (OSError, UnicodeError):
+        with contextlib.suppress(OSError, UnicodeError):
+            places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = [plain_address(str(place[0])) for *_, place in places]
+            LAST_FOUND[host, port] = {(str(address), port) for address in addresses if address}
+        if (host, port) not in LAST_FOUND:
             unknown.append(host)
+        found |= LAST_FOUND.get((host, port), set())
     wrong = f"central manager {', '.join(unknown)}: its address can't be found now" if unknown else ""
     return tuple(sorted(found)), wrong
 

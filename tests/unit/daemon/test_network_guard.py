@@ -45,6 +45,14 @@ def test_now_and_then() -> None:
     assert guard.step(now + RETRY + 1) == 1 and guard.looked[-1] is ASKED
 
 
+def test_after_a_suspend() -> None:
+    """The network may be another one, and takes a moment to be there: it looks twice."""
+    guard = Guard()
+    guard.step(0.0)
+    guard.it.may_have_moved()
+    assert [guard.step(now) for now in (1.0, 2.0, 1.0 + RETRY, 2.0 + 2 * RETRY)] == [1, 0, 1, 0]
+
+
 def test_what_is_said() -> None:
     """A problem is said once, again after it was gone, and is shown in status if the configuration
     asks for more than the default."""

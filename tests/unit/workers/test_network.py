@@ -160,6 +160,20 @@ def test_a_server_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == (("192.0.2.1", 9618),) and "cm.example.org" in wrong
 
 
+def test_name_servers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manager whose address was known keeps it while its name can't be resolved, as after a suspend:
+    workers must not lose their pool for that."""
+    config = parse("htcondor: {central_manager: cm.example.net, token_file: /t}", "FILE")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(0, 0, 0, "", ("192.0.2.7", 1))])
+    before = find_servers(config)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert find_servers(config) == before == ((("192.0.2.7", 9618),), "")
+
+
 def test_bridges(tmp_path: Path) -> None:
     """A network that has another bridge than we would call it is closed as well; without Docker
     there is the name alone."""
