@@ -484,7 +484,8 @@ def pause(
 
     They keep their jobs, unless it lasts for longer than yield.grace_kill: then they leave.
     """
-    _say(control.pause(control.running_paths(), control.end_of(for_, until)), as_json)
+    end = control.end_of(for_, until)
+    _say(control.pause(control.running_paths(), end), as_json)
 
 
 @app.command()
@@ -497,8 +498,8 @@ def drain(
     """Start nothing new, and ask the workers to finish what they are doing."""
     if stop and for_ is not None:
         raise RunDirError("--stop ends Plancton: leave out --for")
-    paths = control.running_paths()
-    _say(control.drain(paths, stop, control.end_of(for_, None)), as_json)
+    end, paths = control.end_of(for_, None), control.running_paths()
+    _say(control.drain(paths, stop, end), as_json)
     if wait:
         control.wait_until_drained(paths, stop)
 

@@ -197,7 +197,7 @@ def compiled(
             and id(node) not in texts
         ):
             raise _foreign(text, shown(node.value), functions)
-        if isinstance(node, ast.Name):
+        if isinstance(node, ast.Name) and id(node) not in texts:
             is_called = id(node) in called
             what, known = ("function", [*functions, *questions]) if is_called else ("name", list(names))
             if node.id not in known:

@@ -143,6 +143,7 @@ BAD = {
     ("pause_when", 'between("22:00", "7")'): "'7' is not a time of day",
     ("pause_when", 'between("25:00", "07:00")'): "'25:00' is not a time of day",
     ("pause_when", "between(22, 7)"): "takes texts in quotes only",
+    ("pause_when", "running(steam)"): 'such as running("…")',
     ("pause_when", 'running("/usr/bin/steam")'): "is not a program's name",
     ("pause_when", "running()"): "takes programs' names",
     ("leave_when", "runing('steam')"): "did you mean 'running'?",
