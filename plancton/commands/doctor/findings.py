@@ -22,6 +22,7 @@ from plancton.commands.doctor.facts import (
     Supervisors,
 )
 from plancton.commands.owner_report import OwnerReport
+from plancton.config.owner_rules import Rules
 from plancton.config.resolve import Host, never_starts
 from plancton.config.schema import Config, Worker, WorkersNetwork
 from plancton.docker.escapes import Ways, find_ways
@@ -160,6 +161,11 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield network_state(
         facts.network, facts.config.worker.network, facts.rules, facts.supervisors.pid is not None
     )
+    yield page_cache(facts.config, facts.cgroups)
+    signals = facts.owner.signals
+    yield heat_state(facts.config, signals.get("temperature"))
+    yield battery_state(facts.config, signals.get("battery"), signals.get("on_battery"))
+    yield noise(facts.config)
     yield from signals_and_rules(facts.owner)
     yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
@@ -528,6 +534,51 @@ def disk_space(config: Config, disk: Disk | None, unseen: tuple[str, ...] = ()) 
         return ok(subject, "not checked: Docker's data can't be seen from here")
     text = f"{human_bytes(disk.free)} of {human_bytes(disk.total)} free"
     return ok(subject, f"{text}, {human_bytes(portion.of(disk.total))} reserved")
+
+
+# ---------------------------------------------------------------- what else an owner notices
+
+
+def page_cache(config: Config, found: Cgroups) -> Finding:
+    """Whether files that workers read push out the owner's."""
+    subject = "page cache"
+    if "memory" not in found.controllers:
+        text = "files that workers read may push the owner's out of memory, as nothing bounds theirs"
+        return better(subject, text, "boot with cgroup_enable=memory")
+    text = f"files that a worker reads count as its memory: beyond {config.worker.memory} they push out"
+    return ok(subject, f"{text} its own, not the owner's")
+
+
+def heat_state(config: Config, celsius: float | None) -> Finding:
+    now = "the CPU's temperature is unknown here" if celsius is None else f"the CPU has {celsius:.0f} °C"
+    limit = config.owner.max_temperature
+    if limit is None:
+        return ok("heat", f"{now}; owner.max_temperature is not set, so workers may use all that is idle")
+    if celsius is None:
+        return better("heat", f"{now}, so owner.max_temperature can't hold", "set owner.cpu_cap instead")
+    return ok("heat", f"{now}; workers get less before it has {limit:g} °C")
+
+
+def battery_state(config: Config, charge: float | None, in_use: float | None) -> Finding:
+    if charge is None and not in_use:
+        return ok("battery", "none is seen")
+    known = "a battery" if charge is None else f"a battery with {charge:.0f} %"
+    text = f"{known}, {'in use' if in_use else 'on mains power'}"
+    if {("on_battery",), ("battery",)} & set(Rules(config).references):
+        return ok("battery", f"{text}; the owner's rules go by it")
+    text += "; workers go on when it is in use"
+    return better("battery", text, "if that matters, set owner.pause_when: on_battery")
+
+
+def noise(config: Config) -> Finding:
+    owner, subject = config.owner, "noise"
+    found = {"hours": owner.hours, "cpu_cap": owner.cpu_cap, "max_temperature": owner.max_temperature}
+    if keys := [f"owner.{key}" for key, value in found.items() if value is not None]:
+        return ok(
+            subject, f"less of the fan by {' and '.join(keys)}; `plancton pause` silences it for a while"
+        )
+    text = "the fan may run at any hour: owner.hours, owner.cpu_cap or owner.max_temperature change that"
+    return ok(subject, f"{text}, and `plancton pause` for a while")
 
 
 # ---------------------------------------------------------------- the owner's rules

@@ -143,6 +143,43 @@ def test_network(settings: str, seen: NetworkSeen, runs: bool, level: Level, wor
 
 
 @pytest.mark.parametrize(
+    ("config", "values", "line", "level", "words"),
+    [
+        ("", {}, "page cache", OK, "beyond 2GB they push out its own"),
+        ("", {"temperature": 52.4}, "heat", OK, "52 °C; owner.max_temperature is not set"),
+        ("owner: {max_temperature: 75}", {"temperature": 52.4}, "heat", OK, "before it has 75 °C"),
+        ("owner: {max_temperature: 75}", {}, "heat", BETTER, "can't hold; set owner.cpu_cap"),
+        ("", {}, "battery", OK, "none is seen"),
+        ("", {"battery": 62.0, "on_battery": True}, "battery", BETTER, "62 %, in use; workers go on"),
+        (
+            "owner: {pause_when: on_battery}",
+            {"battery": 62.0},
+            "battery",
+            OK,
+            "mains power; the owner's rules",
+        ),
+        ("owner: {leave_when: battery < 20}", {"on_battery": True}, "battery", OK, "a battery, in use; the"),
+        ("", {}, "noise", OK, "at any hour"),
+        ("owner: {hours: 22:00-07:00, cpu_cap: 1}", {}, "noise", OK, "owner.hours and owner.cpu_cap"),
+    ],
+)
+def test_what_else_an_owner_notices(
+    config: str, values: dict[str, float], line: str, level: Level, words: str
+) -> None:
+    """Page cache, heat, battery and noise have a line each, which says what is done, or could be."""
+    found = OwnerReport(tuple(((name,), value) for name, value in values.items()))
+    report = diagnose(replace(FACTS, config=parse(config, "FILE"), owner=found))
+    (finding,) = [each for each in report.findings if each.subject == line]
+    says(finding, level, words)
+
+
+def test_files_without_a_memory_controller() -> None:
+    """Nothing bounds what workers keep in memory there."""
+    without = replace(GOOD, controllers=frozenset({"cpu"}))
+    says(doctor.page_cache(Config(), without), BETTER, "push the owner's out", "cgroup_enable=memory")
+
+
+@pytest.mark.parametrize(
     ("report", "level", "words"),
     [
         (
