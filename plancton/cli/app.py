@@ -498,6 +498,8 @@ def drain(
     """Start nothing new, and ask the workers to finish what they are doing."""
     if stop and for_ is not None:
         raise RunDirError("--stop ends Plancton: leave out --for")
+    if wait and stop:
+        control.require_to_outlive_it()
     end, paths = control.end_of(for_, None), control.running_paths()
     _say(control.drain(paths, stop, end), as_json)
     if wait:

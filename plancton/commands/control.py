@@ -105,13 +105,16 @@ def resume(paths: Paths) -> str:
 
 
 def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:
-    """End the supervisor; ``force`` removes the workers at once, and waits, too."""
+    """End the supervisor; ``force`` removes the workers at once, and waits where it can, too."""
+    if wait:
+        require_to_outlive_it()
+    waits = wait or (force and not _is_inside())
     pid = holder(paths)
     place = next((lock for lock in read_locks(paths.state) if lock.holder == pid), None)
     if pid is None or place is None:
         raise NotRunning
     _ask(paths, "force-stop" if force else "stop", KEEP_WORKERS if keep_workers else "")
-    if wait or force:
+    if waits:
         _wait_until(lambda: not is_locked(paths.state, pid), paths)
         if not keep_workers and place.workers_slice:
             from plancton.commands.force_stop import verify_none_left
@@ -119,6 +122,20 @@ def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:
             return verify_none_left(paths, place)
         return "Stopped."
     return "Stopping, the workers stay." if keep_workers else "Stopping: all workers leave."
+
+
+def require_to_outlive_it() -> None:
+    """In Plancton's own container a command ends with it."""
+    if _is_inside():
+        raise RunDirError(
+            "this command would end with its container: leave out --wait, and say `docker wait` on the host"
+        )
+
+
+def _is_inside() -> bool:
+    from plancton.host.own_container import is_inside  # other requests do without the kernel's modules
+
+    return is_inside()
 
 
 def _ask(paths: Paths, name: str, content: str = "") -> None:

@@ -11,22 +11,29 @@ import msgspec
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerPermission, DockerUnreachable
+from plancton.host.own_container import is_inside, why_not_the_host
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, read_layout
 from plancton.rundir import RunDirError, default_paths
+from plancton.workers.as_container import ContainerError
+from plancton.workers.as_container import require_network as require_own_network
 from plancton.workers.network import require_network
 from plancton.workers.same_host import require
 
 
 def check_start(config: Path | None, record: Path | None) -> None:
     """Raise what is wrong with the configuration, the host, Docker or the recording's file."""
-    loaded = load_config(config or default_paths().config, missing_ok=config is None)
+    paths = default_paths()
+    loaded = load_config(config or paths.config, missing_ok=config is None)
+    if is_inside() and (lacks := why_not_the_host(paths.run, paths.state, loaded.docker.socket)):
+        raise ContainerError(lacks)
     read_layout()
     with closing(Sampler(PROC)) as sampler:
         sampler.sample()
     try:
         with Docker(loaded.docker.socket, timeout=5.0) as docker:
             require(docker)
+            require_own_network(docker)
             require_network(docker, loaded.docker.slice)
     except DockerPermission:
         raise

@@ -13,6 +13,7 @@ from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference,
 from plancton.config.htcondor import JOB_LEASE
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits, least
+from plancton.host.own_container import is_inside
 from plancton.host.signals.catalog import CHECKS, SIGNALS
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
@@ -158,7 +159,10 @@ def _promises_too_much(config: Config, host: Host) -> str | None:
 
 def missing_mounts(config: Config, unseen: tuple[str, ...] = ()) -> str | None:
     """What `worker.mounts` names and is not on this host, as far as this user can see. ``unseen``:
-    directories in which this process does not see what the host has."""
+    directories in which this process does not see what the host has. In a container of its own it
+    sees nothing of that: Docker refuses a worker whose mount is missing."""
+    if is_inside():
+        return None
     paths = [PurePath(mount.partition(":")[0]) for mount in config.worker.mounts]
     seen = [path for path in paths if not any(path.is_relative_to(directory) for directory in unseen)]
     missing = [str(path) for path in seen if _is_missing(path)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from plancton.host.engine_cpu import find_engine
+from plancton.host.own_container import own_stat
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.slice import Slice
 from plancton.model import Observation, Sample
@@ -92,10 +93,13 @@ class HostFigures:
         self.sampler.count(cpus)
 
     def watch_engine(self, listening: int | None) -> None:
-        """Look for the engine's processes; ``listening`` is the one behind Docker's socket."""
+        """Look for the engine's processes; ``listening`` is the one behind Docker's socket. A
+        container that Plancton is in counts as the engine's: it is neither the owner's nor donated."""
         self.engine_changed = False
+        own = own_stat(self._tree, self._proc)
         with contextlib.suppress(OSError):  # no descriptor is left: those that are watched stay
-            self.sampler.watch_engine(find_engine(self._proc, self._tree, listening, self._workers))
+            engine = find_engine(self._proc, self._tree, listening, self._workers)
+            self.sampler.watch_engine([*engine, *([own] if own else [])])
 
     def close(self) -> None:
         self.sampler.close()

@@ -63,6 +63,7 @@ from plancton.rundir import (
     RunDir,
 )
 from plancton.units import human_seconds
+from plancton.workers.as_container import stay_stopped
 from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
@@ -168,6 +169,8 @@ class Supervisor:
         self.state = State()
         self.trying_out = False
         self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
+        self.stays_stopped = False
+        """Whether somebody has asked for the end, which is no reason to be started again."""
         self.look_until = self.stop_deadline = 0.0
         self.verify_until: float | None = None
         """Once no worker is known, Docker is asked for this long whether there is one all the
@@ -224,6 +227,7 @@ class Supervisor:
             self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
+        signal.signal(signal.SIGUSR1, lambda *_: self.inbox.put(self._asked_to_go_alone))
         signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
         log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
 
@@ -559,6 +563,7 @@ class Supervisor:
     def _requests(self, run_dir: RunDir, now: float) -> None:
         stop, force = run_dir.take_request("stop"), run_dir.take_request("force-stop")
         finish = run_dir.take_request("finish")
+        self.stays_stopped |= any(request is not None for request in (stop, force, finish))
         if force is not None:
             self._force_stop()
         elif stop is not None:
@@ -573,6 +578,11 @@ class Supervisor:
             self._force_stop()
         else:
             self._stop(time.monotonic())
+
+    def _asked_to_go_alone(self) -> None:
+        """SIGUSR1: end, the workers stay; `docker stop` sends it to our image's container."""
+        self.keep_workers = True
+        self._stop(time.monotonic())
 
     def _stop(self, now: float) -> None:
         if not self.stopping:
@@ -737,6 +747,8 @@ class Supervisor:
         self.sleep.close()
         if self.usage:
             self.usage.close()
+        if self.stays_stopped and not self.again:
+            stay_stopped(self.engine.socket)
 
     def _why_left(self, entry: Entry) -> str:
         return entry.refused or self.docker.problem or "it did not end in time"

@@ -140,22 +140,24 @@ class ContainerConfig(Reply, frozen=True):
 
 
 class HostConfig(Reply, frozen=True):
-    """Its resources: shares, microseconds, bytes."""
+    """Its resources (shares, microseconds, bytes), and whose network it has."""
 
     cgroup_parent: str = ""
     cpu_shares: Int = 0
     cpu_quota: Int = 0
     memory: Int = 0
+    network_mode: str = ""
 
 
 class Container(Reply, frozen=True):
-    """A container in full. ``name`` is without Docker's leading slash."""
+    """A container in full. ``name`` is without Docker's leading slash; ``image`` is an id."""
 
     id: str
     name: str = ""
     state: ContainerState = ContainerState()
     config: ContainerConfig = ContainerConfig()
     host_config: HostConfig = HostConfig()
+    image: str = ""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "name", self.name.removeprefix("/"))

@@ -124,7 +124,8 @@ def test_stop_before_adopting(plancton: Plancton) -> None:
 
 
 def test_stop_keep_workers(plancton: Plancton) -> None:
-    """`stop --keep-workers` leaves them running under the slice, and a later start adopts them."""
+    """`stop --keep-workers` and SIGUSR1 leave them running under the slice, and a later start adopts
+    them."""
     plancton.calm()
     plancton.start()
     workers = plancton.full(2)
@@ -136,6 +137,9 @@ def test_stop_keep_workers(plancton: Plancton) -> None:
     assert plancton.name in plancton.engine.networks()
     plancton.start()
     assert plancton.full(2) == workers
+    plancton.send(signal.SIGUSR1)
+    assert plancton.ended() == 0
+    assert plancton.ids() == workers
 
 
 @pytest.mark.parametrize("how", ["plancton stop --force", "SIGTERM twice"])

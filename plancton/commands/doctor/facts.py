@@ -328,14 +328,16 @@ def read_disks(sys: Path, layout: Layout, workers_slice: str) -> Disks:
 
 
 def read_systemd() -> int | None:
-    """systemd's version; None where it does not run this host."""
+    """systemd's version, by what runs: in a container the program is the image's. None where it does
+    not run this host."""
     if not Path("/run/systemd/system").is_dir():
         return None
     try:
-        said = subprocess.check_output(["systemctl", "--version"], timeout=SYSTEMCTL_TIMEOUT)
+        command = ["systemctl", "show", "--property=Version"]
+        said = subprocess.check_output(command, timeout=SYSTEMCTL_TIMEOUT)
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.match(rb"systemd (\d+)", said)
+    found = re.match(rb"Version=(\d+)", said)
     return int(found[1]) if found else None
 
 

@@ -2,7 +2,8 @@
 
 A new host may have no image yet and no way to a registry, and a worker's own image need not have a
 shell. But every host has /bin/sh: so these workers have an image of empty directories (a few
-hundred bytes, made and removed each time) with the host's own /usr mounted in it, read-only.
+hundred bytes, made and removed each time) with the host's own /usr mounted in it, read-only. Where
+Plancton is in a container, they have that one's image.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from plancton.errors import PlanctonError
 from plancton.host.placement import find_worker
 from plancton.host.slice import PROC, Slice
 from plancton.units import Size
+from plancton.workers.as_container import own_image
 from plancton.workers.container import INSTANCE, create_body
 from plancton.workers.same_host import NOT_HERE
 
@@ -45,8 +47,10 @@ def start(
 ) -> list[str]:
     """Fill this many CPUs, with programs below ``root``; the containers' ids."""
     _remove_image(docker)  # left by a selftest that could not reach Docker at its end
-    docker.import_image(_image(root), REPOSITORY, TAG)
-    body = _body(instance, workers_slice.parent, cpus, root)
+    own = own_image(docker)
+    if not own:
+        docker.import_image(_image(root), REPOSITORY, TAG)
+    body = _body(instance, workers_slice.parent, cpus, root, own)
     return [_start(docker, f"{PREFIX}{instance}-{number}", body, workers_slice) for number in range(COUNT)]
 
 
@@ -95,12 +99,12 @@ def _remove_image(docker: Docker) -> None:
         docker.remove_image(IMAGE)
 
 
-def _body(instance: str, parent: str, cpus: int, root: Path) -> dict[str, Any]:
+def _body(instance: str, parent: str, cpus: int, root: Path, own: str) -> dict[str, Any]:
     """Like any other worker's, except for what runs in it."""
     each = math.ceil(cpus / COUNT)
     # When the first process ends, the kernel ends all others of the container.
     spin = f"i=0; while [ $i -lt {each} ]; do i=$((i + 1)); while :; do :; done & done; exec sleep {LIFETIME}"
-    folders = [root / name for name in PROGRAMS]
+    folders = [] if own else [root / name for name in PROGRAMS]
     worker = Worker(
         command=["/bin/sh", "-c", spin],
         cpus=each,
@@ -108,7 +112,9 @@ def _body(instance: str, parent: str, cpus: int, root: Path) -> dict[str, Any]:
         mounts=[f"/{it.name}:/{it.name}" for it in folders if it.is_dir() and not it.is_symlink()],
         read_only_root=True,
     )
-    body = create_body("", Config(worker=worker), IMAGE, "selftest", instance, parent, "none")
+    body = create_body("", Config(worker=worker), own or IMAGE, "selftest", instance, parent, "none")
+    if own:
+        body["Entrypoint"] = body.pop("Cmd")
     # docker-init would be mounted below /sbin, which is the host's here. The shell needs no reaper.
     body["HostConfig"] |= {"Init": False, "AutoRemove": True}
     return body

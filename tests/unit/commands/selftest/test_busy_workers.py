@@ -64,6 +64,16 @@ def test_image(merged: Path) -> None:
     assert Started(merged).image == {"usr": "dir", "bin": "usr/bin", "lib": "usr/lib"}
 
 
+def test_in_a_container(merged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's image serves its selftest as well, and nothing is mounted: the host's programs
+    may be elsewhere."""
+    monkeypatch.setattr(busy_workers, "own_image", lambda _: "sha256:own")
+    started = Started(merged)
+    assert started.image == {} and mounts(started) == []
+    for body in started.bodies:
+        assert body["Image"] == "sha256:own" and body["Entrypoint"][0] == "/bin/sh" and "Cmd" not in body
+
+
 def test_image_of_a_split_host(split: Path) -> None:
     """Without links there are more directories."""
     assert Started(split).image == {"usr": "dir", "bin": "dir", "lib": "dir"}
