@@ -77,6 +77,8 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
     began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one;
     ``stake`` are the CPU seconds that would be lost with the running ones, coarsely.
+    ``until`` is the CLOCK_BOOTTIME second at which it is asked to finish because what lets it into its
+    pool ends soon (None: that does not end).
     ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
     keeps the engine or the kernel busy, in words; ``hoards`` that it is by memory that the owner
     needs now; ``paused`` that somebody has paused it; ``stuck`` that it outlives being killed.
@@ -100,6 +102,7 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
     jobs: tuple[float, ...] | None = None
     worked: bool = False
     stake: float = 0.0
+    until: float | None = None
     quota: float | None = None
     flooding: str = ""
     hoards: bool = False
@@ -212,6 +215,11 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def flooding(self) -> tuple[Worker, ...]:
         """Those in line that keep the engine or the kernel busy."""
         return tuple(w for w in self.line if w.flooding)
+
+    @cached_property
+    def next_until(self) -> float:
+        """When the first of the running ones is to finish for what lets it into its pool."""
+        return min((w.until for w in self.running if w.until is not None), default=math.inf)
 
     @cached_property
     def next_deadline(self) -> float:

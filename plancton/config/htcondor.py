@@ -5,8 +5,10 @@ the environment as ``_CONDOR_NAME``, which HTCondor puts above all of its files
 (https://htcondor.readthedocs.io/en/latest/admin-manual/introduction-to-configuration.html).
 """
 
+import re
 from typing import Any
 
+from plancton.config.host_rule import HostRule
 from plancton.config.schema import HTCondor, require
 from plancton.units import Duration, Number, Size
 
@@ -18,6 +20,8 @@ VOLUME = "/var/lib/plancton"
 TOKENS, WORK = "tokens.d", "work"
 REPORT = f"{VOLUME}/{WORK}/jobs"
 """One line for each job that has ended (scripts/worker-image/job-exit)."""
+SCRATCH = ("/tmp", "/var/tmp")
+"""Where programs write that don't know of their job's own directory."""
 JOB_PROCESS = "condor_starter"
 """There is one such process for each running job."""
 
@@ -48,28 +52,48 @@ OWNER_IS_OURS = {
 Otherwise workers would suspend each other: to each the others' jobs are its owner's load. A new
 slot's KeyboardIdle is -1."""
 
+NEEDED = {
+    "DAEMON_LIST": "MASTER STARTD",
+    "USE_SHARED_PORT": "True",
+    "SEC_DEFAULT_AUTHENTICATION_METHODS": "IDTOKENS",
+    "SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
+    "SEC_TOKEN_DIRECTORY": f"{VOLUME}/{TOKENS}",
+    "LOCAL_DIR": "/run/condor",
+    "RUN": "/run/condor",
+    "LOCK": "/run/condor/lock",
+    "LOG": "/run/condor/log",
+    "SPOOL": "/run/condor/spool",
+    "EXECUTE": f"{VOLUME}/{WORK}/execute",
+}
+"""Without these it is no worker of ours, whatever a site's own files say for its other machines."""
 
-def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: str) -> dict[str, Any]:
+
+_NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
+"""What no name of HTCondor's has."""
+
+
+def worker_settings(
+    section: HTCondor, set_by_hand: dict[str, Any], host_name: str, facts: dict[str, float]
+) -> dict[str, Any]:
     """The `worker` section that makes pool members; what is ``set_by_hand`` there wins or is added.
 
-    ``host_name`` is advertised as PlanctonHost.
+    ``host_name`` is advertised as PlanctonHost; ``facts`` are this host's (host_rule.py).
     """
-    size = {"cpus": section.cpus, "memory": section.memory} | set_by_hand
+    cpus = _on("cpus", section.cpus, facts)
+    memory = Size(_on("memory", section.memory, facts | {"cpus": cpus}))
+    size = {"cpus": cpus, "memory": memory} | set_by_hand
     user = set_by_hand.get("user")
     uid, _, gid = ("65534" if user is None else user).partition(":")
     require(uid.isdecimal() and (not gid or gid.isdecimal()), "worker.user: must be UID:GID in numbers here")
     key = "worker.memory" if "memory" in set_by_hand else "htcondor.memory"
     require(size["memory"] >= 3 * OVERHEAD, f"{key}: a worker needs at least {Size(3 * OVERHEAD)}")
     ours = {
-        "cpus": section.cpus,
-        "memory": section.memory,
+        "cpus": cpus,
+        "memory": memory,
         "environment": _environment(section, float(size["cpus"]), int(size["memory"]), host_name),
         "mounts": [f"{section.config_dir}:/etc/condor/host.d:ro"] if section.config_dir else [],
-        "tmpfs": [
-            "/run/condor:size=64m,mode=1777",
-            f"/tmp:exec,mode=1777,size={int(size['memory']) // 4}",
-        ],
-        "volumes": [VOLUME],
+        "tmpfs": ["/run/condor:size=64m,mode=1777"],
+        "volumes": [VOLUME, *_scratch(set_by_hand)],
         "read_only_root": True,
         "leave_signal": "SIGQUIT",
         "leave_timeout": Duration(section.vacate + AFTER_VACATE),
@@ -77,6 +101,20 @@ def worker_settings(section: HTCondor, set_by_hand: dict[str, Any], host_name: s
         "finish_timeout": Duration(section.retirement + AFTER_RETIREMENT),
     }
     return {key: _merged(ours.get(key), set_by_hand.get(key)) for key in ours | set_by_hand}
+
+
+def _on(key: str, rule: HostRule, facts: dict[str, float]) -> float:
+    try:
+        return rule.on(facts)
+    except ValueError as error:
+        raise ValueError(f"htcondor.{key}: {error}") from None
+
+
+def _scratch(set_by_hand: dict[str, Any]) -> list[str]:
+    """Directories on disk for jobs, unless something else is mounted there."""
+    tmpfs = {text.partition(":")[0] for text in set_by_hand.get("tmpfs") or []}
+    mounts = {text.split(":")[1] for text in set_by_hand.get("mounts") or []}
+    return [path for path in SCRATCH if path not in tmpfs | mounts]
 
 
 def _merged(ours: Any, by_hand: Any) -> Any:
@@ -91,6 +129,7 @@ def _merged(ours: Any, by_hand: Any) -> Any:
 
 def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) -> dict[str, str]:
     attributes = {"PlanctonHost": host_name} | section.attributes
+    name = f"$(HOSTNAME)@{_NO_NAME.sub('_', str(attributes['PlanctonHost']))}"
     patience = int(section.idle_shutdown)
     settings = {
         "COLLECTOR_HOST": ", ".join(section.managers),
@@ -103,6 +142,9 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
         "KILLING_TIMEOUT": str(KILLING),
         "SHUTDOWN_GRACEFUL_TIMEOUT": str(int(section.retirement) + AFTER_RETIREMENT),
         "PLANCTON_ATTRS": " ".join(attributes),
+        "STARTD_NAME": name,
+        "MASTER_NAME": name,
+        **NEEDED,
         **OWNER_IS_OURS,
     }
     settings |= {name: _literal(value) for name, value in attributes.items()}

@@ -9,6 +9,7 @@ import msgspec
 
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
+from plancton.config.host_rule import host_facts
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
 from plancton.config.owner_rules import Rules
 from plancton.config.repository_limits import permitted
@@ -84,7 +85,7 @@ def _for_htcondor(config: Config, keys: set[str]) -> Config:
     if config.htcondor is None:
         return config
     by_hand = {key: getattr(config.worker, key) for key in keys}
-    settings = worker_settings(config.htcondor, by_hand, os.uname().nodename)
+    settings = worker_settings(config.htcondor, by_hand, os.uname().nodename, host_facts())
     image = config.image if config.image.name else msgspec.structs.replace(config.image, name=WORKER_IMAGE)
     return msgspec.structs.replace(config, worker=Worker(**settings), image=image)
 

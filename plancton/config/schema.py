@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from plancton.config import security
+from plancton.config.host_rule import HostCpus, HostMemory
 from plancton.config.hours import Hours
 from plancton.units import Duration, Number, Portion, Rate, Size, shown
 
@@ -65,16 +66,19 @@ _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _SETTINGS = frozenset({
     "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
     "MAXJOBRETIREMENTTIME", "PLANCTON_RETIREMENT", "MACHINEMAXVACATETIME", "KILLING_TIMEOUT",
-    "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST",
+    "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST", "STARTD_NAME",
+    "MASTER_NAME",
     "SYSAPI_GET_LOADAVG", "KEYBOARDBUSY", "CONSOLEBUSY", "STARTIDLETIME", "CONTINUEIDLETIME",
     # Those that scripts/worker-image/condor.conf sets.
-    "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME",
+    "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME", "CCB_HEARTBEAT_INTERVAL",
     "SEC_DEFAULT_AUTHENTICATION_METHODS",
     "SEC_CLIENT_AUTHENTICATION_METHODS", "SEC_TOKEN_DIRECTORY", "LOCAL_DIR", "RUN", "LOCK", "LOG", "SPOOL",
-    "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "RUNBENCHMARKS", "STARTER_DEFAULT_JOB_HOOK_KEYWORD",
+    "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "RUNBENCHMARKS", "STARTER_JOB_HOOK_KEYWORD",
     "PLANCTON_HOOK_JOB_EXIT", "USER_JOB_WRAPPER", "STARTD_CRON_JOBLIST", "STARTD_CRON_HOLD_EXECUTABLE",
     "STARTD_CRON_HOLD_ARGS", "STARTD_CRON_HOLD_MODE", "STARTD_CRON_HOLD_PERIOD", "PLANCTON_HOLD",
-    "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK", "PLANCTONHOLD", "PLANCTONHOLDREASON",
+    "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK", "PLANCTON_FACTS", "PLANCTONHOLD",
+    "PLANCTONHOLDREASON",
+    "PLANCTONENDS", "PLANCTONTIMELEFT", "PLANCTONLOST", "PLANCTONMEDIANLIFE",
 })  # fmt: skip
 """HTCondor's settings that make a worker: no attribute may replace them."""
 
@@ -104,10 +108,13 @@ class HTCondor(Section, frozen=True):
     vacate: Annotated[
         Duration, Meta(description="how long a job that must leave may take to save its state and send it")
     ] = default(Duration(5))
-    cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs of one worker")] = 1.0
-    memory: Annotated[Size, Meta(description="its memory; HTCondor itself takes 64MiB of it")] = default(
-        Size(2_000_000_000)
-    )
+    cpus: Annotated[
+        HostCpus, Meta(description="CPUs of one worker; an expression may use ncpus and ram_bytes")
+    ] = default(HostCpus(1.0))
+    memory: Annotated[
+        HostMemory,
+        Meta(description="its memory, of which HTCondor takes 64MiB; an expression may use cpus as well"),
+    ] = default(HostMemory(Size(2_000_000_000)))
     disk: Annotated[
         Size | None,
         Meta(description="disk that it promises to jobs; null: an equal part of what is free"),
@@ -639,6 +646,8 @@ WORDS: dict[object, str] = {
     dict: "NAME: value lines",
     Duration: "a duration",
     Size: "a size",
+    HostCpus: "a number > 0 and ≤ 4096 or an expression",
+    HostMemory: "a size or an expression",
     Portion: "a size or a percentage",
     Hours: "hours and days",
     Rate: "a rate",

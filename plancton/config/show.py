@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import yaml
 
+from plancton.config.host_rule import HostRule
 from plancton.config.hours import Hours
 from plancton.config.profiles import Setting
 from plancton.config.schema import Config, Section, section_in_list, section_of, takes
@@ -29,11 +30,15 @@ def effective(config: Config) -> str:
 
 def in_force(config: Config) -> dict[str, Any]:
     """The same as data."""
-    data = msgspec.to_builtins(config, enc_hook=str)
+    data = msgspec.to_builtins(config, enc_hook=_encoded)
     data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
     for database in data["monitoring"]["influxdb"]:
         database["url"] = re.sub("//[^/]*@", "//***@", database["url"])
     return {key: _as_written(section) for key, section in data.items()}
+
+
+def _encoded(value: object) -> object:
+    return _as_written(value) if isinstance(value, HostRule) else str(value)
 
 
 def as_yaml(sections: Mapping[str, object]) -> str:
@@ -47,11 +52,18 @@ def one_line(value: object) -> str:
     return as_yaml({"key": value}).removeprefix("key: ").rstrip()
 
 
+def _short(number: float) -> float:
+    """2 instead of 2.0."""
+    return number if number % 1 else int(number)
+
+
 def _as_written(value: object) -> object:
     if isinstance(value, dict):
         return {key: _as_written(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_as_written(item) for item in value]
+    if isinstance(value, HostRule):
+        return _as_written(value.given) if isinstance(value.given, str | Size) else _short(value.given)
     return str(value) if isinstance(value, Duration | Hours | Size | Portion | Rate) else value
 
 
@@ -106,7 +118,7 @@ def _key(field: msgspec.structs.FieldInfo) -> Key:
     if default is msgspec.NODEFAULT:
         default = None if field.required else field.default_factory()
     if isinstance(default, float) and not isinstance(default, Duration):
-        default = float(default) if default % 1 else int(default)
+        default = _short(float(default))
     example = meta.examples[0] if meta.examples else None
     return Key(
         field.encode_name, takes(field.type), field.required, _as_written(default), example, meta.description
@@ -164,6 +176,8 @@ def _with_unit(kind: type) -> dict[str, Any]:
     """Text with a unit, or a number where that says it all; hours are text alone."""
     if kind is Hours:
         return {"type": "string", "pattern": HOURS}
+    if issubclass(kind, HostRule):
+        return {"type": ["string", "number"]}
     number = r"\d+(\.\d+)?\s*"
     size = r"([kKmMgGtT]i?)?[bB]"
     if kind is Rate:

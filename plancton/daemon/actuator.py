@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
+from typing import Any
 
 import msgspec
 
@@ -51,8 +52,18 @@ from plancton.model import (
     full_shares,
 )
 from plancton.policy.burden import OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY, OUTPUT
+from plancton.policy.decide import lifetime
 from plancton.workers.accounting import Accounting
-from plancton.workers.container import PERIOD, PREFIX, cpu_quota, create_body, is_ours, promised
+from plancton.workers.container import (
+    PERIOD,
+    PREFIX,
+    UNTIL,
+    cpu_quota,
+    create_body,
+    is_ours,
+    label_number,
+    promised,
+)
 from plancton.workers.docker_calls import (
     Remains,
     Unstarted,
@@ -200,8 +211,9 @@ class Actuator:
             profiles = read_profiles(config.worker.security_options)
             body = create_body(name, config, image, made_of, *place, profiles, around)
             body["Image"] = newest
-            body["Env"] += promised(config, disk)
             files = self._files(config)
+            if config.htcondor:
+                self._promise(name, body, settings, disk)
         except (SecurityError, TokenError) as error:
             self._not_started(name, error)
             return
@@ -215,6 +227,23 @@ class Actuator:
         )
         done = partial(self._started, name, newest, self._lost_image)
         self._starts[name] = self._request_queue.submit(start, done)
+
+    def _promise(self, name: str, body: dict[str, Any], settings: Settings, disk: int | None) -> None:
+        """Have a pool member tell its pool what it may expect of it."""
+        ends = time() + lifetime(self.roster[name].worker, settings)
+        if self.token_expires is not None:
+            left = self.token_expires - time()
+            until = self.token_expires - min(settings.finish_timeout, left / 2)
+            self._ends_at(name, until)
+            body["Labels"][UNTIL] = repr(until)
+            ends = min(ends, until)
+        lost, life = self.accounting.lost_part, self.roster.median_life
+        body["Env"] += promised(disk, ends, lost, life)
+
+    def _ends_at(self, name: str, until: float) -> None:
+        """It is to finish then (Unix time), before its token ends."""
+        boottime = clock_gettime(CLOCK_BOOTTIME)
+        self.roster.change(name, until=boottime + until - time())
 
     def _cancel_start(self, name: str) -> bool:
         """Whether its start was still in the queue: then there is nothing to end."""
@@ -638,6 +667,8 @@ class Actuator:
             entry = self.arrived(container)
             self._undo_a_lift(entry, container)
             self._say(f"adopted {container.name}")
+            if until := label_number(container.config.labels, UNTIL, 0.0):
+                self._ends_at(entry.worker.name, until)
             self._note(entry, container)
             return
         name = self.roster.arrived(container, boottime, "", 0).worker.name

@@ -467,12 +467,14 @@ def suspected(case: Case) -> Iterator[Action]:
 
 
 def finish(case: Case) -> Iterator[Action]:
-    """All when that is asked for, those past their lifetime, one of the outdated."""
+    """All when that is asked for, those past their lifetime or their token's, one of the
+    outdated."""
     seen, fleet, settings = case.seen, case.seen.fleet, case.settings
     settled = seen.time >= case.state.kind_since + SETTLING
     starting = len(fleet.running) < fleet.active  # one of the new kind
     changing = fleet.finishing or starting or not settled
-    all_ages = seen.finish or any(_outdated(*kind, seen) for kind in fleet.kinds)
+    over = seen.boottime >= fleet.next_until
+    all_ages = seen.finish or over or any(_outdated(*kind, seen) for kind in fleet.kinds)
     for worker in fleet.running:
         age = worker.age(seen.boottime)
         if not all_ages and age < LEAST_LIFETIME * settings.lifetime:
@@ -483,6 +485,8 @@ def finish(case: Case) -> Iterator[Action]:
         elif age >= lifetime(worker, settings):
             reason = f"its lifetime of {human_seconds(settings.lifetime)} is over"
             yield Finish(worker.name, reason, settings.finish_timeout)
+        elif worker.until is not None and seen.boottime >= worker.until:
+            yield Finish(worker.name, "its token ends soon", settings.finish_timeout)
         elif newer and not changing and not worker.busy:
             changing = True
             yield Finish(worker.name, newer, settings.finish_timeout)

@@ -86,6 +86,12 @@ class Accounting:
         self._add(jobs_evicted=jobs, cpu_lost=min(cpu, max(0.0, most.cpu - counted.cpu)))
         self._save()
 
+    @property
+    def lost_part(self) -> float | None:
+        """The part of jobs' CPU time that was lost; None as long as no job has ended."""
+        whole = self.work.cpu_done + self.work.cpu_lost
+        return self.work.cpu_lost / whole if whole >= LEAST else None
+
     def forget(self, container: str) -> None:
         """The worker is gone, and so is its report."""
         if container in self.counted:

@@ -14,8 +14,8 @@ from plancton.model import full_shares
 from plancton.workers.surroundings import ORDINARY, Surroundings
 from plancton.workers.users import user_of
 
-INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL = (
-    f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool")
+INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL, UNTIL = (
+    f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool", "until")
 )
 HTCONDOR = "htcondor"
 """POOL of workers that report their jobs as HTCondor's do."""
@@ -131,10 +131,23 @@ def create_body(
     return body
 
 
-def promised(config: Config, disk: int | None) -> list[str]:
-    """What a pool member may promise to its jobs (bytes), for its environment: known only once it
-    is made, and so no part of its configuration."""
-    return [f"PLANCTON_DISK={disk}"] if config.htcondor and disk is not None else []
+def promised(
+    disk: int | None, ends: float, lost: float | None = None, median_life: float | None = None
+) -> list[str]:
+    """What a pool member may promise to its jobs, for its environment: known only once it is made,
+    and so no part of its configuration.
+
+    Bytes of ``disk``, when it ``ends`` (Unix time), the part of jobs' CPU time that was ``lost`` on
+    this host, and how long the workers before it lived (seconds).
+    """
+    facts = {"PlanctonEnds": f"{ends:.0f}", "PlanctonTimeLeft": "(PlanctonEnds - time())"}
+    if lost is not None:
+        facts["PlanctonLost"] = f"{lost:.3f}"
+    if median_life is not None:
+        facts["PlanctonMedianLife"] = f"{median_life:.0f}"
+    found = [f"_CONDOR_{name}={value}" for name, value in facts.items()]
+    found += [f"_CONDOR_PLANCTON_FACTS={' '.join(facts)}"]
+    return found + ([f"PLANCTON_DISK={disk}"] if disk is not None else [])
 
 
 def without_labels(body: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """All workers, by our requests and Docker's messages. Only the loop changes it; no I/O."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -25,6 +26,8 @@ JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""
 
 
+LIVES, LEAST_LIVES = 100, 5
+"""How many workers' lives are remembered, and from how many on something can be said of them."""
 LEAST_NEWS, NEWS = 30.0, 0.05
 """CPU seconds, or the part of them, from which on what is at stake has changed for the policy."""
 
@@ -91,6 +94,7 @@ class Roster:
         self._fleet: Fleet | None = None
         self._ended: list[Ended] = []
         self._unexplained: set[str] = set()
+        self._lives = deque[float](maxlen=LIVES)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -137,6 +141,12 @@ class Roster:
             and entry.worker.started is not None
             and not entry.worker.paused
         }
+
+    @property
+    def median_life(self) -> float | None:
+        """How long workers lived until they were told to go, if there have been some."""
+        count = len(self._lives)
+        return sorted(self._lives)[count // 2] if count >= LEAST_LIVES else None
 
     def take_ended(self) -> tuple[Ended, ...]:
         """Those that ended without being told to since the last call."""
@@ -256,6 +266,8 @@ class Roster:
         self._unexplained.discard(name)
         told = entry.worker.told is not None
         self._on_departed(entry.age, True, told)
+        if told:
+            self._lives.append(entry.age)
         if not told and not unseen:
             self._ended.append(Ended(name, entry.age, reason, idle))
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"

@@ -65,7 +65,7 @@ class Slot(NamedTuple):
     @property
     def worker(self) -> str:
         """The container in which the slot is."""
-        return self.name.partition("@")[2].partition(".")[0]
+        return self.name.partition("@")[2].partition("@")[0].partition(".")[0]
 
 
 class Queue(NamedTuple):
@@ -88,7 +88,7 @@ class Event(NamedTuple):
     @property
     def worker(self) -> str:
         """Where a job executes."""
-        found = re.search(r"SlotName: \S+@([\w-]+)", self.text)
+        found = re.search(r"SlotName: [^\s@]+@([\w-]+)", self.text)
         return found[1] if found else ""
 
 

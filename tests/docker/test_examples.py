@@ -8,12 +8,12 @@ import pytest
 import yaml
 from docker.harness import Engine
 from docker.test_install import USER, Host, host, wheels
-from htcondor.conftest import worker_image
+from htcondor.conftest import own_image, worker_image
 from unit.programs import call
 
 pytestmark = pytest.mark.docker
 
-__all__ = ["host", "wheels", "worker_image"]
+__all__ = ["host", "own_image", "wheels", "worker_image"]
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -1,6 +1,7 @@
 """Fixtures: a real HTCondor pool on a dockerd of the tests' own, and a supervisor whose workers
 join it."""
 
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -8,21 +9,28 @@ import pytest
 from docker.conftest import engine, host, owner
 from docker.harness import Engine, Plancton
 from helpers.dictated_host import DictatedHost
-from htcondor.harness import Pool, build_image, join
+from htcondor.harness import Pool, build_image, join, load_image
 
 __all__ = ["engine", "host", "owner"]
 
 
 @pytest.fixture(scope="session")
-def worker_image(private_engine: Engine) -> str:
-    """The worker image's tag; this dockerd has it."""
+def own_image(private_engine: Engine) -> str:
+    """Our worker image's tag; this dockerd has it."""
     return build_image(private_engine)
 
 
+@pytest.fixture(scope="session")
+def worker_image(private_engine: Engine, own_image: str) -> str:
+    """What workers are made of: our image, or the one whose contract is to be tried."""
+    other = os.environ.get("PLANCTON_TEST_IMAGE")
+    return load_image(private_engine, other) if other else own_image
+
+
 @pytest.fixture
-def pool(engine: Engine, worker_image: str) -> Iterator[Pool]:
+def pool(engine: Engine, own_image: str) -> Iterator[Pool]:
     """A pool without workers and jobs; it starts in two seconds, so each test has its own."""
-    with Pool(engine.socket, worker_image) as personal:
+    with Pool(engine.socket, own_image) as personal:
         yield personal
 
 

@@ -33,6 +33,15 @@ def build_image(engine: Engine) -> str:
     return done.stdout.splitlines()[1]
 
 
+def load_image(engine: Engine, name: str) -> str:
+    """Give this dockerd an image that the host's own has; its name."""
+    with subprocess.Popen(["docker", "save", name], stdout=subprocess.PIPE) as saved:
+        loaded = ["docker", "-H", f"unix://{engine.socket}", "load", "--quiet"]
+        subprocess.run(loaded, stdin=saved.stdout, stdout=subprocess.DEVNULL, check=True)
+    assert saved.returncode == 0, f"docker save {name} failed"
+    return name
+
+
 def write_token(plancton: Plancton, token: bytes) -> Path:
     """Put a token where only the supervisor can read it."""
     file = plancton.directory / "token"

@@ -1,5 +1,6 @@
 """Each command of docs/htcondor.md, run as it stands there, on a real pool and a real host."""
 
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.docker
 
 PAGE = (ROOT / "docs" / "htcondor.md").read_text()
+WORKER = "plancton-worker-k3vz9d@lab-3"
+"""The page's example of a worker's name."""
 PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)
 
 
@@ -29,6 +32,8 @@ class Reader:
 
     def type(self, prompt: str, line: str) -> str:
         """Type one line; its output."""
+        if WORKER in line:
+            line = line.replace(WORKER, self.pool.slots()[0].name.partition("@")[2])
         for example, real in (
             ("example.org", DOMAIN),
             ("/etc/plancton/token", str(self.token)),
@@ -40,6 +45,9 @@ class Reader:
         if prompt == "submit$":
             return self.pool.run(*line.split(), user=True)
         return self.on_the_host(line)
+
+    def sees_the_master(self) -> bool:
+        return "plancton-worker-" in self.pool.run("condor_status", "-master", "-af", "Name")
 
     def on_the_host(self, line: str) -> str:
         if line == "plancton run &":
@@ -84,16 +92,36 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     for prompt, line in PROMPT.findall(PAGE):
         if line.startswith("condor_status"):
             wait_for("the worker is in the pool", pool.slots)
+        if WORKER in line:
+            wait_for("its master is there", reader.sees_the_master)
         if prompt == "submit$":
             pool.submit("#!/bin/sh\n")
         reader.printed = said[line] = reader.type(prompt, line)
-    assert len(said) >= 8, f"the page's commands were not found: {list(said)}"
+    assert len(said) >= 10, f"the page's commands were not found: {list(said)}"
     (slots,) = [text for line, text in said.items() if line.startswith("condor_status")]
-    assert re.match(r"slot1\S*@plancton-worker-\w{6} \S+ ", slots), slots
+    assert re.match(r"slot1\S*@plancton-worker-\w{6}@(\S+) \1 ", slots), slots
     assert "worker would fit" in said["plancton check"] or "workers would fit" in said["plancton check"], said
     assert "no job" in said["plancton status"], said["plancton status"]
     (leases,) = [text for line, text in said.items() if "JobLeaseDuration" in line]
     assert leases.split()[1] == "2400", leases
+
+
+@pytest.mark.parametrize(("printed", "kept"), [("echo new", "new\n"), ("exit 255", "old\n"), (":", "old\n")])
+def test_a_token_that_renews_itself(tmp_path: Path, printed: str, kept: str) -> None:
+    """The page's script puts a new token in the old one's place, with its owner and mode; where none
+    comes, the old one stays."""
+    (script,) = re.findall(r"    (#!/bin/sh\n(?:    .*\n)+)", PAGE)
+    for name, text in (("ssh", f"#!/bin/sh\n{printed}\n"), ("script", script)):
+        (tmp_path / name).write_text(text.replace("/etc/plancton", str(tmp_path)))
+        (tmp_path / name).chmod(0o755)
+    token = tmp_path / "token"
+    token.write_text("old\n")
+    token.chmod(0o600)
+    os.chown(token, 1234, 1234)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run([tmp_path / "script"], env={**os.environ, "PATH": path}, check=False)
+    found = token.stat()
+    assert (token.read_text(), found.st_mode & 0o777, found.st_uid) == (kept, 0o600, 1234)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from docker.harness import Engine, Load, Plancton, wait_for
+from docker.harness import CPUS, Engine, Load, Plancton, wait_for
 from htcondor.harness import (
     HELD,
     HOST,
@@ -70,12 +70,13 @@ def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) 
 
 
 def test_another_user(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
-    """Workers of another uid join and work, if their image has a name for it."""
+    """Workers of another uid join and work, if their image has a name for it; one of two CPUs takes a
+    job that needs both."""
     (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\nworker:x:2100000000:2100000000::/:/bin/sh\n")
     calm(plancton, 1)
     mounts = [f"{tmp_path}/passwd:/etc/passwd"]
-    plancton.configure(worker={"user": "2100000000", "mounts": mounts})
-    job = pool.submit(HELLO, "$(Process)", 1)
+    plancton.configure(worker={"user": "2100000000", "mounts": mounts}, htcondor={"cpus": "min(2, ncpus)"})
+    job = pool.submit(HELLO, "$(Process)", 1, request_cpus=min(2, CPUS))
     plancton.start()
     wait_for_done(pool, 1)
     assert pool.output(job) == "job 0, user 2100000000\n"
@@ -201,11 +202,38 @@ def test_idle_pool(plancton: Plancton, pool: Pool) -> None:
     wait_for("the collector has no slot", lambda: not pool.slots())
 
 
+OF_06 = """\
+CONDOR_HOST = old.example.org
+COLLECTOR_HOST = old.example.org:9618
+use ROLE : Execute
+DAEMON_LIST = MASTER, STARTD, SCHEDD
+LOCAL_DIR = /var
+LOG = $(LOCAL_DIR)/log/condor
+SPOOL = $(LOCAL_DIR)/spool/condor
+LOCK = $(LOCAL_DIR)/lock/condor
+EXECUTE = /home/condor/execute
+SEC_PASSWORD_FILE = /etc/condor/pool_password
+SEC_DEFAULT_AUTHENTICATION = REQUIRED
+SEC_DEFAULT_AUTHENTICATION_METHODS = PASSWORD
+SEC_CLIENT_AUTHENTICATION_METHODS = PASSWORD,FS
+ALLOW_DAEMON = condor_pool@*
+STARTD_ATTRS = OldSite
+OldSite = "here for long"
+NUM_CPUS = 8
+STARTER_DEBUG = D_FULLDEBUG
+"""
+"""What a site's files for 0.6's workers have in them."""
+
+
 def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
-    """The slot has the administrator's own settings and the attributes; `start` wins over files."""
+    """The slot has the administrator's own settings and the attributes, also beside the files of a
+    site of 0.6; `start` wins over files. It answers to its name from the central manager."""
     files = tmp_path / "condor.d"
     files.mkdir()
-    (files / "10-rack.conf").write_text('STARTD_ATTRS = $(STARTD_ATTRS) Rack\nRack = "r 1"\nSTART = False\n')
+    (files / "00-site.config").write_text(OF_06)
+    (files / "10-rack.conf").write_text(
+        'STARTD_ATTRS = $(STARTD_ATTRS) Rack\nRack = "r 1"\nSTART = False\nMASTER_UPDATE_INTERVAL = 5\n'
+    )
     calm(plancton)
     settings: dict[str, object] = {
         "config_dir": str(files),
@@ -216,8 +244,19 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     plancton.start()
     (worker,) = first_workers(plancton, 1)
     slot_appears(pool, worker)
-    said = pool.run("condor_status", "-af:r", "Rack", "Site", "Start").strip()
-    assert said.startswith('"r 1" "here" ') and "Rush" in said, said
+    said = pool.run("condor_status", "-af:r", "Rack", "Site", "OldSite", "Cpus", "Start").strip()
+    assert said.startswith('"r 1" "here" "here for long" 1 ') and "Rush" in said, said
+    facts = pool.run("condor_status", "-af", "PlanctonEnds", "PlanctonTimeLeft", "PlanctonLost").split()
+    ends, left, lost = int(facts[0]), int(facts[1]), facts[2]
+    assert abs(time.time() + left - ends) < 60 and left > 3600 and lost == "undefined", facts
+    name = f"{worker}@{pool.slots()[0].host}"
+    assert pool.run("condor_status", "-af", "Name").strip() == f"slot1@{name}"
+    wait_for("its master is there", lambda: name in pool.run("condor_status", "-master", "-af", "Name"))
+    assert "slot1: Changing state" in pool.run("condor_fetchlog", name, "STARTD")
+    pool.run("condor_drain", f"slot1@{name}")
+    wait_for("it is drained", lambda: pool.slots()[0].state == "Drained", every=0.3)
+    pool.run("condor_off", "-startd", "-peaceful", "-name", name)
+    wait_for("it has ended", lambda: plancton.lines(worker, "ended after", "exit code 75", "turned it off"))
 
 
 @pytest.mark.parametrize("policy", ["DESKTOP", pytest.param("UWCS_DESKTOP", marks=pytest.mark.slow)])

@@ -61,11 +61,8 @@ def test_three_lines() -> None:
     assert (worker.cpus, worker.memory, worker.user) == (1.0, 2_000_000_000, None)
     assert (worker.leave_signal, worker.finish_signal) == ("SIGQUIT", "SIGTERM")
     assert float(worker.finish_timeout) == 24 * 3600 + AFTER_RETIREMENT, "a job may end, and send its output"
-    assert worker.read_only_root and worker.volumes == ["/var/lib/plancton"]
-    assert worker.tmpfs == [
-        "/run/condor:size=64m,mode=1777",
-        "/tmp:exec,mode=1777,size=500000000",
-    ]
+    assert worker.read_only_root and worker.volumes == ["/var/lib/plancton", "/tmp", "/var/tmp"]
+    assert worker.tmpfs == ["/run/condor:size=64m,mode=1777"]
     assert (worker.mounts, worker.devices, worker.capabilities, worker.privileged) == ([], [], [], False)
     assert worker.environment == {
         "_CONDOR_COLLECTOR_HOST": "cm.example.org",
@@ -78,6 +75,19 @@ def test_three_lines() -> None:
         "_CONDOR_KILLING_TIMEOUT": "5",
         "_CONDOR_SHUTDOWN_GRACEFUL_TIMEOUT": "87000",
         "_CONDOR_PLANCTON_ATTRS": "PlanctonHost",
+        "_CONDOR_STARTD_NAME": f"$(HOSTNAME)@{HOST}",
+        "_CONDOR_MASTER_NAME": f"$(HOSTNAME)@{HOST}",
+        "_CONDOR_DAEMON_LIST": "MASTER STARTD",
+        "_CONDOR_USE_SHARED_PORT": "True",
+        "_CONDOR_SEC_DEFAULT_AUTHENTICATION_METHODS": "IDTOKENS",
+        "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
+        "_CONDOR_SEC_TOKEN_DIRECTORY": "/var/lib/plancton/tokens.d",
+        "_CONDOR_LOCAL_DIR": "/run/condor",
+        "_CONDOR_RUN": "/run/condor",
+        "_CONDOR_LOCK": "/run/condor/lock",
+        "_CONDOR_LOG": "/run/condor/log",
+        "_CONDOR_SPOOL": "/run/condor/spool",
+        "_CONDOR_EXECUTE": "/var/lib/plancton/work/execute",
         "_CONDOR_SYSAPI_GET_LOADAVG": "False",
         "_CONDOR_KeyboardBusy": "False",
         "_CONDOR_ConsoleBusy": "False",
@@ -169,10 +179,49 @@ def test_cpus(cpus: float, slots: str) -> None:
 
 
 def test_memory() -> None:
-    """Jobs get the worker's memory less HTCondor's own; a quarter of it may be a job's /tmp."""
+    """Jobs get the worker's memory less HTCondor's own."""
     config, seen = made(memory="8GiB"), environment(memory="8GiB")
     assert config.worker.memory == 8 << 30 and seen["MEMORY"] == str(8 * 1024 - 64)
-    assert f"/tmp:exec,mode=1777,size={2 << 30}" in config.worker.tmpfs, config.worker.tmpfs
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "size"),
+    [
+        ("max(1, ncpus // 4)", "2GB", (16.0, 2_000_000_000)),
+        ("ncpus / 32", "cpus * 3_000_000_000", (2.0, 6_000_000_000)),
+        (3, "ram_bytes // 16", (3.0, 4 << 30)),
+        ("4", "4_000_000_000 if ram_bytes > 32e9 else 2_000_000_000", (4.0, 4_000_000_000)),
+    ],
+)
+def test_a_size_that_depends_on_the_host(
+    monkeypatch: pytest.MonkeyPatch, cpus: object, memory: object, size: tuple[float, int]
+) -> None:
+    """A worker's size may follow from the host's: here 64 CPUs and 64 GiB."""
+    monkeypatch.setattr("plancton.config.load.host_facts", lambda: {"ncpus": 64, "ram_bytes": 64 << 30})
+    config = made(cpus=cpus, memory=memory)
+    assert (config.worker.cpus, config.worker.memory) == size
+    assert config.worker.environment["_CONDOR_NUM_CPUS"] == str(int(size[0]))
+    assert parse(effective(config), "FILE").htcondor == config.htcondor
+
+
+def test_a_rule_that_fails_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that gives no size on this host is refused, with the key."""
+    monkeypatch.setattr("plancton.config.load.host_facts", lambda: {"ncpus": 1, "ram_bytes": 1 << 30})
+    assert refused(cpus="ncpus - 1").startswith("FILE: htcondor.cpus: 'ncpus - 1': must be a number > 0")
+
+
+@pytest.mark.parametrize("where", [{"tmpfs": ["/tmp:size=64m"]}, {"mounts": ["/scratch:/tmp:rw"]}])
+def test_another_tmp(where: dict[str, Any]) -> None:
+    """What is mounted at /tmp by hand takes our volume's place."""
+    assert made(where).worker.volumes == ["/var/lib/plancton", "/var/tmp"]
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("lab-3.example.org", "lab-3.example.org"), ("Ada's PC @ home", "Ada_s_PC___home")]
+)
+def test_names(host: str, name: str) -> None:
+    """A worker's name in the pool has its host in it, in letters that HTCondor takes."""
+    assert environment(attributes={"PlanctonHost": host})["STARTD_NAME"] == f"$(HOSTNAME)@{name}"
 
 
 def test_start_expression() -> None:
@@ -265,13 +314,13 @@ def test_what_is_added() -> None:
     assert worker.environment["A"] == "1" and worker.environment["_CONDOR_START"] == "False"
     assert worker.environment["_CONDOR_COLLECTOR_HOST"] == "cm.example.org"
     assert worker.mounts == ["/c:/etc/condor/host.d:ro", "/cvmfs:/cvmfs"]
-    assert worker.tmpfs[2:] == ["/scratch"] and len(worker.tmpfs) == 3
-    assert worker.volumes == ["/var/lib/plancton", "/data"]
+    assert worker.tmpfs[1:] == ["/scratch"] and len(worker.tmpfs) == 2
+    assert worker.volumes == ["/var/lib/plancton", "/tmp", "/var/tmp", "/data"]
 
 
 def test_added_twice_is_once() -> None:
     """An entry that is already there is not added again."""
-    assert made({"volumes": ["/var/lib/plancton"]}).worker.volumes == ["/var/lib/plancton"]
+    assert made({"volumes": ["/var/lib/plancton"]}).worker.volumes == made().worker.volumes
 
 
 def test_image_by_hand() -> None:
@@ -341,6 +390,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"retirement": "31d"}, "retirement: at most 30d"),
     ({"retirement": -1}, "retirement: -1 is out of range"),
     ({"cpus": 0}, "cpus: > 0"),
+    ({"cpus": True}, "cpus: > 0"),
+    ({"cpus": [1]}, "cpus: > 0"),
+    ({"cpus": 5000}, "cpus: ≤ 4096"),
+    ({"cpus": "ncpu // 4"}, "cpus: did you mean"),
+    ({"cpus": "ncpus - 10000"}, "cpus: > 0"),
+    ({"cpus": "__import__('os')"}, "cpus: unknown"),
+    ({"memory": "lots"}, "memory: is not a size"),
+    ({"memory": "ram_bytes / 0"}, "memory: fails"),
+    ({"memory": "-ram_bytes"}, "memory: out of range"),
+    ({"memory": "1 < cpus"}, "memory: not a number"),
     ({"memory": "100MB"}, "memory: at least 192MiB"),
     ({"memory": 0}, "memory: at least 192MiB"),
     ({"start": ""}, "start: one line"),

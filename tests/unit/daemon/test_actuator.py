@@ -922,6 +922,30 @@ def test_when_the_token_expires(world: Callable[..., World]) -> None:
     assert it.actuator.token_expires is None
 
 
+def test_a_token_that_ends(world: Callable[..., World]) -> None:
+    """A worker is to finish before its token ends, and so it tells its pool; who adopts it knows that,
+    too."""
+    bodies: list[bytes] = []
+    created = reply(json.dumps({"Id": ID}).encode(), "201 Created")
+    it = world({PUT: reply(b""), CREATE: lambda body: bodies.append(body) or created})  # type: ignore[func-returns-value]
+    ends = time.time() + 6_000
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": ends}).encode()).rstrip(b"=")
+    it.pool(b"eyJhbGciOiJIUzI1NiJ9." + claims + b".c2VjcmV0")
+    it.act(Start("room"))
+    it.pump()
+    (entry,) = it.roster
+    left = (entry.worker.until or 0.0) - time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert 0 < left < 6_000 - Settings().finish_timeout / 2, left
+    made = json.loads(bodies[0])
+    told = next(float(each.partition("=")[2]) for each in made["Env"] if "PlanctonEnds=" in each)
+    assert abs(told - float(made["Labels"][containers.UNTIL])) <= 1.0, made
+    it.restart()
+    found = container(entry.worker.name, labels=made["Labels"], cid=ID)
+    it.actuator.reconcile([found], 5_000.0)
+    (again,) = it.roster
+    assert again.worker.until == pytest.approx(entry.worker.until, abs=30.0)
+
+
 def test_token_is_read_each_time(world: Callable[..., World]) -> None:
     """The next worker uses a renewed token, without a restart."""
     it = world({PUT: reply(b"")})

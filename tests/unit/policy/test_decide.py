@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.policy.ticks import GB, Ticks, ended, of, pilot, says, why, worker, workers
+from unit.policy.ticks import BOOT, GB, Ticks, ended, of, pilot, says, why, worker, workers
 
 from plancton.model import (
     Action,
@@ -513,6 +513,14 @@ def test_lifetime_is_asked_for_gently() -> None:
     time, actions = ticks.until(Finish)
     assert time == math.ceil(lifetime(ticks.there[0], ticks.settings)) - 800, time
     assert isinstance(actions[0], Finish) and actions[0].timeout == 77.0, actions
+
+
+def test_finishes_before_its_token_ends() -> None:
+    """A worker whose token ends is asked to finish in time, also beside older ones that stay."""
+    ticks = Ticks(there=[worker("old", 500.0), worker("w", 100.0, until=BOOT + 30.0)], draining=True)
+    assert not of(Finish, ticks.run(29))
+    (asked,) = [a for a in ticks.tick().actions if isinstance(a, Finish)]
+    assert (asked.name, asked.reason) == ("w", "its token ends soon"), asked
 
 
 @pytest.mark.parametrize("what", ["image", "digest"])

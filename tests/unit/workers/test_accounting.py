@@ -59,6 +59,14 @@ def test_withdrawn() -> None:
     assert seen == Report(1, 0, withdrawn=2, cpu_done=1.0) and seen.jobs == 3
 
 
+def test_the_part_that_is_lost() -> None:
+    """It is known once a job has ended."""
+    it = accounting()
+    assert it.lost_part is None
+    it.reported("w1", b"exit 6\nevict 2\nremove 9\n")
+    assert it.lost_part == 0.25
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
     """Whatever the bytes, the figures are finite, not negative, and can be saved."""

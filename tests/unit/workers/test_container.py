@@ -9,7 +9,7 @@ from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.docker.replies import Container, ContainerConfig, HostConfig
 from plancton.workers import container as containers
-from plancton.workers.container import create_body, is_ours, label_number, without_resolvers
+from plancton.workers.container import create_body, is_ours, label_number, promised, without_resolvers
 from plancton.workers.surroundings import ORDINARY, Surroundings
 
 
@@ -285,12 +285,29 @@ def test_pool() -> None:
     made = body(config)
     host = made["HostConfig"]
     assert made["Labels"]["plancton.pool"] == "htcondor" and "plancton.pool" not in body()["Labels"]
-    assert "_CONDOR_COLLECTOR_HOST=cm" in made["Env"] and made["Volumes"] == {"/var/lib/plancton": {}}
+    assert "_CONDOR_COLLECTOR_HOST=cm" in made["Env"] and set(made["Volumes"]) == {
+        "/var/lib/plancton",
+        "/tmp",
+        "/var/tmp",
+    }
     assert host["ReadonlyRootfs"] is True and host["Mounts"][0]["Target"] == "/etc/condor/host.d"
-    assert set(host["Tmpfs"]) == {"/run/condor", "/tmp"}
+    assert set(host["Tmpfs"]) == {"/run/condor"}
     assert (made["User"], host["CapDrop"], host["CapAdd"]) == ("65534:65534", ["ALL"], [])
     assert host["SecurityOpt"] == ["no-new-privileges"] and host["Privileged"] is False
     assert "/etc/plancton/token" not in str(made), "the token's place is nobody's business inside"
+
+
+def test_what_a_pool_member_promises() -> None:
+    """It tells its pool when it ends, and of its host what is known."""
+    assert promised(None, 1000.4) == [
+        "_CONDOR_PlanctonEnds=1000",
+        "_CONDOR_PlanctonTimeLeft=(PlanctonEnds - time())",
+        "_CONDOR_PLANCTON_FACTS=PlanctonEnds PlanctonTimeLeft",
+    ]
+    more = promised(5, 1000.0, 0.0, 3600.0)
+    assert {"_CONDOR_PlanctonLost=0.000", "_CONDOR_PlanctonMedianLife=3600", "PLANCTON_DISK=5"} <= set(more)
+    facts = "PlanctonEnds PlanctonTimeLeft PlanctonLost PlanctonMedianLife"
+    assert f"_CONDOR_PLANCTON_FACTS={facts}" in more
 
 
 def test_the_hosts_network() -> None:

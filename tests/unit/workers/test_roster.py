@@ -118,6 +118,21 @@ def test_departures() -> None:
     assert heard == [(3.0, True, False), (3.0, True, True), (0.0, False, False)]
 
 
+def test_median_life() -> None:
+    """How long workers lived until they were told to go is known once some have; the others were not
+    the host's choice."""
+    roster = Roster()
+    for age, told in ((9.0, False), (1.0, True), (2.0, True), (3.0, True), (40.0, True), (50.0, True)):
+        assert roster.median_life is None
+        roster.arrived(container("w"), started=100.0, group="g", shim=0)
+        if told:
+            roster.tell("w", Phase.LEAVING, 1.0, 20.0)
+        roster.ended("w", boottime=100.0 + age)
+        roster.explain("w", "exit code 0")
+        roster.gone("w")
+    assert roster.median_life == 3.0
+
+
 def test_start_that_failed() -> None:
     """A failed start is an end as old as the wait; if told to go, it is not reported."""
     roster = Roster()
