@@ -37,6 +37,7 @@ from plancton.errors import PlanctonError
 from plancton.host.placement import Place, find_worker, to_boottime
 from plancton.host.slice import Slice
 from plancton.model import (
+    LEAST_SHARES,
     Action,
     Finish,
     Freeze,
@@ -417,11 +418,19 @@ class Actuator:
         if entry is None:
             return
         container = entry.worker.id
+        if shares == LEAST_SHARES and entry.checkpoint and entry.worker.jobs:
+            self._have_saved(container, entry.checkpoint)
         # Not busy: if Docker hangs on this call, the worker must still be told to leave.
         self.roster.change(name, shares_time=now)
         entry.updates += 1
         self._request_queue.submit(
             lambda docker: docker.set_shares(container, shares), partial(self._shared, container, shares)
+        )
+
+    def _have_saved(self, container: str, signal_name: str) -> None:
+        """It begins to wait for the owner: what its jobs save now is not lost, whatever comes."""
+        self._request_queue.submit(
+            lambda docker: docker.signal(container, signal_name), lambda _, error: self._trouble(error)
         )
 
     def _shared(self, container: str, shares: int, _: None, error: DockerError | None) -> None:

@@ -17,6 +17,9 @@ from plancton.workers.users import user_of
 INSTANCE, CPUS, MEMORY, IMAGE, DIGEST, POOL, UNTIL = (
     f"plancton.{key}" for key in ("instance", "cpus", "memory", "image", "configuration", "pool", "until")
 )
+CHECKPOINT = "plancton.checkpoint"
+"""An image's own label: the signal with which its workers have jobs save their state and go on."""
+CHECKPOINT_SIGNALS = frozenset({"SIGUSR1", "SIGUSR2"})
 HTCONDOR = "htcondor"
 """POOL of workers that report their jobs as HTCondor's do."""
 PREFIX = "plancton-worker-"

@@ -10,6 +10,8 @@ from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
 from plancton.workers.accounting import Most
 from plancton.workers.container import (
+    CHECKPOINT,
+    CHECKPOINT_SIGNALS,
     CPUS,
     DIGEST,
     HTCONDOR,
@@ -40,6 +42,7 @@ class Entry(msgspec.Struct):
 
     ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
     ``oom_kills`` are when the kernel last killed one of its processes for memory.
+    ``checkpoint`` is the signal with which it has its jobs save their state, if it knows one.
     ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
     counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
     ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
@@ -50,6 +53,7 @@ class Entry(msgspec.Struct):
     worker: Worker
     requested: float = 0.0
     user: str = ""
+    checkpoint: str = ""
     group: str = ""
     pid: int = 0
     shim: int = 0
@@ -179,6 +183,8 @@ class Roster:
             self._begin_again(entry)
         self._names[container.id] = entry.worker.name
         entry.user = container.config.user
+        said = container.config.labels.get(CHECKPOINT, "")
+        entry.checkpoint = said if said in CHECKPOINT_SIGNALS else ""
         entry.group, entry.shim, entry.pid = group, shim, container.state.pid
         phase = Phase.RUNNING if entry.worker.phase is Phase.STARTING else entry.worker.phase
         self._replace(entry, id=container.id, started=started, phase=phase)

@@ -51,6 +51,20 @@ trap 'sleep 4; echo 1 >state; exit 1' TERM
 until [ -e state ]; do sleep 0.2; done
 """
 """Takes four seconds to save its state."""
+CHECKPOINTING = f"""\
+n=0
+trap 'echo $n >state; exit 85' USR2
+until [ -e {VOLUME}/go ]; do n=$((n + 1)); sleep 0.2; done
+echo "went on at $(cat state)"
+"""
+"""Counts, saves that when it is told to, and goes on in the same place."""
+CHECKPOINTS: dict[str, Any] = {
+    "checkpoint_exit_code": 85,
+    "transfer_checkpoint_files": "state",
+    "transfer_output_files": "state",
+    "+WantCheckpointSignal": True,
+    "+CheckpointSig": '"SIGUSR2"',
+}
 STUBBORN = "trap '' TERM INT QUIT HUP; while :; do :; done"
 
 
@@ -145,6 +159,27 @@ def test_state_is_saved(
     assert said and int(said[1]) > 0, f"{pool.output(cluster)}{evicted}"
     assert pool.history(cluster, "NumJobStarts") == "2"
     counted(plancton, 0, 1)
+
+
+@pytest.mark.slow
+def test_saves_when_it_begins_to_wait(plancton: Plancton, engine: Engine, pool: Pool, owner: Load) -> None:
+    """A job that wants it is told to save its state when its worker has to wait for the owner: the
+    state is sent home, and the job goes on where it is."""
+    calm(plancton)
+    cluster = pool.submit(CHECKPOINTING, **CHECKPOINTS)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    knows_of_jobs(plancton, 1)
+    owner.start()
+    plancton.host.owner = CPUS
+    sent = "Finished transferring output"
+    wait_for("its state is sent", lambda: [e for e in pool.events() if sent in e.text], every=0.2)
+    owner.stop()
+    plancton.host.owner = 0.0
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    assert re.fullmatch(r"went on at \d+\n", pool.output(cluster)), pool.output(cluster)
+    assert pool.history(cluster, "NumJobStarts") == "1" and not events(pool, "evicted"), pool.describe()
 
 
 @pytest.mark.slow

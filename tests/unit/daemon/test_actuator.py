@@ -622,6 +622,30 @@ def test_shares(world: Callable[..., World], steps: list[Step], shares: int) -> 
     assert not entry.worker.busy and entry.worker.shares == shares
 
 
+@pytest.mark.parametrize(
+    ("said", "jobs", "shares", "told"),
+    [
+        ("SIGUSR1", (3.0,), 2, ["SIGUSR1"]),
+        ("SIGUSR1", (3.0,), 1024, []),
+        ("SIGUSR1", (), 2, []),
+        ("SIGKILL", (3.0,), 2, []),
+        ("", (3.0,), 2, []),
+    ],
+)
+def test_jobs_are_told_to_save(
+    world: Callable[..., World], said: str, jobs: tuple[float, ...], shares: int, told: list[str]
+) -> None:
+    """When a worker begins to wait for the owner its jobs are told so, if its image says by which
+    signal; only one that is meant for that is sent."""
+    it = world({f"POST /containers/{ID}/update": reply(b"{}")})
+    labels = {containers.POOL: containers.HTCONDOR, containers.CHECKPOINT: said}
+    it.actuator.arrived(container("w1", labels=labels))
+    it.roster.note_jobs("w1", jobs, 0.0)
+    it.act(SetShares("w1", shares, "why"), now=7.0)
+    it.pump(1 + len(told))
+    assert [r.partition("signal=")[2] for r in it.server.requests if "/kill?" in r] == told
+
+
 @pytest.mark.parametrize(("steps", "quota"), [(reply(b"{}"), 0.3), (refused("500 x", "no"), 0.0)])
 def test_quotas(world: Callable[..., World], steps: list[Step], quota: float) -> None:
     """A quota counts as set until Docker refuses it; then it is unknown, and set again."""
