@@ -1,14 +1,13 @@
 """Fixtures: a dockerd of the tests' own, and an image of the packages that docs/pools.md names."""
 
-import importlib.util
 import os
 import platform
+import runpy
 from collections.abc import Generator
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
+import debian_image as image
 import pytest
 from docker.conftest import engine, host, plancton
 from docker.harness import Engine
@@ -32,28 +31,18 @@ def work_queue_image(private_engine: Engine) -> str:
 
 def root_file_system() -> Path:
     """A tar of it; built once per list of packages, which takes half a minute."""
-    build = _builder()
     suite, names = packages("Work Queue")
-    build.OPTIONS = (*(o for o in build.OPTIONS if "--include=" not in o), f"--include={','.join(names)}")
+    ours = runpy.run_path(str(BUILD))["OPTIONS"]
+    options = (*(o for o in ours if "--include=" not in o), f"--include={','.join(names)}")
     CACHE.mkdir(parents=True, exist_ok=True)
-    tar = CACHE / f"work-queue-{build.key(suite, build.OPTIONS, build.EPOCH, platform.machine())}.tar.gz"
+    tar = CACHE / f"work-queue-{image.key(suite, options, image.EPOCH, platform.machine())}.tar.gz"
     if not tar.exists():
-        with build.alone(CACHE) as scratch:
+        with image.alone(CACHE) as scratch:
             if not tar.exists():
-                build.check_host(CACHE)
-                build.mmdebstrap(suite, str(scratch / tar.name), build.find_mirror())
+                image.check_host(CACHE)
+                image.mmdebstrap(*options, suite, str(scratch / tar.name), image.find_mirror())
                 (scratch / tar.name).replace(tar)
     return tar
-
-
-def _builder() -> Any:
-    """scripts/worker-image/build, which knows how to install Debian's packages reproducibly."""
-    loader = SourceFileLoader("worker_image_build", str(BUILD))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    return module
 
 
 @pytest.hookimpl(wrapper=True)
