@@ -11,6 +11,15 @@ from helpers.dictated_host import DictatedHost
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = "/var/lib/plancton"
+BUILD = ROOT / "scripts/container-image/build"
+
+
+def build(*arguments: str) -> tuple[Path, str, str]:
+    """Run the script; the archive, the tag, the image's id."""
+    done = subprocess.run([BUILD, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"`build {' '.join(arguments)}` failed: {done.stderr}"
+    first, tag, image = done.stdout.splitlines()
+    return Path(first.rpartition(" ")[0].rpartition(" ")[0]), tag, image
 
 
 def documented() -> list[str]:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,6 +90,8 @@ def test_cgroups(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cgroups that can't be seen, or not be written, are named."""
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "--cap-add DAC_OVERRIDE " in inside.lacks()
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert "may not write" in inside.lacks() and "-v /sys/fs/cgroup:/sys/fs/cgroup " in inside.lacks()
     inside.mounts.pop()
     assert "-v /sys/fs/cgroup:/sys/fs/cgroup " in inside.lacks()
 
