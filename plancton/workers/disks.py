@@ -60,12 +60,13 @@ def written_by_workers(info: Info, config: Config, proc: Path = PROC) -> tuple[s
     kinds = {mount.point: mount.kind for mount in reachable(mounts)}
     for mount in config.worker.mounts:
         source, _, options = [*mount.split(":"), ""][:3]
-        if "rw" in options.split(",") and _kind(kinds, Path(source)) in LOCAL:
+        if "rw" in options.split(",") and kind_of(kinds, Path(source)) in LOCAL:
             paths.append(source)
     return tuple(dict.fromkeys(paths))
 
 
-def _kind(kinds: dict[Path, str], path: Path) -> str:
+def kind_of(kinds: dict[Path, str], path: Path) -> str:
+    """Of the file system that a path is on. ``kinds``: those of the mounts."""
     return next((kinds[each] for each in (path, *path.parents) if each in kinds), "")
 
 

@@ -233,3 +233,18 @@ def test_doctor(networks: Networks, plancton: Inside) -> None:
         assert level == "could be better" and "not in force" in text, text
     finally:
         plancton.send(signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_selftest(networks: Networks, plancton: Inside) -> None:
+    """It sends a little each way between the host and a worker of its own, where there are rates, and
+    sees that the host's services are closed to that."""
+    plancton.configure(worker={"network": RATES})
+    plancton.start()
+    worker_of(networks, plancton)
+    done = plancton.cli("selftest", "--json", "--config", str(plancton.config))
+    print(done.stdout)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)["network"]
+    assert isinstance(found, dict), found
+    assert found["received"] > 0 and found["sent"] > 0 and not found["reaches_host"], found

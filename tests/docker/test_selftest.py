@@ -88,7 +88,11 @@ def test_a_host_that_yields(donating: Plancton) -> None:
     assert report["figures"]["cpus_donated"] > 0
     for latency in (report["figures"]["wake_up_alone"], report["figures"]["wake_up_donating"]):
         assert 0 < latency["p50"] <= latency["p99"]
+    disk, network = report["disk"], report["network"]
+    assert "no disk" in disk if isinstance(disk, str) else disk["write_alone"] > 0 < disk["write_donating"]
+    assert isinstance(network, dict), network
     assert nothing_left(donating)
+    assert not list(donating.paths.state.glob("plancton-selftest-*"))
     assert donating.ids() == workers and donating.yields
     run_on(donating)
     assert PREFIX not in donating.log[said:], "the supervisor has nothing to do with it"

@@ -9,10 +9,13 @@ Plancton is in a container, they have that one's image.
 import contextlib
 import io
 import math
+import secrets
 import tarfile
 import time
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
@@ -29,7 +32,7 @@ PREFIX = "plancton-selftest-"
 REPOSITORY, TAG = "localhost/plancton-selftest", "latest"
 IMAGE = f"{REPOSITORY}:{TAG}"
 COUNT = 2
-LIFETIME = 60
+LIFETIME = 75
 """Seconds after which they end by themselves, should nobody remove them before."""
 PROGRAMS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """Where programs and their libraries are; on most hosts all but the first are links into it."""
@@ -50,8 +53,17 @@ def start(
     own = own_image(docker)
     if not own:
         docker.import_image(_image(root), REPOSITORY, TAG)
-    body = _body(instance, workers_slice.parent, cpus, root, own)
+    body = _body(instance, workers_slice.parent, _spinner(cpus), root, own)
     return [_start(docker, f"{PREFIX}{instance}-{number}", body, workers_slice) for number in range(COUNT)]
+
+
+def start_other(
+    docker: Docker, instance: str, workers_slice: Slice, worker: Worker, network: str = "none"
+) -> str:
+    """One more, which does something else; its id. ``worker``: its command, and what it has besides
+    the programs."""
+    body = _body(instance, workers_slice.parent, worker, Path("/"), own_image(docker), network)
+    return _start(docker, f"{PREFIX}{instance}-{secrets.token_hex(2)}", body, workers_slice)
 
 
 def _start(docker: Docker, name: str, body: dict[str, Any], workers_slice: Slice) -> str:
@@ -99,20 +111,22 @@ def _remove_image(docker: Docker) -> None:
         docker.remove_image(IMAGE)
 
 
-def _body(instance: str, parent: str, cpus: int, root: Path, own: str) -> dict[str, Any]:
-    """Like any other worker's, except for what runs in it."""
+def _spinner(cpus: int) -> Worker:
+    """Of which ``COUNT`` fill that many CPUs."""
     each = math.ceil(cpus / COUNT)
     # When the first process ends, the kernel ends all others of the container.
     spin = f"i=0; while [ $i -lt {each} ]; do i=$((i + 1)); while :; do :; done & done; exec sleep {LIFETIME}"
+    return Worker(command=["/bin/sh", "-c", spin], cpus=each, memory=Size(GENEROUS + (each << 20)))
+
+
+def _body(
+    instance: str, parent: str, worker: Worker, root: Path, own: str, network: str = "none"
+) -> dict[str, Any]:
+    """Like any other worker's, except for what runs in it."""
     folders = [] if own else [root / name for name in PROGRAMS]
-    worker = Worker(
-        command=["/bin/sh", "-c", spin],
-        cpus=each,
-        memory=Size(GENEROUS + (each << 20)),
-        mounts=[f"/{it.name}:/{it.name}" for it in folders if it.is_dir() and not it.is_symlink()],
-        read_only_root=True,
-    )
-    body = create_body("", Config(worker=worker), own or IMAGE, "selftest", instance, parent, "none")
+    programs = [f"/{it.name}:/{it.name}" for it in folders if it.is_dir() and not it.is_symlink()]
+    worker = msgspec.structs.replace(worker, mounts=[*programs, *worker.mounts], read_only_root=True)
+    body = create_body("", Config(worker=worker), own or IMAGE, "selftest", instance, parent, network)
     if own:
         body["Entrypoint"] = body.pop("Cmd")
     # docker-init would be mounted below /sbin, which is the host's here. The shell needs no reaper.

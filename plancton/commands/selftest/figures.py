@@ -6,14 +6,19 @@ from statistics import median
 
 import msgspec
 
+from plancton.host.traffic import Rates
 from plancton.model import Tier
-from plancton.units import human_bytes
+from plancton.units import Rate, human_bytes
 
 ENOUGH = 0.90
 """The part of its CPU time that an owner must keep. The idle class keeps 99 %; hosts are noisy."""
 FULL_SPEED, WINDOW = 0.95, 0.005
 """The CPU is back when for that many seconds the load gets this part of what it gets alone. An idle
 slice still gets a turn of about 4 ms now and then: a longer window would often include one."""
+HARDLY, MUCH = 1.5, 4.0
+"""Times as long: up to here a disk is hardly slower, and from here on much."""
+WITHIN = 1.2
+"""A rate holds up to this part of it: a short transfer has its first packets at once."""
 LEAST_DONATED, MOST_IDLE = 0.10, 0.50
 """Of all CPUs: workers that used less while so many were idle had nothing to give back."""
 
@@ -74,8 +79,28 @@ class Figures(msgspec.Struct, frozen=True):
     cpus_idle: float
 
 
+class Disk(msgspec.Struct, frozen=True):
+    """How long half of the owner's small writes (each with fsync) and reads took at most, in seconds;
+    None where they can't be read around the page cache."""
+
+    write_alone: float
+    write_donating: float
+    read_alone: float | None
+    read_donating: float | None
+
+
+class Network(msgspec.Struct, frozen=True):
+    """Bits per second that a worker received and sent where `worker.network` has a rate, and whether
+    it reached a service of this host's."""
+
+    received: float | None
+    sent: float | None
+    reaches_host: bool
+
+
 class Report(msgspec.Struct, frozen=True):
-    """All that `plancton selftest` says. ``figures`` is None where measuring had no point."""
+    """All that `plancton selftest` says. ``figures`` is None where measuring had no point. ``rates``:
+    what `worker.network` allows."""
 
     yields: bool
     verdict: str
@@ -83,6 +108,10 @@ class Report(msgspec.Struct, frozen=True):
     tier: Tier
     memory_ceiling: int | None
     figures: Figures | None
+    disk: Disk | str = ""
+    network: Network | str = ""
+    """Where a text stands for either, it says why it was not measured."""
+    rates: Rates = Rates()
 
 
 def summarize(pairs: list[Pair]) -> Figures:
@@ -171,10 +200,46 @@ def report_lines(report: Report) -> Iterator[str]:
         yield f"Wake-up, donating  p50 {_time(donating.p50)}, p99 {_time(donating.p99)}"
         yield f"CPU came back      {'not within 0.6 s' if back is None else f'within {_time(back)}'}"
         yield f"Donated meanwhile  {found.cpus_donated:.2f} of {report.cpus} CPUs"
+    if report.disk:
+        yield from disk_lines(report.disk)
+    if report.network:
+        yield f"Network            {network_words(report.network, report.rates)}"
     yield f"Tier               {report.tier}"
     ceiling = "none" if report.memory_ceiling is None else human_bytes(report.memory_ceiling)
     yield f"Memory ceiling     {ceiling}"
     yield report.verdict
+
+
+def disk_lines(found: Disk | str) -> Iterator[str]:
+    """What the owner's disk notices of a worker that writes."""
+    if isinstance(found, str):
+        yield f"Disk               {found}"
+        return
+    yield f"Disk, writes       {_compared(found.write_alone, found.write_donating)}"
+    if found.read_alone is not None and found.read_donating is not None:
+        yield f"Disk, reads        {_compared(found.read_alone, found.read_donating)}"
+
+
+def _compared(alone: float, donating: float) -> str:
+    times = f"p50 {_time(alone)} alone, {_time(donating)} beside a worker that writes"
+    slower = donating / alone if alone else 1.0
+    if slower <= HARDLY:
+        return f"{times}: hardly slower"
+    text = f"{times}: {slower:.1f} times as long"
+    return text if slower <= MUCH else f"{text}; if that matters, give Docker's data a disk of its own"
+
+
+def network_words(found: Network | str, rates: Rates) -> str:
+    """Whether rates hold, and what is closed, is so."""
+    if isinstance(found, str):
+        return found
+    words, broken = list[str](), found.reaches_host
+    for what, got, rate in (("received", found.received, rates.down), ("sent", found.sent, rates.up)):
+        if got is not None and rate is not None:
+            broken |= got > WITHIN * rate
+            words.append(f"a worker {what} {Rate(float(f'{got:.2g}'))}/s of {Rate(rate)}/s")
+    words.append(f"this host's services are {'open' if found.reaches_host else 'closed'} to it")
+    return ", ".join(words) + ("; that must not be: `plancton doctor` says more" if broken else "")
 
 
 def _time(seconds: float) -> str:

@@ -18,23 +18,28 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import mode
+from typing import NamedTuple
 
 from plancton.commands.prepare import set_bounds
-from plancton.commands.selftest import busy_workers, owner_load
+from plancton.commands.selftest import busy_workers, disk, network, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
-from plancton.commands.selftest.figures import Pair, Report, Round, judge, summarize
+from plancton.commands.selftest.figures import Disk, Network, Pair, Report, Round, judge, summarize
 from plancton.config.resolve import read_cpus
-from plancton.config.schema import Config
+from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
 from plancton.host.sampler import Sampler
 from plancton.host.slice import PROC, Slice, read_layout
 from plancton.host.topology import Cpus, Topology
+from plancton.host.traffic import Rates
 from plancton.model import Sample, Tier
 from plancton.policy.observe import observe
 from plancton.rundir import holder, no_status, paths_in_use, running
-from plancton.units import quoted
+from plancton.units import Size, quoted
+from plancton.workers.as_container import own_image
+from plancton.workers.disks import written_by_workers
+from plancton.workers.network_rules import wanted_rates
 from plancton.workers.same_host import require
 
 PAIRS = 9
@@ -45,10 +50,13 @@ SETTLE = 0.2
 """Seconds until all thawed or started workers use the CPUs."""
 FREEZING = 1.0
 """Seconds that the kernel has to freeze; what then still isn't frozen waits for a disk."""
-LIMIT = 60.0
+LIMIT = 75.0
 """Seconds that the selftest may take: twice the usual."""
 SILENCE = 15.0
 """Seconds without an answer after which Docker counts as hung."""
+SMALL = Size(64 << 20)
+"""Memory of a worker that does little."""
+VAR_TMP = Path("/var/tmp")
 UNDER_WAY = 2.0
 """Seconds until a container that Docker is just making shows up."""
 
@@ -58,13 +66,13 @@ class SelftestError(PlanctonError):
 
 
 def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
-    """Measure and judge this host, in half a minute; ``tell`` is told the progress."""
+    """Measure and judge this host, within a minute; ``tell`` is told the progress."""
     layout = read_layout()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # stopped, it would leave workers frozen
     with Docker(config.docker.socket, SILENCE) as docker:
-        section, driver = config.docker, require(docker).cgroup_driver
-        workers_slice = Slice(layout, section.slice, driver, section.tier)
+        section, info = config.docker, require(docker)
+        workers_slice = Slice(layout, section.slice, info.cgroup_driver, section.tier)
         _refuse_inside(workers_slice)
         with _only_one(workers_slice.tree):
             made = _prepare(workers_slice, config)
@@ -75,16 +83,24 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
                 verdict = f"This host does not yield: {workers_slice.tier_reason}."
                 return Report(False, verdict, cpus, "none", ceiling, None)
             instance = f"selftest-{secrets.token_hex(4)}"
-            clean_up = partial(_clean_up, config, workers_slice, instance, made)
+            place = disk.find_place(written_by_workers(info, config), (paths_in_use().state, VAR_TMP))
+            files = (place or VAR_TMP) / f"plancton-{instance}"
+            clean_up = partial(_clean_up, config, workers_slice, instance, made, files)
             with clean_up_afterwards(clean_up, LIMIT):
                 tell("starting two workers")
                 ids = busy_workers.start(docker, instance, workers_slice, cpus)
                 pairs, (tier, knobs) = _measure(workers_slice, counted, tell)
                 busy_workers.verify(docker, ids)
+                others = Others(docker, config, instance, workers_slice)
+                tell("the disk")
+                on_disk = disk.why_not(config, place) or _look_at_disk(others, files)
+                tell("the network")
+                of_network = network.why_not(docker, config) or _look_at_network(others)
                 tell("cleaning up")
     found = summarize(pairs)
     yields, verdict = judge(found, tier, knobs, cpus)
-    return Report(yields, verdict, cpus, tier, ceiling, found)
+    rates = Rates(*(None if rate is None else int(rate) for rate in wanted_rates(config)))
+    return Report(yields, verdict, cpus, tier, ceiling, found, on_disk, of_network, rates)
 
 
 # ---------------------------------------------------------------- the slice
@@ -147,7 +163,9 @@ def _only_one(tree: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, orderly: bool) -> None:
+def _clean_up(
+    config: Config, workers_slice: Slice, instance: str, made: bool, files: Path, orderly: bool
+) -> None:
     with contextlib.suppress(OSError):
         (workers_slice.directory / "cgroup.freeze").write_text("0")
     if not orderly:
@@ -158,6 +176,7 @@ def _clean_up(config: Config, workers_slice: Slice, instance: str, made: bool, o
     except DockerError as error:
         raise SelftestError(f"the selftest's workers will end by themselves in a minute: {error}") from None
     finally:
+        disk.sweep(files)
         # A supervisor may have started meanwhile: then the slice is its own.
         if made and holder(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
             workers_slice.remove()
@@ -183,6 +202,42 @@ def _measure(
             seen = workers_slice.look()
             looks.append((seen.tier, seen.knob))
     return pairs, mode(looks)
+
+
+class Others(NamedTuple):
+    """What it takes to start one more worker."""
+
+    docker: Docker
+    config: Config
+    instance: str
+    workers_slice: Slice
+
+    def start(self, worker: Worker, on: str = "none") -> str:
+        return busy_workers.start_other(self.docker, self.instance, self.workers_slice, worker, on)
+
+
+def _look_at_disk(others: Others, files: Path) -> Disk | str:
+    """A Docker that does not start this one takes nothing from the other figures."""
+    if own_image(others.docker):
+        return "not measured: Plancton is in a container, which has other files than the host"
+    try:
+        with disk.directory(files) as inside:
+            command = ["/bin/sh", "-c", disk.writer(busy_workers.LIFETIME)]
+            worker = Worker(command=command, memory=SMALL, mounts=[f"{inside}:{disk.INSIDE}:rw,Z"])
+            writer = others.start(worker)
+            verify = partial(busy_workers.verify, others.docker, [writer])
+            return disk.measure(inside, partial(_frozen, others.workers_slice), verify)
+    except (DockerError, busy_workers.BusyWorkerError, OSError) as error:
+        return f"not measured: {error}"
+
+
+def _look_at_network(others: Others) -> Network | str:
+    name = others.config.docker.slice
+    try:
+        worker = others.start(Worker(command=network.command(), memory=SMALL), name)
+        return network.measure(others.config, network.address_of(others.docker, name, worker))
+    except (DockerError, busy_workers.BusyWorkerError) as error:
+        return f"not measured: {error}"
 
 
 def _round(workers_slice: Slice, sampler: Sampler) -> Round:

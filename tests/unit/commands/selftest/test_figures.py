@@ -4,17 +4,22 @@ import msgspec
 import pytest
 
 from plancton.commands.selftest.figures import (
+    Disk,
     Figures,
     Latency,
     Load,
+    Network,
     Pair,
     Report,
     Round,
+    disk_lines,
     judge,
+    network_words,
     percentile,
     report_lines,
     summarize,
 )
+from plancton.host.traffic import Rates
 from plancton.model import Tier
 
 STEP, STEPS, THREADS = 0.001, 600, 4
@@ -220,3 +225,48 @@ def test_json() -> None:
     """The report can be written as JSON, whatever is unknown."""
     report = Report(False, "No.", 4, "none", None, summarize([pair(donating=load(0.5))]))
     assert msgspec.json.decode(msgspec.json.encode(report), type=Report) == report
+
+
+# ---------------------------------------------------------------- disk and network
+
+
+@pytest.mark.parametrize(
+    ("disk", "wanted"),
+    [
+        ("not measured: no disk", ["Disk               not measured: no disk"]),
+        (
+            Disk(0.001, 0.0012, None, None),
+            ["1.0 ms alone, 1.2 ms beside a worker that writes: hardly slower"],
+        ),
+        (Disk(0.001, 0.002, 0.0001, 0.0001), ["2.0 times as long", "100 µs alone, 100 µs beside"]),
+        (Disk(0.001, 0.01, None, None), ["10.0 times as long; if that matters, give Docker's data a disk"]),
+    ],
+)
+def test_disk_lines(disk: Disk | str, wanted: list[str]) -> None:
+    """A line for writes and one for reads, with a verdict in words, or why there is none."""
+    lines = list(disk_lines(disk))
+    assert len(lines) == len(wanted), lines
+    for line, words in zip(lines, wanted, strict=True):
+        assert words in line, lines
+
+
+@pytest.mark.parametrize(
+    ("network", "rates", "wanted"),
+    [
+        ("not measured: why", Rates(), "not measured: why"),
+        (Network(None, None, False), Rates(), "this host's services are closed to it"),
+        (
+            Network(9.6e6, None, False),
+            Rates(10_000_000),
+            "a worker received 9.6Mbit/s of 10Mbit/s, this host's",
+        ),
+        (Network(None, 9.6e6, False), Rates(None, 1_000_000), "sent 9.6Mbit/s of 1Mbit/s"),
+        (Network(None, None, True), Rates(), "open to it; that must not be"),
+    ],
+)
+def test_network_words(network: Network | str, rates: Rates, wanted: str) -> None:
+    """Rates with what came of them, and what a worker reaches; it is said what must not be."""
+    words = network_words(network, rates)
+    assert wanted in words
+    broken = isinstance(network, Network) and (network.reaches_host or (network.sent or 0) > 2e6)
+    assert ("must not be" in words) == broken, words
