@@ -23,6 +23,9 @@ def builder(module: str, header: str, sources: list[str], declarations: str) -> 
             "-Wextra",
             "-Wconversion",
             "-Werror=implicit-function-declaration",
+            # For cffi 1, which takes alloca() and memset() from Python.h: since Python 3.13 that has neither
+            # for the stable ABI.
+            *("-include", "stdlib.h", "-include", "string.h"),
         ],
     )
     return ffi

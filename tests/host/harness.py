@@ -19,6 +19,8 @@ RUNTIME_PROPERTIES = Path("/run/systemd/system.control")
 KEPT = Path(__file__).resolve().parents[2] / "restarting"
 """What tests after a restart must know. Where it is, the host restarts after the tests
 (`machine/agent`)."""
+DEBS = KEPT.parent / "debs"
+"""Where `scripts/test-host` puts Plancton's Debian package and what that needs."""
 RESTARTS = pytest.StashKey[bool]()
 """Whether tests that were chosen come after a restart."""
 PATIENCE = 300.0

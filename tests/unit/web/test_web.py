@@ -310,18 +310,23 @@ def test_no_token(home: Home, token_file: Path, text: str) -> None:
     assert "not a regular file" in refused(home, "--token-file", token_file)
 
 
-def test_without_the_libraries(home: Home) -> None:
-    """Where the extra is not installed, one line names what to install, and no other command minds."""
+@pytest.mark.parametrize(
+    ("python", "remedy"),
+    [("", "install 'plancton[web]'"), ("sys.prefix = sys.base_prefix;", "apt install python3-starlette")],
+)
+def test_without_the_libraries(home: Home, python: str, remedy: str) -> None:
+    """Where the extra is not installed, one line names what to install, and no other command
+    minds. A distribution's Python has it from the distribution."""
     code = (
         "import importlib.util as u; find = u.find_spec;"
         "u.find_spec = lambda name, *a: None if name == 'uvicorn' else find(name, *a);"
-        "import sys; sys.argv = ['plancton', 'web']; from plancton.cli.app import main; main()"
+        f"import sys; {python} sys.argv = ['plancton', 'web']; from plancton.cli.app import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=home.environ, capture_output=True, text=True, timeout=60
     )
     (line,) = done.stderr.splitlines()
-    assert done.returncode == 2 and "install 'plancton[web]'" in line, done
+    assert done.returncode == 2 and remedy in line, done
 
 
 # ---------------------------------------------------------------- what it withstands
