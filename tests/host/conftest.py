@@ -6,6 +6,7 @@ and the tests marked `restarted` come after a restart of the host, when it is "r
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -103,4 +104,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     supervisor = arguments.get("plancton") or arguments.get("without_root")
     if report.failed and supervisor is not None:
         report.sections.append(("the supervisor's log and status", supervisor.describe()))
+    elif report.failed and "host" in arguments:
+        journal = subprocess.run(["journalctl", "-u", "plancton", "-n", "50"], capture_output=True, text=True)
+        report.sections.append(("the service's journal", journal.stdout))
     return report
