@@ -91,11 +91,11 @@ def test_upgraded(host: Host, package: Path) -> None:
     worker, pid, config = host.worker(), host.pid, HOSTS_CONFIG.read_text()
     said, seconds = apt("install", newer(package, host.directory))
     print(f"upgraded in {seconds:.0f} s\n{said}")
-    wait_for("the newer one has taken over", lambda: (now := status()) and now.version == NEWER, 100)
+    wait_for("the newer one has taken over", lambda: (now := status()) and now.version == NEWER, 300)
     assert host.pid == pid and host.worker() == worker and len(host.containers()) == 1
     assert HOSTS_CONFIG.read_text() == config
     ok(PLANCTON, "stop", "--wait")
-    wait_for("the service has ended", lambda: substate() in FOR_GOOD, 100)
+    wait_for("the service has ended", lambda: substate() in FOR_GOOD, 300)
     apt("install", "--reinstall", host.directory / "newer.deb")
     assert substate() in FOR_GOOD and not host.containers()
 
