@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docker.harness import Engine
-from docker.test_install import USER, Host, host, wheels
+from docker.test_install import USER, PipHost, host, wheels
 from htcondor.conftest import own_image, worker_image
 from unit.programs import call
 
@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.mark.slow
-def test_ansible(host: Host) -> None:
+def test_ansible(host: PipHost) -> None:
     """The role makes a host donate; the second time it changes nothing."""
     variables = {
         "ansible_become": False,  # we are root, and need no sudo for it
@@ -46,7 +46,7 @@ def test_ansible(host: Host) -> None:
 
 
 @pytest.mark.slow
-def test_tarball(host: Host, engine: Engine, worker_image: str, tmp_path: Path) -> None:
+def test_tarball(host: PipHost, engine: Engine, worker_image: str, tmp_path: Path) -> None:
     """One archive makes a host without network donate: it brings Plancton, image and
     configuration."""
     archive = tmp_path / "offline.tar.gz"

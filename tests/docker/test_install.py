@@ -6,22 +6,20 @@ the same with systemd.
 """
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
-from docker.harness import IDLE, IMAGE, Engine, wait_for
+from docker.harness import Engine, wait_for
+from docker.installed_host import Done, Host
 from helpers.debian import unpack
 from helpers.dictated_host import DictatedHost
-from install import NEWER, SCRIPT, newer
+from install import NEWER, newer
 
-from plancton.host.slice import Slice, read_layout
 from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker
@@ -45,10 +43,10 @@ for place in /run /var/lib /usr/share/bash-completion /usr/share/zsh /usr/share/
   [ ! -d "$place" ] || mount -t tmpfs none "$place"
 done
 [ ! -d /usr/share/bash-completion ] || mkdir /usr/share/bash-completion/completions
-mount --bind "$3" /proc/stat
-mount --bind "$4" /proc/meminfo
-mount --bind "$5" /sys/devices/system/cpu/isolated
-eval "$2"
+mount --bind "$2" /proc/stat
+mount --bind "$3" /proc/meminfo
+mount --bind "$4" /sys/devices/system/cpu/isolated
+eval "$5"
 echo ready
 exec sleep 3600
 """
@@ -64,7 +62,6 @@ done
 touch /run/openrc/softlevel /etc/insserv.conf
 """
 """Debian's OpenRC and what its boot would have made."""
-Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
@@ -78,91 +75,31 @@ def wheels() -> Path:
     return Path(subprocess.check_output(command, text=True).strip()) / "wheels"
 
 
-class Host:
-    """A mount namespace, and what is installed in it."""
+class PipHost(Host):
+    """This machine, with files of its own, and wheels for pip."""
 
     def __init__(
         self, engine: Engine, wheels: Path, figures: DictatedHost, openrc: Path | None = None
     ) -> None:
-        self.engine, self.wheels = engine, wheels
         (self.wheel,) = wheels.glob("plancton-*dev0-*.whl")
-        self.directory = Path(tempfile.mkdtemp(prefix="plancton-host-"))
-        self.directory.chmod(0o755)
-        engine.directory.chmod(0o711)  # its socket is there
-        self.prefix = self.directory / "opt/plancton"
-        self.name = f"plancton_test_{self.directory.name[-6:].replace('-', '_')}".lower()
-        self.slice = Slice(read_layout(), self.name, engine.call("GET", "/info")["CgroupDriver"])
-        self.config = self.directory / "config.yaml"
-        self.configure()
-        words = [self.directory, OPENRC if openrc else "", *figures.files, openrc or ""]
-        command = ["sh", "-c", OWN, "sh", *map(str, words)]
-        self.process = subprocess.Popen(["unshare", "--mount", *command], stdout=subprocess.PIPE)
-        assert self.process.stdout and self.process.stdout.readline() == b"ready\n"
-        self.before = self.listing()
-
-    def configure(self, **more: object) -> None:
-        settings = {
-            "image": {"name": IMAGE},
-            "worker": {"command": IDLE, "cpus": 0.1, "memory": "64MiB"},
-            "owner": {"reserve_disk": "0%", "reserve_memory": "0%"},
-            "yield": {"grace_spawn": "1s", "grace_kill": "1h", "worthwhile": 0.1},
-            "pool": {"max_workers": 1},
-            "docker": {"socket": str(self.engine.socket), "slice": self.name},
-        }
-        self.config.write_text(yaml.safe_dump({**settings, **more}))
-
-    def __call__(self, *command: object, path: str = "/usr/sbin:/usr/bin:/usr/local/bin") -> Done:
-        return subprocess.run(
-            ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", *map(str, command)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            cwd="/",
-            env={"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels), "HOME": "/root"},
-        )
-
-    def install(self, *arguments: object) -> Done:
-        return self("sh", SCRIPT, "--prefix", self.prefix, *arguments)
+        self.environment = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+        super().__init__(engine, figures, OWN, OPENRC if openrc else "", openrc or "")
 
     def donate(self, wheel: Path | None = None) -> Done:
         return self.install("--wheel", wheel or self.wheel, "--config", self.config, "--user", USER)
 
-    def listing(self) -> str:
-        """All files of the host, and its users."""
-        find = "find /etc /run /usr/local /usr/share/*-completion /usr/share/zsh /usr/share/fish /var/lib"
-        find += "; cat /etc/passwd /etc/group"
-        return "\n".join(sorted(self("sh", "-c", find).stdout.splitlines()))
-
-    def worker(self) -> str:
-        def one() -> str:
-            found = self.engine.containers(label=INSTANCE, status="running")
-            return str(found[0]["Id"]) if len(found) == 1 else ""
-
-        return wait_for("a worker runs", one)
-
-    def pid(self) -> int:
-        return int(self("cat", "/run/plancton/plancton.pid").stdout or 0)
-
-    def close(self) -> None:
-        self.install("--uninstall", "--purge")
-        self.slice.remove()
-        self.process.kill()
-        self.process.communicate()
-        shutil.rmtree(self.directory)
-
 
 @pytest.fixture
-def host(engine: Engine, wheels: Path, tmp_path: Path) -> Iterator[Host]:
+def host(engine: Engine, wheels: Path, tmp_path: Path) -> Iterator[PipHost]:
     with DictatedHost(tmp_path) as figures:
-        made = Host(engine, wheels, figures)
+        made = PipHost(engine, wheels, figures)
         try:
             yield made
         finally:
             made.close()
 
 
-def test_its_life(host: Host, tmp_path: Path) -> None:
+def test_its_life(host: PipHost, tmp_path: Path) -> None:
     """One command makes it donate; the same again changes nothing; a newer version takes over in
     place with its worker; what was stopped stays so; uninstalling ends the workers, also those that
     a crash left, and leaves configuration and history, or nothing."""
@@ -214,7 +151,7 @@ def openrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> None:
     """OpenRC starts it, knows of `plancton stop`, runs the installed version in place, and forgets
     it."""
-    with DictatedHost(tmp_path) as figures, closing(Host(engine, wheels, figures, openrc)) as host:
+    with DictatedHost(tmp_path) as figures, closing(PipHost(engine, wheels, figures, openrc)) as host:
         done = host.install("--wheel", host.wheel, "--config", host.config, "--user", USER, "--no-docker")
         assert done.returncode == 0 and "+ starts at boot" in done.stdout, done.stdout + done.stderr
         worker, pid = host.worker(), host.pid()
@@ -237,7 +174,7 @@ def test_openrc(engine: Engine, wheels: Path, openrc: Path, tmp_path: Path) -> N
         assert left == "" and not host.prefix.exists()
 
 
-def test_failure(host: Host) -> None:
+def test_failure(host: PipHost) -> None:
     """When it can't go on it says why, what it has done, and how to undo that; which leaves nothing
     but what was there, such as 0.6's planctonctl."""
     theirs = "/usr/local/bin/planctonctl"
@@ -255,7 +192,7 @@ def test_failure(host: Host) -> None:
 
 
 @pytest.mark.slow
-def test_repository(host: Host) -> None:
+def test_repository(host: PipHost) -> None:
     """A configuration from a repository is the user's who fetches it again; what the host allows is
     not. One from elsewhere is refused, and named, as long as that one is there."""
     git = ["git", "-C", str(host.directory), "-c", "user.name=a", "-c", "user.email=a@b.c"]
@@ -279,7 +216,7 @@ def test_repository(host: Host) -> None:
     assert host.listing() == before
 
 
-def test_not_ours(host: Host) -> None:
+def test_not_ours(host: PipHost) -> None:
     """A directory with something else in it is not taken, and never removed."""
     host.prefix.mkdir(parents=True)
     (host.prefix / "precious").touch()
@@ -290,7 +227,7 @@ def test_not_ours(host: Host) -> None:
 
 
 @pytest.fixture
-def without_docker(host: Host, tmp_path: Path) -> Callable[..., Done]:
+def without_docker(host: PipHost, tmp_path: Path) -> Callable[..., Done]:
     """A host whose dockerd is not there until apt-get, a script in its place, is asked for it."""
     apt = tmp_path / "apt-get"
     apt.write_text('#!/bin/sh\necho "$@" >>/run/asked\n')
@@ -300,7 +237,7 @@ def without_docker(host: Host, tmp_path: Path) -> Callable[..., Done]:
     return host.install
 
 
-def test_brings_docker(host: Host, without_docker: Callable[..., Done]) -> None:
+def test_brings_docker(host: PipHost, without_docker: Callable[..., Done]) -> None:
     """Docker Engine comes from the distribution where it is missing; --no-docker leaves that to
     others."""
     broken = host.directory / "plancton-1-py3-none-any.whl"  # it gets no further than that, which is enough
