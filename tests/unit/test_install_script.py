@@ -23,6 +23,8 @@ SHARE = Path(__file__).resolve().parents[2] / "plancton/share"
         (["--wheel", "/none.whl"], "no such file"),
         (["--config", "/none.yaml"], "no such file"),
         (["1.0", "--wheel", str(SCRIPT)], "leave out 1.0"),
+        (["--bundle", "/none.tar.gz"], "no such file"),
+        (["1.0", "--bundle", str(SCRIPT)], "leave out 1.0"),
         (["--config", str(SCRIPT), "--config-repo", "file:///x"], "not both"),
         (["--ref", "main"], "of which repository?"),
         (["--purge"], "--uninstall"),
@@ -152,3 +154,74 @@ def test_tmp_without_programs(tmp_path: Path) -> None:
         env={**os.environ, "PIP_NO_INDEX": "1"},
     )  # fmt: skip
     assert done.returncode == 0 and "it is installed" in done.stdout, done
+
+
+def make_bundle(tmp_path: Path, command: str, machine: str = os.uname().machine) -> Path:
+    """A bundle whose every program is this line of sh."""
+    made = tmp_path / "bundle.tar.gz"
+    with tarfile.open(made, "w:gz") as archive:
+        top = f"plancton-1.0-{machine}"
+        directory = tarfile.TarInfo(top)
+        directory.type, directory.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(directory)
+        for name in ("plancton", "planctonctl", "python"):
+            member = tarfile.TarInfo(f"{top}/bin/{name}")
+            data = f"#!/bin/sh\n{command}\n".encode()
+            member.size, member.mode = len(data), 0o755
+            archive.addfile(member, io.BytesIO(data))
+    return made
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("exit 127", "needs glibc, which this host does not have"),
+        ("echo \"libc.so.6: version 'GLIBC_2.29' not found\" >&2; exit 1", "glibc 2.31 or newer"),
+        ("echo what; exit 1", "does not run on this host"),
+    ],
+)
+def test_bundle_that_does_not_run(tmp_path: Path, command: str, words: str) -> None:
+    """Where a bundle can't run, one line says what the host lacks, and nothing of the bundle stays."""
+    done = run_alone(tmp_path, "--bundle", str(make_bundle(tmp_path, command)))
+    assert done.returncode == 2 and words in done.stderr, done
+    assert [path.name for path in (tmp_path / "prefix").rglob("*")] == ["installed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_bundle_that_is_none(tmp_path: Path) -> None:
+    """A bundle for another processor, a truncated one and any other file are refused before anything
+    is made."""
+    whole = make_bundle(tmp_path, "true").read_bytes()
+    other = make_bundle(tmp_path, "true", machine="s390x")
+    truncated, text = tmp_path / "truncated.tar.gz", tmp_path / "text.tar.gz"
+    truncated.write_bytes(whole[:-20])
+    text.write_text("no archive")
+    for file, words in (
+        (other, "is for s390x"),
+        (truncated, "is truncated or damaged"),
+        (text, "is no bundle"),
+    ):
+        done = run_alone(tmp_path, "--bundle", str(file))
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 2 and line.startswith(f"install: {file}: {words}"), done
+        assert not (tmp_path / "prefix").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can install")
+def test_bundle_and_pip_in_one_prefix(tmp_path: Path) -> None:
+    """What pip has installed, no bundle replaces, nor the other way round; a newer bundle replaces an
+    older one, which goes when nothing runs from it."""
+    prefix = tmp_path / "prefix"
+    done = run_alone(tmp_path, "--bundle", str(make_bundle(tmp_path, "echo 1.0")))
+    assert done.returncode == 0 and f"+ plancton 1.0 in {prefix}" in done.stdout, done
+    done = run_alone(tmp_path, "--bundle", str(make_bundle(tmp_path, "echo 1.1")))
+    assert done.returncode == 0 and "(was plancton 1.0)" in done.stdout, done
+    (only,) = prefix.glob("bundle-*")
+    assert (prefix / "bin/python").resolve() == only / "bin/python"
+    done = run_alone(tmp_path, "77.0")
+    assert done.returncode == 2 and "a bundle is installed" in done.stderr, done
+    (prefix / "bin/python").unlink()
+    (prefix / "pyvenv.cfg").touch()
+    done = run_alone(tmp_path, "--bundle", str(make_bundle(tmp_path, "echo 1.2")))
+    assert done.returncode == 2 and "pip installed the Plancton" in done.stderr, done
