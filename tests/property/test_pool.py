@@ -71,7 +71,7 @@ class PoolHost(DonatingHost):
         there = {w.name: w for w in seen.fleet.workers}
         told = [there[a.name] for a in decision.actions if isinstance(a, Leave)]
         late = {w.name for w in told if w.phase is Phase.FINISHING and seen.time >= (w.deadline or 0.0)}
-        leave = [w for w in told if w.name not in late]
+        leave = [w for w in told if w.name not in late and not self.host.has_lost(w)]
         stay = [w for w in there.values() if w.phase in IN_LINE and not w.busy and w not in told]
         for leaver in leave:
             less = [w for w in stay if self.to_lose(w, seen) < self.to_lose(leaver, seen)]
