@@ -99,6 +99,7 @@ def test_frozen_when_the_supervisor_is_killed(plancton: Plancton) -> None:
     assert (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n"
 
 
+@pytest.mark.slow
 def test_a_quota_that_docker_does_not_have(plancton: Plancton) -> None:
     """On ext4 there are no quotas: `check` and `status` say so, and nothing is started."""
     plancton.configure(worker={"disk": "100MB"})

@@ -73,6 +73,7 @@ def test_restart_while_nobody_tells(plancton: Plancton, engine: Engine, proxy: D
     wait_for("it is removed", lambda: not engine.containers(label=f"{INSTANCE}={plancton.instance}"))
 
 
+@pytest.mark.slow
 def test_rename(plancton: Plancton, engine: Engine) -> None:
     """A renamed worker is shown under its new name and remains the same worker until it leaves."""
     worker = start_one(plancton)
@@ -159,6 +160,7 @@ def holding_removals(held: list[str]) -> Rule:
     return rule
 
 
+@pytest.mark.slow
 def test_leave_beside_a_removal_that_hangs(plancton: Plancton, engine: Engine, proxy: DockerProxy) -> None:
     """While the removal of one worker hangs, the others are told to leave and do."""
     held: list[str] = []

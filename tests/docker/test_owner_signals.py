@@ -19,6 +19,7 @@ def has_name(plancton: Plancton, container: str) -> bool:
     return f"{GAME}\n" in names
 
 
+@pytest.mark.slow
 def test_a_game(plancton: Plancton, tmp_path: Path) -> None:
     """While the owner's game runs, workers leave and none is started. A worker's process of that name
     is no game."""

@@ -75,6 +75,7 @@ def test_stop_while_paused(plancton: Plancton, how: list[str]) -> None:
         assert len(plancton.lines(" is gone ")) == 2 and not plancton.lines("killing"), plancton.log
 
 
+@pytest.mark.slow
 def test_a_pause_that_is_too_long(plancton: Plancton) -> None:
     """Workers that have waited for grace_kill are thawed and leave in order; nothing is started
     until the pause is over."""

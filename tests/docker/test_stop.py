@@ -78,6 +78,7 @@ def test_worker_that_it_does_not_know(plancton: Plancton, engine: Engine) -> Non
     nothing_is_left(plancton)
 
 
+@pytest.mark.slow
 def test_stop_without_docker(plancton: Plancton, engine: Engine) -> None:
     """With dockerd dead and workers that ignore their signal alive, `stop --wait` exits with 4."""
     plancton.calm()

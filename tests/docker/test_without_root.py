@@ -213,6 +213,7 @@ def test_made_again(without_root: WithoutRoot) -> None:
     assert plancton.process and plancton.process.poll() is None
 
 
+@pytest.mark.slow
 def test_hidden_processes(without_root: WithoutRoot) -> None:
     """Where /proc hides others' processes, workers have an age, so that their lifetime ends, and a
     cgroup, so that their CPU is known; doctor says what is hidden."""

@@ -21,6 +21,7 @@ def free_for_workers(engine: Engine, plancton: Plancton) -> int:
     return disk.f_bavail * disk.f_frsize - reserve
 
 
+@pytest.mark.slow
 def test_four_jobs_ask_for_most_of_it(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """Of four jobs that each ask for five sixths of the disk one gets it; the others wait, and so
     do the workers that they would need."""
@@ -48,6 +49,7 @@ def test_each_has_its_part(plancton: Plancton, engine: Engine, pool: Pool) -> No
     assert min(parts) >= free // 4, f"{parts} of {free}"
 
 
+@pytest.mark.slow
 def test_more_than_its_part(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
     """A job that writes more than its slot has of the disk is held, with the remedy."""
     files = tmp_path / "condor"
