@@ -56,6 +56,7 @@ def attack(plancton: Plancton, program: Path, tmp_path: Path) -> Attack:
     return lines
 
 
+@pytest.mark.slow
 def test_health_check(plancton: Plancton, engine: Engine) -> None:
     """An image's HEALTHCHECK is not run in a worker: it is dockerd that pays for each."""
     image = "plancton-test-healthy:1"

@@ -122,6 +122,7 @@ def test_a_mount_that_is_not_there(plancton: Plancton, engine: Engine, tmp_path:
     assert not missing.parent.exists()
 
 
+@pytest.mark.slow
 def test_a_mount_that_comes_late(plancton: Plancton, engine: Engine, tmp_path: Path) -> None:
     """A supervisor that starts before a file system is mounted says so in `status`, starts no
     worker, and goes on when it is there."""

@@ -178,6 +178,7 @@ def test_leave_beside_a_removal_that_hangs(plancton: Plancton, engine: Engine, p
     proxy.rule = None
 
 
+@pytest.mark.slow
 def test_removals_are_refused(plancton: Plancton, engine: Engine, proxy: DockerProxy) -> None:
     """Containers that can't be removed are counted in the status, with Docker's words, until they
     can be."""

@@ -98,6 +98,7 @@ def test_a_host_that_yields(donating: Plancton) -> None:
     assert PREFIX not in donating.log[said:], "the supervisor has nothing to do with it"
 
 
+@pytest.mark.slow
 def test_without_a_supervisor(plancton: Plancton) -> None:
     """The slice is made for it and removed again; it prints lines with limits, the verdict last."""
     before = set(plancton.slice.tree.iterdir())
