@@ -263,10 +263,10 @@ class DonatingHost(RuleBasedStateMachine):
         leavers = [a for a in decision.actions if isinstance(a, Leave)]
         if seen.stopping or decision.paused:
             return
+        by_name = {worker.name: worker for worker in line}
+        leavers = [a for a in leavers if not self.host.has_lost(by_name[a.name])]
         for action in leavers:
-            worker = next(w for w in line if w.name == action.name)
-            if self.host.has_lost(worker):
-                continue
+            worker = by_name[action.name]
             if (
                 worker.phase is Phase.FINISHING
                 and worker.deadline is not None
