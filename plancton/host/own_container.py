@@ -54,7 +54,7 @@ def _lacks(run: Path, state: Path, socket: Path, proc: Path) -> Iterator[tuple[s
         if not points & {directory, *directory.parents}:
             yield f"-v {_shared(directory)}", f"has a {directory} of its own"
     if not _is_socket(socket):
-        yield f"-v {_shared(socket.parent)}", f"has no Docker's socket {socket}"
+        yield f"-v {_shared(socket.parent)}", f"does not have Docker's socket {socket}"
     peer = listener(str(socket))
     if peer == 0:
         yield "--pid host", "can't see the host's processes"

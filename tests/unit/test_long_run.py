@@ -65,7 +65,7 @@ def test_late_ticks() -> None:
 
 def test_due() -> None:
     """Without workers and with a known owner the next tick is due after a calm pause, and without
-    figures after a second; a supervisor that begins anew was not late."""
+    figures after a second; a supervisor that starts again was not late."""
     due, settings = DueTicks(5.0), Settings(grace_spawn=60.0)
     times = [(0.0, None), (1.0, 2.0), (6.0, 2.0), (13.0, None), (16.0, 2.0)]
     ticks = [

@@ -338,8 +338,8 @@ def test_slice_vanishes_and_comes_back(tmp_path: Path) -> None:
     for file in list(slice_v2.iterdir()):
         trees.vanish(file)
     trees.tree(slice_v2, trees.cgroup(usage=1, anon=77))
-    anew = host.sample()
-    assert (anew.slice, anew.slice_anon) == (1e-6, 77), anew
+    again = host.sample()
+    assert (again.slice, again.slice_anon) == (1e-6, 77), again
 
 
 def test_slice_memory_of_v1(tmp_path: Path) -> None:
@@ -599,21 +599,21 @@ def real_cgroup() -> Iterator[Path]:
         path.rmdir()
 
 
-def test_real_slice_made_anew(real_cgroup: Path) -> None:
+def test_real_slice_made_again(real_cgroup: Path) -> None:
     """A slice that was removed and recreated between two ticks has figures in the next sample
     (ENODEV)."""
     host = Sampler(slice_v2=real_cgroup)
     assert host.sample().slice == 0.0
     real_cgroup.rmdir()
     real_cgroup.mkdir()
-    anew = host.sample()
-    assert anew.slice == 0.0, anew
+    again = host.sample()
+    assert again.slice == 0.0, again
     real_cgroup.rmdir()
     gone = host.sample()
     assert (gone.slice, gone.slice_anon) == (None, None), gone
 
 
-def test_real_engine_cgroup_made_anew(real_cgroup: Path) -> None:
+def test_real_engine_cgroup_made_again(real_cgroup: Path) -> None:
     """An engine's cgroup that was recreated between two ticks starts a new epoch."""
     host = Sampler()
     host.watch_engine([real_cgroup / "cpu.stat"])

@@ -462,7 +462,7 @@ def test_cpus_that_the_administrator_allows(tmp_path: Path, asked: Path) -> None
     (theirs / "other.conf").write_text("[Slice]\nAllowedCPUs=6\n")
     assert have()[0] == "0-1,3,5-6", "lists add up"
     (theirs / "other.conf").write_text("[Slice]\nAllowedCPUs=\nAllowedCPUs=4,6,99\n")
-    assert have() == ("4,6", "4,6"), "an empty one begins anew"
+    assert have() == ("4,6", "4,6"), "an empty one starts again"
     (units / "usr/plancton.slice").write_text("[Slice]\nAllowedCPUs=1\n")
     (theirs / "other.conf").write_text("[Slice]\n")
     (theirs / "mine.conf").write_text("[Slice]\nAllowedCPUs=99\n")
@@ -821,7 +821,7 @@ def test_what_cant_be_undone(hybrid: Slice, monkeypatch: pytest.MonkeyPatch, fai
 @pytest.mark.parametrize("which", ["v2", "hybrid"])
 def test_frozen_for_the_owner(which: str, request: pytest.FixtureRequest) -> None:
     """While all are frozen, a repair freezes them again when somebody has thawed them or made the
-    slice anew; once they are thawed it does not, nor does the next supervisor."""
+    slice again; once they are thawed it does not, nor does the next supervisor."""
     it: Slice = request.getfixturevalue(which)
     it.set_up()
     freezer = it.directory / "cgroup.freeze"
@@ -1017,7 +1017,7 @@ def test_not_prepared(v2: Slice, user: User) -> None:
     assert (v2.repair() or "").startswith("tier kernel: ") and v2.can_lift
 
 
-def test_made_anew_by_others(v2: Slice, user: User) -> None:
+def test_made_again_by_others(v2: Slice, user: User) -> None:
     """A slice that belongs to root again is still idle class, but can't be lifted: that is reported
     once, with the remedy, and so is its end."""
     v2.hand_over(7)
@@ -1033,7 +1033,7 @@ def test_made_anew_by_others(v2: Slice, user: User) -> None:
     assert "not ours" not in (v2.repair() or "not ours") and v2.can_lift
 
 
-def test_made_anew_without_its_class(v2: Slice, user: User) -> None:
+def test_made_again_without_its_class(v2: Slice, user: User) -> None:
     """A slice that is gone, or root's and without idle class, means tier quota."""
     v2.hand_over(7)
     user.sees(v2).set_up()
@@ -1188,7 +1188,7 @@ def test_look_where_there_is_none(tmp_path: Path) -> None:
     assert list(root.iterdir()) == []
 
 
-def test_missing_and_made_anew_by_others(tmp_path: Path, user: User) -> None:
+def test_missing_and_made_again_by_others(tmp_path: Path, user: User) -> None:
     """The same when it was seen to be missing in between."""
     root = tree(tmp_path / "v2", {"cgroup.subtree_control": ""}, **{"plancton.slice": group()})
     found = Slice(Layout(root), "plancton", "systemd")

@@ -72,7 +72,7 @@ def test_new_slice() -> None:
     assert seen({"slice": None}, slice=4.0).donated == 2.0
 
 
-def test_slice_made_anew() -> None:
+def test_slice_made_again() -> None:
     """A slice that counts from 0 again gives one tick without figures, not wrong ones."""
     got = seen(slice=0.5)
     assert got.donated is None and got.owner is None, got

@@ -104,7 +104,7 @@ def test_other_limits_simulate() -> None:
     assert last.donated == 2.0 and last.idle == 0.0, last
 
 
-def test_simulation_begins_anew_with_a_header() -> None:
+def test_simulation_starts_again_with_a_header() -> None:
     """After a reboot the clocks start again: nothing of the earlier run is left."""
     ticks = list(replay(iter(recorded(60) + recorded(60)), Settings()))
     assert not ticks[60].seen.fleet.workers
