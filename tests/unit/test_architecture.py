@@ -123,7 +123,7 @@ def test_deciding_is_pure(module: str) -> None:
         ("ssl", {"monitoring.influxdb"}),
         ("starlette", {"web.server"}),
         ("uvicorn", {"web.server"}),
-        ("termios", {"commands.top.keys"}),
+        ("termios", {"commands.top.terminal"}),
     ],
 )
 def test_who_uses_a_library(library: str, users: set[str]) -> None:

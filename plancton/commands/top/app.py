@@ -21,7 +21,10 @@ from rich.segment import Segment
 
 from plancton import model
 from plancton.commands.top.frame import Line, Page, Screen
-from plancton.commands.top.keys import (
+from plancton.commands.top.meter import Meter
+from plancton.commands.top.pages import events_in
+from plancton.commands.top.past import STEPS, Past, read_past
+from plancton.commands.top.terminal import (
     BACKSPACE,
     DOWN,
     ENTER,
@@ -36,9 +39,6 @@ from plancton.commands.top.keys import (
     Gone,
     Terminal,
 )
-from plancton.commands.top.meter import Meter
-from plancton.commands.top.pages import events_in
-from plancton.commands.top.past import STEPS, Past, read_past
 from plancton.commands.top.view import HISTORY, going_on, picked_by_click, render, sorted_by_click
 from plancton.commands.top.workers import SORTS, in_order
 from plancton.errors import PlanctonError

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from plancton.commands.top.keys import (
+from plancton.commands.top.terminal import (
     BACKSPACE,
     DOWN,
     ENTER,
