@@ -4,15 +4,14 @@ How a slice is lifted is host/slice.py's. Everything here runs in the loop's thr
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
+from plancton.daemon.context import Context
 from plancton.docker.errors import DockerError
-from plancton.docker.request_queue import RequestQueue
-from plancton.host.slice import Slice
 from plancton.model import Phase
 from plancton.workers.docker_calls import prefer
-from plancton.workers.roster import Entry, Roster
+from plancton.workers.roster import Entry
 
 log = logging.getLogger(__name__)
 
@@ -20,16 +19,8 @@ log = logging.getLogger(__name__)
 class Lift:
     """The slice's lift. ``until`` is when it must end (CLOCK_MONOTONIC); None: there is none."""
 
-    def __init__(
-        self,
-        roster: Roster,
-        request_queue: RequestQueue,
-        workers_slice: Slice,
-        clock: Callable[[], float],
-        on_trouble: Callable[[DockerError | None], None],
-    ) -> None:
-        self._roster, self._request_queue, self._slice = roster, request_queue, workers_slice
-        self._clock, self._on_trouble = clock, on_trouble
+    def __init__(self, context: Context) -> None:
+        self._context, self._roster, self._slice = context, context.roster, context.slice
         self._lifted: set[str] = set()
         self.until: float | None = None
 
@@ -45,7 +36,7 @@ class Lift:
             # Docker first: with its systemd driver an update makes systemd rewrite the slice's
             # files.
             call = partial(prefer, containers=[entry.worker.id for entry in self._leaving()])
-            self._request_queue.submit(call, partial(self._preferred, seconds), urgent=True)
+            self._context.request_queue.submit(call, partial(self._preferred, seconds), urgent=True)
 
     def step(self, now: float) -> None:
         """End a lift that has lasted long enough."""
@@ -80,8 +71,8 @@ class Lift:
         ]
 
     def _preferred(self, seconds: float, _: None, error: DockerError | None) -> None:
-        self._on_trouble(error)
-        self._raise(self._clock(), seconds)
+        self._context.trouble(error)
+        self._raise(self._context.clock(), seconds)
 
     def _raise(self, now: float, seconds: float) -> None:
         leaving = {entry.worker.name: entry.group for entry in self._leaving()}

@@ -22,6 +22,7 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.contention_watch import ContentionWatch
+from plancton.daemon.context import Context
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.helper_thread import beside
@@ -403,7 +404,7 @@ class Supervisor:
         driver = self.info.cgroup_driver if self.info else ""
         if self.slice is not None and self.slice.systemd != (driver == "systemd"):
             return f"Docker's cgroup driver is {driver} now, the slice is for another: restart Plancton"
-        outside = self.actuator.unprotected if self.actuator else ""
+        outside = self.actuator.reconciler.unprotected if self.actuator else ""
         return outside or (no_quota(self.file.config, self.info) if self.info else "")
 
     def _drain_state(self) -> tuple[bool, bool]:
@@ -460,12 +461,13 @@ class Supervisor:
         self.next_slow = now + SLOW_PASS
         if self.actuator and self.docker.ready:
             if not self.file.config.worker.network.host:  # else their figures are the host's
-                self.actuator.accuse(self.burden.look(now, seen, self.roster))
-                self.actuator.accuse(self.connections.look(self.roster))
-                self.actuator.accuse(self.sockets.look(short, self.roster), hoards=True)
+                self.roster.accuse(self.burden.look(now, seen, self.roster))
+                self.roster.accuse(self.connections.look(self.roster))
+                self.roster.accuse(self.sockets.look(short, self.roster), hoards=True)
             if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
                 self.actuator.look_for_floods()
-            self.actuator.fetch_next()  # of a job that had ended by the last pass: its line is written by now
+            # Of a job that had ended by the last pass: its line is written by now.
+            self.actuator.endings.fetch_next()
         per_worker = READ_TO_CHOOSE if self.one_may_leave else READ_PER_WORKER
         if self.usage and now >= self.last_reading + per_worker * len(self.roster):
             self.last_reading = now
@@ -531,7 +533,7 @@ class Supervisor:
                 self.roster.note_used(name, reading.used, boottime)
             ended = reading.jobs is not None and self.roster.note_jobs(name, reading.jobs, reading.job_cpu)
             if ended and self.actuator:
-                self.actuator.fetch_report(name)
+                self.actuator.endings.fetch_report(name)
 
     # ------------------------------------------------------------ configuration and requests
 
@@ -658,28 +660,30 @@ class Supervisor:
         self.usage = WorkerUsage(self.slice, PROC)
         self.disk_guard.watch_slice(self.slice)
         self.actuator = Actuator(
-            self.roster,
-            self.request_queue,
-            self.cleanup_queue,
-            self.slice,
-            self.instance,
-            self.status_file.say,
-            PROC,
-            self.accounting,
-            around=lambda config: look_around(
-                self.info or Info(), self.paths.run, self.image.image, config.worker.users
-            ),
-            dry_run=self.options.dry_run,
-            on_trouble=self.docker.trouble,
-            on_image_lost=self.image.lost,
-            on_network=self.network.enforce,
+            Context(
+                self.roster,
+                self.request_queue,
+                self.cleanup_queue,
+                self.slice,
+                self.instance,
+                self.status_file.say,
+                PROC,
+                self.accounting,
+                on_trouble=self.docker.trouble,
+                on_image_lost=self.image.lost,
+                around=lambda config: look_around(
+                    self.info or Info(), self.paths.run, self.image.image, config.worker.users
+                ),
+                on_network=self.network.enforce,
+                dry_run=self.options.dry_run,
+            )
         )
 
     def _docker_listed(self, found: Listing) -> None:
         assert self.actuator
         asked = self.docker.asked_at
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self.actuator.reconcile(found.changed, boottime, asked, found.as_before)
+        self.actuator.reconciler.reconcile(found.changed, boottime, asked, found.as_before)
         since = None if self.verify_until is None else self.verify_until - LOOK_BEFORE_STOP
         self.verified = since is not None and asked >= since and len(self.roster) == 0
         if self.forced and not self.options.dry_run:
@@ -688,7 +692,7 @@ class Supervisor:
 
     def _docker_event(self, event: Event) -> None:
         assert self.actuator
-        self.actuator.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
+        self.actuator.reconciler.on_event(event, time.clock_gettime(time.CLOCK_BOOTTIME))
 
     # ------------------------------------------------------------ saying it
 
@@ -696,7 +700,7 @@ class Supervisor:
         image = (self.image.name or "", self.image.id)
         docker = self.docker.problem or "answers"
         problems, unseen = self._problems(decision, now), self.disk_guard.disks.unseen
-        expires = self.actuator.token_expires if self.actuator else None
+        expires = self.actuator.starter.token_expires if self.actuator else None
         work, until = self.accounting.work, self.owner_requests.pause_until
         return Facts(self.slice, image, docker, problems, work, unseen, expires, until)
 

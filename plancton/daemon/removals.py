@@ -1,18 +1,11 @@
-"""Removes containers that have ended, and tries again what Docker refuses, ever less often.
-
-Removals go through the cleanup queue: they may be slow, and a worker that must leave can't wait
-for them. Everything here runs in the loop's thread; Docker's answers come back as calls that the
-loop makes.
-"""
+"""Removes containers that have ended, and tries again what Docker refuses, ever less often."""
 
 from collections.abc import Callable
 from functools import partial
 
+from plancton.daemon.context import Context
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, DockerTimeout, NotFound
-from plancton.docker.request_queue import RequestQueue
 from plancton.model import Phase
-from plancton.workers.accounting import Accounting
-from plancton.workers.roster import Roster
 
 FIRST_REMOVAL, LONGEST_REMOVAL = 5.0, 600.0
 """A removal that fails is tried again after this time; each time it gets twice as long."""
@@ -21,39 +14,27 @@ FIRST_REMOVAL, LONGEST_REMOVAL = 5.0, 600.0
 class Removals:
     """Removals of one instance. ``refresh`` asks Docker how a container is now."""
 
-    def __init__(
-        self,
-        roster: Roster,
-        cleanup_queue: RequestQueue,
-        accounting: Accounting,
-        say: Callable[[str], None],
-        clock: Callable[[], float],
-        refresh: Callable[[str], None],
-        on_trouble: Callable[[DockerError | None], None],
-        dry_run: bool = False,
-    ) -> None:
-        self._roster, self._cleanup_queue, self._accounting = roster, cleanup_queue, accounting
-        self._say, self._clock, self._refresh, self._on_trouble = say, clock, refresh, on_trouble
-        self._dry_run = dry_run
+    def __init__(self, context: Context, refresh: Callable[[str], None]) -> None:
+        self._context, self._roster, self._refresh = context, context.roster, refresh
         self._removed_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
 
     def remove(self, name: str, force: bool = False) -> None:
         """Remove this worker's container, unless something else is done with it now."""
         entry = self._roster.get(name)
-        if entry is None or not entry.worker.id or entry.worker.busy or self._dry_run:
+        if entry is None or not entry.worker.id or entry.worker.busy or self._context.dry_run:
             return
         container = entry.worker.id
         entry.removing = True
         self._roster.change(name, busy=True)
-        self._cleanup_queue.submit(
-            lambda docker: docker.remove(container, force=force), partial(self._removed, container)
-        )
+        done = partial(self._removed, container)
+        self._context.cleanup_queue.submit(lambda docker: docker.remove(container, force), done)
 
     def discard(self, container: str) -> None:
         """Remove one that no worker has. If this fails, the next list of all containers has it."""
-        self._cleanup_queue.submit(
-            lambda docker: docker.remove(container, force=True), lambda _, error: self._on_trouble(error)
+        self._context.cleanup_queue.submit(
+            lambda docker: docker.remove(container, force=True),
+            lambda _, error: self._context.cleanup_trouble(error),
         )
 
     def sweep(self, now: float) -> None:
@@ -73,24 +54,24 @@ class Removals:
         entry.removing = False
         self._roster.change(name, busy=False)
         entry.refused = str(error)
-        entry.next_removal = self._clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
+        entry.next_removal = self._context.clock() + min(LONGEST_REMOVAL, FIRST_REMOVAL * 2**entry.removals)
         entry.removals = min(entry.removals + 1, 16)
         if isinstance(error, Conflict):
             entry.pid = 0  # somebody has started it again, or is removing it, too
         elif isinstance(error, DockerRefused | DockerTimeout):
             if name not in self._refused:
-                self._say(f"{name} can't be removed: {error}")
+                self._context.say(f"{name} can't be removed: {error}")
             self._refused[name] = str(error)
         if entry.pid == 0:
             self._refresh(container)
-        self._on_trouble(error)
+        self._context.cleanup_trouble(error)
 
     def gone(self, name: str) -> None:
         """A worker's container no longer exists, so its report can't be counted twice."""
         self._refused.pop(name, None)
         if entry := self._roster.get(name):
-            self._accounting.forget(entry.worker.id)
-            self._removed_at[entry.worker.id] = self._clock()
+            self._context.accounting.forget(entry.worker.id)
+            self._removed_at[entry.worker.id] = self._context.clock()
         self._roster.gone(name)
 
     def started_again(self, name: str) -> None:

@@ -1,7 +1,8 @@
 """All workers, by our requests and Docker's messages. Only the loop changes it; no I/O."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from time import CLOCK_BOOTTIME, clock_gettime, time
 
 import msgspec
 
@@ -242,6 +243,16 @@ class Roster:
         """A worker had used this much CPU then."""
         if entry := self._entries.get(name):
             entry.used, entry.used_at = seconds, boottime
+
+    def accuse(self, found: Mapping[str, str], hoards: bool = False) -> None:
+        """These workers keep others busy, for these reasons: they leave, and soon if it is memory that
+        they ``hoard``."""
+        for name, reason in found.items():
+            self.change(name, flooding=reason, hoards=hoards)
+
+    def ends_at(self, name: str, until: float) -> None:
+        """It is to finish then (Unix time), before its token ends."""
+        self.change(name, until=clock_gettime(CLOCK_BOOTTIME) + until - time())
 
     def change(self, name: str, **fields: object) -> None:
         entry = self._entries.get(name)

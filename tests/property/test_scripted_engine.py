@@ -21,6 +21,7 @@ from unit.trees import Tree, pid_stat, tree
 from plancton.config.resolve import digest
 from plancton.config.schema import Config
 from plancton.daemon.actuator import Actuator
+from plancton.daemon.context import Context
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Container
 from plancton.host.leaver_boost import LeaverBoost
@@ -54,7 +55,7 @@ class Supervisor:
         self.slice.privileged = True  # whoever runs the tests
         self.slice.set_up()
         self.said: list[str] = []
-        self.actuator = Actuator(
+        context = Context(
             self.roster,
             self.requests,  # type: ignore[arg-type]
             self.cleanup,  # type: ignore[arg-type]
@@ -67,6 +68,7 @@ class Supervisor:
             on_image_lost=lambda: None,
             clock=lambda: engine.now,
         )
+        self.actuator = Actuator(context)
         self.ready = self.listing = False
         self.list_at = 0.0
         self.next_sweep = 0.0
@@ -86,7 +88,7 @@ class Supervisor:
             self.ready, self.list_at = False, self.engine.now + 1.0
             return
         self.ready = True
-        self.actuator.reconcile(found, self.engine.boottime + self.engine.now, self.asked_at)
+        self.actuator.reconciler.reconcile(found, self.engine.boottime + self.engine.now, self.asked_at)
         asked = self.verify_since is not None and self.asked_at >= self.verify_since
         self.verified = asked and len(self.roster) == 0
 
@@ -103,7 +105,7 @@ class Supervisor:
         events = [event for event in self.engine.events if event.time <= heard]
         self.engine.events = self.engine.events[len(events) :]
         for event in events:
-            self.actuator.on_event(event, self.engine.boottime + self.engine.now)
+            self.actuator.reconciler.on_event(event, self.engine.boottime + self.engine.now)
         for queue in (self.requests, self.cleanup):
             answers, queue.answers = queue.answers, []
             for answer in answers:
@@ -182,7 +184,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
             stopping=it.stopping,
             ended=it.roster.take_ended(),
             unexplained=it.roster.unexplained,
-            unprotected=it.actuator.unprotected,
+            unprotected=it.actuator.reconciler.unprotected,
             fleet=it.roster.fleet,
             wishes=self.wishes,
             rules=self.asked,
@@ -195,7 +197,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         starts = [a for a in decision.actions if isinstance(a, Start)]
         forbidden = it.stopping or self.draining or not it.ready or self.available < SETTINGS.reserve_memory
         forbidden = forbidden or decision.paused != ""
-        assert not (starts and (forbidden or it.actuator.unprotected)), decision
+        assert not (starts and (forbidden or it.actuator.reconciler.unprotected)), decision
         assert decision.held is None or not starts, decision
         ends = it.actuator.lift.until
         assert not it.slice.lifted or (ends is not None and ends > self.engine.now), "lifted for too long"
@@ -400,7 +402,7 @@ def test_a_write_outside_the_slice_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
         it.nothing_outside_the_slice_is_written()
         tree, weight = it.engine.tree, ("cpu.weight", "100")
         it.it.slice.boost = LeaverBoost(tree, tree, "user.slice", *weight, v1=False)
-        monkeypatch.setattr("plancton.daemon.actuator.find_worker", lambda *_: owners)
+        monkeypatch.setattr("plancton.daemon.reconciler.find_worker", lambda *_: owners)
         it.engine.begin(it.engine.boxes[min(it.engine.running())])
         it.owner_uses(4.0, 40)
         with pytest.raises(AssertionError, match=r"owners\.service"):

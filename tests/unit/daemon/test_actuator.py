@@ -20,6 +20,7 @@ from unit.trees import pid_stat, tree
 from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.daemon.actuator import Actuator
+from plancton.daemon.context import Context
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
@@ -130,7 +131,7 @@ class World:
         """Another supervisor, which knows what is on disk."""
         self.roster = Roster()
         self.accounting = Accounting(self.on_disk, self.save)
-        self.actuator = Actuator(
+        context = Context(
             self.roster,
             self.request_queue,
             self.cleanup_queue,
@@ -142,6 +143,8 @@ class World:
             on_trouble=self.troubles.append,
             on_image_lost=self._image_lost,
         )
+        self.actuator = Actuator(context)
+        self.reconciler = self.actuator.reconciler
 
     def save(self) -> None:
         self.on_disk = self.accounting.kept
@@ -155,7 +158,7 @@ class World:
 
     def pilot(self, *jobs: float, cpu: float = 0.0, name: str = "w1", cid: str = ID) -> None:
         """A pool's worker of this name runs these jobs."""
-        self.actuator.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}, cid=cid))
+        self.reconciler.arrived(container(name, labels={containers.POOL: containers.HTCONDOR}, cid=cid))
         self.roster.note_jobs(name, jobs, cpu)
 
     def die(self, code: int | None, name: str = "w1") -> None:
@@ -164,7 +167,7 @@ class World:
         self.pump(2)
 
     def event(self, action: str, name: str = "w1", cid: str = "", **attributes: str) -> None:
-        self.actuator.on_event(Event(action, name, 1.0, attributes, cid), 5_000.0)
+        self.reconciler.on_event(Event(action, name, 1.0, attributes, cid), 5_000.0)
 
     def _image_lost(self) -> None:
         self.lost += 1
@@ -195,7 +198,7 @@ class World:
 
     def adopt(self, name: str = "w1") -> None:
         """Adopt a running worker of this name."""
-        self.actuator.arrived(container(name))
+        self.reconciler.arrived(container(name))
 
     def phases(self) -> dict[str, Phase]:
         return {entry.worker.name: entry.worker.phase for entry in self.roster}
@@ -276,11 +279,11 @@ def test_a_worker_outside_the_slice(world: Callable[..., World]) -> None:
     it.act(Start("room"))
     it.pump()
     (entry,) = it.roster
-    assert (entry.group, entry.worker.started, it.actuator.unprotected) == ("", None, "")
+    assert (entry.group, entry.worker.started, it.reconciler.unprotected) == ("", None, "")
     it.act(Leave(entry.worker.name, "why", 1.0, lift=True))
     it.pump(2)
-    assert "was not in /plancton" in it.actuator.unprotected and "/owner" in it.actuator.unprotected
-    assert it.said.count(it.actuator.unprotected) == 1 and "\n" not in it.actuator.unprotected
+    assert "was not in /plancton" in it.reconciler.unprotected and "/owner" in it.reconciler.unprotected
+    assert it.said.count(it.reconciler.unprotected) == 1 and "\n" not in it.reconciler.unprotected
     it.pump()
     assert REMOVE in it.asked() and len(it.roster) == 0 and not it.roster.take_ended()
     assert files(it.slice.tree / "owner") == before
@@ -294,7 +297,7 @@ def test_a_worker_that_ends_as_it_starts(world: Callable[..., World]) -> None:
     it.adopt()
     it.script[INSPECT] = reply(json.dumps({"Id": ID, "Name": "/w1"}).encode())
     it.pump()
-    assert it.actuator.unprotected == "" and REMOVE not in it.asked()
+    assert it.reconciler.unprotected == "" and REMOVE not in it.asked()
 
 
 def test_a_worker_that_is_found_at_the_second_look(world: Callable[..., World]) -> None:
@@ -308,7 +311,7 @@ def test_a_worker_that_is_found_at_the_second_look(world: Callable[..., World]) 
     it.adopt()
     tree(it.proc, {"42": {"cgroup": f"0::/plancton/{ID}\n"}})
     it.pump()
-    assert it.roster["w1"].group == f"plancton/{ID}" and it.actuator.unprotected == ""
+    assert it.roster["w1"].group == f"plancton/{ID}" and it.reconciler.unprotected == ""
 
 
 @pytest.mark.parametrize("message", ["No such image: busybox:latest", "no such image: sha256:i"])
@@ -445,7 +448,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.act(Start("room"))
     (name,) = it.phases()
     it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
-    it.actuator.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
+    it.reconciler.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
     assert it.phases() == {name: Phase.ENDED}
     it.pump(2)  # how it ended, and the answer to its start, in any order
     it.actuator.removals.sweep(LATER)
@@ -533,7 +536,7 @@ def test_event_of_the_end(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     for _ in range(2):
-        it.actuator.on_event(Event("die", "w1", 1.0, {"exitCode": "7"}), 5000.0)
+        it.reconciler.on_event(Event("die", "w1", 1.0, {"exitCode": "7"}), 5000.0)
     assert it.phases() == {"w1": Phase.ENDED} and it.said == [], "said before its last words were heard"
     it.pump(2)
     assert it.asked() == [LOGS, REMOVE] and len(it.roster) == 0
@@ -545,7 +548,7 @@ def test_exit_code_of_a_label(world: Callable[..., World], code: str) -> None:
     """An image's label can stand for the exit code: what is none is unknown, and not repeated."""
     it = world()
     it.adopt()
-    it.actuator.on_event(Event("die", "w1", 1.0, {"exitCode": code}), 5000.0)
+    it.reconciler.on_event(Event("die", "w1", 1.0, {"exitCode": code}), 5000.0)
     it.pump(2)
     assert len(it.roster) == 0 and it.said[-1].endswith("exit code unknown"), it.said
 
@@ -553,8 +556,8 @@ def test_exit_code_of_a_label(world: Callable[..., World], code: str) -> None:
 def test_event_of_a_stranger(world: Callable[..., World]) -> None:
     """Events of containers that are not ours change nothing."""
     it = world()
-    it.actuator.on_event(Event("die", "stranger", 1.0, {}), 1.0)
-    it.actuator.on_event(Event("destroy", "stranger", 1.0, {}), 1.0)
+    it.reconciler.on_event(Event("die", "stranger", 1.0, {}), 1.0)
+    it.reconciler.on_event(Event("destroy", "stranger", 1.0, {}), 1.0)
     assert it.said == [] and len(it.roster) == 0
 
 
@@ -562,7 +565,7 @@ def test_removed_by_somebody(world: Callable[..., World]) -> None:
     """A worker that somebody removes is gone, without another request."""
     it = world({REMOVE: refused("404 Not Found", "No such container")})
     it.adopt()
-    it.actuator.on_event(Event("destroy", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(Event("destroy", "w1", 1.0, {}), 5000.0)
     assert len(it.roster) == 0 and "removed by somebody" in it.said[-1]
     it.request_queue.submit(lambda docker: None, lambda _, error: None)
     it.pump()
@@ -574,7 +577,7 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
     answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
     it = world({REMOVE: lambda _: next(answers)})
     it.adopt()
-    it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     it.pump(2)
     assert it.phases() == {"w1": Phase.ENDED}
     it.actuator.removals.sweep(LATER)
@@ -639,7 +642,7 @@ def test_jobs_are_told_to_save(
     signal; only one that is meant for that is sent."""
     it = world({f"POST /containers/{ID}/update": reply(b"{}")})
     labels = {containers.POOL: containers.HTCONDOR, containers.CHECKPOINT: said}
-    it.actuator.arrived(container("w1", labels=labels))
+    it.reconciler.arrived(container("w1", labels=labels))
     it.roster.note_jobs("w1", jobs, 0.0)
     it.act(SetShares("w1", shares, "why"), now=7.0)
     it.pump(1 + len(told))
@@ -667,10 +670,10 @@ def test_out_of_memory_in_a_loop(world: Callable[..., World]) -> None:
     it.adopt()
     asked = len(it.asked())
     for second in range(100):
-        it.actuator.on_event(Event("oom", "w1", 1.0, {}, ID), 5_000.0 + 10 * second)
+        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 5_000.0 + 10 * second)
     assert not it.roster["w1"].worker.flooding
     for _ in range(20):
-        it.actuator.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0)
+        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0)
     assert "out of memory" in it.roster["w1"].worker.flooding
     assert len(it.asked()) == asked
 
@@ -735,7 +738,7 @@ def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
-    it.actuator.on_event(Event("die", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(Event("die", "w1", 1.0, {}), 5000.0)
     assert not it.slice.lifted and it.actuator.lift.until is None and it.read("cpu.idle") == "1"
 
 
@@ -787,11 +790,11 @@ def test_no_lift_of_what_is_not_ours(world: Callable[..., World]) -> None:
 def test_adopting(world: Callable[..., World]) -> None:
     """Our running workers are adopted, those of another slice left alone, ended ones removed."""
     it = world()
-    it.actuator.reconcile(
+    it.reconciler.reconcile(
         [container("w1"), container("w2", parent="/docker"), container("w3", instance="x")], 1.0
     )
     assert it.phases() == {"w1": Phase.RUNNING} and it.said == ["adopted w1"]
-    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.reconciler.reconcile([container("w1", running=False)], 5000.0)
     it.pump(2)
     assert len(it.roster) == 0 and it.asked() == [LOGS, REMOVE]
 
@@ -799,7 +802,7 @@ def test_adopting(world: Callable[..., World]) -> None:
 def test_ended_while_we_were_away(world: Callable[..., World]) -> None:
     """One that ended under an earlier supervisor is removed, and says nothing about the image."""
     it = world()
-    it.actuator.reconcile([container("w1", running=False)], 5000.0)
+    it.reconciler.reconcile([container("w1", running=False)], 5000.0)
     it.pump()
     assert len(it.roster) == 0 and it.asked() == [REMOVE] and it.roster.take_ended() == ()
 
@@ -810,9 +813,9 @@ def test_gone_while_docker_was_away(world: Callable[..., World]) -> None:
     it = world()
     it.adopt("w1")
     it.act(Start("room"))
-    it.actuator.reconcile([], 5000.0, as_before={it.roster["w1"].worker.id})
+    it.reconciler.reconcile([], 5000.0, as_before={it.roster["w1"].worker.id})
     assert it.phases()["w1"] is Phase.RUNNING
-    it.actuator.reconcile([], 5000.0)
+    it.reconciler.reconcile([], 5000.0)
     assert list(it.phases().values()) == [Phase.STARTING]
     assert [ended.name for ended in it.roster.take_ended()] == ["w1"]
     it.pump()
@@ -938,12 +941,12 @@ def test_when_the_token_expires(world: Callable[..., World]) -> None:
     it = world({PUT: reply(b"")})
     claims = base64.urlsafe_b64encode(b'{"exp":4102444800}').rstrip(b"=")
     it.pool(b"eyJhbGciOiJIUzI1NiJ9." + claims + b".c2VjcmV0")
-    assert it.actuator.token_expires is None
+    assert it.actuator.starter.token_expires is None
     it.act(Start("room"))
-    assert it.actuator.token_expires == 4102444800
+    assert it.actuator.starter.token_expires == 4102444800
     it.config = parse("image: {name: x}", "FILE")
     it.act(Start("room"))
-    assert it.actuator.token_expires is None
+    assert it.actuator.starter.token_expires is None
 
 
 def test_a_token_that_ends(world: Callable[..., World]) -> None:
@@ -965,7 +968,7 @@ def test_a_token_that_ends(world: Callable[..., World]) -> None:
     assert abs(told - float(made["Labels"][containers.UNTIL])) <= 1.0, made
     it.restart()
     found = container(entry.worker.name, labels=made["Labels"], cid=ID)
-    it.actuator.reconcile([found], 5_000.0)
+    it.reconciler.reconcile([found], 5_000.0)
     (again,) = it.roster
     assert again.worker.until == pytest.approx(entry.worker.until, abs=30.0)
 
@@ -1087,9 +1090,9 @@ def test_report_of_the_end(world: Callable[..., World]) -> None:
 def test_killed_with_a_job(world: Callable[..., World], code: int | None) -> None:
     """A killed worker's running jobs are lost, with all they had used; reported jobs are done."""
     it = world({ARCHIVE: report("exit 10.0\n")})
-    it.actuator.arrived(container("w1", labels={containers.POOL: containers.HTCONDOR}))
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.reconciler.arrived(container("w1", labels={containers.POOL: containers.HTCONDOR}))
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.pump()
     it.roster.note_jobs("w1", (50.0,), 33.0)
     it.die(code)
@@ -1110,8 +1113,8 @@ def test_job_that_ends(world: Callable[..., World]) -> None:
     it = world({ARCHIVE: lambda _: next(reports)})
     it.pilot()
     for done in (1, 2):
-        it.actuator.fetch_report("w1")
-        it.actuator.fetch_next()
+        it.actuator.endings.fetch_report("w1")
+        it.actuator.endings.fetch_next()
         it.pump()
         assert it.accounting.work.jobs_done == done, it.accounting.work
     it.die(0)
@@ -1139,8 +1142,8 @@ def test_report_that_cannot_be_read(world: Callable[..., World], steps: list[Ste
     """A missing or malformed report counts nothing, and does not keep the worker from ending."""
     it = world({ARCHIVE: steps})
     it.pilot()
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.pump()
     assert len(it.troubles) == troubles
     it.die(0)
@@ -1150,10 +1153,10 @@ def test_report_that_cannot_be_read(world: Callable[..., World], steps: list[Ste
 def test_report_of_nobody(world: Callable[..., World]) -> None:
     """A worker that is gone, or has no container yet, is not asked."""
     it = world()
-    it.actuator.fetch_report("x")
+    it.actuator.endings.fetch_report("x")
     it.roster.request(Worker("w1", jobs=()), 1.0)
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     assert it.inbox.empty() and it.asked() == []
 
 
@@ -1161,8 +1164,8 @@ def test_report_that_comes_too_late(world: Callable[..., World]) -> None:
     """An answer for a worker that somebody has removed meanwhile is not counted."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot()
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.event("destroy")
     it.pump()
     assert it.accounting.work == Work(1_000.0), it.accounting.work
@@ -1182,7 +1185,7 @@ def test_gone_while_docker_was_away_with_a_job(world: Callable[..., World]) -> N
     """A worker that Docker no longer has is lost with its job."""
     it = world()
     it.pilot(50.0, cpu=33.0)
-    it.actuator.reconcile([], 5_000.0)
+    it.reconciler.reconcile([], 5_000.0)
     assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=33.0), it.accounting.work
 
 
@@ -1202,8 +1205,8 @@ def test_force_all_with_jobs(world: Callable[..., World]) -> None:
     """All at once: running jobs are lost, and counted once however often it is forced."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0, cpu=33.0)
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.pump()
     it.actuator.force_all(1.0)
     it.actuator.force_all(2.0)
@@ -1218,12 +1221,12 @@ def test_force_all_while_a_report_is_read(world: Callable[..., World], way: str)
     """A report that was being read when all were forced out counts nothing twice."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot()
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.pump()
     if way == "fetched":
-        it.actuator.fetch_report("w1")
-        it.actuator.fetch_next()
+        it.actuator.endings.fetch_report("w1")
+        it.actuator.endings.fetch_next()
     else:
         it.event("die", exitCode="0")
     it.actuator.force_all(1.0)
@@ -1242,7 +1245,7 @@ def test_restart_between_the_end_and_the_removal(world: Callable[..., World]) ->
     it.restart()
     it.script[REMOVE] = NO_CONTENT
     ended = container("w1", running=False, labels={containers.POOL: containers.HTCONDOR})
-    it.actuator.reconcile([ended], 5_000.0)
+    it.reconciler.reconcile([ended], 5_000.0)
     it.pump(2)
     assert it.accounting.work.jobs_done == 1 and len(it.roster) == 0, it.accounting.work
 
@@ -1253,11 +1256,11 @@ def test_restart_with_a_job(world: Callable[..., World], name: str) -> None:
     was, also if somebody has renamed it meanwhile."""
     it = world({ARCHIVE: report("exit 10.0\n")})
     it.pilot(50.0)
-    it.actuator.fetch_report("w1")
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
     it.pump()
     it.restart()
-    it.actuator.reconcile([container(name, labels={containers.POOL: containers.HTCONDOR})], 5_000.0)
+    it.reconciler.reconcile([container(name, labels={containers.POOL: containers.HTCONDOR})], 5_000.0)
     it.roster.note_jobs(name, (60.0,), 7.0)
     it.script[ARCHIVE] = report("exit 10.0\nevict 3.0\n")
     it.die(0, name)
@@ -1273,7 +1276,7 @@ def test_adopted_while_frozen(world: Callable[..., World], paused: bool) -> None
     knob.write_text("1")
     found = container("w1")
     state = msgspec.structs.replace(found.state, paused=paused)
-    it.actuator.reconcile([msgspec.structs.replace(found, state=state)], 5_000.0)
+    it.reconciler.reconcile([msgspec.structs.replace(found, state=state)], 5_000.0)
     assert knob.read_text() == str(int(paused))
 
 
@@ -1310,13 +1313,13 @@ def test_one_report_at_a_time(world: Callable[..., World]) -> None:
     it.pilot(name="w1")
     it.pilot(name="w2", cid="beef")
     for name in ("w1", "w2", "w1", "gone"):
-        it.actuator.fetch_report(name)
+        it.actuator.endings.fetch_report(name)
     for done in (1, 2):
-        it.actuator.fetch_next()
-        it.actuator.fetch_next()
+        it.actuator.endings.fetch_next()
+        it.actuator.endings.fetch_next()
         it.pump()
         assert it.accounting.work.jobs_done == done, it.accounting.work
-    it.actuator.fetch_next()
+    it.actuator.endings.fetch_next()
     read = [request for request in it.asked() if request.startswith("GET ")]
     assert read == [ARCHIVE, "GET /containers/beef/archive"] and it.inbox.empty()
 
@@ -1424,7 +1427,7 @@ def test_stuck_one_gets_no_lift_of_others(world: Callable[..., World]) -> None:
     """A lift for others is not for one that can't be killed."""
     it = world()
     it.adopt()
-    it.actuator.arrived(container("w2", cid="other", pid=0))
+    it.reconciler.arrived(container("w2", cid="other", pid=0))
     it.roster["w2"].group = "plancton/other"
     for now in (0.0, 5.0):
         it.act(Kill("w1", "late"), now=now)
@@ -1461,7 +1464,7 @@ def test_restart_that_nobody_told_of(world: Callable[..., World]) -> None:
     it.pilot(50.0, cpu=33.0)
     tree(it.proc, {"43": {"stat": pid_stat(43), "cgroup": f"0::/plancton/docker-{ID}.scope\n"}})
     for _ in range(2):
-        it.actuator.reconcile([container(labels={containers.POOL: containers.HTCONDOR}, pid=43)], 5_000.0)
+        it.reconciler.reconcile([container(labels={containers.POOL: containers.HTCONDOR}, pid=43)], 5_000.0)
     assert it.roster["w1"].group == f"plancton/docker-{ID}.scope" and it.phases() == {"w1": Phase.RUNNING}
     assert it.accounting.work.jobs_evicted == 1 and len(it.said) == 1, it.said
 
@@ -1474,7 +1477,7 @@ def test_renamed_by_somebody(world: Callable[..., World]) -> None:
     it.event("rename", "precious", ID, oldName="/w1")
     it.pump()
     assert the(it).name == "w1" and the(it).renamed == "precious"
-    it.actuator.reconcile([container("precious")], 5_000.0)
+    it.reconciler.reconcile([container("precious")], 5_000.0)
     assert len(it.roster) == 1 and the(it).phase is Phase.RUNNING
     it.event("die", "precious", ID, exitCode="0")
     it.pump(2)
@@ -1505,7 +1508,7 @@ def test_two_of_one_name(world: Callable[..., World]) -> None:
     """Two workers that had one name one after the other are both there, under different names."""
     it = world()
     it.adopt()
-    it.actuator.reconcile([container("away"), container("w1", cid="beef")], 5_000.0)
+    it.reconciler.reconcile([container("away"), container("w1", cid="beef")], 5_000.0)
     names = {entry.worker.id: entry.worker.renamed for entry in it.roster}
     assert names == {ID: "away", "beef": "w1"} and len(it.phases()) == 2
 
@@ -1545,7 +1548,7 @@ def test_paused_are_not_frozen_for_leavers(world: Callable[..., World]) -> None:
     """A lift does not freeze a paused worker, which it would thaw afterwards."""
     it = world()
     it.adopt()
-    it.actuator.arrived(container("w2", cid="other"))
+    it.reconciler.arrived(container("w2", cid="other"))
     it.roster["w2"].group = "plancton/other"
     it.roster.change("w2", paused=True)
     it.act(Leave("w1", "no room", 20.0, lift=True), now=0.0)
@@ -1572,7 +1575,7 @@ def test_removed_and_listed(world: Callable[..., World]) -> None:
     it.adopt()
     it.die(0)
     said = len(it.said)
-    it.actuator.reconcile([container(running=False)], 5_000.0)
+    it.reconciler.reconcile([container(running=False)], 5_000.0)
     assert len(it.roster) == 0 and len(it.said) == said and it.asked().count(REMOVE) == 1
 
 
@@ -1582,7 +1585,7 @@ def test_removed_only_by_its_word(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     it.die(0)
-    it.actuator.reconcile([container(running=False)], 5_000.0, asked=time.monotonic())
+    it.reconciler.reconcile([container(running=False)], 5_000.0, asked=time.monotonic())
     assert len(it.roster) == 1
     it.pump()
     assert len(it.roster) == 0 and it.asked().count(REMOVE) == 2
@@ -1592,7 +1595,7 @@ def test_a_stranger_is_named_once(world: Callable[..., World], caplog: pytest.Lo
     """A container with our label elsewhere is left alone, which the log says once."""
     it = world()
     for _ in range(3):
-        it.actuator.reconcile([container("w2", parent="/docker")], 1.0)
+        it.reconciler.reconcile([container("w2", parent="/docker")], 1.0)
     assert len(it.roster) == 0 and caplog.text.count("left alone") == 1
 
 
@@ -1604,7 +1607,7 @@ def test_leave_beside_a_slow_removal(world: Callable[..., World]) -> None:
     leave = "POST /containers/beef/kill"
     it = world({REMOVE: [HANG], leave: NO_CONTENT})
     it.adopt()
-    it.actuator.arrived(container("w2", cid="beef"))
+    it.reconciler.arrived(container("w2", cid="beef"))
     it.event("die", cid=ID, exitCode="0")
     it.pump()
     assert it.server.reached.wait(DEADLINE)
@@ -1641,7 +1644,7 @@ def test_end_that_is_told_late(world: Callable[..., World]) -> None:
     it = world({REMOVE: refused("409 Conflict", "You cannot remove a running container")})
     it.adopt()
     tree(it.proc, {"43": {"stat": pid_stat(43), "cgroup": f"0::/plancton/{ID}\n"}})
-    it.actuator.reconcile([container(pid=43)], 5_000.0)
+    it.reconciler.reconcile([container(pid=43)], 5_000.0)
     it.script[INSPECT] = lambda _: it.inspected(Pid=43)
     it.event("die", cid=ID, exitCode="0")
     it.pump(3)
