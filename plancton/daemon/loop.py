@@ -8,18 +8,20 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty
 
 import msgspec
 
 from plancton import __version__
-from plancton.config.resolve import ON_BATTERY, Host, bounds, read_cpus
+from plancton.config.resolve import ON_BATTERY
+from plancton.config.schema import Config
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
+from plancton.daemon.burden_guard import BurdenGuard
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.context import Context
@@ -37,42 +39,31 @@ from plancton.daemon.owner_watch import OwnerWatch
 from plancton.daemon.recorder import Recorder
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
-from plancton.daemon.slice_watch import SliceWatch
+from plancton.daemon.slice_keeper import SliceKeeper
 from plancton.daemon.status_file import Facts, StatusFile, headline, mode_of
+from plancton.daemon.stopping import Stopping
+from plancton.daemon.upgrade import Upgrade, execute_again
 from plancton.docker.images import ImageKeeper
 from plancton.docker.prune import OldImages
 from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
-from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import listener
 from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
 from plancton.host.slice import PROC, Slice, read_layout
-from plancton.host.topology import Cpus, Topology
 from plancton.inbox import Inbox
-from plancton.model import Capped, Decision, Observation, OwnerRules, Wishes, action_name
-from plancton.policy.burden import BUSY_ENGINE
-from plancton.policy.cpu_cap import slice_limit
+from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.decide import State, decide, is_short_of_memory, slept
 from plancton.policy.pace import BRISK, next_tick
-from plancton.rundir import (
-    DRAIN,
-    KEEP_WORKERS,
-    REQUESTS,
-    Paths,
-    RunDir,
-)
+from plancton.rundir import DRAIN, REQUESTS, Paths, RunDir
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped
-from plancton.workers.connections import ConnectionWatch
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
-from plancton.workers.packets import BurdenWatch
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
-from plancton.workers.sockets import SocketWatch
-from plancton.workers.surroundings import forget, look_around
+from plancton.workers.surroundings import Surroundings, forget, look_around
 from plancton.workers.usage import WorkerUsage
 
 log = logging.getLogger("plancton")
@@ -89,11 +80,6 @@ LOOK_AT_CPUS = 30.0
 ENGINE_SCAN, ENGINE_SCAN_AGAIN = 600.0, 60.0
 """The engine's processes are looked for this often (seconds), all of the host's being looked at; the
 second: while some may be missing."""
-LOOK_BEFORE_STOP = 5.0
-"""Told to stop right after the start, Plancton waits this long to learn which workers there are."""
-CLEAN_UP = 45.0
-"""Ending in order takes at most this long: when Docker hangs and all workers had to be waited
-for."""
 NO_ANSWER = 10.0
 """A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
@@ -118,82 +104,49 @@ class Supervisor:
         self, options: Options, paths: Paths, file: ConfigFile, instance: str, service: Service | None = None
     ) -> None:
         self.options, self.paths, self.file, self.instance = options, paths, file, instance
-        self.service = service or Service({})
-        self.layout = read_layout(PROC)
-        self.run_dir = None if options.dry_run else RunDir(paths.run)
-        self.inbox = Inbox()
-        watched = () if options.dry_run else (paths.run / name for name in (*REQUESTS, DRAIN))
-        self.sleep = Sleep(self.inbox, (*watched, *file.watched), PROC)
-        self.engine = file.config.docker
-        self.request_queue = RequestQueue(self.engine.socket, self.inbox)
-        self.cleanup_queue = RequestQueue(self.engine.socket, self.inbox)
-        self.influx = InfluxSender(None if options.dry_run else paths.state, self.inbox)
-        self.roster = Roster(self.influx.departed)
-        now = time.monotonic()
-        self.history = HistoryWriter(None if options.dry_run else paths.state, self.inbox, now)
+        self.engine, acts, now = file.config.docker, not options.dry_run, time.monotonic()
+        self.service, self.layout = service or Service({}), read_layout(PROC)
+        self.run_dir, state = RunDir(paths.run) if acts else None, paths.state if acts else None
+        self.inbox = inbox = Inbox()
+        requests = (paths.run / name for name in (*REQUESTS, DRAIN)) if acts else ()
+        self.sleep = Sleep(inbox, (*requests, *file.watched), PROC)
+        socket = self.engine.socket
+        self.request_queue, self.cleanup_queue = RequestQueue(socket, inbox), RequestQueue(socket, inbox)
+        self.influx, self.history = InfluxSender(state, inbox), HistoryWriter(state, inbox, now)
         self.accounting = self.history.accounting
+        self.roster = Roster(self.influx.departed)
         self.status_file = StatusFile(self.run_dir, instance, self.roster, self.history.say)
-        self.owner_requests = OwnerRequests(self.run_dir, paths.state, self.status_file.say)
-        pulled = None if options.dry_run else paths.state / "pulled-images.json"
-        self.old_images = OldImages(pulled, self.cleanup_queue, self.status_file.say)
-        self.image = ImageKeeper(
-            self.engine.socket,
-            self.inbox,
-            self.request_queue,
-            may_pull=not options.dry_run,
-            on_brought=self.old_images.brought,
+        say, warn = self.status_file.say, self.status_file.warn
+        self.owner_requests = OwnerRequests(self.run_dir, paths.state, say)
+        self.old_images = OldImages(state and state / "pulled-images.json", self.cleanup_queue, say)
+        self.image = ImageKeeper(socket, inbox, self.request_queue, acts, self.old_images.brought)
+        self.repo = ConfigFetcher(file.path, inbox, say, may_fetch=acts)
+        self.mounts = MountWatch(inbox, say, warn)
+        hears = self._docker_found, self._docker_listed, self._docker_event
+        known = partial(getattr, self.roster, "known")
+        self.docker = DockerLink(socket, instance, inbox, self.request_queue, self.status_file, *hears, known)
+        self.network = NetworkGuard(inbox, socket, warn, may=acts and os.geteuid() == 0)
+        self.figures = HostFigures(PROC, self.layout.v2, say, warn)
+        self.in_force, self.contention = HostSettings(options.now), ContentionWatch(self.sleep.watch_owner)
+        self.keeper = SliceKeeper(
+            file, self.roster, self.in_force, self.figures, self.contention, say, self.sleep.watch_slice, acts
         )
-        self.repo = ConfigFetcher(file.path, self.inbox, self.status_file.say, may_fetch=not options.dry_run)
-        self.mounts = MountWatch(self.inbox, self.status_file.say, self.status_file.warn)
-        self.docker = DockerLink(
-            self.engine.socket,
-            instance,
-            self.inbox,
-            self.request_queue,
-            self.status_file,
-            on_info=self._docker_found,
-            on_listed=self._docker_listed,
-            on_event=self._docker_event,
-            known=lambda: self.roster.known,
+        self.owner_watch = OwnerWatch(self.layout.v2, self.engine.slice, inbox, warn)
+        self.disk_guard, self.burden = DiskGuard(socket, instance, inbox), BurdenGuard(self.roster, PROC)
+        self.stopping = Stopping(
+            self.docker, self.roster, self.in_force, self.service, say, self._remove_all, not acts
         )
-        may = os.geteuid() == 0 and not options.dry_run
-        self.network = NetworkGuard(self.inbox, self.engine.socket, self.status_file.warn, may)
-        self.slice: Slice | None = None
-        self.slice_watch = SliceWatch(self.sleep.watch_slice)
-        self.contention = ContentionWatch(self.sleep.watch_owner)
+        self.upgrade = Upgrade(inbox, say, self.stopping.run_again)
         self.actuator: Actuator | None = None
-        self.topology, self.cpus = Topology(), Cpus()
-        self.cap: Capped | None = None
-        self.limits = Limits()
-        self.figures = HostFigures(PROC, self.layout.v2, self.status_file.say, self.status_file.warn)
-        self.owner_watch = OwnerWatch(self.layout.v2, self.engine.slice, self.inbox, self.status_file.warn)
-        self.state = State()
-        self.trying_out = False
-        self.stopping = self.keep_workers = self.stop_when_empty = self.forced = self.again = False
-        self.stays_stopped = False
-        """Whether somebody has asked for the end, which is no reason to be started again."""
-        self.look_until = self.stop_deadline = 0.0
-        self.verify_until: float | None = None
-        """Once no worker is known, Docker is asked for this long whether there is one all the
-        same."""
-        self.verified = False
         self.usage: WorkerUsage | None = None
         self.info: Info | None = None
-        self.disk_guard = DiskGuard(self.engine.socket, instance, self.inbox)
+        self.recorder: Recorder | None = None
+        self.state = State()
         self.next_tick = self.last_tick = now
         self.next_slow = self.next_cpus = self.last_reading = 0.0
-        self.longest_tick = BRISK
-        self.last_scan = -ENGINE_SCAN
-        self.needs_restart = ""
-        self.look_at_files = True
-        self.one_may_leave = False
-        self.in_force = HostSettings(options.now)
-        self.host: Host | None = None
-        self.recorder: Recorder | None = None
-        self.last_said = ""
-        self.lacked_descriptor = False
-        self.burden, self.sockets = BurdenWatch(PROC), SocketWatch(PROC)
-        self.connections = ConnectionWatch(PROC)
+        self.longest_tick, self.last_scan = BRISK, -ENGINE_SCAN
+        self.needs_restart = self.last_said = ""
+        self.look_at_files, self.one_may_leave, self.lacked_descriptor = True, False, False
 
     # ------------------------------------------------------------ the loop
 
@@ -201,7 +154,7 @@ class Supervisor:
         """Until it is told to stop; the exit code."""
         self._begin()
         try:
-            while not self.done():
+            while not self.stopping.done():
                 self._wait()
                 now = time.monotonic()
                 if self.actuator:
@@ -212,8 +165,8 @@ class Supervisor:
                         self.next_tick = now + self.tick(now)
         finally:
             self._end()
-        if self.again:
-            self._execute_again()
+        if self.stopping.again:
+            execute_again(self.service)
         return 0
 
     def _begin(self) -> None:
@@ -227,9 +180,9 @@ class Supervisor:
         if self.options.record:
             self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.inbox.put(self._asked_to_stop))
-        signal.signal(signal.SIGUSR1, lambda *_: self.inbox.put(self._asked_to_go_alone))
-        signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self._asked_to_run_again))
+            signal.signal(number, lambda *_: self.inbox.put(self.stopping.signalled))
+        signal.signal(signal.SIGUSR1, lambda *_: self.inbox.put(self.stopping.go_alone))
+        signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self.upgrade.ask))
         log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
 
     def _wait(self) -> None:
@@ -239,7 +192,7 @@ class Supervisor:
                 with self._despite_no_descriptor():
                     call()
                 self._tick_soon()  # something has changed
-                if self.done():
+                if self.stopping.done():
                     return
             lift_ends = self.actuator.lift.until if self.actuator else None
             until = self.next_tick if lift_ends is None else min(self.next_tick, lift_ends)
@@ -249,17 +202,13 @@ class Supervisor:
                 case Woken.FILE:
                     self.look_at_files, self.next_tick = True, self.last_tick
                 case Woken.SLICE:
-                    self._look_at_slice()
+                    self.keeper.touched()
                     self._tick_soon()
                 case Woken.MEMORY:
                     self._tick_soon()
                 case Woken.OWNER:
                     self.contention.woken(time.monotonic())
                     self._tick_soon()
-
-    def _look_at_slice(self) -> None:
-        self.slice_watch.changed()
-        self.next_slow = 0.0
 
     def _tick_soon(self) -> None:
         self.next_tick = min(self.next_tick, self.last_tick + BRISK)
@@ -279,53 +228,27 @@ class Supervisor:
             self.lacked_descriptor = True
             self.service.ticked(lambda: "Too many files are open.", time.monotonic())
 
-    def done(self) -> bool:
-        """Whether it may end now."""
-        if self.again or (self.stopping and (self.keep_workers or self.options.dry_run)):
-            return True
-        if self.stopping or (self.stop_when_empty and self.docker.ready):
-            now = time.monotonic()
-            if not self.docker.looked and now < self.look_until:
-                return False
-            return self._nothing_left(now) or (self.stopping and now > self.stop_deadline)
-        return False
-
-    def _nothing_left(self, now: float) -> bool:
-        """No worker is known, and Docker knows none either, as far as it answers."""
-        late = self.verify_until is not None and now > self.verify_until
-        return len(self.roster) == 0 and (self.verified or late or not self.docker.ready)
-
-    def _verify_nothing_left(self) -> None:
-        """A container that was restarted by others, or whose start took too long, is found by
-        this."""
-        if len(self.roster) or self.options.dry_run:
-            self.verify_until, self.verified = None, False
-        elif self.verify_until is None:
-            self.verify_until = time.monotonic() + LOOK_BEFORE_STOP
-            self.docker.look_again()
-
     def tick(self, now: float) -> float:
         """Look at the host, decide, act, and tell. Seconds until the next tick."""
         if now >= self.next_cpus:
             self.next_cpus = now + LOOK_AT_CPUS
-            self._look_at_cpus()
+            self.keeper.look_at_cpus()
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
         short = is_short_of_memory(seen, self.in_force.settings)
-        if now >= self.next_slow or short:
+        if now >= self.next_slow or short or self.keeper.is_touched:
             self._slow_pass(now, seen, short)
         self.look_at_files |= self.sleep.file_has_changed() or self.file.is_linked or not self.sleep.told
         if self.look_at_files:
             self.look_at_files = False
-            self._read_files(now)
-            if self.done():  # before anything is decided: workers that are to stay are told nothing
+            self._read_files()
+            if self.stopping.done():  # before anything is decided: workers that are to stay are told nothing
                 return BRISK
         self.repo.step(now)
         self.mounts.step(now)
         self.docker.step(now)
-        if self.stopping or self.stop_when_empty:
-            self._verify_nothing_left()
+        self.stopping.step()
         seen = self._completed(seen, now)
         if self.docker.ready:
             self.image.hold(why_no_pull(seen, self.in_force.settings))
@@ -339,7 +262,7 @@ class Supervisor:
         self.contention.settle(seen, self.state.contention.capped)
         if self.recorder:
             self.recorder.write(seen, decision, self.in_force.settings)
-        tier = self.slice.tier if self.slice else "none"
+        tier = self.keeper.slice.tier if self.keeper.slice else "none"
         self.history.tick(seen, decision, tier, mode_of(seen, decision), now)
         usage = self.usage.by_name if self.usage else {}
         self.status_file.publish(seen, decision, usage, self._facts(decision, now), now)
@@ -357,7 +280,7 @@ class Supervisor:
         if self.sleep.file_has_changed():  # while we ticked
             self.look_at_files = True
             return 0.0
-        if self.stop_when_empty or not self.sleep.told or self.contention.reads:
+        if self.stopping.when_empty or not self.sleep.told or self.contention.reads:
             return BRISK
         pace = next_tick(seen, decision, self.state, self.in_force.settings, self.longest_tick)
         return max(BRISK, min(pace, self.disk_guard.look_due - seen.time))
@@ -366,7 +289,7 @@ class Supervisor:
         """The observation with all that is not a rate."""
         self.disk_guard.step(now, self.file.config.owner.reserve_disk, self.roster)
         seen = self.contention.completed(self.disk_guard.completed(seen))
-        self._resolve(seen)
+        self.keeper.resolve(seen)
         rules = self.owner_watch.look(seen, now)
         self.in_force.look(self.owner_watch.read)
         wishes = self._wishes(rules)
@@ -379,7 +302,7 @@ class Supervisor:
             docker=self.docker.ready and self.request_queue.busy_for(now) < NO_ANSWER,
             draining=draining,
             finish=finish,
-            stopping=self.stopping,
+            stopping=self.stopping.wanted,
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
             unprotected=self._why_unprotected(),
@@ -388,65 +311,40 @@ class Supervisor:
             fleet=self.roster.fleet,
             rules=rules,
             wishes=wishes,
-            frozen=self.slice is not None and self.slice.frozen,
+            frozen=self.keeper.slice is not None and self.keeper.slice.frozen,
         )
 
     def _wishes(self, rules: OwnerRules) -> Wishes:
         """What the owner has asked for, and whether it can be done here."""
         wishes = self.owner_requests.wishes()
         pauses = wishes.pause or rules.pause or self.state.standing.is_paused
-        if not pauses or self.slice is None or self.slice.can_freeze:
+        if not pauses or self.keeper.slice is None or self.keeper.slice.can_freeze:
             return wishes
         return msgspec.structs.replace(wishes, freezable=False)
 
     def _why_unprotected(self) -> str:
         """Why a new worker would not be in the slice, or have no quota, as far as that is known."""
         driver = self.info.cgroup_driver if self.info else ""
-        if self.slice is not None and self.slice.systemd != (driver == "systemd"):
+        made = self.keeper.slice
+        if made is not None and made.systemd != (driver == "systemd"):
             return f"Docker's cgroup driver is {driver} now, the slice is for another: restart Plancton"
         outside = self.actuator.reconciler.unprotected if self.actuator else ""
         return outside or (no_quota(self.file.config, self.info) if self.info else "")
 
     def _drain_state(self) -> tuple[bool, bool]:
         """Whether nothing may be started, and whether workers are asked to finish."""
-        if self.stop_when_empty:
+        if self.stopping.when_empty:
             return True, True
         drain = self.owner_requests.drain
         return drain is not None, drain is not None and drain.finish
-
-    def _resolve(self, seen: Observation) -> None:
-        """See to it that the settings are those for the host as it is now, and was at the tick
-        before: workers must not pay for one odd reading."""
-        disk = seen.disk_total or 0
-        figures = (int(seen.capacity), seen.memory_total, seen.swap_total, disk, self.cpus.most)
-        host, before = Host(*figures), self.host
-        self.host = host
-        if host != self.in_force.host and host.ram and (host == before or self.in_force.host is None):
-            self.in_force.update(self.file.config, host, self.slice)
-            self._look_at_cpus()
-            self.contention.find(self.slice, self.in_force.settings.caps_waiting)
-            if self.slice is not None and not self.options.dry_run:
-                self._bound(self.slice, host)  # before the first worker starts
 
     def _act(self, decision: Decision, now: float) -> None:
         if self.options.dry_run:
             self._say_what_would_be(decision)
         elif self.actuator:
-            self._limit_all(decision.cap)
+            self.keeper.keep_to(decision.cap)
             image = self.image.id, self.image.newest
             self.actuator.act(decision.actions, now, self.file.config, *image, self.in_force.settings)
-
-    def _limit_all(self, cap: Capped | None) -> None:
-        """Keep the workers to what the owner lets all of them use."""
-        before = self.cap
-        if cap == before or self.slice is None or self.in_force.host is None:
-            return
-        self.cap = cap
-        self._bound(self.slice, self.in_force.host)
-        if cap is None:
-            self.status_file.say("all workers together may use all that is idle again")
-        elif before is None or cap.reason != before.reason:
-            self.status_file.say(f"all workers together may use {cap.cpus:g} CPUs: {cap.reason}")
 
     def _say_what_would_be(self, decision: Decision) -> None:
         kinds = [action_name(a) for a in decision.actions]
@@ -458,13 +356,11 @@ class Supervisor:
     # ------------------------------------------------------------ every few seconds
 
     def _slow_pass(self, now: float, seen: Observation, short: bool) -> None:
-        self.next_slow = now + SLOW_PASS
+        self.next_slow, self.keeper.is_touched = now + SLOW_PASS, False
         if self.actuator and self.docker.ready:
-            if not self.file.config.worker.network.host:  # else their figures are the host's
-                self.roster.accuse(self.burden.look(now, seen, self.roster))
-                self.roster.accuse(self.connections.look(self.roster))
-                self.roster.accuse(self.sockets.look(short, self.roster), hoards=True)
-            if self.burden.for_long and (seen.engine or 0.0) >= BUSY_ENGINE:
+            if not self.file.config.worker.network.host:
+                self.burden.look(now, seen, short)
+            if self.burden.suspects_output(seen):
                 self.actuator.look_for_floods()
             # Of a job that had ended by the last pass: its line is written by now.
             self.actuator.endings.fetch_next()
@@ -472,58 +368,15 @@ class Supervisor:
         if self.usage and now >= self.last_reading + per_worker * len(self.roster):
             self.last_reading = now
             self._read_workers(now, seen.boottime)
-        if self.actuator and self.slice and not self.options.dry_run:
-            if self.slice_watch.is_due(now, self.slice):
-                self._verify_slice(self.slice)
+        if self.actuator and not self.options.dry_run:
+            self.keeper.verify(now)
             if self.docker.ready:
                 self.actuator.removals.sweep(now)
                 self.network.step(now)
         if now >= self.last_scan + (ENGINE_SCAN_AGAIN if self.figures.engine_changed else ENGINE_SCAN):
             self.last_scan = now
             self.figures.watch_engine(listener(self.engine.socket))
-            self.contention.find(self.slice, self.in_force.settings.caps_waiting)
-
-    def _look_at_cpus(self) -> None:
-        """See which CPUs are there for workers and which for the owner."""
-        allowed = self.slice.allowed_cpus() if self.slice else None
-        self._look_at_limits()
-        cpus = read_cpus(self.file.config, self.topology, allowed)
-        if cpus.counted != self.cpus.counted:
-            self.figures.count(cpus.counted)
-        if cpus != self.cpus:
-            self._look_at_slice()  # it is bound to other CPUs now
-        self.cpus = cpus
-        if self.slice:
-            self.slice.counted = cpus.number
-        self.contention.find(self.slice, self.in_force.settings.caps_waiting, if_more=True)
-
-    def _look_at_limits(self) -> None:
-        """The administrator's own may have changed: they are said, and what fits is another
-        number."""
-        before = self.limits
-        if self.slice is None or self.slice.limits == before:
-            return
-        self.limits, self.in_force.host = self.slice.limits, None
-        self._look_at_slice()
-        if self.limits.words != before.words:
-            self.status_file.say(
-                f"the administrator's own limits of the slice: {self.limits.words or 'none'}"
-            )
-
-    def _bound(self, workers_slice: Slice, host: Host) -> None:
-        config = self.file.config
-        wanted = bounds(config, host, self.cpus.for_workers)
-        if self.cap:
-            wanted = wanted.capped(slice_limit(self.cap.cpus, self.roster.fleet, self.in_force.settings))
-        if workers_slice.bounds != wanted:
-            workers_slice.bound(wanted)
-
-    def _verify_slice(self, workers_slice: Slice) -> None:
-        if self.in_force.host is not None:
-            self._bound(workers_slice, self.in_force.host)
-        if repaired := workers_slice.repair():
-            self.status_file.say(repaired)
-            self.in_force.host = None  # the tier may be another one
+            self.keeper.look_for_owner()
 
     def _read_workers(self, now: float, boottime: float) -> None:
         assert self.usage
@@ -553,77 +406,25 @@ class Supervisor:
         self.owner_watch.use(config)
         self.network.want(config)
 
-    def _read_files(self, now: float) -> None:
+    def _read_files(self) -> None:
         """See what was asked for, and whether the configuration is another one."""
         if self.run_dir:
-            self._requests(self.run_dir, now)
+            self.stopping.read(self.run_dir)
         self.owner_requests.read()
         if self.file.changed():
             self.configure()
             self.status_file.say("the configuration has changed")
 
-    def _requests(self, run_dir: RunDir, now: float) -> None:
-        stop, force = run_dir.take_request("stop"), run_dir.take_request("force-stop")
-        finish = run_dir.take_request("finish")
-        self.stays_stopped |= any(request is not None for request in (stop, force, finish))
-        if force is not None:
-            self._force_stop()
-        elif stop is not None:
-            self.keep_workers = stop == KEEP_WORKERS
-            self._stop(now)
-        elif finish is not None:
-            self.status_file.say("finishing: Plancton stops when the workers have ended")
-            self.stop_when_empty = True
-
-    def _asked_to_stop(self) -> None:
-        if self.stopping:
-            self._force_stop()
-        else:
-            self._stop(time.monotonic())
-
-    def _asked_to_go_alone(self) -> None:
-        """SIGUSR1: end, the workers stay; `docker stop` sends it to our image's container."""
-        self.keep_workers = True
-        self._stop(time.monotonic())
-
-    def _stop(self, now: float) -> None:
-        if not self.stopping:
-            stay = self.keep_workers or self.options.dry_run
-            how = ", the workers stay" if stay else ": all workers leave"
-            self.status_file.say(f"stopping{how}")
-        self.stopping = True
-        self.look_until = now + LOOK_BEFORE_STOP
-        self.stop_deadline = now + self.in_force.settings.leave_timeout + 15.0
-        self.service.stopping(self.stop_deadline - now + CLEAN_UP)
-
-    def _force_stop(self) -> None:
-        now = time.monotonic()
-        self.status_file.say("stopping at once: all workers are removed")
-        self.stopping, self.forced, self.keep_workers, self.stop_deadline = True, True, False, now + 15.0
+    def _remove_all(self) -> None:
         if self.actuator and not self.options.dry_run:
-            self.actuator.force_all(now)
-
-    def _asked_to_run_again(self) -> None:
-        """SIGHUP: take a new version or environment in place, unless it would not start."""
-        if not self.trying_out:
-            self.trying_out = True
-            beside(self.inbox, why_not_again, self._tried_out)
-
-    def _tried_out(self, problem: str) -> None:
-        self.trying_out = False
-        if problem:
-            said = f"not running again in place: the installed Plancton does not start ({problem})"
-            self.status_file.say(said)
-        elif not self.stopping:
-            self.status_file.say("running again in place, the workers stay")
-            self.again = True
+            self.actuator.force_all(time.monotonic())
 
     # ------------------------------------------------------------ Docker
 
     def _docker_found(self, info: Info) -> bool:
         self.info = info
         self.disk_guard.watch(info, self.file.config)
-        if self.slice is not None:
+        if self.keeper.slice is not None:
             self.last_scan = -ENGINE_SCAN  # another dockerd may answer
             self.network.look_again()
             if problem := self._why_unprotected():
@@ -647,47 +448,44 @@ class Supervisor:
         self.docker.follow()
 
     def _use_slice(self, workers_slice: Slice) -> None:
-        self.slice = workers_slice
+        self.keeper.slice = workers_slice
         if not self.options.dry_run:
-            self.slice.take()
-            best = self.slice.tier == "kernel" and self.slice.ours
+            workers_slice.take()
+            best = workers_slice.tier == "kernel" and workers_slice.ours
             say = self.status_file.say if best else self.status_file.warn
-            say(f"tier {self.slice.tier}: {self.slice.tier_reason}")
-        self.figures.watch_slice(self.slice)
+            say(f"tier {workers_slice.tier}: {workers_slice.tier_reason}")
+        self.figures.watch_slice(workers_slice)
         self.figures.watch_engine(listener(self.engine.socket))
         self.figures.look(0.0, time.monotonic())  # the next tick tells what has been since
         self.in_force.host = None
-        self.usage = WorkerUsage(self.slice, PROC)
-        self.disk_guard.watch_slice(self.slice)
-        self.actuator = Actuator(
-            Context(
-                self.roster,
-                self.request_queue,
-                self.cleanup_queue,
-                self.slice,
-                self.instance,
-                self.status_file.say,
-                PROC,
-                self.accounting,
-                on_trouble=self.docker.trouble,
-                on_image_lost=self.image.lost,
-                around=lambda config: look_around(
-                    self.info or Info(), self.paths.run, self.image.image, config.worker.users
-                ),
-                on_network=self.network.enforce,
-                dry_run=self.options.dry_run,
-            )
+        self.usage = WorkerUsage(workers_slice, PROC)
+        self.disk_guard.watch_slice(workers_slice)
+        context = Context(
+            self.roster,
+            self.request_queue,
+            self.cleanup_queue,
+            workers_slice,
+            self.instance,
+            self.status_file.say,
+            PROC,
+            self.accounting,
+            on_trouble=self.docker.trouble,
+            on_image_lost=self.image.lost,
+            around=self._around,
+            on_network=self.network.enforce,
+            dry_run=self.options.dry_run,
         )
+        self.actuator = Actuator(context)
+
+    def _around(self, config: Config) -> Surroundings:
+        return look_around(self.info or Info(), self.paths.run, self.image.image, config.worker.users)
 
     def _docker_listed(self, found: Listing) -> None:
         assert self.actuator
         asked = self.docker.asked_at
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.actuator.reconciler.reconcile(found.changed, boottime, asked, found.as_before)
-        since = None if self.verify_until is None else self.verify_until - LOOK_BEFORE_STOP
-        self.verified = since is not None and asked >= since and len(self.roster) == 0
-        if self.forced and not self.options.dry_run:
-            self.actuator.force_all(time.monotonic())
+        self.stopping.listed()
         self.image.step(time.monotonic())  # it is known at the next tick, not at the one after
 
     def _docker_event(self, event: Event) -> None:
@@ -702,10 +500,10 @@ class Supervisor:
         problems, unseen = self._problems(decision, now), self.disk_guard.disks.unseen
         expires = self.actuator.starter.token_expires if self.actuator else None
         work, until = self.accounting.work, self.owner_requests.pause_until
-        return Facts(self.slice, image, docker, problems, work, unseen, expires, until)
+        return Facts(self.keeper.slice, image, docker, problems, work, unseen, expires, until)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
-        busy = self.request_queue.busy_for(now)
+        busy, made = self.request_queue.busy_for(now), self.keeper.slice
         found = [
             self.figures.problem,
             self.docker.problem,
@@ -715,10 +513,8 @@ class Supervisor:
             self.needs_restart,
             self.in_force.problem,
             self.image.problem,
-            self.slice.tier_reason
-            if self.slice and (self.slice.tier == "quota" or not self.slice.ours)
-            else "",
-            self.slice.boost.problem if self.slice else "",
+            made.tier_reason if made and (made.tier == "quota" or not made.ours) else "",
+            made.boost.problem if made else "",
             not_kept(self.disk_guard.disks.unseen, self.file.config.owner.reserve_disk),
             decision.held.sentence if decision.held and decision.held.reason.is_problem else "",
             *(self.actuator.removals.problems if self.actuator else ()),
@@ -736,14 +532,15 @@ class Supervisor:
         self.influx.close()
         self.repo.close()
         self.docker.close()
-        if self.actuator and self.slice and not self.options.dry_run:
+        stopping, made = self.stopping, self.keeper.slice
+        if self.actuator and made and not self.options.dry_run:
             self.actuator.lift.drop()
-            self.slice.thaw()
-            if self.stopping or self.stop_when_empty:
-                self._clean_up()
-        if self.run_dir and not self.again:
+            made.thaw()
+            if stopping.is_near:
+                self._clean_up(self.actuator, made)
+        if self.run_dir and not stopping.again:
             self.run_dir.retract()
-            if len(self.roster) and not self.keep_workers and (self.stopping or self.stop_when_empty):
+            if len(self.roster) and stopping.is_near and not stopping.keep_workers:
                 self.run_dir.leave({entry.worker.name: self._why_left(entry) for entry in self.roster})
         if self.recorder:
             self.recorder.close()
@@ -751,51 +548,29 @@ class Supervisor:
         self.sleep.close()
         if self.usage:
             self.usage.close()
-        if self.stays_stopped and not self.again:
+        if stopping.by_request and not stopping.again:
             stay_stopped(self.engine.socket)
 
     def _why_left(self, entry: Entry) -> str:
         return entry.refused or self.docker.problem or "it did not end in time"
 
-    def _clean_up(self) -> None:
-        assert self.actuator and self.slice
-        if not self.docker.ready and not self.keep_workers:
+    def _clean_up(self, actuator: Actuator, made: Slice) -> None:
+        if not self.docker.ready and not self.stopping.keep_workers:
             log.warning("Docker does not answer: workers that it has stay, under the slice")
             return
         if len(self.roster):
-            if not self.keep_workers:
+            if not self.stopping.keep_workers:
                 log.warning("%d workers could not be removed: they stay under the slice", len(self.roster))
                 for entry in self.roster:
                     log.warning("%s is left: %s", entry.worker.name, self._why_left(entry))
             return
         removed: list[bool] = []
-        self.actuator.remove_network(lambda: removed.append(True))
+        actuator.remove_network(lambda: removed.append(True))
         deadline = time.monotonic() + 5.0
         while not removed and (remaining := deadline - time.monotonic()) > 0:
             with contextlib.suppress(Empty):
                 self.inbox.get(timeout=remaining)()
-        self.slice.remove()
+        made.remove()
         self.network.remove(self.engine.slice)
         forget(self.paths.run)
         log.info("stopped, nothing is left behind")
-
-    def _execute_again(self) -> None:
-        os.environ.update(self.service.variables)
-        self.service.reloading()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
-
-
-def why_not_again(seconds: float = 60.0) -> str:
-    """Why the installed version would not start; empty if it would."""
-    import subprocess  # seldom needed: not worth its memory from the start
-
-    command = [sys.executable, "-P", "-c", "import plancton.daemon.__main__"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return f"it needs more than {seconds:g} s"
-    except OSError as error:
-        return f"{error.filename or sys.executable}: {error.strerror}"
-    if done.returncode == 0:
-        return ""
-    return (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -16,7 +16,7 @@ from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, reply
 from unit.trees import tree
 
 from plancton.config.watch import ConfigFile
-from plancton.daemon import loop as module
+from plancton.daemon import upgrade
 from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
@@ -94,7 +94,7 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Run]]:
     tree(tmp_path, v2={})
-    monkeypatch.setattr(module, "read_layout", lambda proc: Layout(tmp_path / "v2"))
+    monkeypatch.setattr("plancton.daemon.loop.read_layout", lambda proc: Layout(tmp_path / "v2"))
     made: list[Run] = []
 
     def make(script: Script | None = None, config: str = "", **options: Any) -> Run:
@@ -157,8 +157,8 @@ def test_hang_after_a_while(run: Callable[..., Run]) -> None:
     it.tick()
     assert it.status().mode == "draining"
     request(it.root / "run", "stop")
-    it.until(it.it.done, "the end: with no worker there is not much to wait for")
-    assert it.it.stopping
+    it.until(it.it.stopping.done, "the end: with no worker there is not much to wait for")
+    assert it.it.stopping.wanted
 
 
 def test_another_cgroup_driver(run: Callable[..., Run]) -> None:
@@ -293,8 +293,8 @@ def test_systemd_that_hangs(run: Callable[..., Run], tmp_path: Path, monkeypatch
 
 def test_trying_out() -> None:
     """What is installed here would start; what takes too long to try out is said as that."""
-    assert module.why_not_again() == ""
-    assert "more than 0.001 s" in module.why_not_again(0.001)
+    assert upgrade.why_not_again() == ""
+    assert "more than 0.001 s" in upgrade.why_not_again(0.001)
 
 
 # ---------------------------------------------------------------- configuration

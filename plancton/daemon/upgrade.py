@@ -1,0 +1,52 @@
+"""Takes an installed version in place: the process executes itself, and the workers stay."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from plancton.daemon.helper_thread import beside
+from plancton.daemon.sdnotify import Service
+from plancton.inbox import Inbox
+
+
+class Upgrade:
+    """Only the loop calls it. ``go``: execute the other version now."""
+
+    def __init__(self, inbox: Inbox, say: Callable[[str], None], go: Callable[[], None]) -> None:
+        self._inbox, self._say, self._go = inbox, say, go
+        self._trying_out = False
+
+    def ask(self) -> None:
+        """SIGHUP: take a new version or environment in place, unless it would not start."""
+        if not self._trying_out:
+            self._trying_out = True
+            beside(self._inbox, why_not_again, self._tried_out)
+
+    def _tried_out(self, problem: str) -> None:
+        self._trying_out = False
+        if problem:
+            self._say(f"not running again in place: the installed Plancton does not start ({problem})")
+        else:
+            self._go()
+
+
+def why_not_again(seconds: float = 60.0) -> str:
+    """Why the installed version would not start; empty if it would."""
+    import subprocess  # seldom needed: not worth its memory from the start
+
+    command = [sys.executable, "-P", "-c", "import plancton.daemon.__main__"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it needs more than {seconds:g} s"
+    except OSError as error:
+        return f"{error.filename or sys.executable}: {error.strerror}"
+    if done.returncode == 0:
+        return ""
+    return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+def execute_again(service: Service) -> None:
+    os.environ.update(service.variables)
+    service.reloading()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
