@@ -72,18 +72,16 @@ class Worker(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``name`` identifies it from request to removal; ``id`` is the container's, empty until created.
     ``started`` is the CLOCK_BOOTTIME second at which its first process started. ``told`` is the
-    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one by
-    which it has to be gone. ``busy`` means that an action on it is under way: no other is given
-    until that is done. ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs
-    began, oldest first (None: its pool does not tell); ``worked`` says whether it ever had one;
-    ``stake`` are the CPU seconds that would be lost with the running ones, coarsely.
-    ``until`` is the CLOCK_BOOTTIME second at which it is asked to finish because what lets it into its
-    pool ends soon (None: that does not end).
-    ``quota`` are the CPUs that Docker lets it have now (None: all of ``cpus``); ``flooding`` how it
-    keeps the engine or the kernel busy, in words; ``hoards`` that it is by memory that the owner
-    needs now; ``paused`` that somebody has paused it; ``stuck`` that it outlives being killed.
-    ``renamed`` is what somebody calls its container now, ``restarts`` is how often somebody started
-    it again.
+    CLOCK_MONOTONIC second at which it was told to go (its phase says how), ``deadline`` the one by which it
+    has to be gone. ``busy`` means that an action on it is under way: no other is given until that is done.
+    ``jobs`` are the CLOCK_BOOTTIME seconds at which the jobs that it runs began, oldest first (None: its pool
+    does not tell); ``worked`` says whether it ever had one; ``stake`` are the CPU seconds that would be lost
+    with the running ones, coarsely. ``until`` is the CLOCK_BOOTTIME second at which it is asked to finish
+    because what lets it into its pool ends soon (None: that does not end). ``quota`` are the CPUs that Docker
+    lets it have now (None: all of ``cpus``); ``flooding`` how it keeps the engine or the kernel busy, in
+    words; ``hoards`` that it is by memory that the owner needs now; ``paused`` that somebody has paused it;
+    ``stuck`` that it outlives being killed. ``renamed`` is what somebody calls its container now,
+    ``restarts`` is how often somebody started it again.
     """
 
     name: str
@@ -144,8 +142,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
     def line(self) -> tuple[Worker, ...]:
         """Those that use CPU and may be told to leave, the one with the most to lose first.
 
-        Those with a job come before those without, the one that has used most first; the others by
-        their age.
+        Those with a job come before those without, the one that has used most first; the others by their age.
         """
         return tuple(sorted((w for w in self.workers if w.phase in IN_LINE), key=_least_to_lose_last))
 
@@ -228,8 +225,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def shares_fit(self) -> int | None:
-        """How many of the oldest have full shares while all others have the least; None: some
-        differ."""
+        """How many of the oldest have full shares while all others have the least; None: some differ."""
         full = [w.shares == full_shares(w.cpus) for w in self.line]
         count = sum(full)
         settled = all(full[:count]) and all(w.shares == LEAST_SHARES for w in self.line[count:])
@@ -237,8 +233,7 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def cpus_before(self) -> tuple[float, ...]:
-        """For each worker in line, what all older ones may use; one more entry at the end: the
-        sum."""
+        """For each worker in line, what all older ones may use; one more entry at the end: the sum."""
         return tuple(accumulate((w.cpus for w in self.line), initial=0.0))
 
     @cached_property
@@ -322,22 +317,20 @@ class OwnerRules(msgspec.Struct, frozen=True, omit_defaults=True):
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is known at one tick: rates of the host since the tick before, and the state of things.
 
-    ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``,
-    ``stolen``, ``idle`` and ``softirq`` are CPUs over ``interval`` seconds. ``max_workers`` None:
-    no limit but the fit. ``image`` is the id of the image that new workers get, empty if there is
-    none; ``digest`` stands for the configuration that they get. ``docker`` says whether the Engine
-    answers. ``finish`` asks all workers to finish, ``stopping`` all to leave. ``unexplained``: a
-    worker ended without being told to, and how will be among ``ended`` of a later tick.
-    ``disk_*`` are of the file system with the least beyond the reserve, of all that workers write
-    to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that is free;
-    ``writers`` are known at the ticks at which they are looked for, because there is little.
-    ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker;
-    empty: they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker
-    is found that does it. ``mounts`` says what is missing of the paths that workers mount.
-    ``unknown`` names the file whose figures can't be used at this tick, and says why. ``rules``:
-    what the owner's rules ask for. ``frozen``: we have frozen all workers. ``owner_waits`` is the
-    part of the time for which one of the owner's processes had to wait for a CPU; it is read only
-    while that matters (`yield.cap: auto`).
+    ``time`` is CLOCK_MONOTONIC, ``boottime`` CLOCK_BOOTTIME. ``owner``, ``donated``, ``engine``, ``stolen``,
+    ``idle`` and ``softirq`` are CPUs over ``interval`` seconds. ``max_workers`` None: no limit but the fit.
+    ``image`` is the id of the image that new workers get, empty if there is none; ``digest`` stands for the
+    configuration that they get. ``docker`` says whether the Engine answers. ``finish`` asks all workers to
+    finish, ``stopping`` all to leave. ``unexplained``: a worker ended without being told to, and how will be
+    among ``ended`` of a later tick. ``disk_*`` are of the file system with the least beyond the reserve, of
+    all that workers write to: ``disk_path`` is a directory on it, ``disk_inodes`` the part of its inodes that
+    is free; ``writers`` are known at the ticks at which they are looked for, because there is little.
+    ``unprotected`` says why the slice, or a quota that was asked for, would not hold a new worker; empty:
+    they would. ``burden`` says who is busy, perhaps with what a worker does, while no worker is found that
+    does it. ``mounts`` says what is missing of the paths that workers mount. ``unknown`` names the file whose
+    figures can't be used at this tick, and says why. ``rules``: what the owner's rules ask for. ``frozen``:
+    we have frozen all workers. ``owner_waits`` is the part of the time for which one of the owner's processes
+    had to wait for a CPU; it is read only while that matters (`yield.cap: auto`).
     """
 
     time: float
@@ -380,12 +373,10 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The settings that `decide` goes by, in base units (the configuration made plain for one
-    host).
+    """The settings that `decide` goes by, in base units (the configuration made plain for one host).
 
-    ``gap``: ticks further apart than this have missed something (suspend, a stopped process,
-    figures unknown). It is no setting: only a simulation, which knows that nothing was missed,
-    takes longer ticks.
+    ``gap``: ticks further apart than this have missed something (suspend, a stopped process, figures
+    unknown). It is no setting: only a simulation, which knows that nothing was missed, takes longer ticks.
     """
 
     worker_cpus: float = 1.0
@@ -410,8 +401,7 @@ class Settings(msgspec.Struct, frozen=True):
     """The very first start waits this long instead of ``grace_spawn``: someone is watching."""
     gap: float = 5.0
     uses_quota: bool = False
-    """Whether the workers' CPU is limited one by one: where no slice yields for them, or by
-    configuration."""
+    """Whether the workers' CPU is limited one by one: where no slice yields for them, or by configuration."""
     quota_alone: bool = False
     """Whether that limit is all that protects the owner: no slice yields."""
     caps_waiting: bool = False
@@ -544,8 +534,7 @@ class Capped(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs
-    behind it.
+    """What to do now, and why. ``fit`` is how many workers the room is worth, ``room`` the CPUs behind it.
 
     ``sentence`` says the state of things in words; ``held`` why nothing is started although there
     may be room (None when nothing holds it). ``quota`` are the CPUs that all workers together may
@@ -582,8 +571,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker as shown to users. ``cgroup`` is below the v2 mount, for those who sample it
-    themselves.
+    """One worker as shown to users. ``cgroup`` is below the v2 mount, for those who sample it themselves.
 
     ``cpu`` is CPUs used over the last few seconds, ``share`` what that is of what it asked for (0
     to 1). ``jobs`` is how many it runs (None: unknown), ``job_age`` for how long the oldest has run
@@ -613,9 +601,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 class Work(msgspec.Struct, frozen=True):
     """What was finished and lost on this host ``since`` a Unix time.
 
-    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not allowed to finish. ``cpu_*`` are
-    CPU seconds: all that the slice used, what the finished jobs used, and what the evicted ones had
-    used.
+    ``jobs_done`` ended by themselves, ``jobs_evicted`` were not allowed to finish. ``cpu_*`` are CPU seconds:
+    all that the slice used, what the finished jobs used, and what the evicted ones had used.
     """
 
     since: float

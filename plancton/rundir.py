@@ -69,9 +69,8 @@ ROOTS = Paths(Path("/etc/plancton/config.yaml"), Path("/run/plancton"), Path("/v
 def default_paths(
     environ: dict[str, str] | None = None, uid: int | None = None, roots: Paths = ROOTS
 ) -> Paths:
-    """The standard paths for this user: root's, or those of them that `plancton prepare` handed
-    over to the user, or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of
-    them."""
+    """The standard paths for this user: root's, or those of them that `plancton prepare` handed over to the
+    user, or the user's own. PLANCTON_RUN_DIR and PLANCTON_STATE_DIR move two of them."""
     environ = dict(os.environ) if environ is None else environ
     uid = os.geteuid() if uid is None else uid
     paths = roots if uid == 0 else _users_paths(environ, uid, roots)
@@ -241,9 +240,8 @@ def _take(descriptor: int, kind: int) -> bool:
 
 
 def _lockers(file: Path) -> tuple[list[int], list[int]]:
-    """Who holds a lock on this file, which need not be ours to open: processes of its owner or
-    root, and those of strangers (proc_locks(5)). The device is not compared: Btrfs and overlayfs
-    have two."""
+    """Who holds a lock on this file, which need not be ours to open: processes of its owner or root, and
+    those of strangers (proc_locks(5)). The device is not compared: Btrfs and overlayfs have two."""
     trusted, strangers = list[int](), list[int]()
     with contextlib.suppress(OSError):
         found = file.stat(follow_symlinks=False)
@@ -374,8 +372,7 @@ class RunDir:
 
 
 def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "", run: Path = Path("/")) -> int:
-    """Keep out a second supervisor on this socket and instance while the returned descriptor is
-    open.
+    """Keep out a second supervisor on this socket and instance while the returned descriptor is open.
 
     The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid,
     the socket, the slice's name and the run directory, one per line: that is where to find us and,

@@ -1,19 +1,11 @@
-"""What `plancton check` says of this host: how many workers would fit now, and what prevents
-more."""
+"""What `plancton check` says of this host: how many workers would fit now, and what prevents more."""
 
 import time
 
 import msgspec
 
 from plancton.commands.owner_report import OwnerLook, OwnerReport
-from plancton.config.resolve import (
-    Host,
-    MaxWorkers,
-    missing_mounts,
-    never_starts,
-    policy_settings,
-    read_cpus,
-)
+from plancton.config.resolve import Host, MaxWorkers, missing_mounts, never_starts, policy_settings, read_cpus
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config
 from plancton.config.security import read_profiles

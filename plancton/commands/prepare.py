@@ -1,8 +1,7 @@
 """What root does for a supervisor without root: make the slice, and hand over what that one writes.
 
-It lasts until the slice is made again, at the latest at the next boot. It may be done at any time,
-even while the supervisor runs, which notices. At boot it may come before Docker, so it does
-without.
+It lasts until the slice is made again, at the latest at the next boot. It may be done at any time, even while
+the supervisor runs, which notices. At boot it may come before Docker, so it does without.
 """
 
 import json
@@ -110,8 +109,7 @@ def _driver(socket: str, layout: Layout) -> tuple[str, str]:
 
 
 def usual_driver(settings: str, unified: bool, systemd: bool) -> str:
-    """What Docker chooses by these settings, of daemon.json (UsingSystemd in moby's
-    daemon_unix.go)."""
+    """What Docker chooses by these settings, of daemon.json (UsingSystemd in moby's daemon_unix.go)."""
     try:
         options = dict(str(option).split("=", 1) for option in json.loads(settings)["exec-opts"])
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,5 +1,4 @@
-"""What `plancton replay` does: run a file through the policy, and tell in lines what comes of
-it."""
+"""What `plancton replay` does: run a file through the policy, and tell in lines what comes of it."""
 
 import math
 from collections.abc import Iterable, Iterator

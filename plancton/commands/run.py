@@ -1,5 +1,4 @@
-"""What `plancton run` does before the supervisor takes over: find what would keep it from
-starting."""
+"""What `plancton run` does before the supervisor takes over: find what would keep it from starting."""
 
 import os
 import sys

@@ -1,5 +1,4 @@
-"""What a configuration directory is once `plancton init --repo` has made it: the clone of a
-repository.
+"""What a configuration directory is once `plancton init --repo` has made it: the clone of a repository.
 
     DIR/.git/plancton                     the mark: where it comes from
     DIR/.git/plancton-trees/COMMIT        the files of a commit
@@ -38,8 +37,7 @@ class CloneError(PlanctonError):
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a clone comes from. ``ref`` as it was asked for, None: whatever the repository calls
-    HEAD.
+    """Where a clone comes from. ``ref`` as it was asked for, None: whatever the repository calls HEAD.
 
     ``branch`` is what it follows, None for a tag or commit.
     """
@@ -50,16 +48,14 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Clone(msgspec.Struct, frozen=True):
-    """The clone at ``root``, with a commit's files in the directory ``tree``: those in force, or
-    others."""
+    """The clone at ``root``, with a commit's files in the directory ``tree``: those in force, or others."""
 
     root: Path
     tree: Path
 
     def places(self) -> Callable[[str], Place]:
-        """Says where a path leads that a configuration names: to a file of the repository's or a
-        directory of such files, to none of its files, or elsewhere. ``.git`` and the whole
-        directory are elsewhere."""
+        """Says where a path leads that a configuration names: to a file of the repository's or a directory of
+        such files, to none of its files, or elsewhere. ``.git`` and the whole directory are elsewhere."""
         files = files_of(self.tree)
         directories = {name[:end] for name in files for end, char in enumerate(name) if char == "/"}
         known, top = files | directories, top_of(files)

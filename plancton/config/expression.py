@@ -1,14 +1,11 @@
-"""Expressions in the configuration: Python's arithmetic, comparisons, `and`, `or`, `not` and `a if
-b else c`.
+"""Expressions in the configuration: Python's arithmetic, comparisons, `and`, `or`, `not` and `a if b else c`.
 
-Which names and functions there are is the caller's to say. A text is checked whole before it is
-computed: nothing in the grammar reaches further than its numbers, and nothing that short takes
-long.
+Which names and functions there are is the caller's to say. A text is checked whole before it is computed:
+nothing in the grammar reaches further than its numbers, and nothing that short takes long.
 
-A value may be unknown (None), and then so is what depends on it, as in SQL and in HTCondor's
-ClassAds: `battery < 20` is unknown where there is no battery, `battery < 20 or hour < 8` is true
-before eight all the same, and `battery < 20 and hour < 8` is false after it. A condition that is
-unknown does not hold.
+A value may be unknown (None), and then so is what depends on it, as in SQL and in HTCondor's ClassAds:
+`battery < 20` is unknown where there is no battery, `battery < 20 or hour < 8` is true before eight all the
+same, and `battery < 20 and hour < 8` is false after it. A condition that is unknown does not hold.
 """
 
 import ast

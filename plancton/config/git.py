@@ -62,10 +62,7 @@ class Git:
         shutil.rmtree(new, ignore_errors=True)  # what a crash has left
         try:
             new.mkdir()
-            self._extra = {
-                "GIT_OBJECT_DIRECTORY": str(new),
-                "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects),
-            }
+            self._extra = {"GIT_OBJECT_DIRECTORY": str(new), "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(objects)}
             yield
         finally:
             self._extra = {}
@@ -175,8 +172,7 @@ def _environment(ours: dict[str, str], root: Path) -> dict[str, str]:
 
 
 def _last_words(said: str) -> str:
-    """The line that tells most: git's first `fatal:` or `error:`, with what the other side said
-    before it."""
+    """The line that tells most: git's first `fatal:` or `error:`, with what the other side said before it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     told = fatal[0] if fatal else lines[-1] if lines else ""

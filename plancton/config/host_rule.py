@@ -28,8 +28,7 @@ class HostRule:
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        """From a value or an expression, which gives one only on a host; ValueError says what is
-        wrong."""
+        """From a value or an expression, which gives one only on a host; ValueError says what is wrong."""
         if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
             compiled(value, cls.names, FUNCTIONS)
             return cls(value.strip())

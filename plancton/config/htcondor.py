@@ -13,8 +13,7 @@ from plancton.config.schema import HTCondor, require
 from plancton.units import Duration, Number, Size
 
 WORKER_IMAGE = "localhost/plancton-worker:latest"
-"""The image unless another is named: `scripts/worker-image/build` makes it, no registry can serve
-it."""
+"""The image unless another is named: `scripts/worker-image/build` makes it, no registry can serve it."""
 VOLUME = "/var/lib/plancton"
 """The worker's own volume: the token comes here, and the jobs' files and reports."""
 TOKENS, WORK = "tokens.d", "work"

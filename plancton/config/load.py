@@ -1,5 +1,4 @@
-"""Reads a configuration: a file of the host's own, one in a repository's clone, or one of Plancton
-0.6's."""
+"""Reads a configuration: a file of the host's own, one in a repository's clone, or one of Plancton 0.6's."""
 
 import os
 from pathlib import Path
@@ -20,8 +19,7 @@ from plancton.files import Unsuitable, read_regular
 from plancton.units import quoted, shown
 
 LARGEST = 256 * 1024
-"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or
-two."""
+"""Bytes of a configuration file: a hundred times what one needs, and still read within a second or two."""
 
 
 def load_config(path: Path, missing_ok: bool = False) -> Config:
@@ -38,8 +36,7 @@ def load_config(path: Path, missing_ok: bool = False) -> Config:
 
 
 def load_from(clone: Clone, path: Path, file: Path) -> Config:
-    """A configuration from a repository that is, or will be, at ``path``, if this host permits
-    it."""
+    """A configuration from a repository that is, or will be, at ``path``, if this host permits it."""
     try:
         config = parse(_read(file, path), str(path))
     except FileNotFoundError:

@@ -42,8 +42,7 @@ PROFILES: Mapping[str, Mapping[str, Setting]] = {
     },
     "server": {
         "owner.leave_when": Setting(
-            "owner_memory_pressure > 20",
-            "Workers go when the services themselves wait for memory.",
+            "owner_memory_pressure > 20", "Workers go when the services themselves wait for memory."
         ),
         "owner.reserve_memory": Setting("20%", "Room for the page cache and for a peak of the services."),
         "owner.reserve_disk": Setting("10%", "Room for logs and data that grow overnight."),

@@ -1,10 +1,8 @@
-"""A repository as configuration directory: cloned once, and followed to commits that may be put in
-force.
+"""A repository as configuration directory: cloned once, and followed to commits that may be put in force.
 
-git puts the files of a commit into a new directory. When they have been looked at there, one rename
-of the link to that directory (clone.py) puts all of them in force: whoever reads sees the old
-version or the new one, and so does the next start after a crash. Running workers keep the files
-that they were started with.
+git puts the files of a commit into a new directory. When they have been looked at there, one rename of the
+link to that directory (clone.py) puts all of them in force: whoever reads sees the old version or the new
+one, and so does the next start after a crash. Running workers keep the files that they were started with.
 """
 
 import os
@@ -57,8 +55,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 def init(url: str, ref: str | None, directory: Path) -> str:
-    """Make ``directory`` a clone of the repository, when its configuration may be put in force; a
-    sentence.
+    """Make ``directory`` a clone of the repository, when its configuration may be put in force; a sentence.
 
     It changes nothing where that is done already, and leaves nothing where it fails.
     """
@@ -160,8 +157,7 @@ def _fetch_first(git: Git, asked: Origin) -> tuple[str | None, str]:
 
 
 def refresh(git: Git, signers: list[str]) -> str:
-    """Take the branch's newest commit, when it may be put in force: what was done, empty when
-    nothing was.
+    """Take the branch's newest commit, when it may be put in force: what was done, empty when nothing was.
 
     Raises PlanctonError when it may not. ``signers`` are those of the configuration in force.
     """
@@ -306,8 +302,7 @@ def _require_files(git: Git, commit: str) -> set[str]:
 
 
 def _require_written(tree: Path, names: set[str]) -> None:
-    """These files, and nothing else, are there. Names that differ in case only are one file on some
-    disks."""
+    """These files, and nothing else, are there. Names that differ in case only are one file on some disks."""
     found = set[str]()
     for directory, directories, files in os.walk(tree):
         for path in (Path(directory) / name for name in (*directories, *files)):

@@ -131,10 +131,7 @@ def _read_allow(clone: Clone) -> tuple[Allow, str]:
 
 
 def problems(
-    config: Config,
-    allow: Allow,
-    place: Callable[[str], Place],
-    real: Callable[[str], str] = os.path.realpath,
+    config: Config, allow: Allow, place: Callable[[str], Place], real: Callable[[str], str] = os.path.realpath
 ) -> Iterator[Problem]:
     """What the configuration may not do here.
 
@@ -293,8 +290,7 @@ def _is_below(path: str, top: str) -> bool:
 
 
 def _is_token(path: str, allow: Allow, place: Callable[[str], Place], real: Callable[[str], str]) -> bool:
-    """One in the clone's directory, tracked or not, the host's own, or one that the host
-    permits."""
+    """One in the clone's directory, tracked or not, the host's own, or one that the host permits."""
     if path == HOST_TOKEN or place(path) in ("inside", "missing"):
         return True
     return ".." not in path.split("/") and real(path) in {real(permitted) for permitted in allow.files}

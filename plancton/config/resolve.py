@@ -93,8 +93,7 @@ def _longest_lift(config: Config) -> float:
 
 
 def bounds(config: Config, host: Host, cpuset: str = "") -> Bounds:
-    """What all workers together may take at most; as much of the swap as workers fit into the
-    memory.
+    """What all workers together may take at most; as much of the swap as workers fit into the memory.
 
     ``cpuset`` is the CPUs that the owner does not keep (plancton.host.topology).
     """

@@ -1,5 +1,4 @@
-"""YAML read safely, and made into a section; what is wrong is said by file and key, or line and
-column.
+"""YAML read safely, and made into a section; what is wrong is said by file and key, or line and column.
 
 Where the schema says that a value is text, it is the text as written: to YAML 1.1, 3.10 is 3.1,
 0123 is 83, and 12:30 is 750.

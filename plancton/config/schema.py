@@ -1,5 +1,4 @@
-"""The keys of the configuration: their types, defaults and descriptions, and which values can't be
-used.
+"""The keys of the configuration: their types, defaults and descriptions, and which values can't be used.
 
 All else is made of this: the file that `init` writes, the reference in the documentation, the JSON
 Schema, and what is said of a wrong value. A section's docstring is its description.
@@ -116,8 +115,7 @@ class HTCondor(Section, frozen=True):
         Meta(description="its memory, of which HTCondor takes 64MiB; an expression may use cpus as well"),
     ] = default(HostMemory(Size(2_000_000_000)))
     disk: Annotated[
-        Size | None,
-        Meta(description="disk that it promises to jobs; null: an equal part of what is free"),
+        Size | None, Meta(description="disk that it promises to jobs; null: an equal part of what is free")
     ] = None
     start: Annotated[str | None, Meta(description="HTCondor's START expression: which jobs may run here")] = (
         None
@@ -205,8 +203,7 @@ class Image(Section, frozen=True):
 
 Signal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]
 MOUNT_OPTIONS = (("ro", "rw"), ("shared", "rshared", "slave", "rslave", "private", "rprivate"), ("z", "Z"))
-"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's
-`--volume`)."""
+"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's `--volume`)."""
 
 
 def _is_mount(text: str) -> bool:
@@ -263,8 +260,7 @@ class WorkersNetwork(Section, frozen=True):
         Meta(description="internet: no private networks; never this host's services and metadata"),
     ] = "all"
     allow: Annotated[
-        list[str],
-        Meta(description="addresses or networks that they reach all the same, also of this host"),
+        list[str], Meta(description="addresses or networks that they reach all the same, also of this host")
     ] = []
     rate_down: Annotated[
         Rate | None, Meta(description="what all workers together may receive: 20Mbit; null: no limit")
@@ -354,8 +350,7 @@ class Worker(Section, frozen=True):
         Size | None, Meta(description="the size of its /dev/shm; null: a quarter of the memory")
     ] = None
     ulimits: Annotated[
-        dict[str, str],
-        Meta(description="NAME: number or SOFT:HARD (-1: none), added to those below"),
+        dict[str, str], Meta(description="NAME: number or SOFT:HARD (-1: none), added to those below")
     ] = {}
     init: Annotated[
         bool, Meta(description="false: no init of Docker's, for an image whose own must be process 1")
@@ -433,8 +428,7 @@ class Owner(Section, frozen=True):
         default(Portion.parse("5%"))
     )
     hours: Annotated[
-        Hours | None,
-        Meta(description="when to donate: 22:00-07:00, sat, sun; at other times workers leave"),
+        Hours | None, Meta(description="when to donate: 22:00-07:00, sat, sun; at other times workers leave")
     ] = None
     pause_when: Annotated[
         str | None, Meta(description="while this is true, all workers are frozen (docs/owner.md)")
@@ -541,8 +535,7 @@ class Repository(Section, frozen=True):
         Duration, Meta(description="how often to fetch it (0s: never); a tag or commit stays as it is")
     ] = default(Duration(0))
     signers: Annotated[
-        list[str],
-        Meta(description="ssh-ed25519 AAAA… name: a commit must be signed by one of these keys"),
+        list[str], Meta(description="ssh-ed25519 AAAA… name: a commit must be signed by one of these keys")
     ] = []
 
     def __post_init__(self) -> None:

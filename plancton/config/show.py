@@ -42,8 +42,7 @@ def _encoded(value: object) -> object:
 
 
 def as_yaml(sections: Mapping[str, object]) -> str:
-    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would
-    write it."""
+    """A file with these sections, all but ASCII escaped: PyYAML does not read U+0085 as it would write it."""
     return yaml.safe_dump(sections, sort_keys=False)
 
 
@@ -71,8 +70,7 @@ def _as_written(value: object) -> object:
 
 
 class Key(NamedTuple):
-    """A key, what it takes, and what the schema says of it. ``example`` is for one without a
-    default."""
+    """A key, what it takes, and what the schema says of it. ``example`` is for one without a default."""
 
     name: str
     takes: str

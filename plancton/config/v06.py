@@ -25,16 +25,14 @@ class LegacyError(PlanctonError):
 
 
 class Translation(NamedTuple):
-    """``sections`` is what our own file would hold; ``notes`` say where the meaning is not the
-    same."""
+    """``sections`` is what our own file would hold; ``notes`` say where the meaning is not the same."""
 
     sections: dict[str, dict[str, Any]]
     notes: Notes
 
 
 class OldKey(NamedTuple):
-    """Where a key of 0.6 goes (`section.key`) and how it is converted; ``note`` is what differs
-    then.
+    """Where a key of 0.6 goes (`section.key`) and how it is converted; ``note`` is what differs then.
 
     Without ``convert`` it goes nowhere.
     """
@@ -129,8 +127,7 @@ def _number(value: Any) -> float:
 
 
 def _require(value: Any, *kinds: type) -> Any:
-    """The same value, where it is of one of these types; another is refused by the name of 0.6's
-    key."""
+    """The same value, where it is of one of these types; another is refused by the name of 0.6's key."""
     if not isinstance(value, kinds):
         raise TypeError
     return value
@@ -235,10 +232,7 @@ OLDER = {
     "cputhresh": ("Plancton 0.4", "it is not needed: the owner's CPU is always given back"),
     "morbidity": ("Plancton 0.4", "it is not needed: Plancton looks when it has to (docker.tick)"),
     "rigidity": ("Plancton 0.4", "write grace_kill, or yield.grace_kill in today's form"),
-    "influxdb_address": (
-        "before 0.6",
-        "write influxdb_url, or monitoring.influxdb in today's form",
-    ),
+    "influxdb_address": ("before 0.6", "write influxdb_url, or monitoring.influxdb in today's form"),
 }
 """Keys that 0.6 ignored: of which version they are, and what to do."""
 SUCCESSORS = {"pilot_dock": "docker_image", "pilot_entrypoint": "docker_cmd"}

@@ -42,8 +42,7 @@ class ConfigFile:
             log.warning("%s", said)
 
     def changed(self) -> bool:
-        """Whether there is a new configuration in force; says so, or why the last good one
-        stays."""
+        """Whether there is a new configuration in force; says so, or why the last good one stays."""
         signature = self._signature()
         if signature == self._seen:
             return False

@@ -28,8 +28,7 @@ BUSY = 0.25
 
 
 class ContentionWatch:
-    """``ask`` has the kernel wake the loop by these descriptors, and closes those of the call
-    before."""
+    """``ask`` has the kernel wake the loop by these descriptors, and closes those of the call before."""
 
     def __init__(self, ask: Callable[[Sequence[int]], None]) -> None:
         self._ask, self._pressure = ask, OwnerPressure()

@@ -25,8 +25,7 @@ FOLLOWED = ["start", "die", "rename", "pause", "unpause", "update", "destroy", "
 
 
 class DockerLink:
-    """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem``
-    says why.
+    """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem`` says why.
 
     It calls ``on_info`` when Docker is found (False: `follow` is called later), then ``on_listed``
     with all containers that have our label, and after that ``on_event`` for whatever happens to one.
@@ -97,11 +96,7 @@ class DockerLink:
     def follow(self) -> None:
         """Follow events and list the workers of the Docker that was found."""
         self.close()
-        filters = {
-            "type": ["container"],
-            "event": FOLLOWED,
-            "label": [f"{INSTANCE}={self._instance}"],
-        }
+        filters = {"type": ["container"], "event": FOLLOWED, "label": [f"{INSTANCE}={self._instance}"]}
         # Follow events before listing, so that nothing is missed in between.
         self._follower = Follower(self._socket, self._inbox, filters, time.time(), self._on_event, self._cut)
         self._follower.start()

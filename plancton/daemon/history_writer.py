@@ -1,8 +1,7 @@
 """Adds what happens up to a row a minute, and has it written to history.sqlite beside the loop.
 
-The loop only adds numbers that it has. A thread, which lives for the milliseconds that a write
-takes, opens the file and writes: a disk that hangs holds up nothing. What can't be written waits
-here for the next try.
+The loop only adds numbers that it has. A thread, which lives for the milliseconds that a write takes, opens
+the file and writes: a disk that hangs holds up nothing. What can't be written waits here for the next try.
 """
 
 import logging

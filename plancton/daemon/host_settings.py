@@ -1,5 +1,4 @@
-"""What the configuration in force means on this host, worked out again when either of them
-changes."""
+"""What the configuration in force means on this host, worked out again when either of them changes."""
 
 import logging
 from collections.abc import Callable
@@ -16,8 +15,7 @@ from plancton.model import Settings
 log = logging.getLogger("plancton")
 
 PATIENCE_WITHOUT_LIFT = 120.0
-"""Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is
-urgent."""
+"""Where leavers can't be given CPU, leaving takes this long: the owner is protected, nothing is urgent."""
 
 ONE_LOOK = 1.0
 """Seconds between two ticks at the start: less tells nothing of the owner's load."""
@@ -37,8 +35,7 @@ class HostSettings:
         self._is_known = False
 
     def update(self, config: Config, host: Host, workers_slice: Slice | None) -> None:
-        """To be called when the configuration, the host's figures or the slice's tier have
-        changed."""
+        """To be called when the configuration, the host's figures or the slice's tier have changed."""
         self.host, self.digest = host, digest(config)
         self.settings = policy_settings(config, host, workers_slice.limits if workers_slice else NO_LIMITS)
         if self.start_now:
@@ -57,8 +54,7 @@ class HostSettings:
         self._is_known = False
 
     def look(self, read: Callable[[Reference], float | None]) -> None:
-        """Work out ``max_workers`` with the signals as they are; nothing to do where it depends on
-        none."""
+        """Work out ``max_workers`` with the signals as they are; nothing to do where it depends on none."""
         if self.host is None or self._most is None or self._is_known:
             return
         before, self._is_known = self.problem, not self._most.references

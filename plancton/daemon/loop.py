@@ -72,8 +72,7 @@ SLOW_PASS = 3.5
 """Workers are read one by one and the slice is verified at the first tick after this (seconds), so
 at each one that is calm: short jobs would be missed otherwise."""
 READ_PER_WORKER = 0.5
-"""With many workers they are read less often than that, so that a second does not cost more with
-them."""
+"""With many workers they are read less often than that, so that a second does not cost more with them."""
 READ_TO_CHOOSE = 0.06
 """And this often when one of them may have to leave: who has a job decides which one."""
 LOOK_AT_CPUS = 30.0
@@ -215,8 +214,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _despite_no_descriptor(self) -> Iterator[None]:
-        """While files can't be opened for want of a descriptor, ticks end early; go on all the
-        same."""
+        """While files can't be opened for want of a descriptor, ticks end early; go on all the same."""
         try:
             yield
         except OSError as error:

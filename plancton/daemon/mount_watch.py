@@ -21,8 +21,7 @@ host has there only Docker knows; it refuses a worker whose mount is missing."""
 
 
 class MountWatch:
-    """Only the loop calls it. ``problem`` says why no worker could start; empty: nothing is
-    missing."""
+    """Only the loop calls it. ``problem`` says why no worker could start; empty: nothing is missing."""
 
     def __init__(self, inbox: Inbox, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
         self._inbox, self._say, self._warn = inbox, say, warn

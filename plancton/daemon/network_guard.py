@@ -29,8 +29,7 @@ def enforce_with(socket: str, config: Config) -> tuple[str, ...]:
 
 
 class NetworkGuard:
-    """Only the loop calls it, except for `enforce`. ``may``: this process is root, and changes
-    things."""
+    """Only the loop calls it, except for `enforce`. ``may``: this process is root, and changes things."""
 
     def __init__(
         self,

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from plancton.host.signals.readings import Signals
 
 LASTING = 60.0
-"""Seconds after which it is said that a rule can't be judged: some values take a moment to be
-known."""
+"""Seconds after which it is said that a rule can't be judged: some values take a moment to be known."""
 NOTHING = OwnerRules()
 
 

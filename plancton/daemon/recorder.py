@@ -9,8 +9,7 @@ from plancton.model import Decision, Header, Observation, Settings, Tick
 
 
 class Recorder:
-    """Appends to ``path``; a disk that is full ends the recording, which ``warn`` says, and nothing
-    else."""
+    """Appends to ``path``; a disk that is full ends the recording, which ``warn`` says, and nothing else."""
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path, self._warn = path, warn

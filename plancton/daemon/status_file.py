@@ -14,17 +14,7 @@ from plancton import __version__
 from plancton.docker.images import short
 from plancton.files import to_json
 from plancton.host.slice import Slice
-from plancton.model import (
-    Decision,
-    Event,
-    Fleet,
-    Observation,
-    Pause,
-    Status,
-    Work,
-    Worker,
-    WorkerStatus,
-)
+from plancton.model import Decision, Event, Fleet, Observation, Pause, Status, Work, Worker, WorkerStatus
 from plancton.policy.decide import WORTH_A_WORD
 from plancton.rundir import RunDir
 from plancton.units import printable

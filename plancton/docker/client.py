@@ -216,8 +216,7 @@ class Docker:
                 yield line
 
     def remove_image(self, name: str, force: bool = True) -> None:
-        """DELETE /images/{name}; Conflict if a container runs from it (without force: is made of
-        it)."""
+        """DELETE /images/{name}; Conflict if a container runs from it (without force: is made of it)."""
         path, query = f"/images/{_quote_image(name)}", {"force": "1"} if force else {}
         self._call(f"remove image {name}", "DELETE", path, list[Reply], query=query)
 

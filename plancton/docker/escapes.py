@@ -1,8 +1,7 @@
 """Ways out of a container that are known of the versions of runc, containerd and Docker here.
 
-Distributions fix old versions without changing their number, so only the number that comes from a
-project itself is compared with the table. Of a distribution's package it is said what its number
-does not tell.
+Distributions fix old versions without changing their number, so only the number that comes from a project
+itself is compared with the table. Of a distribution's package it is said what its number does not tell.
 """
 
 import re

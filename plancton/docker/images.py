@@ -34,8 +34,7 @@ Policy = Literal["always", "missing", "never"]
 
 
 class Wish(NamedTuple):
-    """``refresh`` is in seconds (0: never), ``auth_file`` has credentials (None: `docker
-    login`'s)."""
+    """``refresh`` is in seconds (0: never), ``auth_file`` has credentials (None: `docker login`'s)."""
 
     name: str | None = None
     refresh: float = 0.0

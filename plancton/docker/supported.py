@@ -1,6 +1,5 @@
 """Which engines can serve: a Docker Engine that root runs on this host. Others are refused before
-anything is made; docs/yielding.md ("Which engines") says why, with what was measured.
-"""
+anything is made; docs/yielding.md ("Which engines") says why, with what was measured."""
 
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotDocker

@@ -12,11 +12,7 @@ from urllib.parse import quote
 import msgspec
 import requests_unixsocket  # type: ignore[import-untyped,unused-ignore]
 from requests import RequestException, Response, Session
-from requests_unixsocket.adapters import (  # type: ignore[import-untyped,unused-ignore]
-    UnixAdapter,
-    UnixHTTPConnection,
-    UnixHTTPConnectionPool,
-)
+from requests_unixsocket.adapters import UnixAdapter, UnixHTTPConnection, UnixHTTPConnectionPool  # type: ignore[import-untyped,unused-ignore]
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
 
@@ -168,8 +164,7 @@ class EventStream:
     """Iterate over events as they arrive.
 
     A stream that ends by itself raises: DockerTimeout after ``timeout`` seconds of silence, else
-    DockerUnreachable. `close`, from any thread (but not from a signal handler), ends it without an
-    error.
+    DockerUnreachable. `close`, from any thread (but not from a signal handler), ends it without an error.
     """
 
     def __init__(self, connection: Connection, response: Response) -> None:

@@ -21,9 +21,8 @@ MOST = 1e15
 def take_over(store: Store, work_json: Path) -> tuple[Kept | None, str]:
     """What is kept, with an earlier version's work.json in it, and what is wrong with that file.
 
-    The file goes once its sums are kept. Whatever is in between, they are counted once: what was
-    moved is kept, too, and of a file that is still there, or there again after a downgrade, only
-    what is new is added.
+    The file goes once its sums are kept. Whatever is in between, they are counted once: what was moved is
+    kept, too, and of a file that is still there, or there again after a downgrade, only what is new is added.
     """
     kept = store.kept()
     try:

@@ -1,9 +1,7 @@
-"""The most that the slice may take, as the kernel's own knobs: memory, swap, CPUs, and the disk
-last.
+"""The most that the slice may take, as the kernel's own knobs: memory, swap, CPUs, and the disk last.
 
-They hold while the supervisor sleeps, hangs or is dead. See Documentation/admin-guide/cgroup-v2.rst
-("Memory Interface Files", "IO Interface Files", "IO Priority") and
-cgroup-v1/{memory,blkio-controller}.rst.
+They hold while the supervisor sleeps, hangs or is dead. See Documentation/admin-guide/cgroup-v2.rst ("Memory
+Interface Files", "IO Interface Files", "IO Priority") and cgroup-v1/{memory,blkio-controller}.rst.
 """
 
 import os

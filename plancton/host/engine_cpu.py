@@ -18,8 +18,7 @@ from plancton.host.cgroup_files import group_of
 DOCKERD, CONTAINERD = "dockerd", "containerd"
 NAMES = frozenset({DOCKERD, CONTAINERD, "docker-proxy"})
 MOST = 64
-"""Processes that are read each tick. A host may have more docker-proxies: they count as the
-owner's."""
+"""Processes that are read each tick. A host may have more docker-proxies: they count as the owner's."""
 
 
 class Candidate(NamedTuple):
@@ -31,8 +30,7 @@ class Candidate(NamedTuple):
 
 
 def listener(path: str) -> int | None:
-    """The pid of the process that listens on this unix socket; 0: it can't be seen from here; None:
-    unknown.
+    """The pid of the process that listens on this unix socket; 0: it can't be seen from here; None: unknown.
 
     Where systemd listens for dockerd it is systemd's: SO_PEERCRED (unix(7)) names the process that
     called listen(2).
@@ -49,8 +47,7 @@ def listener(path: str) -> int | None:
 
 
 def find_engine(proc: Path, tree: Path | None, listening: int | None, workers: str) -> list[Path]:
-    """The files that show what the engine uses: services' `cpu.stat` in the v2 tree, else
-    `/proc/PID/stat`.
+    """The files that show what the engine uses: services' `cpu.stat` in the v2 tree, else `/proc/PID/stat`.
 
     ``listening``: see `listener`; ``workers`` is the slice's path in the v2 tree (empty: there is
     none). Shims outside such a service are left out: there is one for each worker, and a tick must

@@ -1,5 +1,4 @@
-"""What workers may reach: rules of our own in the kernel (nftables), which hold while Plancton is
-dead.
+"""What workers may reach: rules of our own in the kernel (nftables), which hold while Plancton is dead.
 
 A table of its own, with a chain of its own before Docker's and firewalld's: none of them looks at
 others' tables, so a restart of Docker or a reload of firewalld leaves it alone. The chain comes
@@ -19,8 +18,7 @@ Address = IPv4Address | IPv6Address
 
 LINK_LOCAL = ("169.254.0.0/16", "fe80::/10")
 METADATA = (*LINK_LOCAL, "fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32", "168.63.129.16/32")
-"""Where clouds answer any program on the host: all have 169.254.169.254; then AWS, Google, Alibaba,
-Azure."""
+"""Where clouds answer any program on the host: all have 169.254.169.254; then AWS, Google, Alibaba, Azure."""
 PRIVATE = (
     *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.0.0.0/24"),
     *("192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "::/8", "fc00::/7", "fec0::/10", "ff00::/8"),

@@ -1,9 +1,8 @@
 """CPU for workers that leave, which an idle slice does not have: the others are frozen meanwhile.
 
-Leaving takes CPU exactly when the owner uses all of it: 28 s and more were measured in an idle
-slice next to an older worker, 0.6 s with this. The slice is lifted (slice.py) within a small bound,
-and all of that goes to the leavers. Freezing is Documentation/admin-guide/cgroup-v2.rst,
-"cgroup.freeze".
+Leaving takes CPU exactly when the owner uses all of it: 28 s and more were measured in an idle slice next to
+an older worker, 0.6 s with this. The slice is lifted (slice.py) within a small bound, and all of that goes to
+the leavers. Freezing is Documentation/admin-guide/cgroup-v2.rst, "cgroup.freeze".
 """
 
 import contextlib
@@ -15,8 +14,7 @@ from plancton.files import read_knob, write_knob
 from plancton.host.cgroup_files import PERIOD
 
 LIFT_QUOTA = 20_000
-"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one
-CPU."""
+"""Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""
 
 
 class LeaverBoost:
@@ -67,9 +65,8 @@ class LeaverBoost:
             write_knob(quota, str(max(1_000, LIFT_QUOTA // count)))
 
     def slice_weight(self, bounded: bool, cpus: int) -> str:
-        """The slice's weight during a lift: an ordinary one where a quota bounds the leavers.
-        Without that the weight is the bound: against an owner of ordinary weight as much as the
-        quota, on so many CPUs."""
+        """The slice's weight during a lift: an ordinary one where a quota bounds the leavers. Without that
+        the weight is the bound: against an owner of ordinary weight as much as the quota, on so many CPUs."""
         if bounded:
             return self._normal
         return str(max(2, int(self._normal) * LIFT_QUOTA // PERIOD // cpus))

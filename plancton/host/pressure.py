@@ -22,9 +22,8 @@ of whole two seconds."""
 
 
 def owner_pressure(tree: Path, cpu_tree: Path, workers_slice: str) -> tuple[Path, ...]:
-    """The `cpu.pressure` of each of the owner's top-level groups that tells; ``tree`` is of v2,
-    ``cpu_tree`` has the CPU controller. Groups of idle class yield like our own, and wait like
-    them."""
+    """The `cpu.pressure` of each of the owner's top-level groups that tells; ``tree`` is of v2, ``cpu_tree``
+    has the CPU controller. Groups of idle class yield like our own, and wait like them."""
     found = (
         group / "cpu.pressure"
         for group in owner_groups(tree, {workers_slice})

@@ -1,5 +1,4 @@
-"""How this host reaches others: what a worker's packets must fit through, and which addresses are
-taken."""
+"""How this host reaches others: what a worker's packets must fit through, and which addresses are taken."""
 
 import socket
 import struct

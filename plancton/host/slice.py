@@ -61,8 +61,7 @@ HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
 )
-"""The slice's own files that a supervisor without root needs; those below are what they are called
-in v1."""
+"""The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
 FOUND = "user.plancton.found"
 """The slice's extended attribute that holds the limits which it had before it was ours."""
 
@@ -79,12 +78,10 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is
-    1").
+    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
 
-    ``writable``: this process may make it and set it; ``populated``: something runs in it;
-    ``lifted`` and ``frozen`` (how many workers): what a lift has done to it. On pure v2 Docker's
-    pause freezes as well.
+    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``lifted`` and
+    ``frozen`` (how many workers): what a lift has done to it. On pure v2 Docker's pause freezes as well.
     """
 
     path: str
@@ -104,8 +101,7 @@ class LayoutError(PlanctonError):
 
 
 def find_layout(mountinfo: str) -> Layout:
-    """From the text of /proc/self/mountinfo; the first mount of each kind that can be reached
-    counts."""
+    """From the text of /proc/self/mountinfo; the first mount of each kind that can be reached counts."""
     v2, v1 = None, dict[str, Path]()
     for mount in reachable(parse_mounts(mountinfo)):
         if mount.kind == "cgroup2":
@@ -223,8 +219,7 @@ class Slice:
     # ------------------------------------------------------------ setting up
 
     def set_up(self) -> None:
-        """Make the slice and put it into the best tier that this host has; undo a lift that a crash
-        left."""
+        """Make the slice and put it into the best tier that this host has; undo a lift that a crash left."""
         self.make()
         self.take()
 
@@ -475,8 +470,7 @@ class Slice:
         return found | {file.parent for file in found}
 
     def repair(self) -> str | None:
-        """Put the slice back into its tier and its bounds when they were changed; says what was
-        found."""
+        """Put the slice back into its tier and its bounds when they were changed; says what was found."""
         if self.lifted or self.tier == "none":
             return None
         if self._untold:
@@ -543,8 +537,7 @@ class Slice:
         return handed
 
     def remove(self) -> None:
-        """Take the slice away once it is empty; what is in use stays, and so does what root
-        prepared."""
+        """Take the slice away once it is empty; what is in use stays, and so does what root prepared."""
         if not self.privileged:
             return
         if self.systemd:
@@ -572,11 +565,9 @@ class Slice:
     # ------------------------------------------------------------ the lift
 
     def lift(self, leavers: Iterable[str], others: Iterable[str]) -> None:
-        """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the
-        owner.
+        """Give the leavers (cgroups below the slice) CPU to leave with, at a bounded cost to the owner.
 
-        Without root, whoever calls this has put the leavers first through Docker before
-        (actuator.py).
+        Without root, whoever calls this has put the leavers first through Docker before (actuator.py).
         """
         if not self.can_lift:
             return
@@ -675,8 +666,7 @@ class Slice:
         return gone or "populated 0" in (read_knob(self.tree / group / "cgroup.events") or "")
 
     def kill_all(self, containers: set[str]) -> bool:
-        """End these where their own files can't be written; not while anybody else is in the
-        slice."""
+        """End these where their own files can't be written; not while anybody else is in the slice."""
         inside = [path.name for path in self.directory.glob("*/")]
         if self.privileged or not all(any(each in name for each in containers) for name in inside):
             return False

@@ -6,10 +6,9 @@ most. Capacity is how many they are, and only their time is anybody's load.
 
 Where cores differ, workers may be kept to the small ones (`worker.cores: efficiency`).
 
-Of these the owner gets whole cores, as many as `owner.reserve_cpus` has room for, because threads
-of one core share its speed: a CPU is free only when its core is. Where cores differ, the owner gets
-the big ones. The rest of the reserve, a fraction of a CPU or one thread of two, is enforced by the
-slice's quota alone.
+Of these the owner gets whole cores, as many as `owner.reserve_cpus` has room for, because threads of one core
+share its speed: a CPU is free only when its core is. Where cores differ, the owner gets the big ones. The
+rest of the reserve, a fraction of a CPU or one thread of two, is enforced by the slice's quota alone.
 
 The slice's cpuset never contains isolated CPUs. No load balancing reaches those (sched domains are
 built without them, kernel/sched/topology.c), but a cpuset does: to join one resets a process's
@@ -40,10 +39,9 @@ Core = tuple[int, ...]
 
 
 class Cpus(msgspec.Struct, frozen=True):
-    """``counted``: the CPUs that capacity and load are of; None: all that /proc/stat lists.
-    ``for_workers``: those among them that workers may run on, as the kernel lists them ("2-3,6");
-    empty: wherever the kernel lets them. ``most``: how many these are, where they are the small
-    cores' only."""
+    """``counted``: the CPUs that capacity and load are of; None: all that /proc/stat lists. ``for_workers``:
+    those among them that workers may run on, as the kernel lists them ("2-3,6"); empty: wherever the kernel
+    lets them. ``most``: how many these are, where they are the small cores' only."""
 
     counted: frozenset[int] | None = None
     for_workers: str = ""

@@ -1,8 +1,7 @@
 """What the administrator has written for a unit of systemd's: its own file and its drop-ins
 (systemd.unit(5), "Unit File Load Path").
 
-systemd itself can't be asked for that: it tells what is in force, and that includes what we have
-had it set.
+systemd itself can't be asked for that: it tells what is in force, and that includes what we have had it set.
 """
 
 import os

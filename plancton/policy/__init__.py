@@ -1,2 +1,1 @@
-"""What to do, and why. Pure: no clock, no file, no socket; imports only the base modules above
-it."""
+"""What to do, and why. Pure: no clock, no file, no socket; imports only the base modules above it."""

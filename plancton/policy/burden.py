@@ -11,8 +11,7 @@ import msgspec
 from plancton.model import Observation
 
 BUSY_ENGINE, BUSY_SOFTIRQ = 0.3, 0.2
-"""CPUs of the engine, and of the kernel's handling of packets, from which on a worker may be the
-cause."""
+"""CPUs of the engine, and of the kernel's handling of packets, from which on a worker may be the cause."""
 ASKS, SENDS, SMALL = 2_000.0, 20_000.0, 500.0
 """Packets per second, within a worker's own network and to others, that cost that much: questions
 to Docker's name server use a CPU for each 20,000. A job that sends files has large packets (43,000

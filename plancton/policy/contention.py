@@ -29,8 +29,7 @@ MUCH_LESS, QUIET = 0.5, 1.9
 """The owner has ended what the cap was for when they use this part of what they used then, for so
 many seconds."""
 FIRST, LONGEST = 30.0, 600.0
-"""Seconds after which the cap ends to see whether it is still needed; each time that it is, twice as
-long."""
+"""Seconds after which the cap ends to see whether it is still needed; each time that it is, twice as long."""
 AGAIN = 10.0
 """It still is when both are true before this many seconds are over."""
 

@@ -135,8 +135,7 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Case(NamedTuple):
-    """All that a rule goes by. ``fit`` counts the workers in line that fit; ``quota``: see
-    Decision."""
+    """All that a rule goes by. ``fit`` counts the workers in line that fit; ``quota``: see Decision."""
 
     seen: Observation
     state: State
@@ -189,9 +188,8 @@ def _rules(case: Case) -> "tuple[Rule, ...]":
 def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
     """The first action for each worker; starts, freezing and thawing are for none.
 
-    This keeps the invariant that a worker has at most one outstanding action: a worker on which one
-    is under way (`Worker.busy`) gets no other until that is done. Only a kill does not wait for
-    anything.
+    This keeps the invariant that a worker has at most one outstanding action: a worker on which one is under
+    way (`Worker.busy`) gets no other until that is done. Only a kill does not wait for anything.
     """
     kept, taken = list[Action](), set[str]()
     for action in actions:
@@ -281,8 +279,7 @@ def _has_missed_something(seen: Observation, state: State, settings: Settings) -
 
 
 def slept(seen: Observation, state: State) -> float:
-    """Seconds for which the host was suspended since the tick before; 0: it was not, or for a moment
-    only."""
+    """Seconds for which the host was suspended since the tick before; 0: it was not, or for a moment only."""
     seconds = 0.0 if state.last_boottime is None else seen.boottime - seen.time - state.last_suspended
     return seconds if seconds > SUSPENDED else 0.0
 
@@ -297,9 +294,7 @@ def under_way(case: Case, actions: tuple[Action, ...]) -> State:
         if any(isinstance(a, Kill) and a.at_once for a in actions):
             delay = delay.after_filling_the_disk(seen)
         state = msgspec.structs.replace(
-            state,
-            delay=delay,
-            first=state.first and not any(isinstance(a, Start) for a in actions),
+            state, delay=delay, first=state.first and not any(isinstance(a, Start) for a in actions)
         )
     suspicion = state.suspicion.after(seen)
     if seen.burden and suspicion.is_due(seen) and any(isinstance(a, Leave) for a in actions):
@@ -467,8 +462,7 @@ def suspected(case: Case) -> Iterator[Action]:
 
 
 def finish(case: Case) -> Iterator[Action]:
-    """All when that is asked for, those past their lifetime or their token's, one of the
-    outdated."""
+    """All when that is asked for, those past their lifetime or their token's, one of the outdated."""
     seen, fleet, settings = case.seen, case.seen.fleet, case.settings
     settled = seen.time >= case.state.kind_since + SETTLING
     starting = len(fleet.running) < fleet.active  # one of the new kind
@@ -523,8 +517,7 @@ def overdue(case: Case) -> Iterator[Action]:
 
 
 def share(case: Case) -> Iterator[Action]:
-    """Full shares for those that fit, the least for the rest, so that the scarce CPU finishes
-    jobs."""
+    """Full shares for those that fit, the least for the rest, so that the scarce CPU finishes jobs."""
     seen, fit = case.seen, case.fit
     if case.room is None or case.settings.uses_quota or seen.fleet.shares_fit == fit:
         return

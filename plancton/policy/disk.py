@@ -15,8 +15,7 @@ from plancton.policy.fit import most_workers
 from plancton.units import human_bytes
 
 DISK_WAIT = 30.0
-"""The next worker leaves for the disk when the one before has had this long to take its files
-away."""
+"""The next worker leaves for the disk when the one before has had this long to take its files away."""
 MOST_FROZEN = 3.0
 """Seconds for which workers that did nothing are frozen at most."""
 DROPPED = 0.9
@@ -141,8 +140,7 @@ def disk_shortage(seen: Observation, settings: Settings) -> str:
 
 
 def fastest_writer(seen: Observation, settings: Settings) -> Writer | None:
-    """Who wrote most lately, or made most files where it is these that lack; None: nobody did
-    much."""
+    """Who wrote most lately, or made most files where it is these that lack; None: nobody did much."""
     there = {w.name for w in seen.fleet.workers if w.phase is not Phase.KILLED}
     files = _lacks_only_inodes(seen, settings)
     found = [w for w in seen.writers if w.name in there]

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from plancton.model import Fleet, Observation, Settings
 
 MARGIN = 0.2
-"""More of its CPU must be free to start a worker than to keep one, so that the two don't
-alternate."""
+"""More of its CPU must be free to start a worker than to keep one, so that the two don't alternate."""
 MOST_WORKERS = 4096
 """No host has room for more; a bound for counting with tiny workers."""
 

@@ -9,11 +9,10 @@ from plancton.model import Observation, Sample
 N = TypeVar("N", int, float)
 
 MOST, LEAST = 2.0, 0.1
-"""Between these parts of all CPUs' time is what /proc/stat says they did: busy, idle or stolen.
-Beyond, its figures are not true. The bounds are wide because on good hosts the sum is off as well:
-a CPU without ticks (nohz_full) is counted up to a second late, one that goes offline takes another
-way of counting idle time, and a virtual machine whose hypervisor tells of no stolen time loses the
-ticks that it had no CPU for."""
+"""Between these parts of all CPUs' time is what /proc/stat says they did: busy, idle or stolen. Beyond, its
+figures are not true. The bounds are wide because on good hosts the sum is off as well: a CPU without ticks
+(nohz_full) is counted up to a second late, one that goes offline takes another way of counting idle time, and
+a virtual machine whose hypervisor tells of no stolen time loses the ticks that it had no CPU for."""
 JITTER, JITTER_PER_CPU = 0.1, 0.02
 """CPU seconds that a sum may be off however short the interval: eight figures are rounded down to
 1/100 s, and each CPU's time is counted in ticks of up to that."""

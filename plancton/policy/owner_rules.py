@@ -73,8 +73,7 @@ NO_RULE = Rule()
 
 class Standing(msgspec.Struct, frozen=True):
     """What the owner has asked for, as far as it still stands. ``words`` is why the workers are
-    paused, ``since`` when (CLOCK_MONOTONIC); ``ended`` is when the last pause did (CLOCK_BOOTTIME).
-    """
+    paused, ``since`` when (CLOCK_MONOTONIC); ``ended`` is when the last pause did (CLOCK_BOOTTIME)."""
 
     words: str = ""
     since: float = 0.0

@@ -17,8 +17,7 @@ SATURATED = 0.01
 GROWTH = 0.10
 """Part of all CPUs by which the workers' may grow in a tick."""
 DEAD_BAND = 0.02
-"""Smaller changes, as parts of all CPUs, are not worth an update (23 ms of CPU in dockerd and
-runc)."""
+"""Smaller changes, as parts of all CPUs, are not worth an update (23 ms of CPU in dockerd and runc)."""
 LEAST = 0.01
 """CPUs of a worker that gets nothing: Docker takes no less than 1 ms per 100 ms."""
 WAY_OUT = 0.2
@@ -43,8 +42,7 @@ def total_quota(seen: Observation, before: float | None, settings: Settings) -> 
 
 
 def divide(fleet: Fleet, quota: float) -> dict[str, float]:
-    """CPUs for each worker that has processes: the first in line get theirs in full, the next the
-    rest."""
+    """CPUs for each worker that has processes: the first in line get theirs in full, the next the rest."""
     leavers = [w.name for w in fleet.workers if w.phase in (Phase.LEAVING, Phase.KILLED) and w.id]
     quotas = {name: max(LEAST, WAY_OUT / len(leavers)) for name in leavers}
     left = quota

@@ -27,8 +27,7 @@ class RecordingError(PlanctonError):
 
 
 def read_recording(path: Path) -> Iterator[Header | Tick]:
-    """The lines of a recording; a supervisor that runs again appends a new header to the same
-    file."""
+    """The lines of a recording; a supervisor that runs again appends a new header to the same file."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(iter(partial(file.readline, LARGEST_LINE), b""), 1):

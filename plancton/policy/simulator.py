@@ -27,9 +27,8 @@ START_TIME = 1.0
 class Simulator:
     """The workers of one host, and the policy that starts and ends them.
 
-    A worker that is told to leave is gone at the next tick, and so is one that is asked to finish
-    and never had a job. Whoever gives workers jobs (`change`) also ends those that finish
-    (`remove`).
+    A worker that is told to leave is gone at the next tick, and so is one that is asked to finish and never
+    had a job. Whoever gives workers jobs (`change`) also ends those that finish (`remove`).
     """
 
     def __init__(self, settings: Settings, name: str = "worker") -> None:

@@ -1,5 +1,4 @@
-"""How long the next start waits after workers that failed, found no work, or had to leave young.
-Pure.
+"""How long the next start waits after workers that failed, found no work, or had to leave young. Pure.
 
 - A worker that ends by itself soon after its start is a failure, and so is one that found no work.
   Each failure in a row doubles the wait, and after a failure one worker is tried at a time.
@@ -19,11 +18,9 @@ from plancton.model import Ended, Fleet, Held, HeldReason, Observation, Phase, S
 from plancton.units import human_seconds
 
 SHORT_LIFE, SHORTEST_DELAY, LONGEST_DELAY = 60.0, 5.0, 1_800.0
-"""A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the
-two."""
+"""A worker that ends by itself before SHORT_LIFE delays the next start, doubling between the two."""
 IDLE_DELAY = 60.0
-"""So does one that found no work, whatever its age, from this on: the pool is asked ever less
-often."""
+"""So does one that found no work, whatever its age, from this on: the pool is asked ever less often."""
 SETTLED = 600.0
 """A worker retired younger than this was started too soon. Only from the second time on does
 grace_spawn double, up to LONGEST_DELAY: an owner who comes once gets the promised times, one who
@@ -55,8 +52,7 @@ class StartDelay(msgspec.Struct, frozen=True):
         return delay
 
     def after_leaving(self, seen: Observation, leavers: list[Worker]) -> "StartDelay":
-        """With those counted that were told to leave because of the owner, or because they
-        flood."""
+        """With those counted that were told to leave because of the owner, or because they flood."""
         delay = self
         floods = [w.flooding for w in leavers if w.flooding]
         if floods:
@@ -86,8 +82,7 @@ class StartDelay(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, failures=failures, flaps=flaps)
 
     def grace_spawn(self, settings: Settings) -> float:
-        """Seconds for which room must have been there: doubled with each flap from the second one
-        on."""
+        """Seconds for which room must have been there: doubled with each flap from the second one on."""
         doubled = settings.grace_spawn * 2.0 ** min(max(0, self.flaps - 1), 30)
         return min(max(settings.grace_spawn, LONGEST_DELAY), doubled)
 

@@ -7,20 +7,17 @@ from typing import NamedTuple
 import msgspec
 
 ENTRIES = 256
-"""A window keeps at most about this many entries: longer ones are kept more coarsely, not at more
-cost."""
+"""A window keeps at most about this many entries: longer ones are kept more coarsely, not at more cost."""
 LONG_ENOUGH = 2 / 3
 """Part of a window for which a thing must have held before anything is done about it."""
 SLACK = 0.5
-"""Ticks are not exactly a second apart: a window is covered when this little is missing
-(seconds)."""
+"""Ticks are not exactly a second apart: a window is covered when this little is missing (seconds)."""
 KNOWN = 0.9
 """And this part of it is known: a tick without figures now and then must not stop all decisions."""
 
 
 class Span(NamedTuple):
-    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the maximum of
-    workers."""
+    """What was so from ``start`` to ``end``: room in CPUs and in bytes, and the maximum of workers."""
 
     start: float
     end: float
@@ -64,8 +61,7 @@ class TimeWindow(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def average(self) -> Span | None:
-        """All of it as one span, averaged by time, with the last maximum; None while it knows
-        nothing."""
+        """All of it as one span, averaged by time, with the last maximum; None while it knows nothing."""
         known = self.known
         if known <= 0:
             return None

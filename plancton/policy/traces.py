@@ -19,11 +19,9 @@ from plancton.units import shown
 
 COLUMNS = "time,owner or time,owner,cpus"
 LONGEST_ROW = 86_400.0
-"""Seconds that a line may last. More means other units, or that nobody looked at the host
-meanwhile."""
+"""Seconds that a line may last. More means other units, or that nobody looked at the host meanwhile."""
 NOISE = 0.02
-"""How much more of its CPUs than there are a host may seem to use: clocks are not read all at
-once."""
+"""How much more of its CPUs than there are a host may seem to use: clocks are not read all at once."""
 MOST_CPUS = 4096
 LARGEST = 64 << 20
 """Characters of a file: years of a line each minute."""
@@ -34,8 +32,7 @@ class HistoryError(PlanctonError):
 
 
 class History(msgspec.Struct, frozen=True):
-    """What the owner used of ``cpus`` CPUs: ``owner[n]`` from ``starts[n]`` on (seconds, the first
-    is 0)."""
+    """What the owner used of ``cpus`` CPUs: ``owner[n]`` from ``starts[n]`` on (seconds, the first is 0)."""
 
     name: str
     cpus: float
@@ -48,8 +45,7 @@ class History(msgspec.Struct, frozen=True):
         return 2 * self.starts[-1] - self.starts[-2]
 
     def means(self, step: float) -> Iterator[float]:
-        """The owner's mean use in each step, one after the other, without an incomplete one at the
-        end."""
+        """The owner's mean use in each step, one after the other, without an incomplete one at the end."""
         ends, row, now = (*self.starts[1:], self.seconds), 0, 0.0
         for number in range(1, int(self.seconds / step) + 1):
             used, until = 0.0, min(number * step, self.seconds)

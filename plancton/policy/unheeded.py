@@ -1,5 +1,4 @@
-"""Whether the limit of the workers' CPU is kept where nothing else protects the owner (tier quota).
-Pure.
+"""Whether the limit of the workers' CPU is kept where nothing else protects the owner (tier quota). Pure.
 
 A kernel without CONFIG_CFS_BANDWIDTH knows no such limit, and a sched_ext scheduler need not keep
 it. Only what the workers use tells.

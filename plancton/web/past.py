@@ -91,12 +91,7 @@ def read_past(state: Path, since: float, until: float, now: float, step: int | N
     steps = [HOUR] * len(hours) + [MINUTE] * len(minutes)
     found = sorted(pauses(rows, steps, until), key=lambda pause: -pause.seconds)
     return Past(
-        since,
-        until,
-        make_chart(rows, since, until, step),
-        week(weeks),
-        tuple(found[:PAUSES]),
-        tuple(events),
+        since, until, make_chart(rows, since, until, step), week(weeks), tuple(found[:PAUSES]), tuple(events)
     )
 
 

@@ -20,8 +20,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?\s*", re.ASCII)
 
 
 class Most(NamedTuple):
-    """What a worker can have done so far: how many jobs, and the CPU seconds that it really
-    used."""
+    """What a worker can have done so far: how many jobs, and the CPU seconds that it really used."""
 
     jobs: float = math.inf
     cpu: float = math.inf
@@ -49,8 +48,7 @@ class Accounting:
 
     @property
     def kept(self) -> Kept:
-        """All that is to be kept. What is counted is never changed in place: who has it, has it as
-        it was."""
+        """All that is to be kept. What is counted is never changed in place: who has it, has it as it was."""
         return Kept(self.work, self.counted)
 
     def resume(self, kept: Kept) -> None:
@@ -62,8 +60,7 @@ class Accounting:
         self._add(cpu_donated=cpu)
 
     def reported(self, container: str, data: bytes, most: Most = UNBOUNDED) -> int:
-        """Count what is new in a worker's report, as far as it is possible; how many jobs that
-        is."""
+        """Count what is new in a worker's report, as far as it is possible; how many jobs that is."""
         seen, before = parse_report(data), self.counted.get(container, Report())
         # A report that has become shorter was tampered with: nothing is counted twice.
         report = Report(*map(max, msgspec.structs.astuple(seen), msgspec.structs.astuple(before)))

@@ -33,8 +33,7 @@ class Counters(msgspec.Struct, frozen=True):
 
 
 class BurdenWatch:
-    """Only the loop calls it, every few seconds. ``busy`` says who is busy, and how much; empty:
-    nobody."""
+    """Only the loop calls it, every few seconds. ``busy`` says who is busy, and how much; empty: nobody."""
 
     def __init__(self, proc: Path) -> None:
         self._proc = proc

@@ -36,19 +36,17 @@ LEAST_NEWS, NEWS = 30.0, 0.05
 
 
 class Entry(msgspec.Struct):
-    """A worker, and when its start was requested (CLOCK_BOOTTIME). ``user`` is its UID:GID,
-    ``group`` its cgroup in the v2 tree, ``pid`` its first process, ``shim`` the process that the
-    engine keeps for it, ``job_cpu`` the CPU seconds that it is known to have used since its oldest
-    running job began.
+    """A worker, and when its start was requested (CLOCK_BOOTTIME). ``user`` is its UID:GID, ``group`` its
+    cgroup in the v2 tree, ``pid`` its first process, ``shim`` the process that the engine keeps for it,
+    ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
 
     ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
-    ``oom_kills`` are when the kernel last killed one of its processes for memory.
-    ``checkpoint`` is the signal with which it has its jobs save their state, if it knows one.
-    ``updates`` counts our own updates of it of which Docker's event is still to come. ``kills``
-    counts how often it was killed, ``killing`` says that Docker has not answered to that yet;
-    ``lifted`` in which phases it got a lift. ``removals`` counts those that failed, the next is
-    not before ``next_removal`` (CLOCK_MONOTONIC); ``removing`` says that one is under way,
-    ``refused`` why Docker did not end or remove it when it was last asked to.
+    ``oom_kills`` are when the kernel last killed one of its processes for memory. ``checkpoint`` is the
+    signal with which it has its jobs save their state, if it knows one. ``updates`` counts our own updates of
+    it of which Docker's event is still to come. ``kills`` counts how often it was killed, ``killing`` says
+    that Docker has not answered to that yet; ``lifted`` in which phases it got a lift. ``removals`` counts
+    those that failed, the next is not before ``next_removal`` (CLOCK_MONOTONIC); ``removing`` says that one
+    is under way, ``refused`` why Docker did not end or remove it when it was last asked to.
     """
 
     worker: Worker
@@ -117,8 +115,7 @@ class Roster:
         return self._entries[name]
 
     def find(self, container: str, name: str = "") -> Entry | None:
-        """The worker with this container; else the one of this name whose container is not known
-        yet."""
+        """The worker with this container; else the one of this name whose container is not known yet."""
         if container in self._names:
             return self._entries[self._names[container]]
         entry = self._entries.get(name)

@@ -25,8 +25,7 @@ INITIAL = "cgroup:[4026531835]"
 LISTENERS = frozenset({"dockerd", "systemd", "init"})
 """Who listens on Docker's socket: itself, or pid 1 for it."""
 FORWARDERS = frozenset({"ssh", "sshd", "socat", "limactl", "com.docker.backe", "com.docker.prox"})
-"""Who listens in place of a Docker that may be on another machine (proc_pid_comm(5): 15
-characters)."""
+"""Who listens in place of a Docker that may be on another machine (proc_pid_comm(5): 15 characters)."""
 
 
 class Here(msgspec.Struct, frozen=True):

@@ -35,15 +35,7 @@ from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
-from plancton.host.slice import (
-    PROC,
-    Layout,
-    Seen,
-    Slice,
-    enabled_controllers,
-    find_layout,
-    user_name,
-)
+from plancton.host.slice import PROC, Layout, Seen, Slice, enabled_controllers, find_layout, user_name
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running
@@ -61,8 +53,7 @@ from plancton.workers.users import shared_users
 DOCKER_TIMEOUT, DOCKER_SECONDS = 5.0, 10.0
 """Seconds for one answer, and for all that Docker is asked."""
 STARTING = 30.0
-"""A Docker that answers may still hold a container that it starts, on a slow host for many
-seconds."""
+"""A Docker that answers may still hold a container that it starts, on a slow host for many seconds."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
 LONGEST_COMMAND = 4096
@@ -406,8 +397,7 @@ def _program(words: list[str]) -> str:
 
 
 def _is_executable(process: Path, name: str, words: list[str]) -> bool:
-    """Whether its executable has that name, not only the process, which may call itself
-    anything."""
+    """Whether its executable has that name, not only the process, which may call itself anything."""
     try:
         path = os.readlink(process / "exe").removesuffix(" (deleted)")
     except OSError:  # another user's
@@ -447,8 +437,7 @@ def _lockers(proc: Path) -> set[int]:
 def ask_docker(
     config: Config, paths: Paths, layout: Layout
 ) -> tuple[Engine | str, Left | str, tuple[str, NetworkSeen]]:
-    """What answers at the socket, which workers it has, what is wrong with their network, and its
-    rules."""
+    """What answers at the socket, which workers it has, what is wrong with their network, and its rules."""
     engine: Engine | str = ""
     try:
         with _docker(config, DOCKER_TIMEOUT, DOCKER_SECONDS) as docker:

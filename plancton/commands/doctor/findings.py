@@ -517,8 +517,7 @@ def memory(
 
 
 def disk_space(config: Config, disk: Disk | None, unseen: tuple[str, ...] = ()) -> Finding:
-    """``disk``: the one with the least beyond the reserve; ``unseen``: others, which nobody looks
-    at."""
+    """``disk``: the one with the least beyond the reserve; ``unseen``: others, which nobody looks at."""
     subject, portion = "disk space", config.owner.reserve_disk
     if disk is not None and disk.margin(portion) < 0:
         reserve = portion.of(disk.total)

@@ -7,8 +7,7 @@ from plancton.commands.install.machine import Machine
 
 
 class InitSystem(NamedTuple):
-    """``files`` are paths below / and names in plancton/share; ``at_boot`` is what ``enable``
-    makes."""
+    """``files`` are paths below / and names in plancton/share; ``at_boot`` is what ``enable`` makes."""
 
     files: dict[str, str]
     start: str

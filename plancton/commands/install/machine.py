@@ -11,8 +11,7 @@ from plancton.errors import PlanctonError
 class Machine:
     """Files are made below ``root``, Plancton's own are in ``prefix``.
 
-    ``prefix``/installed lists what is made, a line each, before it is made: what failed can be
-    undone, too.
+    ``prefix``/installed lists what is made, a line each, before it is made: what failed can be undone, too.
     """
 
     def __init__(self, prefix: Path, root: Path = Path("/")) -> None:

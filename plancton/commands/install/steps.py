@@ -75,8 +75,7 @@ def need_command(machine: Machine) -> None:
 def need_config(
     machine: Machine, user: pwd.struct_passwd, file: Path | None, url: str | None, ref: str | None
 ) -> None:
-    """The configuration that was asked for, else the one that is there, else one to be filled
-    in."""
+    """The configuration that was asked for, else the one that is there, else one to be filled in."""
     from plancton.config.clone import MARK, hand_over
     from plancton.config.load import load_config
     from plancton.config.repository import init
@@ -184,8 +183,7 @@ def _pid_of_the_service(machine: Machine) -> int:
 
 
 def run_doctor(machine: Machine, user: str) -> int:
-    """As the user: what only root can read would serve nobody. 4 where something is broken, else
-    0."""
+    """As the user: what only root can read would serve nobody. 4 where something is broken, else 0."""
     command = f"exec {machine.plancton} doctor --config {machine.etc}/config.yaml"
     code = subprocess.run(["su", "-s", "/bin/sh", user, "-c", command], check=False).returncode
     return code if code > 1 else 0
@@ -227,8 +225,7 @@ def remove_user(machine: Machine) -> None:
 
 
 def hand_back(machine: Machine) -> None:
-    """What is kept becomes root's: the user may be gone, and its number be somebody else's one
-    day."""
+    """What is kept becomes root's: the user may be gone, and its number be somebody else's one day."""
     for top in filter(os.path.exists, (machine.etc, machine.state)):
         machine.run(f"chown -Rh 0:0 {top}")
         print(f"{top} stays (--purge removes it)")

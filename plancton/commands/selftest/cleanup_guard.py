@@ -18,8 +18,7 @@ def clean_up_afterwards(clean_up: Callable[[bool], None], seconds: float) -> Ite
     """A child of this process cleans up when the block is left, when this process dies, and after
     that many seconds; then it kills this process, too (it may have been stopped).
 
-    ``clean_up`` is told whether the block was left without an error; if not, Docker may still be at
-    work.
+    ``clean_up`` is told whether the block was left without an error; if not, Docker may still be at work.
     """
     reader, writer = os.pipe()
     parent, child = os.getpid(), os.fork()

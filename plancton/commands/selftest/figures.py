@@ -63,8 +63,7 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Medians over the pairs. What is kept is a part of what the owner has alone; times are in
-    seconds.
+    """Medians over the pairs. What is kept is a part of what the owner has alone; times are in seconds.
 
     ``cpu_time_kept`` leaves out what was lost without waiting: a hypervisor took that, not the
     workers. ``cpu_back_within`` is None when the load never reached its full speed.

@@ -1,5 +1,4 @@
-"""The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they
-wake.
+"""The owner's part in the selftest: a load on each CPU, and a sleeper who counts how late they wake.
 
 Only this module imports the C module `_owner_load`, whose calls release Python's lock.
 """

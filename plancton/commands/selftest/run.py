@@ -1,5 +1,4 @@
-"""Measures whether this host's owner gets the CPU at once: a load alone, and with every CPU
-donated.
+"""Measures whether this host's owner gets the CPU at once: a load alone, and with every CPU donated.
 
 The two take turns, several times, because hosts are noisy. For the load alone the whole slice is
 frozen, real workers included, for little more than a second at a time. With donation there are the

@@ -292,8 +292,7 @@ def run_top(
     screens: int = 0,
     proc: Path = Path("/proc"),
 ) -> None:
-    """Until `q`, or so many screens: when asked for; and one in a pipe, and on a terminal that can't
-    do more.
+    """Until `q`, or so many screens: when asked for; and one in a pipe, and on a terminal that can't do more.
 
     ``ask`` asks the supervisor for "drain", "pause" or "resume"; it returns one line to show.
     """

@@ -50,14 +50,12 @@ class Page(Enum):
 
 
 class Screen(msgspec.Struct, frozen=True):
-    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples
-    ever, so that the sparkline moves by whole columns. ``live``: keys work and the history
-    grows.
+    """All that one frame shows. ``height`` 0: as long as it takes. ``seen`` counts all samples ever, so that
+    the sparkline moves by whole columns. ``live``: keys work and the history grows.
 
-    ``filter`` is what workers, or events, must have in them to be shown, ``typing``: it is being
-    typed. ``picked`` is the name of the worker that Enter shows, ``scrolled`` how many events above
-    are not shown. ``said`` are the history's events, oldest first; ``no_history`` says why there is
-    none.
+    ``filter`` is what workers, or events, must have in them to be shown, ``typing``: it is being typed.
+    ``picked`` is the name of the worker that Enter shows, ``scrolled`` how many events above are not shown.
+    ``said`` are the history's events, oldest first; ``no_history`` says why there is none.
     """
 
     width: int

@@ -5,8 +5,7 @@
         for event in terminal.wait(1.0):    # a key, a Click, QUIT, or REDRAW
             ...
 
-However it ends (return, exception, Ctrl-C, SIGTERM, Ctrl-Z), the shell gets its terminal back as it
-was.
+However it ends (return, exception, Ctrl-C, SIGTERM, Ctrl-Z), the shell gets its terminal back as it was.
 """
 
 import contextlib

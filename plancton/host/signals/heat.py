@@ -1,8 +1,7 @@
 """How warm the CPU is, whether it slows down for that, and what power it takes.
 
 Documentation/hwmon, Documentation/ABI/testing/sysfs-class-thermal and
-Documentation/power/powercap/powercap.rst. These files belong to the CPU: to read one takes
-microseconds.
+Documentation/power/powercap/powercap.rst. These files belong to the CPU: to read one takes microseconds.
 """
 
 import re

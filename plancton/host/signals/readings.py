@@ -152,8 +152,7 @@ class Signals:
         return read_pressure(owner_groups(self._tree, self._slices), kind) if self._tree else None
 
     def _answer(self, reference: Reference, ask: Callable[[], Any], fresh: float = ANSWER_FRESH) -> Any:
-        """What the last answer was, None before the first. What takes long is not asked again
-        meanwhile."""
+        """What the last answer was, None before the first. What takes long is not asked again meanwhile."""
         if self._now >= self._ask_again.get(reference, self._now):
             self._ask_again[reference] = float("inf")
             self._beside(partial(_timed, ask), partial(self._answered, reference, fresh))
