@@ -180,12 +180,10 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def images(self) -> frozenset[str]:
-        """The images of all workers, leaving ones included."""
         return frozenset(w.image for w in self.workers)
 
     @cached_property
     def finishing(self) -> bool:
-        """Whether any was asked to finish."""
         return any(w.phase is Phase.FINISHING for w in self.workers)
 
     @cached_property
@@ -243,7 +241,6 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def largest(self) -> float:
-        """What the largest of them may use."""
         return max((w.cpus for w in self.workers), default=0.0)
 
     @cached_property

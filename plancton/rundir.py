@@ -206,7 +206,6 @@ def last_places(state: Path) -> list[Lock]:
 
 
 def read_locks(state: Path) -> list[Lock]:
-    """All locks in this state directory, held or not."""
     return [lock for file in sorted(state.glob("*.lock")) if (lock := _read_lock(file)) is not None]
 
 
@@ -455,7 +454,6 @@ def _not_writable(path: Path, error: OSError, variable: str) -> str:
 
 
 def peek_instance(state: Path) -> str:
-    """The id, or "none" if there is none; writes nothing."""
     try:
         return _read_instance(state) or "none"
     except OSError:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from plancton.config.schema import Config
 
 EXIT_DOES_NOT_YIELD = 1
+USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
+"""click's, which each version of typer brings under another name."""
 
 app = typer.Typer(
     help="Lends this computer's spare CPU to a pool, in Docker containers, and gives it back at once.",
@@ -410,7 +412,6 @@ def top(
 
 
 def _interval(text: str) -> float:
-    """Seconds."""
     try:
         seconds = Duration.parse(text)
     except ValueError as error:
@@ -572,7 +573,13 @@ def main() -> None:
     """The entry point: exit code 2 and one line for what the user can fix, else a traceback."""
     stdout.guard()
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except USAGE_ERROR as error:
+        if len(sys.argv) > 1:
+            stdout.complain(f"plancton: {error.format_message()}")
+        else:
+            error.show()
+        sys.exit(error.exit_code)
     except stdout.NoReader:
         stdout.end_without_reader()
     except control.NotRunning as error:

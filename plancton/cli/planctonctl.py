@@ -44,7 +44,6 @@ class Places(NamedTuple):
 
 
 def main() -> None:
-    """The entry point."""
     try:
         known = ["user", "logdir=", "rundir=", "pidfile=", "confdir=", "help"]
         options, words = getopt(sys.argv[1:], "", known)

@@ -95,7 +95,6 @@ def wait_until_drained(paths: Paths, stop: bool) -> None:
 
 
 def resume(paths: Paths) -> str:
-    """End a pause, and draining."""
     drained, status = withdraw(paths.run, DRAIN), running(paths)
     paused = os.path.lexists(paths.state / PAUSE)  # what the status says may be old
     if paused or (status and status.pause and status.pause.by == "owner"):

@@ -63,7 +63,6 @@ def _environment(paths: Paths) -> dict[str, str]:
 
 
 def _last_line(log: Path, start: int) -> str:
-    """What it said last before it ended."""
     with log.open("rb") as file:
         file.seek(start if os.fstat(file.fileno()).st_size >= start else 0)  # a new one meanwhile
         lines = file.read()[-4000:].decode(errors="replace").splitlines()

@@ -28,7 +28,6 @@ def write_example(path: Path, force: bool, profile: str | None = None) -> str:
 
 
 def clone_repository(url: str, ref: str | None, path: Path, force: bool) -> str:
-    """Make the file's directory a clone."""
     if force:
         raise RunDirError("--repo replaces nothing: leave out --force, and move away what is there")
     if path.name != CONFIG:

@@ -9,9 +9,9 @@ from plancton.config.hours import Hours
 from plancton.config.owner_rules import Rules
 from plancton.config.rule_checks import doubtful_rules
 from plancton.config.schema import Config
-from plancton.host.signals.catalog import SIGNALS, show_value, written
+from plancton.host.signals.catalog import SIGNALS, Reference, show_value, written
 from plancton.host.signals.day_times import WEEKDAYS
-from plancton.host.signals.readings import Reference, Signals
+from plancton.host.signals.readings import Signals
 from plancton.model import OwnerRules
 from plancton.units import human_seconds
 
@@ -32,7 +32,6 @@ class OwnerReport(msgspec.Struct, frozen=True):
 
     @property
     def lines(self) -> list[str]:
-        """What is printed."""
         return [*(show_value(reference, value) for reference, value in self.values), *self.rules]
 
 

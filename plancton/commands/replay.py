@@ -39,8 +39,6 @@ def _recorded_host(file: Path) -> Host:
 
 
 class ReplaySummary:
-    """Counts over a replay."""
-
     def __init__(self) -> None:
         self.ticks = self.different = 0
         self.actions: dict[str, int] = {}

@@ -23,7 +23,6 @@ def summed_up(state: Path, since: float, until: float) -> tuple[Summary, list[Sa
 
 
 def report_lines(found: Summary, events: Sequence[Said]) -> Iterator[str]:
-    """What people read."""
     part = "" if found.part_of_idle is None else f", {found.part_of_idle:.0%} of what was idle"
     since, until = (local_time(when, "%Y-%m-%d %H:%M") for when in (found.since, found.until))
     yield f"From {since} to {until} this computer donated {human_seconds(found.donated)} of CPU time{part}."

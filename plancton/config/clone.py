@@ -107,12 +107,10 @@ def write_files(tree: Path, names: Collection[str]) -> None:
 
 
 def record_of(tree: Path) -> Path:
-    """Where the names of this commit's files are."""
     return tree.with_name(f"{tree.name}.files")
 
 
 def top_of(files: Collection[str]) -> set[str]:
-    """The names at the top."""
     return {name.partition("/")[0] for name in files}
 
 
@@ -136,7 +134,6 @@ def _is_marked(directory: Path) -> bool:
 
 
 def read_origin(root: Path) -> Origin:
-    """Where this clone comes from."""
     try:
         return from_json(read_regular(root / MARK, LARGEST_MARK)[0], Origin)
     except OSError as error:

@@ -12,6 +12,7 @@ import ast
 import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from plancton.host.signals.catalog import Reference
 from plancton.units import did_you_mean, shown
 
 LONGEST = 1000
@@ -44,9 +45,6 @@ OPERATORS: Mapping[type[ast.AST], Callable[..., float]] = {
 }
 Value = float | str | None
 """None: unknown. Text is a result only, such as "25%"."""
-Reference = tuple[str, ...]
-"""What an expression refers to: a name (`("hour",)`), or a function with the texts that it is asked
-about (`("running", "steam", "zoom")`)."""
 Read = Callable[[Reference], Value]
 Functions = Mapping[str, Callable[..., float]]
 
@@ -93,7 +91,6 @@ class Expression:
             return self.references
 
     def value_of(self, node: ast.AST, read: Read) -> Value:
-        """The value of a part of it."""
         match node:
             case ast.Constant():
                 return node.value  # type: ignore[return-value]  # see GRAMMAR
@@ -155,7 +152,6 @@ class Expression:
                 yield from self.referred(node)
 
     def referred(self, node: ast.AST) -> Iterator[Reference]:
-        """What a part of it refers to."""
         match node:
             case ast.Name():
                 yield (node.id,)
@@ -187,7 +183,8 @@ def compiled(
     for node in ast.walk(tree):
         anonymous = isinstance(node, ast.Call) and not isinstance(node.func, ast.Name)
         if anonymous or not isinstance(node, GRAMMAR):
-            raise _foreign(text, type(node).__name__, functions)
+            part = ast.get_source_segment(text.strip(), node) if isinstance(node, ast.Attribute) else None
+            raise _foreign(text, shown(part) if part else type(node).__name__, functions)
         if (
             isinstance(node, ast.Constant)
             and not isinstance(node.value, int | float)

@@ -69,7 +69,6 @@ class Git:
             shutil.rmtree(new, ignore_errors=True)
 
     def keep(self) -> None:
-        """Keep what `apart` has brought."""
         new = self.root / ".git/plancton-objects"
         for path in sorted(new.rglob("*"), key=_after_its_pack):
             kept = self.root / ".git/objects" / path.relative_to(new)

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Reference, Value, compiled
+from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Value, compiled
 from plancton.config.hours import Hours
 from plancton.config.resolve import MaxWorkers
 from plancton.config.schema import Config
-from plancton.host.signals.catalog import CHECKS, SIGNALS
+from plancton.host.signals.catalog import CHECKS, SIGNALS, Reference
 from plancton.model import OwnerRules
 from plancton.units import shown
 
@@ -57,7 +57,6 @@ class Rules:
 
     @property
     def references(self) -> tuple[Reference, ...]:
-        """All signals that the rules use."""
         found = [ref for each in self.expressions.values() for ref in each.references]
         found += self.max_workers.references
         found += [TEMPERATURE] if self.watches_temperature else []

@@ -12,9 +12,9 @@ from functools import partial
 from itertools import pairwise, product
 from math import ceil, floor, prod
 
-from plancton.config.expression import Expression, Reference, Value
+from plancton.config.expression import Expression, Value
 from plancton.config.owner_rules import Rules, cap_of
-from plancton.host.signals.catalog import SIGNALS, WHOLE
+from plancton.host.signals.catalog import SIGNALS, WHOLE, Reference
 from plancton.host.signals.day_times import DAY, is_between, minutes_of
 from plancton.units import shown
 
@@ -34,9 +34,7 @@ def doubtful_rules(rules: Rules) -> Iterator[str]:
         elif _is_exact(rule):
             found = {bool(value) for value in _values(rule)}
             if found == {False}:
-                hint = (
-                    '; over midnight write between("22:00", "07:00")' if ("hour",) in rule.references else ""
-                )
+                hint = OVER_MIDNIGHT if ("hour",) in rule.references else ""
                 yield f"owner.{key}: {shown(rule.text)} can never be true{hint}"
             elif found == {True}:
                 yield f"owner.{key}: {shown(rule.text)} is always true: no worker ever runs"

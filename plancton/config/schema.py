@@ -398,7 +398,6 @@ class Worker(Section, frozen=True):
 
     @property
     def users(self) -> range:
-        """Those of `user_range`."""
         return parse_users(self.user_range)
 
 
@@ -669,7 +668,6 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
 
 
 def takes_null(kind: Any) -> bool:
-    """Whether null is a value of this type."""
     return NoneType in get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
 
 

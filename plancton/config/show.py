@@ -47,7 +47,6 @@ def as_yaml(sections: Mapping[str, object]) -> str:
 
 
 def one_line(value: object) -> str:
-    """A value as it stands behind its key."""
     return as_yaml({"key": value}).removeprefix("key: ").rstrip()
 
 
@@ -81,7 +80,6 @@ class Key(NamedTuple):
 
 
 def sections() -> Iterator[tuple[str, type[Section], list[Key]]]:
-    """Each section with its keys."""
     for field in msgspec.structs.fields(Config):
         kind = section_of(field.type)
         assert kind is not None
@@ -144,7 +142,6 @@ def example(settings: Mapping[str, Setting] | None = None) -> str:
 
 
 def json_schema() -> bytes:
-    """JSON Schema of the file, for editors."""
     (_, parts) = msgspec.json.schema_components(
         [Config], schema_hook=_with_unit, ref_template="#/$defs/{name}"
     )

@@ -64,7 +64,6 @@ def _of_older(version: str, remedy: str) -> str:
 
 
 def translate(data: Mapping[str, Any]) -> Translation:
-    """The same configuration in sections."""
     _refuse_older(data)
     old = {**DEFAULTS, **{key: value for key, value in data.items() if value is not None}}
     if "secopt" in old:  # the name before 0.5

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from plancton.model import Observation
 from plancton.policy.burden import BUSY_ENGINE
-from plancton.workers.connections import ConnectionWatch
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.roster import Roster
-from plancton.workers.sockets import SocketWatch
+from plancton.workers.sockets import ConnectionWatch, SocketWatch
 
 
 class BurdenGuard:

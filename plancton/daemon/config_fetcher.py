@@ -54,7 +54,6 @@ class ConfigFetcher:
             self.problem, self._due = "", None
 
     def step(self, now: float) -> None:
-        """Fetch if it is time."""
         if not self._interval or not self._may_fetch or self.busy:
             return
         self._due = now + FIRST if self._due is None else min(self._due, now + 1.1 * self._interval)

@@ -48,7 +48,6 @@ class DiskGuard:
         self._paths, self.look_due = written_by_workers(info, config, PROC), 0.0
 
     def watch_slice(self, workers_slice: Slice) -> None:
-        """The workers are in this slice."""
         self._writers = Writers(workers_slice)
 
     def step(self, now: float, reserve: Portion, entries: Iterable[Entry]) -> None:
@@ -76,7 +75,6 @@ class DiskGuard:
         self._asking, self._sizes = False, Sizes(sizes, self._sizes.now or None)
 
     def completed(self, seen: Observation) -> Observation:
-        """The observation with what was found."""
         disk = self.disks.least
         if disk is None:
             return seen

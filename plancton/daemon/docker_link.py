@@ -60,7 +60,6 @@ class DockerLink:
         self._follower: Follower | None = None
 
     def step(self, now: float) -> None:
-        """Look for Docker, or list the workers, if it is time."""
         if self.looking:
             return
         if (self.ready and not self._following) or (not self.ready and now >= self.retry_at):

@@ -63,7 +63,6 @@ class Endings:
         self._removals.remove(name)
 
     def _count(self, entry: Entry, report: bytes) -> int:
-        """How many jobs are new in its report."""
         most = entry.most(clock_gettime(CLOCK_BOOTTIME))
         return self._context.accounting.reported(entry.worker.id, report, most)
 

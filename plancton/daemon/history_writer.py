@@ -150,7 +150,6 @@ class HistoryWriter:
         self._thread.start()
 
     def _close_row(self, minute: int) -> None:
-        """Begin another row, of this minute."""
         row, work = self._row, self.accounting.work
         if work is not self._work:
             _add_work(row, self._work, work)

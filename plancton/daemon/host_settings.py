@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from plancton.config.expression import Reference
 from plancton.config.resolve import Host, MaxWorkers, digest, policy_settings
 from plancton.config.schema import Config
 from plancton.host.cgroup_files import NO_LIMITS
+from plancton.host.signals.catalog import Reference
 from plancton.host.slice import Slice
 from plancton.model import Settings
 

@@ -36,7 +36,6 @@ class InfluxSender:
         self.problems: tuple[str, ...] = ()
 
     def want(self, settings: list[InfluxDB]) -> None:
-        """Send to these from now on."""
         if settings == self._settings or self._state is None:
             return
         self._stop.set()
@@ -53,7 +52,6 @@ class InfluxSender:
             self._thread.start()
 
     def departed(self, age: float, started: bool, told: bool) -> None:
-        """A worker is gone."""
         if any(each.compatible for each in self._settings):
             from plancton.monitoring.line_protocol import Departure
 

@@ -50,7 +50,6 @@ class Lift:
             self.drop()
 
     def drop(self) -> None:
-        """End it now."""
         self._slice.drop()
         self._lifted, self.until = set(), None
 

@@ -389,7 +389,6 @@ class Supervisor:
     # ------------------------------------------------------------ configuration and requests
 
     def configure(self) -> None:
-        """Put the configuration in force to use."""
         config = self.file.config
         engine = msgspec.structs.replace(config.docker, tick=self.engine.tick)  # which needs none
         self.needs_restart = NEEDS_RESTART if engine != self.engine else ""

@@ -31,14 +31,12 @@ class MountWatch:
         self.problem = ""
 
     def want(self, config: Config) -> None:
-        """The mounts of this configuration count from now on."""
         if self._config is None or config.worker.mounts != self._config.worker.mounts:
             self._config, self._due = config, 0.0
             if not config.worker.mounts:
                 self._is_now("")
 
     def step(self, now: float) -> None:
-        """Look if it is time."""
         if self._config is None or not self._config.worker.mounts:
             return
         if self._asked is not None:

@@ -53,7 +53,6 @@ class NetworkGuard:
         return self._found if asked else ()
 
     def want(self, config: Config) -> None:
-        """This configuration counts from now on."""
         if _part(config) != _part(self._config):
             self.look_again()
         self._config = config
@@ -80,7 +79,6 @@ class NetworkGuard:
             undo(workers_slice, bridges_of(None, workers_slice))
 
     def step(self, now: float) -> None:
-        """Look if it is time."""
         if self._may and not self.is_looking and now >= self._due:
             self.is_looking, self._due = True, now + INTERVAL
             beside(self._inbox, self.enforce, lambda _: self._ended(now))

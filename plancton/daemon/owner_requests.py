@@ -49,7 +49,6 @@ class OwnerRequests:
             self._say(self._words("still paused by the owner", self.pause_until))
 
     def read(self) -> None:
-        """See what is asked for."""
         if self._run_dir is None:
             return
         drain = self._run_dir.drain()

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plancton.config.expression import Reference
 from plancton.config.owner_rules import Rules
 from plancton.config.schema import Config
 from plancton.daemon.helper_thread import beside
+from plancton.host.signals.catalog import Reference
 from plancton.inbox import Inbox
 from plancton.model import Observation, OwnerRules
 
@@ -33,7 +33,6 @@ class OwnerWatch:
         self._unknown, self._since, self._said = "", 0.0, ""
 
     def use(self, config: Config) -> None:
-        """This configuration is in force."""
         self._rules, self._signals = Rules(config), None
         if self._rules:
             from plancton.host.signals.readings import Signals  # most have no rules, and load none of it
@@ -55,7 +54,6 @@ class OwnerWatch:
         return asked
 
     def read(self, reference: Reference) -> float | None:
-        """A signal's value at this tick."""
         return self._signals.read(reference) if self._signals else None
 
     def _tell(self, unknown: str, now: float) -> None:

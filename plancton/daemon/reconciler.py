@@ -159,7 +159,6 @@ class Reconciler:
         self._context.accounting.keep({entry.worker.id for entry in self._roster})
 
     def _agree(self, container: Container, boottime: float) -> None:
-        """Make the roster match one container."""
         if self._removals.has_removed(container.id):
             return  # this was asked before it was removed
         if not is_ours(container, self._context.instance, self._slice.parent):

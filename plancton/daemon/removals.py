@@ -88,7 +88,6 @@ class Removals:
 
     @property
     def problems(self) -> list[str]:
-        """What can't be removed, in sentences for the status."""
         if not self._refused:
             return []
         count, reason = len(self._refused), next(reversed(self._refused.values()))

@@ -17,8 +17,6 @@ GONE = select.EPOLLERR | select.EPOLLHUP
 
 
 class Woken(Enum):
-    """What ended the sleep."""
-
     TIME = auto()
     CALL = auto()
     FILE = auto()

@@ -48,7 +48,6 @@ class SliceKeeper:
         self.is_touched = True
 
     def look_for_owner(self, if_more: bool = False) -> None:
-        """Find the groups whose waiting matters."""
         self._contention.find(self.slice, self._in_force.settings.caps_waiting, if_more)
 
     def look_at_cpus(self) -> None:

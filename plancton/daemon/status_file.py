@@ -190,7 +190,6 @@ def headline(seen: Observation, decision: Decision) -> str:
 def worker_statuses(
     fleet: Fleet, fit: int, boottime: float, groups: Mapping[str, str], usage: Mapping[str, Usage]
 ) -> Iterable[WorkerStatus]:
-    """The workers, oldest first."""
     fitting = {w.name for w in fleet.line[:fit]}
     for worker in fleet.workers:
         yield _worker_status(

@@ -49,7 +49,6 @@ class Stopping:
     # ------------------------------------------------------------ who asks
 
     def read(self, run_dir: RunDir) -> None:
-        """See what is asked for by files."""
         stop, force = run_dir.take_request("stop"), run_dir.take_request("force-stop")
         finish = run_dir.take_request("finish")
         self.by_request |= any(request is not None for request in (stop, force, finish))
@@ -98,7 +97,6 @@ class Stopping:
     # ------------------------------------------------------------ what is waited for
 
     def done(self) -> bool:
-        """Whether it may end now."""
         if self.again or (self.wanted and (self.keep_workers or self._dry_run)):
             return True
         if self.wanted or (self.when_empty and self._docker.ready):

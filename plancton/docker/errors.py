@@ -69,7 +69,6 @@ def one_line(text: str) -> str:
 
 
 def refusal(what: str, status: int, message: str) -> DockerRefused:
-    """The error for an answer of this HTTP status."""
     kind = {404: NotFound, 409: Conflict}.get(status, DockerRefused)
     return kind(what, status, message)
 

@@ -104,7 +104,6 @@ def read_version(docker: Docker) -> Version:
 
 
 def find_ways(version: Version, info: Info) -> list[Ways]:
-    """For each component that has entries in the table, what they mean here."""
     known = {each.component for each in ESCAPES}
     is_theirs = version.platform.name.startswith(OWN_BUILD)
     return [

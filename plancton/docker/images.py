@@ -93,7 +93,6 @@ class ImageKeeper:
     def want(
         self, name: str | None, refresh: float, policy: Policy = "always", auth_file: str | None = None
     ) -> None:
-        """Keep this image from now on (see `Wish`)."""
         wish = Wish(name, refresh, policy, auth_file)
         if wish.name != self.name:
             self.id, self.problem = "", "" if name else NO_IMAGE

@@ -73,7 +73,6 @@ def _load(file: Path | None) -> dict[str, list[str]]:
 
 
 def _remove(images: dict[str, list[str]], docker: Docker) -> dict[str, bool]:
-    """Those that need no more looking after: whether we removed them."""
     gone = dict[str, bool]()
     for image, ours in images.items():
         try:

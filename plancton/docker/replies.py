@@ -31,8 +31,6 @@ class Identity(Reply, frozen=True):
 
 
 class Containerd(Reply, frozen=True):
-    """The containerd that Docker uses."""
-
     address: str = ""
 
 
@@ -133,8 +131,6 @@ class ContainerState(Reply, frozen=True):
 
 
 class ContainerConfig(Reply, frozen=True):
-    """What the container was made with."""
-
     labels: dict[str, str] = {}
     user: str = ""
 
@@ -184,8 +180,6 @@ def may_be_file(header: str) -> bool:
 
 
 class RootFs(Reply, frozen=True):
-    """The layers of an image's files."""
-
     layers: list[str] = []
 
 
@@ -211,14 +205,10 @@ class Image(Reply, frozen=True):
 
 
 class Subnet(Reply, frozen=True):
-    """Addresses of a network."""
-
     subnet: str = ""
 
 
 class Ipam(Reply, frozen=True):
-    """All addresses of a network."""
-
     config: list[Subnet] = []
 
 
@@ -265,7 +255,6 @@ class RawEvent(Reply, frozen=True):
     time_nano: Int = field(name="timeNano", default=0)
 
     def event(self) -> Event:
-        """The same in our words."""
         return Event(
             action=PODMANS.get(self.action, self.action),
             name=self.actor.attributes.get("name", ""),

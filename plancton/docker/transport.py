@@ -144,7 +144,6 @@ class Connection:
         )
 
     def set_timeout(self, seconds: float) -> None:
-        """Set how long the answer under way may stay silent from now on."""
         if wire := self._adapter.wire():
             wire.settimeout(seconds)
 

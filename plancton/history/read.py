@@ -77,7 +77,6 @@ class History:
         ]
 
     def work(self) -> Work | None:
-        """The host's totals."""
         row = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchone()
         return _of_kind(dict(zip(WORK, row, strict=True)), Work) if row else None
 

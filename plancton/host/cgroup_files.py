@@ -74,11 +74,9 @@ class Bounds(msgspec.Struct, frozen=True):
         return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
 
     def capped(self, cpus: float) -> "Bounds":
-        """With no more CPUs than that."""
         return msgspec.structs.replace(self, cpus=least(self.cpus, cpus))
 
     def within(self, limits: Limits) -> "Bounds":
-        """With the limits where they are stricter."""
         memory, swap = least(self.memory, limits.memory), least(self.swap, limits.swap)
         return Bounds(memory, swap, least(self.cpus, limits.cpus), self.cpuset)
 

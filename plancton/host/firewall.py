@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
 from typing import NamedTuple
 
-from plancton.host import programs
-from plancton.host.programs import ProgramError
+from plancton.host.programs import ProgramError, nft, nft_table
 
 Address = IPv4Address | IPv6Address
 
@@ -121,9 +120,9 @@ def plain_address(text: str) -> Address | None:
 def put(table: str, reach: Reach) -> None:
     """Have these rules hold from now on, and no others of ours. ProgramError says why not."""
     try:
-        _nft("-f", "-", text=rules(table, reach))
+        nft("-f", "-", text=rules(table, reach))
     except ProgramError:
-        _nft("-f", "-", text=rules(table, reach, "drop"))  # no reject here before Linux 5.9
+        nft("-f", "-", text=rules(table, reach, "drop"))  # no reject here before Linux 5.9
 
 
 def holds(table: str, reach: Reach, any_servers: bool = False) -> bool:
@@ -131,19 +130,10 @@ def holds(table: str, reach: Reach, any_servers: bool = False) -> bool:
     ProgramError: it can't be seen, which takes root."""
     mark = mark_of(reach)
     wanted = f'"{mark.rpartition(" ")[0]} ' if any_servers else f'"{mark}"'
-    try:
-        return wanted in _nft("list", "table", "inet", table)
-    except ProgramError as error:
-        if "No such file or directory" in str(error):
-            return False
-        raise
+    return wanted in nft_table("inet", table)
 
 
 def remove(tables: Collection[str]) -> None:
     """Remove them as far as they are there."""
     for table in tables:
-        _nft("-f", "-", text=removal(table))
-
-
-def _nft(*arguments: str, text: str | None = None) -> str:
-    return programs.call(["nft", *arguments], "nftables", text)
+        nft("-f", "-", text=removal(table))

@@ -15,8 +15,6 @@ POLICIES = frozenset({os.SCHED_FIFO, os.SCHED_RR})
 
 
 class Realtime(msgspec.Struct, frozen=True):
-    """One such process."""
-
     pid: int
     name: str
     group: str
@@ -34,7 +32,6 @@ def realtime_outside_root(
 
 
 def _is_realtime(process: Path, policy_of: Callable[[int], int]) -> bool:
-    """Whether one of its threads is."""
     for thread in process.glob("task/[0-9]*"):
         try:
             if policy_of(int(thread.name)) & ~os.SCHED_RESET_ON_FORK in POLICIES:

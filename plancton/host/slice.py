@@ -18,6 +18,7 @@ import msgspec
 
 from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
+from plancton.host import programs
 from plancton.host.cgroup_files import (
     PERIOD,
     Bounds,
@@ -385,7 +386,6 @@ class Slice:
         return tier, reason
 
     def _why_quota(self, error: OSError) -> str:
-        """In one line, with the remedy for this cause."""
         return (
             f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
             f" limited through Docker, within seconds: {self._remedy(error)} to have the kernel yield at once"
@@ -731,18 +731,10 @@ def _at_once(work: Callable[[], None]) -> None:
 
 def _systemctl(*arguments: str, patience: float | None = None) -> bool | None:
     """Whether systemd has done it, None: it has not answered. The log says why not."""
-    import subprocess  # only hosts with the systemd driver pay for it
-
-    command = ["systemctl", "--no-ask-password", *arguments]
-    timeout = SYSTEMD_ANSWERS if patience is None else patience
-    found: bool | None = False
+    seconds = SYSTEMD_ANSWERS if patience is None else patience
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-        found, problem = done.returncode == 0, done.stderr.strip() or "failed"
-    except subprocess.TimeoutExpired:
-        found, problem = None, f"no answer within {timeout:g} s"
-    except OSError as error:
-        problem = str(error)
-    if not found:
-        log.warning("systemctl %s: %s", " ".join(arguments), problem.splitlines()[0])
-    return found
+        programs.call(["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds)
+    except programs.ProgramError as error:
+        log.warning("%s", error)
+        return None if isinstance(error, programs.NoAnswer) else False
+    return True

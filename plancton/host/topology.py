@@ -49,7 +49,6 @@ class Cpus(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> int:
-        """How many count."""
         return len(self.counted) if self.counted else os.cpu_count() or 1
 
 
@@ -169,7 +168,6 @@ def parse_cpus(text: str | None) -> frozenset[int]:
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """CPUs as the kernel lists them."""
     ranges = list[tuple[int, int]]()
     for cpu in sorted(cpus):
         if ranges and ranges[-1][1] == cpu - 1:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from plancton.host import programs
-from plancton.host.programs import ProgramError
+from plancton.host.programs import ProgramError, nft, nft_table
 from plancton.host.route import is_device
 
 HANDLE = "504c:"
@@ -85,13 +85,13 @@ def bound(bridge: str, rates: Rates) -> None:
     _run(f"ip link set {helper} up".split())
     _run(bucket(helper, rates.up))
     if not _is_led(bridge):
-        _nft("-f", "-", text=through_helper(bridge))
+        nft("-f", "-", text=through_helper(bridge))
 
 
 def remove(bridge: str) -> None:
     """Nothing is led through the helper device any more, and it is gone."""
     if is_device(helper_device(bridge)):
-        _nft("-f", "-", text=_removal(bridge))
+        nft("-f", "-", text=_removal(bridge))
         _run(f"ip link del {helper_device(bridge)}".split())
 
 
@@ -105,12 +105,7 @@ def read_rates(bridge: str) -> Rates:
 
 
 def _is_led(bridge: str) -> bool:
-    try:
-        text = _nft("list", "table", "netdev", _table(bridge))
-    except ProgramError as error:
-        if "No such file or directory" in str(error):
-            return False
-        raise
+    text = nft_table("netdev", _table(bridge))
     return f'"{bridge}"' in text and helper_device(bridge) in text
 
 
@@ -134,7 +129,3 @@ def _shown(device: str) -> list[dict[str, Any]]:
 
 def _run(command: list[str]) -> str:
     return programs.call(command, "iproute2")
-
-
-def _nft(*arguments: str, text: str | None = None) -> str:
-    return programs.call(["nft", *arguments], "nftables", text)

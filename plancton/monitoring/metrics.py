@@ -138,7 +138,6 @@ def _families(facts: Facts, now: float) -> Iterator[Family]:
 
 
 def _of_supervisor(status: Status, held: str | None) -> Iterator[Family]:
-    """Which one it is, and what it does."""
     yield Family("build", "info", "Which Plancton runs.", [({"version": status.version}, 1)])
     tiers = _one_of("tier", get_args(Tier), status.tier)
     yield Family("tier", "gauge", "1: the tier in which this host yields; kernel is the strongest.", tiers)
@@ -159,7 +158,6 @@ def _of_supervisor(status: Status, held: str | None) -> Iterator[Family]:
 
 
 def _of_host(status: Status) -> Iterator[Family]:
-    """CPUs and memory now."""
     yield Family("capacity_cpus", "gauge", "CPUs of this host that count.", _one(status.capacity))
     cpus = [({"use": use}, getattr(status, use)) for use in USES]
     yield Family("cpus", "gauge", "CPUs in use now, by whom or by nobody.", cpus)
@@ -170,7 +168,6 @@ def _of_host(status: Status) -> Iterator[Family]:
 
 
 def _of_workers(status: Status) -> Iterator[Family]:
-    """How many there are, never which."""
     phases = [worker.phase for worker in status.workers]
     found = [({"phase": str(phase)}, phases.count(phase)) for phase in Phase]
     yield Family("workers", "gauge", "Workers, by where they are in their life.", found)

@@ -40,13 +40,11 @@ class Simulator:
 
     @property
     def fleet(self) -> Fleet:
-        """The workers as the policy sees them."""
         if self._fleet is None:
             self._fleet = Fleet.of(list(self.workers.values()))
         return self._fleet
 
     def tick(self, seen: Observation) -> Decision:
-        """Decide on what is seen, and do it. What is seen has this fleet."""
         decision, self.state = decide(seen, self.state, self.settings)
         for action in decision.actions:
             self._carry_out(action, seen)

@@ -41,7 +41,6 @@ class History(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
         return 2 * self.starts[-1] - self.starts[-2]
 
     def means(self, step: float) -> Iterator[float]:
@@ -140,7 +139,6 @@ def _rows(text: str) -> Iterator[Row]:
 
 
 def _number(field: str) -> float:
-    """Not a number where it is none."""
     try:
         return float(field)
     except ValueError:

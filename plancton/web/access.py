@@ -31,8 +31,6 @@ class WebError(PlanctonError):
 
 
 class Refusal(NamedTuple):
-    """An HTTP status, and the reason."""
-
     code: int
     reason: str
 
@@ -50,7 +48,6 @@ class Access:
         self._names = {"localhost"} if local else {"localhost", name, name.partition(".")[0], _full_name()}
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
-        """Why this request is not answered; None if it is."""
         host = headers.get("host", "").lower()
         if not self._answers_to(host):
             return Refusal(403, "this page answers to localhost, its address and its host's name only")

@@ -13,7 +13,6 @@ _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]\s]+)):([0-9]{1,5})")
 
 
 def open_listener(listen: str) -> socket.socket:
-    """A socket that listens on ADDRESS:PORT. Raises WebError."""
     found = _LISTEN.fullmatch(listen)
     if found is None or int(found[3]) > 65535:
         raise WebError(

@@ -51,7 +51,6 @@ class Watch:
         self._rests = False
 
     def look(self) -> bytes:
-        """A `Now`, as JSON."""
         with self._lock:
             since = self._clock() - self._looked
             if self._seen and since < FRESH:

@@ -80,7 +80,6 @@ def _average(row: Row, name: str) -> float | None:
 
 
 def read_past(state: Path, since: float, until: float, now: float, step: int | None = None) -> Past:
-    """The time between. Raises HistoryError."""
     step = step or step_for(until - since, since, now)
     border = min(minutes_from(since, now), until)
     with open_history(state) as history:

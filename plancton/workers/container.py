@@ -37,7 +37,6 @@ def _at_most(limit: int, kind: int) -> str:
 
 
 def _at_most_half(limit: int, kind: int) -> str:
-    """Also no more than half of what this host gives us."""
     hard = resource.getrlimit(kind)[1]
     return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard // 2))
 
@@ -174,7 +173,6 @@ def _resolvers(file: str, mounts: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def without_resolvers(body: dict[str, Any]) -> dict[str, Any]:
-    """The same container with Docker's resolv.conf."""
     host = body["HostConfig"]
     mounts = [mount for mount in host["Mounts"] if mount["Target"] != RESOLVERS]
     return {**body, "HostConfig": {**host, "Mounts": mounts}}

@@ -59,7 +59,6 @@ class Listing(NamedTuple):
 
 
 def examine(docker: Docker, container: str, reports: bool) -> Remains:
-    """Look at a container that has ended."""
     lines = docker.logs(container, LAST_LINES).splitlines()
     for line in lines:
         log.debug("%s wrote: %s", container[:12], line)
@@ -169,7 +168,6 @@ def prefer(docker: Docker, containers: list[str]) -> None:
 
 
 def list_workers(docker: Docker, instance: str) -> list[Container]:
-    """All containers with our label, in full."""
     return list_changed(docker, instance, {}).changed
 
 

@@ -52,7 +52,6 @@ class _Group:
         self.jobs: tuple[float, ...] = ()
 
     def read(self) -> bytes:
-        """The list of its processes."""
         if self.descriptor is not None:
             return _read(self.descriptor)
         descriptor = _open(self.path)
@@ -76,7 +75,6 @@ class JobWatch:
         self._most = most_kept_open()
 
     def watch(self, groups: Mapping[str, Path]) -> None:
-        """Watch these cgroups' directories from now on."""
         for name in self._groups.keys() - groups.keys():
             self._groups.pop(name).close()
         kept = sum(group.descriptor is not None for group in self._groups.values())
@@ -87,7 +85,6 @@ class JobWatch:
                     kept += 1
 
     def read(self, boottime: float) -> dict[str, tuple[float, ...]]:
-        """For each worker when its running jobs started, oldest first."""
         return {name: self._jobs(group, boottime) for name, group in self._groups.items()}
 
     def close(self) -> None:
@@ -116,7 +113,6 @@ class JobWatch:
         return group.jobs
 
     def _look(self, pid: int, boottime: float) -> _Seen | None:
-        """What this process is; None while that is not final."""
         process = read_process(pid, self._proc)
         if process is None:
             return _Seen(0, None)

@@ -39,7 +39,6 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def mode(self) -> str:
-        """What the container is told."""
         return "host" if self.settings.host else self.name
 
 
@@ -55,7 +54,6 @@ def bridge_name(workers_slice: str) -> str:
 
 
 def bridge_of(network: Network) -> str:
-    """What Docker calls the bridge of a network that is there."""
     return network.options.get(BRIDGE) or f"br-{network.id[:12]}"
 
 

@@ -9,18 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import read_regular
-from plancton.host.cgroup_files import group_of
 from plancton.model import Observation
 from plancton.policy.burden import BUSY_ENGINE, BUSY_SOFTIRQ, Packets, who_floods
 from plancton.workers.roster import Entry
+from plancton.workers.sockets import text_of
 
-LARGEST = 64 * 1024
-"""Bytes read of a list of network devices: a worker with capabilities may make many."""
 LAST_LOOK = 30.0
 """Seconds after which an earlier look says nothing any more."""
-
-
 _NUMBER = re.compile("[0-9]{1,20}", re.ASCII)
 
 
@@ -63,14 +58,7 @@ class BurdenWatch:
         return self._passes >= 2
 
     def _count(self, entry: Entry) -> Counters | None:
-        """None for one that has ended: its pid may be another process's by now."""
-        if not entry.group or not (group_of(self._proc, entry.pid) or "").startswith(entry.group):
-            return None
-        try:
-            text = read_regular(self._proc / str(entry.pid) / "net/dev", LARGEST)[0]
-        except OSError:
-            return None
-        return parse_packets(text.decode(errors="replace"))
+        return parse_packets(text_of(entry, self._proc, "dev"))
 
 
 def parse_packets(text: str) -> Counters | None:

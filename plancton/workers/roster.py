@@ -163,7 +163,6 @@ class Roster:
     # ------------------------------------------------------------ coming
 
     def request(self, worker: Worker, boottime: float, user: str = "") -> None:
-        """A worker is being started."""
         self._entries[worker.name] = Entry(worker, boottime, user)
         self._fleet = None
 
@@ -287,7 +286,6 @@ class Roster:
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
 
     def gone(self, name: str) -> None:
-        """Its container has been removed."""
         entry = self._entries.pop(name, None)
         if entry is not None:
             self._names.pop(entry.worker.id, None)

@@ -104,7 +104,6 @@ class WorkerUsage:
 
 
 def _rates(before: Counters, now: Counters, seconds: float) -> dict[str, float]:
-    """CPUs, for counters that were there before and have not gone backwards."""
     rates = dict[str, float]()
     for name, value in now.items():
         earlier = before.get(name)

@@ -7,7 +7,6 @@ findings.py says what that means.
 import contextlib
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
@@ -31,6 +30,7 @@ from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
 from plancton.host.engine_cpu import is_in_container
 from plancton.host.pressure import owner_pressure
+from plancton.host.programs import ProgramError, call
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler
@@ -87,8 +87,6 @@ class Cgroups(msgspec.Struct, frozen=True):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The Docker Engine that answers."""
-
     info: Info
     api: str
     version: Version = Version()
@@ -324,11 +322,10 @@ def read_systemd() -> int | None:
     if not Path("/run/systemd/system").is_dir():
         return None
     try:
-        command = ["systemctl", "show", "--property=Version"]
-        said = subprocess.check_output(command, timeout=SYSTEMCTL_TIMEOUT)
-    except (OSError, subprocess.SubprocessError):
+        said = call(["systemctl", "show", "--property=Version"], seconds=SYSTEMCTL_TIMEOUT)
+    except ProgramError:
         return None
-    found = re.match(rb"Version=(\d+)", said)
+    found = re.match(r"Version=(\d+)", said)
     return int(found[1]) if found else None
 
 

@@ -72,8 +72,6 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All findings, the worst level of them, and one sentence."""
-
     worst: Level
     sentence: str
     findings: tuple[Finding, ...]
@@ -584,7 +582,6 @@ def noise(config: Config) -> Finding:
 
 
 def signals_and_rules(found: OwnerReport) -> Iterator[Finding]:
-    """The signals with their values, and what is asked for by them."""
     known = [show_value(reference, value) for reference, value in found.values if value is not None]
     unknown = [written(reference) for reference, value in found.values if value is None]
     text = ", ".join(known)

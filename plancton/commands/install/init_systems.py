@@ -67,7 +67,6 @@ OPENRC = InitSystem(
 
 
 def init_system(machine: Machine) -> InitSystem:
-    """The one that runs this machine."""
     if (machine.root / "run/systemd/system").is_dir():
         return SYSTEMD
     if (machine.root / "run/openrc").is_dir() and shutil.which("openrc-run"):

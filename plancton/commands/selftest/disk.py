@@ -84,7 +84,6 @@ def directory(made: Path) -> Iterator[Path]:
 
 
 def sweep(made: Path) -> None:
-    """Remove it and what is in it."""
     shutil.rmtree(made, ignore_errors=True)
 
 

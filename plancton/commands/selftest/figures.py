@@ -114,7 +114,6 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def summarize(pairs: list[Pair]) -> Figures:
-    """What all rounds together say."""
     full = median(pair.alone.load.cpu[-1] / pair.alone.load.wall for pair in pairs)
     back = median(_back_within(pair.donating.load, full) for pair in pairs)
     return Figures(

@@ -73,7 +73,6 @@ def address_of(docker: Docker, name: str, container: str) -> str:
 
 
 def measure(config: Config, address: str) -> Network | str:
-    """``address``: the worker's."""
     if not address:
         return "not measured: the worker has no address"
     rates = config.worker.network.rate_down, config.worker.network.rate_up

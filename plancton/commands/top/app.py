@@ -166,7 +166,6 @@ class Top:
             self._set(scrolled=min(max(self.screen.scrolled + _STEPS[key], 0), most))
 
     def _type(self, key: str) -> None:
-        """A filter is being typed."""
         text = self.screen.filter
         if key == ENTER:
             self._set(typing=False)
@@ -202,7 +201,6 @@ class Top:
         self._read_history()
 
     def _back(self) -> None:
-        """To all workers."""
         picked = "" if self.screen.page is Page.WORKERS and not self.screen.filter else self.screen.picked
         self._set(page=Page.WORKERS, filter="", scrolled=0, picked=picked)
         self._read_history()
@@ -245,7 +243,6 @@ class Top:
         self.screen = msgspec.structs.replace(self.screen, **changes)
 
     def _paint(self, terminal: Terminal) -> None:
-        """Write the lines that changed."""
         width, height = terminal.size()
         if (width, height) != (self.screen.width, self.screen.height):
             self._set(width=width, height=height)

@@ -87,7 +87,6 @@ class Screen(msgspec.Struct, frozen=True):
         return max(self.width - 2, 1)
 
     def has(self, lines: int) -> bool:
-        """Whether it is this high."""
         return self.height == 0 or self.height >= lines
 
     @property
@@ -95,7 +94,6 @@ class Screen(msgspec.Struct, frozen=True):
         return self.has(ROOMY_FROM)
 
     def matches(self, text: str) -> bool:
-        """Whether the filter lets it through."""
         return self.filter.lower() in text.lower()
 
 

@@ -8,6 +8,9 @@ from plancton.host.signals.programs import check_names
 from plancton.units import human_seconds
 
 INFINITE = float("inf")
+Reference = tuple[str, ...]
+"""A signal's name (`("hour",)`), or a function with the texts that it is asked about
+(`("running", "steam", "zoom")`)."""
 
 
 class Signal(NamedTuple):
@@ -66,7 +69,7 @@ WHOLE = frozenset({"hour", "weekday", "sessions"})
 """Whose values are whole numbers."""
 
 
-def say(reference: tuple[str, ...], value: float) -> str:
+def say(reference: Reference, value: float) -> str:
     """A known value in words, as the reason for something."""
     name, *texts = reference
     if name in ASKED:
@@ -79,14 +82,14 @@ def say(reference: tuple[str, ...], value: float) -> str:
     return signal.yes.format(value, human_seconds(value), day)
 
 
-def written(reference: tuple[str, ...]) -> str:
+def written(reference: Reference) -> str:
     """As an expression has it."""
     name, *texts = reference
     asked = ", ".join(f'"{text}"' for text in texts)
     return f"{name}({asked})" if name in ASKED else name
 
 
-def show_value(reference: tuple[str, ...], value: float | None) -> str:
+def show_value(reference: Reference, value: float | None) -> str:
     """`battery = 62 %`, for a list."""
     signal = ASKED.get(reference[0]) or SIGNALS[reference[0]]
     said = "unknown"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
+from plancton.host.programs import ProgramError, call
 
 LONGEST_COMM = 15
 """Characters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
@@ -44,12 +45,7 @@ def _is_in(group: str | None, slices: Collection[str]) -> bool:
 
 def output_of(words: list[str]) -> str | None:
     """What this program prints; None if it is missing, fails or takes too long."""
-    import subprocess  # seldom needed: not worth its memory from the start
-
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=PATIENCE, check=True, stdin=subprocess.DEVNULL
-        )
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return call(words, seconds=PATIENCE)
+    except ProgramError:
         return None
-    return done.stdout

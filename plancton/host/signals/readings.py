@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from plancton.host.signals.battery import on_battery, read_charge
-from plancton.host.signals.catalog import say
+from plancton.host.signals.catalog import Reference, say
 from plancton.host.signals.day_times import is_between
 from plancton.host.signals.heat import PowerMeter, Throttle, find_sensors, read_temperature
 from plancton.host.signals.metered import ask_metered, runs_network_manager
@@ -25,14 +25,11 @@ PAUSES = 200
 """What takes CPU beside the loop is not done again for this many times as long as it took."""
 
 T = TypeVar("T")
-Reference = tuple[str, ...]
-"""A signal's name, and the texts that it is asked about."""
 Beside = Callable[[Callable[[], Any], Callable[[Any], None]], None]
 """Does some work in a thread, and gives its result to the second function in the caller's."""
 
 
 def at_once(work: Callable[[], T], done: Callable[[T], None]) -> None:
-    """Where nobody minds waiting."""
     done(work())
 
 

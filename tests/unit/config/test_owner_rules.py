@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plancton.config.expression import Reference
 from plancton.config.load import parse
 from plancton.config.owner_rules import LEAST_CAP, Rules
 from plancton.config.profiles import PROFILES, settings_of
 from plancton.config.rule_checks import doubtful_rules
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.show import example
-from plancton.host.signals.catalog import say
+from plancton.host.signals.catalog import Reference, say
 from plancton.model import OwnerRules
 
 NIGHT = time.struct_time((2024, 1, 3, 23, 15, 0, 2, 3, 0))

@@ -1,9 +1,9 @@
 """What the configuration means on a host, as far as it changes from tick to tick."""
 
-from plancton.config.expression import Reference
 from plancton.config.load import parse
 from plancton.config.resolve import Host
 from plancton.daemon.host_settings import HostSettings
+from plancton.host.signals.catalog import Reference
 
 HOST = Host(8, 16_000_000_000)
 

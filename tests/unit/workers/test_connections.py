@@ -6,8 +6,8 @@ import pytest
 from unit.trees import Tree, tree
 
 from plancton.model import Worker
-from plancton.workers.connections import ConnectionWatch
 from plancton.workers.roster import Entry
+from plancton.workers.sockets import ConnectionWatch
 
 HEADING = "entries  clashres found new invalid\n"
 
