@@ -12,7 +12,8 @@ from typing import Any, TypeVar, get_args, get_origin
 import msgspec
 import yaml
 
-from plancton.config.schema import Section, alternatives, section_in_list, section_of, takes, takes_null
+from plancton.config.key_types import alternatives, section_in_list, section_of, takes, takes_null
+from plancton.config.schema import Section
 from plancton.errors import PlanctonError
 from plancton.units import Number, did_you_mean, shown
 

@@ -6,15 +6,24 @@ Schema, and what is said of a wrong value. A section's docstring is its descript
 
 import math
 import re
-from collections.abc import Callable
 from ipaddress import ip_network
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from plancton.config import security
+from plancton.config.checks import (
+    is_limit,
+    is_line,
+    is_mount,
+    is_network,
+    is_path,
+    parse_users,
+    require,
+    require_each,
+    require_secret_file,
+)
 from plancton.config.host_rule import HostCpus, HostMemory
 from plancton.config.hours import Hours
 from plancton.units import Duration, Number, Portion, Rate, Size, shown
@@ -33,27 +42,9 @@ def default(value: T) -> T:
     return msgspec.field(default_factory=lambda: value)
 
 
-def require(holds: bool, message: str) -> None:
-    """``message`` is "key: what is wrong"."""
-    if not holds:
-        raise ValueError(message)
-
-
-def require_each(section: Section, keys: str, fits: Callable[[str], object], what: str) -> None:
-    """Whether what these keys hold, or each item of it, is ``what``."""
-    for key in keys.split():
-        value = getattr(section, key)
-        for item in value if isinstance(value, list | dict) else [value]:
-            require(item is None or bool(fits(item)), f"{key}: {shown(item)} is not {what}")
-
-
-def require_secret_file(path: str | None, key: str) -> None:
-    """Somebody may have written the secret itself there: it is not shown."""
-    require(path is None or path.startswith("/"), f"{key}: is not a path that begins with /")
-
-
-def _is_path(text: str) -> bool:
-    return text.startswith("/")
+def key(description: str, **more: Any) -> Meta:
+    """What a key is for; ``more``: its bounds, an example."""
+    return Meta(description=description, **more)
 
 
 # ---------------------------------------------------------------- htcondor
@@ -82,50 +73,39 @@ _SETTINGS = frozenset({
 """HTCondor's settings that make a worker: no attribute may replace them."""
 
 
-def _is_line(text: str) -> bool:
-    return text.strip() != "" and text.isprintable()
-
-
 class HTCondor(Section, frozen=True):
     """Makes workers that join an HTCondor pool (docs/htcondor.md). Its first two keys will do."""
 
     central_manager: Annotated[
-        str | list[str], Meta(description="HOST or HOST:PORT, or a list of them", examples=["cm.example.org"])
+        str | list[str], key("HOST or HOST:PORT, or a list of them", examples=["cm.example.org"])
     ]
     token_file: Annotated[
-        str,
-        Meta(
-            description="the host's token, readable by Plancton's user only", examples=["/etc/plancton/token"]
-        ),
+        str, key("the host's token, readable by Plancton's user only", examples=["/etc/plancton/token"])
     ]
-    idle_shutdown: Annotated[
-        Duration, Meta(description="a worker without a job leaves after this time (0s: never)")
-    ] = default(Duration(1_200))
-    retirement: Annotated[
-        Duration, Meta(description="how long a job may take once its worker is asked to finish")
-    ] = default(Duration(86_400))
+    idle_shutdown: Annotated[Duration, key("a worker without a job leaves after this time (0s: never)")] = (
+        default(Duration(1_200))
+    )
+    retirement: Annotated[Duration, key("how long a job may take once its worker is asked to finish")] = (
+        default(Duration(86_400))
+    )
     vacate: Annotated[
-        Duration, Meta(description="how long a job that must leave may take to save its state and send it")
+        Duration, key("how long a job that must leave may take to save its state and send it")
     ] = default(Duration(5))
-    cpus: Annotated[
-        HostCpus, Meta(description="CPUs of one worker; an expression may use ncpus and ram_bytes")
-    ] = default(HostCpus(1.0))
+    cpus: Annotated[HostCpus, key("CPUs of one worker; an expression may use ncpus and ram_bytes")] = default(
+        HostCpus(1.0)
+    )
     memory: Annotated[
-        HostMemory,
-        Meta(description="its memory, of which HTCondor takes 64MiB; an expression may use cpus as well"),
+        HostMemory, key("its memory, of which HTCondor takes 64MiB; an expression may use cpus as well")
     ] = default(HostMemory(Size(2_000_000_000)))
     disk: Annotated[
-        Size | None, Meta(description="disk that it promises to jobs; null: an equal part of what is free")
+        Size | None, key("disk that it promises to jobs; null: an equal part of what is free")
     ] = None
-    start: Annotated[str | None, Meta(description="HTCondor's START expression: which jobs may run here")] = (
-        None
-    )
+    start: Annotated[str | None, key("HTCondor's START expression: which jobs may run here")] = None
     attributes: Annotated[
-        dict[str, bool | int | float | str],
-        Meta(description="NAME: value that the slot advertises, besides PlanctonHost"),
+        dict[str, bool | int | float | str], key("NAME: value that the slot advertises, besides PlanctonHost")
     ] = {}
     config_dir: Annotated[
-        str | None, Meta(description="a directory of HTCondor's configuration files, mounted read-only")
+        str | None, key("a directory of HTCondor's configuration files, mounted read-only")
     ] = None
 
     def __post_init__(self) -> None:
@@ -136,18 +116,18 @@ class HTCondor(Section, frozen=True):
                 f"central_manager: {shown(manager)} is not HOST or HOST:PORT",
             )
         require_secret_file(self.token_file, "token_file")
-        require_each(self, "config_dir", _is_path, "a path that begins with /")
+        require_each(self, "config_dir", is_path, "a path that begins with /")
         require(":" not in (self.config_dir or ""), "config_dir: a path with a colon can't be mounted")
         require(not 0 < self.idle_shutdown < 20, "idle_shutdown: must be 0s (never) or at least 20s")
         require(self.retirement <= 30 * 86_400, "retirement: must be at most 30d")
         require(self.vacate <= 600, "vacate: must be at most 10m")
         require(self.disk is None or self.disk >= LEAST_DISK, f"disk: a worker needs at least {LEAST_DISK}")
-        require(self.start is None or _is_line(self.start), "start: must be one line that is not empty")
+        require(self.start is None or is_line(self.start), "start: must be one line that is not empty")
         require_each(self, "attributes", _ATTRIBUTE.fullmatch, "a name")
         for name, value in self.attributes.items():
             ours = name.upper() in _SETTINGS
             require(not ours, f"attributes: {name} is one of HTCondor's settings: choose another")
-            require(not isinstance(value, str) or _is_line(value), f"attributes: {name} must be one line")
+            require(not isinstance(value, str) or is_line(value), f"attributes: {name} must be one line")
             finite = not isinstance(value, float | Number) or math.isfinite(float(value))
             require(finite, f"attributes: {name} must be a finite number")
         different = {name.lower() for name in self.attributes}
@@ -177,42 +157,27 @@ class Image(Section, frozen=True):
     """What workers are made of. Without an image none starts; `htcondor` brings one of its own."""
 
     name: Annotated[
-        str | None,
-        Meta(description="a name as `docker pull` takes it", examples=["registry.example.org/worker:1.0"]),
+        str | None, key("a name as `docker pull` takes it", examples=["registry.example.org/worker:1.0"])
     ] = None
     policy: Annotated[
         Literal["always", "missing", "never"],
-        Meta(description="when to pull: at each refresh, only when it isn't here, or never"),
+        key("when to pull: at each refresh, only when it isn't here, or never"),
     ] = "always"
-    refresh: Annotated[Duration, Meta(description="how often to look for a newer version (0s: never)")] = (
-        default(Duration(43_200))
+    refresh: Annotated[Duration, key("how often to look for a newer version (0s: never)")] = default(
+        Duration(43_200)
     )
     auth_file: Annotated[
         str | None,
-        Meta(
-            description="the registry's credentials, a file like Docker's config.json; null: docker login's;"
-            " '': none"
-        ),
+        key("the registry's credentials, a file like Docker's config.json; null: docker login's; '': none"),
     ] = None
 
     def __post_init__(self) -> None:
         require_each(self, "name", _IMAGE.fullmatch, "an image name such as registry.example.org/worker:1.0")
         require(not 0 < self.refresh < 60, "refresh: must be 0s (never) or at least 60s")
-        require_each(self, "auth_file", lambda path: not path or _is_path(path), "a path that begins with /")
+        require_each(self, "auth_file", lambda path: not path or is_path(path), "a path that begins with /")
 
 
 Signal = Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"]
-MOUNT_OPTIONS = (("ro", "rw"), ("shared", "rshared", "slave", "rslave", "private", "rprivate"), ("z", "Z"))
-"""What may follow a mount, one of each: access, propagation, SELinux label (Docker's `--volume`)."""
-
-
-def _is_mount(text: str) -> bool:
-    host, inside, options = [*text.split(":", 2), "", ""][:3]
-    given = options.split(",") if text.count(":") > 1 else []
-    groups = [group for option in given for group in MOUNT_OPTIONS if option in group]
-    return _is_path(host) and _is_path(inside) and len(given) == len(groups) == len(set(groups))
-
-
 _ULIMITS = (
     *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"),
     *("rttime", "sigpending", "stack"),
@@ -220,35 +185,8 @@ _ULIMITS = (
 """Docker's, except for rtprio."""
 
 
-def _is_limit(text: str) -> bool:
-    """Docker's `--ulimit`: the soft limit, which the hard one is not below."""
-    found = re.fullmatch(r"(-1|\d{1,18})(?::(-1|\d{1,18}))?", text, re.ASCII)
-    if found is None:
-        return False
-    soft, hard = (math.inf if limit == "-1" else int(limit) for limit in (found[1], found[2] or found[1]))
-    return soft <= hard
-
-
 LEAST_USER, LARGEST_USER, MOST_USERS = 1 << 16, (1 << 31) - 1, 4096
 """Below are the host's own users, nobody and systemd's dynamic ones; Docker takes no larger numbers."""
-_USERS = re.compile(r"(\d{1,10})-(\d{1,10})", re.ASCII)
-
-
-def parse_users(text: str) -> range:
-    """FIRST-LAST as numbers; empty if it is not that."""
-    found = _USERS.fullmatch(text)
-    return range(int(found[1]), int(found[2]) + 1) if found else range(0)
-
-
-def is_network(text: str) -> bool:
-    """Whether it is an address, or a network without an address in it."""
-    try:
-        ip_network(text)
-    except ValueError:
-        return False
-    return True
-
-
 LEAST_RATE = Rate(64_000)
 
 
@@ -257,32 +195,26 @@ class WorkersNetwork(Section, frozen=True):
 
     reach: Annotated[
         Literal["all", "internet"],
-        Meta(description="internet: no private networks; never this host's services and metadata"),
+        key("internet: no private networks; never this host's services and metadata"),
     ] = "all"
     allow: Annotated[
-        list[str], Meta(description="addresses or networks that they reach all the same, also of this host")
+        list[str], key("addresses or networks that they reach all the same, also of this host")
     ] = []
     rate_down: Annotated[
-        Rate | None, Meta(description="what all workers together may receive: 20Mbit; null: no limit")
+        Rate | None, key("what all workers together may receive: 20Mbit; null: no limit")
     ] = None
-    rate_up: Annotated[Rate | None, Meta(description="what they may send")] = None
-    lower_effort: Annotated[
-        bool, Meta(description="what they send is marked as lower effort (DSCP LE, RFC 8622)")
-    ] = True
-    mtu: Annotated[int | None, Meta(description="bytes of a packet; null: the default route's")] = None
-    subnet: Annotated[
-        str | None, Meta(description="its addresses: 192.168.77.0/24; null: some of Docker's")
-    ] = None
-    ipv6: Annotated[bool, Meta(description="true: IPv6, too, where Docker can (ip6tables)")] = False
-    host: Annotated[
-        bool, Meta(description="true: the host's own network, and nothing of the above holds")
-    ] = False
+    rate_up: Annotated[Rate | None, key("what they may send")] = None
+    lower_effort: Annotated[bool, key("what they send is marked as lower effort (DSCP LE, RFC 8622)")] = True
+    mtu: Annotated[int | None, key("bytes of a packet; null: the default route's")] = None
+    subnet: Annotated[str | None, key("its addresses: 192.168.77.0/24; null: some of Docker's")] = None
+    ipv6: Annotated[bool, key("true: IPv6, too, where Docker can (ip6tables)")] = False
+    host: Annotated[bool, key("true: the host's own network, and nothing of the above holds")] = False
 
     def __post_init__(self) -> None:
         require_each(self, "allow", is_network, "an address or a network such as 192.168.7.0/24")
-        for key in ("rate_down", "rate_up"):
-            rate = getattr(self, key)
-            require(rate is None or rate >= LEAST_RATE, f"{key}: must be at least {LEAST_RATE}")
+        for name in ("rate_down", "rate_up"):
+            rate = getattr(self, name)
+            require(rate is None or rate >= LEAST_RATE, f"{name}: must be at least {LEAST_RATE}")
         require(self.mtu is None or 576 <= self.mtu <= 9_000, "mtu: must be from 576 to 9000")
         if self.subnet is not None:
             fits = is_network(self.subnet) and ip_network(self.subnet).version == 4
@@ -291,10 +223,9 @@ class WorkersNetwork(Section, frozen=True):
                 ip_network(self.subnet).prefixlen <= 29, "subnet: must have room for workers, at least a /29"
             )
         if self.host:
-            others = [
-                key for key in ("rate_down", "rate_up", "mtu", "subnet") if getattr(self, key) is not None
-            ]
-            others += [key for key in ("ipv6", "allow") if getattr(self, key)]
+            limits = ("rate_down", "rate_up", "mtu", "subnet")
+            others = [name for name in limits if getattr(self, name) is not None]
+            others += [name for name in ("ipv6", "allow") if getattr(self, name)]
             others += ["reach"] if self.reach == "internet" else []
             require(not others, f"host: the host's own network has no {', '.join(others)}: take that out")
 
@@ -303,75 +234,55 @@ class Worker(Section, frozen=True):
     """What one worker is: the container that is donated."""
 
     command: Annotated[
-        list[str] | str | None, Meta(description="a list, or text for /bin/sh -c; null: the image's own")
+        list[str] | str | None, key("a list, or text for /bin/sh -c; null: the image's own")
     ] = None
-    cpus: Annotated[float, Meta(gt=0, le=4096, description="CPUs that one worker may use")] = 1.0
+    cpus: Annotated[float, key("CPUs that one worker may use", gt=0, le=4096)] = 1.0
     cores: Annotated[
         Literal["all", "efficiency"],
-        Meta(description="efficiency: workers run on the small cores only, where a host has such"),
+        key("efficiency: workers run on the small cores only, where a host has such"),
     ] = "all"
-    memory: Annotated[Size, Meta(description="its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
-    swap: Annotated[Size, Meta(description="its swap")] = default(Size(0))
+    memory: Annotated[Size, key("its memory: 2GB, 512MiB")] = default(Size(2_000_000_000))
+    swap: Annotated[Size, key("its swap")] = default(Size(0))
     user: Annotated[
-        str | None,
-        Meta(
-            description="uid or uid:gid inside; null: 65534, or one of its own where the image can take any"
-        ),
+        str | None, key("uid or uid:gid inside; null: 65534, or one of its own where the image can take any")
     ] = None
     user_range: Annotated[
-        str, Meta(description="FIRST-LAST: without `user`, each worker is one of these if its image can be")
+        str, key("FIRST-LAST: without `user`, each worker is one of these if its image can be")
     ] = "2100000000-2100000255"
-    environment: Annotated[dict[str, str], Meta(description="NAME: value, the text as it is written")] = {}
+    environment: Annotated[dict[str, str], key("NAME: value, the text as it is written")] = {}
     mounts: Annotated[
-        list[str],
-        Meta(description="/host/path:/container/path, read-only without :rw; also rslave, shared, z, Z …"),
+        list[str], key("/host/path:/container/path, read-only without :rw; also rslave, shared, z, Z …")
     ] = []
-    devices: Annotated[
-        list[str], Meta(description="/dev/name, /dev/name:/dev/other or /dev/name:/dev/other:r")
-    ] = []
-    capabilities: Annotated[list[str], Meta(description="all are dropped except these")] = []
+    devices: Annotated[list[str], key("/dev/name, /dev/name:/dev/other or /dev/name:/dev/other:r")] = []
+    capabilities: Annotated[list[str], key("all are dropped except these")] = []
     security_options: Annotated[
-        list[str],
-        Meta(description=f"as of `docker run --security-opt`: {security.KNOWN}".replace("…", "TEXT")),
+        list[str], key(f"as of `docker run --security-opt`: {security.KNOWN}".replace("…", "TEXT"))
     ] = []
-    privileged: Annotated[bool, Meta(description="true: no protection from what runs inside")] = False
-    read_only_root: Annotated[
-        bool, Meta(description="true: it can write to its tmpfs, volumes and :rw mounts only")
-    ] = False
-    tmpfs: Annotated[
-        list[str], Meta(description="/container/path or /container/path:size=64m,mode=1777")
-    ] = []
-    volumes: Annotated[list[str], Meta(description="/container/path: on disk, removed with the worker")] = []
-    disk: Annotated[
-        Size | None,
-        Meta(description="a quota on what it writes to its root, where Docker has quotas; null: none"),
-    ] = None
-    shm_size: Annotated[
-        Size | None, Meta(description="the size of its /dev/shm; null: a quarter of the memory")
-    ] = None
-    ulimits: Annotated[
-        dict[str, str], Meta(description="NAME: number or SOFT:HARD (-1: none), added to those below")
-    ] = {}
-    init: Annotated[
-        bool, Meta(description="false: no init of Docker's, for an image whose own must be process 1")
-    ] = True
-    runtime: Annotated[str | None, Meta(description="one of Docker's runtimes; null: Docker's default")] = (
-        None
+    privileged: Annotated[bool, key("true: no protection from what runs inside")] = False
+    read_only_root: Annotated[bool, key("true: it can write to its tmpfs, volumes and :rw mounts only")] = (
+        False
     )
+    tmpfs: Annotated[list[str], key("/container/path or /container/path:size=64m,mode=1777")] = []
+    volumes: Annotated[list[str], key("/container/path: on disk, removed with the worker")] = []
+    disk: Annotated[
+        Size | None, key("a quota on what it writes to its root, where Docker has quotas; null: none")
+    ] = None
+    shm_size: Annotated[Size | None, key("the size of its /dev/shm; null: a quarter of the memory")] = None
+    ulimits: Annotated[dict[str, str], key("NAME: number or SOFT:HARD (-1: none), added to those below")] = {}
+    init: Annotated[bool, key("false: no init of Docker's, for an image whose own must be process 1")] = True
+    runtime: Annotated[str | None, key("one of Docker's runtimes; null: Docker's default")] = None
     network: WorkersNetwork = default(WorkersNetwork())
     lifetime: Annotated[
-        Duration, Meta(description="after this time it is asked to finish, and a new one takes its place")
+        Duration, key("after this time it is asked to finish, and a new one takes its place")
     ] = default(Duration(43_200))
-    leave_signal: Annotated[Signal, Meta(description="tells it to drop its work now, cleanly")] = "SIGTERM"
-    leave_timeout: Annotated[Duration, Meta(description="how long that may take before it is killed")] = (
-        default(Duration(20))
+    leave_signal: Annotated[Signal, key("tells it to drop its work now, cleanly")] = "SIGTERM"
+    leave_timeout: Annotated[Duration, key("how long that may take before it is killed")] = default(
+        Duration(20)
     )
-    finish_signal: Annotated[Signal, Meta(description="tells it to end its job and to take no other")] = (
-        "SIGTERM"
+    finish_signal: Annotated[Signal, key("tells it to end its job and to take no other")] = "SIGTERM"
+    finish_timeout: Annotated[Duration, key("how long that may take before it is told to leave")] = default(
+        Duration(3_600)
     )
-    finish_timeout: Annotated[
-        Duration, Meta(description="how long that may take before it is told to leave")
-    ] = default(Duration(3_600))
 
     def __post_init__(self) -> None:
         require(self.memory >= LEAST_MEMORY, "memory: a container needs at least 6MiB")
@@ -381,7 +292,7 @@ class Worker(Section, frozen=True):
         within = users.start >= LEAST_USER and users.stop - 1 <= LARGEST_USER
         require(within, f"user_range: must be from {LEAST_USER} to {LARGEST_USER}")
         require(len(users) <= MOST_USERS, f"user_range: must be at most {MOST_USERS} users")
-        require_each(self, "mounts", _is_mount, "/host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]")
+        require_each(self, "mounts", is_mount, "/host/path:/container/path[:ro|rw[,shared|rslave|…][,z|Z]]")
         require_each(self, "tmpfs volumes", re.compile("/.+").fullmatch, "/container/path")
         require_each(self, "devices", re.compile("/dev/.*").fullmatch, "/dev/NAME[:/dev/NAME[:rwm]]")
         require_each(self, "environment", re.compile("[^=]+").fullmatch, "a variable's name")
@@ -392,7 +303,7 @@ class Worker(Section, frozen=True):
         for name, value in self.ulimits.items():
             require(name != "rtprio", "ulimits: with rtprio a worker would not yield to the owner")
             require(name in _ULIMITS, f"ulimits: {shown(name)} is none of {', '.join(_ULIMITS)}")
-            require(_is_limit(value), f"ulimits: {name}: {shown(value)} is neither a number nor SOFT:HARD")
+            require(is_limit(value), f"ulimits: {name}: {shown(value)} is neither a number nor SOFT:HARD")
         require(self.disk is None or self.disk > 0, "disk: must be more than 0")
         require(self.shm_size is None or self.shm_size > 0, "shm_size: must be more than 0")
 
@@ -409,41 +320,39 @@ class Pool(Section, frozen=True):
 
     max_workers: Annotated[
         int | float | str | None,
-        Meta(description="a number or an expression: ncpus - 1, min(ncpus, ram_bytes // worker_memory)"),
+        key("a number or an expression: ncpus - 1, min(ncpus, ram_bytes // worker_memory)"),
     ] = None
-    spawn_per_tick: Annotated[int, Meta(ge=1, le=64, description="how many to start per second at most")] = 4
+    spawn_per_tick: Annotated[int, key("how many to start per second at most", ge=1, le=64)] = 4
 
 
 class Owner(Section, frozen=True):
     """What is always left to the host's owner."""
 
     reserve_cpus: Annotated[
-        float, Meta(ge=0, le=4096, description="CPUs kept free of workers by the kernel; may be a fraction")
+        float, key("CPUs kept free of workers by the kernel; may be a fraction", ge=0, le=4096)
     ] = 0.0
-    reserve_memory: Annotated[
-        Portion, Meta(description="of RAM, or a size; the kernel keeps the workers to the rest")
-    ] = default(Portion.parse("10%"))
-    reserve_disk: Annotated[Portion, Meta(description="of each disk that workers write to, or a size")] = (
-        default(Portion.parse("5%"))
+    reserve_memory: Annotated[Portion, key("of RAM, or a size; the kernel keeps the workers to the rest")] = (
+        default(Portion.parse("10%"))
+    )
+    reserve_disk: Annotated[Portion, key("of each disk that workers write to, or a size")] = default(
+        Portion.parse("5%")
     )
     hours: Annotated[
-        Hours | None, Meta(description="when to donate: 22:00-07:00, sat, sun; at other times workers leave")
+        Hours | None, key("when to donate: 22:00-07:00, sat, sun; at other times workers leave")
     ] = None
-    pause_when: Annotated[
-        str | None, Meta(description="while this is true, all workers are frozen (docs/owner.md)")
-    ] = None
-    pause_hold: Annotated[Duration, Meta(description="for how long it must be false before they go on")] = (
-        default(Duration(30))
+    pause_when: Annotated[str | None, key("while this is true, all workers are frozen (docs/owner.md)")] = (
+        None
     )
-    leave_when: Annotated[
-        str | None, Meta(description="while this is true, workers leave and none is started")
-    ] = None
+    pause_hold: Annotated[Duration, key("for how long it must be false before they go on")] = default(
+        Duration(30)
+    )
+    leave_when: Annotated[str | None, key("while this is true, workers leave and none is started")] = None
     cpu_cap: Annotated[
         int | float | str | None,
-        Meta(description='what all workers together may use: CPUs, 50%, or "25%" if sessions else "100%"'),
+        key('what all workers together may use: CPUs, 50%, or "25%" if sessions else "100%"'),
     ] = None
     max_temperature: Annotated[
-        float | None, Meta(description="°C, 30 to 110: workers use less CPU to keep it below this")
+        float | None, key("°C, 30 to 110: workers use less CPU to keep it below this")
     ] = None
 
     def __post_init__(self) -> None:
@@ -456,32 +365,31 @@ class Yield(Section, frozen=True):
     """How quickly workers give way and come back."""
 
     grace_kill: Annotated[
-        Duration, Meta(description="a worker that has not fitted for two thirds of this time leaves")
+        Duration, key("a worker that has not fitted for two thirds of this time leaves")
     ] = default(Duration(600))
     grace_spawn: Annotated[
-        Duration, Meta(description="one that would have fitted for two thirds of this time is started")
+        Duration, key("one that would have fitted for two thirds of this time is started")
     ] = default(Duration(60))
     stake: Annotated[
-        float,
-        Meta(ge=0, le=10, description="one with a job has this many times the CPU time at stake instead"),
+        float, key("one with a job has this many times the CPU time at stake instead", ge=0, le=10)
     ] = 2.0
-    longest_wait: Annotated[
-        Duration, Meta(description="but no more than this: a pool gives up on a job some time")
-    ] = default(Duration(7_200))
+    longest_wait: Annotated[Duration, key("but no more than this: a pool gives up on a job some time")] = (
+        default(Duration(7_200))
+    )
     worthwhile: Annotated[
-        float, Meta(gt=0, le=1, description="the least part of its CPUs that makes a worker worth keeping")
+        float, key("the least part of its CPUs that makes a worker worth keeping", gt=0, le=1)
     ] = 0.5
     cap: Annotated[
         Literal["none", "room", "auto"],
-        Meta(
-            description="room: workers are kept to what the owner leaves, so that some CPU is really idle;"
+        key(
+            "room: workers are kept to what the owner leaves, so that some CPU is really idle;"
             " auto: while the owner waits for CPU though workers get some"
         ),
     ] = "auto"
 
     def __post_init__(self) -> None:
-        for key in ("grace_kill", "grace_spawn"):
-            require(1 <= getattr(self, key) <= 86_400, f"{key}: must be between 1s and 24h")
+        for name in ("grace_kill", "grace_spawn"):
+            require(1 <= getattr(self, name) <= 86_400, f"{name}: must be between 1s and 24h")
         require(self.longest_wait <= 86_400, "longest_wait: must be at most 24h")
 
 
@@ -495,20 +403,18 @@ _SLICE = re.compile("[a-z0-9][a-z0-9_]{0,31}")
 class DockerSection(Section, frozen=True):
     """Where Docker is, and the cgroup that all workers live in."""
 
-    socket: Annotated[str, Meta(description="Docker's unix socket")] = "/var/run/docker.sock"
-    slice: Annotated[str, Meta(description="name of the cgroup that all workers live in")] = "plancton"
+    socket: Annotated[str, key("Docker's unix socket")] = "/var/run/docker.sock"
+    slice: Annotated[str, key("name of the cgroup that all workers live in")] = "plancton"
     tier: Annotated[
-        Literal["kernel", "weight", "quota"],
-        Meta(description="yield no more strongly than this, to try it out"),
+        Literal["kernel", "weight", "quota"], key("yield no more strongly than this, to try it out")
     ] = "kernel"
     tick: Annotated[
-        Duration,
-        Meta(description="look at the host at least this often (1s to 15s), on battery a third as often"),
+        Duration, key("look at the host at least this often (1s to 15s), on battery a third as often")
     ] = default(Duration(5))
 
     def __post_init__(self) -> None:
         require(1 <= self.tick <= 15, "tick: from 1s to 15s")
-        require_each(self, "socket", _is_path, "the path of a unix socket")
+        require_each(self, "socket", is_path, "the path of a unix socket")
         require_each(
             self, "slice", _SLICE.fullmatch, "a plain name (a to z, 0 to 9 and _, which can't be the first)"
         )
@@ -530,11 +436,11 @@ _SIGNER = re.compile(
 class Repository(Section, frozen=True):
     """Follows the branch that this file was cloned from (plancton init --repo)."""
 
-    refresh: Annotated[
-        Duration, Meta(description="how often to fetch it (0s: never); a tag or commit stays as it is")
-    ] = default(Duration(0))
+    refresh: Annotated[Duration, key("how often to fetch it (0s: never); a tag or commit stays as it is")] = (
+        default(Duration(0))
+    )
     signers: Annotated[
-        list[str], Meta(description="ssh-ed25519 AAAA… name: a commit must be signed by one of these keys")
+        list[str], key("ssh-ed25519 AAAA… name: a commit must be signed by one of these keys")
     ] = []
 
     def __post_init__(self) -> None:
@@ -550,30 +456,23 @@ class InfluxDB(Section, frozen=True):
     """One InfluxDB: with `database` of version 1, with `org` and `bucket` of version 2."""
 
     url: Annotated[
-        str,
-        Meta(
-            description="http or https://HOST[:PORT][/PATH]", examples=["https://influxdb.example.org:8086"]
-        ),
+        str, key("http or https://HOST[:PORT][/PATH]", examples=["https://influxdb.example.org:8086"])
     ]
-    database: Annotated[str | None, Meta(description="version 1: its database")] = None
-    org: Annotated[str | None, Meta(description="version 2: the organization")] = None
-    bucket: Annotated[str | None, Meta(description="version 2: its bucket")] = None
-    user: Annotated[str | None, Meta(description="version 1: who may write there; null: anybody")] = None
+    database: Annotated[str | None, key("version 1: its database")] = None
+    org: Annotated[str | None, key("version 2: the organization")] = None
+    bucket: Annotated[str | None, key("version 2: its bucket")] = None
+    user: Annotated[str | None, key("version 1: who may write there; null: anybody")] = None
     password_file: Annotated[
-        str | None, Meta(description="version 1: the user's password, readable by Plancton's user only")
+        str | None, key("version 1: the user's password, readable by Plancton's user only")
     ] = None
-    token_file: Annotated[
-        str | None, Meta(description="version 2: an API token, readable by Plancton's user only")
-    ] = None
-    every: Annotated[Duration, Meta(description="how often to send what is new, at least a minute")] = (
-        default(Duration(60))
+    token_file: Annotated[str | None, key("version 2: an API token, readable by Plancton's user only")] = None
+    every: Annotated[Duration, key("how often to send what is new, at least a minute")] = default(
+        Duration(60)
     )
-    tags: Annotated[dict[str, str], Meta(description="NAME: value, added to each line, besides `host`")] = {}
-    insecure: Annotated[bool, Meta(description="true: https without a look at whom it is spoken with")] = (
-        False
-    )
+    tags: Annotated[dict[str, str], key("NAME: value, added to each line, besides `host`")] = {}
+    insecure: Annotated[bool, key("true: https without a look at whom it is spoken with")] = False
     compatible: Annotated[
-        bool, Meta(description="true: also Plancton 0.6's series, and the database is made if it is missing")
+        bool, key("true: also Plancton 0.6's series, and the database is made if it is missing")
     ] = False
 
     def __post_init__(self) -> None:
@@ -590,23 +489,21 @@ class InfluxDB(Section, frozen=True):
         require(bool(self.user) or not self.password_file, "user: is missing: whose password is it?")
         require(bool(first) or not self.user, "user: is for version 1, and token_file for version 2")
         require(bool(first) or not self.compatible, "compatible: is for version 1, as 0.6 was")
-        require_each(
-            self, "database org bucket user", lambda text: text is None or _is_line(text), "one line"
-        )
+        require_each(self, "database org bucket user", lambda text: text is None or is_line(text), "one line")
         require_secret_file(self.password_file, "password_file")
         require_secret_file(self.token_file, "token_file")
         require(60 <= self.every <= 86_400, "every: must be between 1m and 24h")
         for name, value in self.tags.items():
-            require(_is_line(name) and name not in _OUR_TAGS, f"tags: {shown(name)} can't be one")
+            require(is_line(name) and name not in _OUR_TAGS, f"tags: {shown(name)} can't be one")
             require(
-                _is_line(value) and value[-1] != "\\", f"tags: {name} must be one line, without \\ at its end"
+                is_line(value) and value[-1] != "\\", f"tags: {name} must be one line, without \\ at its end"
             )
 
 
 class Monitoring(Section, frozen=True):
     """Where what this host does is sent (docs/monitoring.md)."""
 
-    influxdb: Annotated[list[InfluxDB], Meta(description="databases that the history is sent to")] = []
+    influxdb: Annotated[list[InfluxDB], key("databases that the history is sent to")] = []
 
     def __post_init__(self) -> None:
         places = [(each.url, each.database, each.org, each.bucket) for each in self.influxdb]
@@ -625,59 +522,3 @@ class Config(Section, frozen=True):
     docker: DockerSection = default(DockerSection())
     config: Repository = default(Repository())
     monitoring: Monitoring = default(Monitoring())
-
-
-# ---------------------------------------------------------------- what a key takes, in words
-
-WORDS: dict[object, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "NAME: value lines",
-    Duration: "a duration",
-    Size: "a size",
-    HostCpus: "a number > 0 and ≤ 4096 or an expression",
-    HostMemory: "a size or an expression",
-    Portion: "a size or a percentage",
-    Hours: "hours and days",
-    Rate: "a rate",
-}
-_SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-
-
-def section_of(kind: Any) -> type[Section] | None:
-    """The section that a key of this type holds; None where it holds a value."""
-    sections = (part for part in alternatives(kind) if isinstance(part, type) and issubclass(part, Section))
-    return next(sections, None)
-
-
-def section_in_list(kind: Any) -> type[Section] | None:
-    """The section that each item of a key's list is; None where they are values."""
-    lists = (part for part in alternatives(kind) if get_origin(part) is list)
-    return next((section_of(get_args(part)[0]) for part in lists), None)
-
-
-def alternatives(kind: Any) -> tuple[Any, ...]:
-    """The types that a key of this type takes, null aside: that is always its default."""
-    if get_origin(kind) is Annotated:
-        return alternatives(get_args(kind)[0])
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-    return tuple(part for part in parts if part is not NoneType and not (part is int and float in parts))
-
-
-def takes_null(kind: Any) -> bool:
-    return NoneType in get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
-
-
-def takes(kind: Any) -> str:
-    """What a key of this type takes: `a number > 0 and ≤ 1`."""
-    words = [
-        " or ".join(get_args(part)) if get_origin(part) is Literal else WORDS[get_origin(part) or part]
-        for part in alternatives(kind)
-    ]
-    meta = get_args(kind)[1] if get_origin(kind) is Annotated else None
-    bounds = {sign: getattr(meta, name, None) for name, sign in _SIGNS.items()}
-    said = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
-    return " ".join(filter(None, [" or ".join(words), said]))

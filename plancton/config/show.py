@@ -9,8 +9,9 @@ import yaml
 
 from plancton.config.host_rule import HostRule
 from plancton.config.hours import Hours
+from plancton.config.key_types import section_in_list, section_of, takes
 from plancton.config.profiles import Setting
-from plancton.config.schema import Config, Section, section_in_list, section_of, takes
+from plancton.config.schema import Config, Section
 from plancton.units import Duration, Portion, Rate, Size
 
 HEADING = """\

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.config.schema import Config, parse_users
+from plancton.config.checks import parse_users
+from plancton.config.schema import Config
 from plancton.config.schema import Worker as Section
 from plancton.docker.replies import Image, Info
 from plancton.files import read_regular

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from plancton.config.key_types import section_of, takes
 from plancton.config.load import parse
 from plancton.config.safe_yaml import ConfigError
-from plancton.config.schema import Config, Section, section_of, takes
+from plancton.config.schema import Config, Section
 
 BAD = [
     ("worker", "{cpus: one}", "a number > 0 and ≤ 4096, not 'one'"),
