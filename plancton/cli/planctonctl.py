@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from plancton.cli import app as cli
 from plancton.host.engine_cpu import is_in_container
-from plancton.host.slice import PROC
+from plancton.host.layout import PROC
 from plancton.rundir import user_of
 
 VERBS = {

@@ -16,9 +16,10 @@ from plancton.docker.images import LOCAL, not_here, unusable
 from plancton.docker.replies import Image
 from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import find_engine, listener
+from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.signals.readings import Signals
-from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.slice import Slice
 from plancton.host.topology import Topology
 from plancton.model import Fleet
 from plancton.policy.fit import Room, needs_to_start, room_now, startable

@@ -8,8 +8,9 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
+from plancton.host.layout import PROC, read_layout
 from plancton.host.placement import find_worker
-from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.slice import Slice
 from plancton.rundir import Lock, Paths, last_places, peek_instance, read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers

@@ -17,7 +17,8 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.errors import PlanctonError
-from plancton.host.slice import Layout, Slice, read_layout
+from plancton.host.layout import Layout, read_layout
+from plancton.host.slice import Slice
 from plancton.host.topology import Topology
 from plancton.host.traffic import Rates
 from plancton.rundir import default_paths, hand_over

@@ -10,9 +10,9 @@ import msgspec
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerPermission, DockerUnreachable
+from plancton.host.layout import PROC, read_layout
 from plancton.host.own_container import is_inside, why_not_the_host
 from plancton.host.sampler import Sampler
-from plancton.host.slice import PROC, read_layout
 from plancton.rundir import RunDirError, default_paths
 from plancton.workers.as_container import ContainerError
 from plancton.workers.as_container import require_network as require_own_network

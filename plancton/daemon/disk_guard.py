@@ -15,7 +15,8 @@ from plancton.daemon.helper_thread import beside
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Info
-from plancton.host.slice import PROC, Slice
+from plancton.host.layout import PROC
+from plancton.host.slice import Slice
 from plancton.inbox import Inbox
 from plancton.model import Observation, Settings, Writer
 from plancton.policy.disk import disk_shortage, is_short_of_disk

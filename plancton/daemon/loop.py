@@ -49,9 +49,10 @@ from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
 from plancton.host.engine_cpu import listener
+from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
-from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.slice import Slice
 from plancton.inbox import Inbox
 from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.decide import State, decide, is_short_of_memory, slept
@@ -428,7 +429,7 @@ class Supervisor:
                 self.status_file.warn(problem)
             return True
         workers_slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
-        workers_slice.run_what_waits = lambda work: beside(self.inbox, work, lambda _: None)
+        workers_slice.manager.run_what_waits = lambda work: beside(self.inbox, work, lambda _: None)
         if self.options.dry_run:
             self._use_slice(workers_slice)
             return True

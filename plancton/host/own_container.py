@@ -13,8 +13,8 @@ from pathlib import Path
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
 from plancton.host.engine_cpu import listener
+from plancton.host.layout import PROC, find_layout
 from plancton.host.mounts import parse_mounts, reachable
-from plancton.host.slice import PROC, find_layout
 
 MARK = "PLANCTON_CONTAINER"
 """In the environment of our image's containers (scripts/container-image/build)."""

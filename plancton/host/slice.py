@@ -11,14 +11,12 @@ import errno
 import logging
 import os
 import pwd
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from plancton.errors import PlanctonError
 from plancton.files import read_knob, write_knob
-from plancton.host import programs
 from plancton.host.cgroup_files import (
     PERIOD,
     Bounds,
@@ -30,19 +28,17 @@ from plancton.host.cgroup_files import (
     v1_knobs,
     v2_knobs,
 )
+from plancton.host.layout import PROC, Layout, enabled_controllers
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
-from plancton.host.mounts import parse_mounts, reachable
 from plancton.host.realtime import realtime_outside_root
 from plancton.host.sched_ext import SYS, other_scheduler
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
+from plancton.host.systemd_unit import SystemdUnit
 from plancton.host.topology import format_cpus, parse_cpus
-from plancton.host.unit_files import DIRECTORIES, read_limits
 from plancton.model import Tier
 from plancton.units import quoted
 
 log = logging.getLogger(__name__)
-
-PROC = Path("/proc")
 
 KERNEL: Tier = "kernel"
 WEIGHT: Tier = "weight"
@@ -53,11 +49,6 @@ NOT_THE_KERNELS = (
     "the scheduler {} (sched_ext) need not heed what the slice is, so the workers' CPU is limited through"
     " Docker, within seconds: stop it to have the kernel yield at once"
 )
-PROPERTIES = (
-    *("CPUWeight", "CPUAccounting", "CPUQuota", "AllowedCPUs"),
-    *("MemoryMax", "MemorySwapMax", "IOWeight", "TasksMax"),
-)
-"""Those that systemd is asked to set: `_ask_systemd` and the bounds (cgroup_files.py)."""
 HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
@@ -65,17 +56,6 @@ HANDED = (
 """The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
 FOUND = "user.plancton.found"
 """The slice's extended attribute that holds the limits which it had before it was ours."""
-
-SYSTEMD_ANSWERS, AT_THE_END = 60.0, 10.0
-"""Seconds: a host that is short of memory or disk may need that long. Nobody waits so long for the
-supervisor's end."""
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """Where the cgroup trees are mounted: the v2 tree, and v1's by controller on hybrid hosts."""
-
-    v2: Path | None
-    v1: dict[str, Path] = {}
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -95,42 +75,6 @@ class Seen(msgspec.Struct, frozen=True):
     frozen: int = 0
     limits: str = ""
     """The administrator's own, in words."""
-
-
-class LayoutError(PlanctonError):
-    """This host has no cgroups that Plancton can use, in one line."""
-
-
-def find_layout(mountinfo: str) -> Layout:
-    """From the text of /proc/self/mountinfo; the first mount of each kind that can be reached counts."""
-    v2, v1 = None, dict[str, Path]()
-    for mount in reachable(parse_mounts(mountinfo)):
-        if mount.kind == "cgroup2":
-            v2 = v2 or mount.point
-        elif mount.kind == "cgroup":
-            for option in mount.options.split(","):
-                v1.setdefault(option, mount.point)
-    return Layout(v2, v1)
-
-
-def read_layout(proc: Path = PROC) -> Layout:
-    """This host's layout; LayoutError without a v2 tree."""
-    file = proc / "self/mountinfo"
-    try:
-        layout = find_layout(file.read_text(errors="surrogateescape"))
-    except OSError as error:
-        raise LayoutError(f"{file}: {error.strerror}; it says where this host's cgroups are") from None
-    if layout.v2 is None:
-        raise LayoutError(
-            "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1,"
-            " or mount one (mount -t cgroup2 none /sys/fs/cgroup/unified)"
-        )
-    return layout
-
-
-def enabled_controllers(tree: Path) -> frozenset[str]:
-    """Those that the groups below the v2 tree's root have."""
-    return frozenset((read_knob(tree / "cgroup.subtree_control") or "").split())
 
 
 def no_cpu_controller(tree: Path, proc: Path = PROC) -> str:
@@ -165,6 +109,7 @@ class Slice:
         self.strongest = strongest
         self.systemd = driver == "systemd"
         self.unit = f"{name}.slice"
+        self.manager = SystemdUnit(self.unit)
         self.path = self.unit if self.systemd else name
         self.parent = self.unit if self.systemd else f"/{name}"
         self.tree = layout.v2
@@ -195,22 +140,13 @@ class Slice:
         self.privileged = os.geteuid() == 0
         """Else nothing can be made, and of all files only those that `plancton prepare` has handed
         over can be written: the slice's own, never a worker's."""
-        self.runtime_units = Path("/run/systemd/system.control")
-        """Where systemd writes what it is asked to set until the next boot."""
         self.sys = SYS
-        self.units = DIRECTORIES
-        """Where the administrator's own files for systemd are."""
         self._confined = ""
         """The CPUs that these files leave of those that there are; empty: all."""
-        self._waiting = False
         self._being_made = ""
         """What was found, while systemd is asked to make the slice."""
-        self._untold: dict[str, str] = {}
-        """Properties that systemd must still be told, by their names."""
         self._unbound = False
         """Whether a bound does not hold although it was written."""
-        self.run_what_waits: Callable[[Callable[[], None]], None] = _at_once
-        """Runs what waits for systemd. The loop has it run beside itself."""
         self.ours = True
         """Whether we may write it; else the tier is what somebody else has made it."""
         self._refusal: OSError | None = None
@@ -240,24 +176,10 @@ class Slice:
         deny_huge_pages(self._hugetlb)
         self.drop(everything=True)
 
-    def _wait_for_systemd(self, work: Callable[[], None]) -> None:
-        """One at a time: what is left out here is asked for again at a later repair."""
-        if self._waiting:
-            return
-        self._waiting = True
-
-        def whole() -> None:
-            try:
-                work()
-            finally:
-                self._waiting = False
-
-        self.run_what_waits(whole)
-
     def _set_up_again(self) -> bool:
         """Like `set_up`; False: systemd is asked to make the slice, which isn't there yet."""
         if self.systemd and self.privileged:
-            self._wait_for_systemd(self.make)
+            self.manager.wait(self.make)
         else:
             self.make()
         if self.systemd and not self.cpu.is_dir():
@@ -291,7 +213,7 @@ class Slice:
         most = read_cpuset((self._cpuset or self.directory).parent)
         if not self.systemd:
             return most
-        self.limits = read_limits(self.unit, self._drop_ins(), self.units)
+        self.limits = self.manager.limits()
         if most is None:
             return None
         there, written = parse_cpus(most), self.limits.allowed
@@ -301,7 +223,7 @@ class Slice:
     def found_limits(self) -> Limits:
         """For systemd, or what the slice had when Plancton came across it first."""
         if self.systemd:
-            return read_limits(self.unit, self._drop_ins(), self.units)
+            return self.manager.limits()
         try:
             return msgspec.json.decode(os.getxattr(self.directory, FOUND), type=Limits)
         except (OSError, msgspec.DecodeError) as error:
@@ -321,10 +243,6 @@ class Slice:
             return Limits()
         return found
 
-    def _drop_ins(self) -> list[Path]:
-        """What systemd writes when we have it set something (systemctl(1), set-property)."""
-        return [self.runtime_units / f"{self.unit}.d/50-{name}.conf" for name in PROPERTIES]
-
     @property
     def _strictest(self) -> Bounds:
         return self.bounds.within(self.limits)
@@ -336,7 +254,7 @@ class Slice:
                 self._cpuset.mkdir(exist_ok=True)
         if self.systemd:
             if self.privileged:
-                self._ask_systemd()
+                self.strongest = self.manager.make(self.strongest)
             return
         trees = (self.directory, self.cpu, self.memory, self._blkio, self._pids, self._hugetlb)
         for directory in filter(None, trees):
@@ -350,16 +268,6 @@ class Slice:
         for controller in controllers:
             with contextlib.suppress(OSError):
                 (self.tree / "cgroup.subtree_control").write_text(controller)
-
-    def _ask_systemd(self) -> None:
-        weight = {"kernel": "idle", "weight": "1"}.get(self.strongest, "100")
-        known = _systemctl("set-property", "--runtime", self.unit, f"CPUWeight={weight}", "CPUAccounting=yes")
-        # Before systemd 252 there is no idle class; what it does not know it would overwrite. A slow
-        # systemd has not said that it knows none.
-        if known is False and _systemctl("set-property", "--runtime", self.unit, "CPUWeight=1"):
-            self.strongest = WEIGHT
-        # Not in place of a job that systemd has for it: on a host that is going down, that would cancel it.
-        _systemctl("start", "--job-mode=fail", self.unit)
 
     def _yield(self) -> tuple[Tier, str]:
         idle = self.cpu / "cpu.idle"
@@ -437,8 +345,7 @@ class Slice:
         wrong = [(knob, read_knob(knob.file)) for knob in self._knobs() if not knob.holds()]
         units = [knob.unit for knob, _ in wrong if knob.unit]
         if units and self.systemd and self.privileged:
-            self._untold.update((unit.partition("=")[0], unit) for unit in units)
-            self._wait_for_systemd(self._tell_systemd)
+            self.manager.tell(units)
         for _ in range(2):  # v1's two memory limits must be written in one order up, in the other down
             for knob, _found in wrong:
                 with contextlib.suppress(OSError):
@@ -447,19 +354,11 @@ class Slice:
         self._unbound = len(held) < len(wrong)
         return held
 
-    def _tell_systemd(self) -> None:
-        """It would put back what it knows. May run beside the loop, which adds to the dictionary."""
-        units = list[str]()
-        while self._untold:
-            units.append(self._untold.popitem()[1])
-        if units:
-            _systemctl("set-property", "--runtime", self.unit, *units)
-
     @property
     def settled(self) -> bool:
         """Whether `repair` has nothing to do until somebody writes to the slice."""
         unfinished = self._still_frozen or self._unbound or self._being_made or self.boost.problem
-        return self.can_lift and not unfinished and not self._untold
+        return self.can_lift and not unfinished and self.manager.is_told
 
     def files(self) -> set[Path]:
         """Those that `repair` looks at, and the directories that they are in."""
@@ -473,8 +372,7 @@ class Slice:
         """Put the slice back into its tier and its bounds when they were changed; says what was found."""
         if self.lifted or self.tier == "none":
             return None
-        if self._untold:
-            self._wait_for_systemd(self._tell_systemd)
+        self.manager.tell()
         if self._still_frozen:
             self.thaw()
         if self.frozen and read_knob(self.directory / "cgroup.freeze") == "0" and self.freeze():
@@ -542,25 +440,11 @@ class Slice:
             return
         if self.systemd:
             if "populated 1" not in (read_knob(self.directory / "cgroup.events") or ""):
-                _systemctl("stop", self.unit, patience=AT_THE_END)
-                self._forget_properties()
+                self.manager.remove()
             return
         for root in self._roots:
             with contextlib.suppress(OSError):
                 (root / self.path).rmdir()
-
-    def _forget_properties(self) -> None:
-        """Remove what we have had systemd set, and nothing else: `revert` would take the
-        administrator's drop-ins along."""
-        removed = False
-        for file in self._drop_ins():
-            with contextlib.suppress(FileNotFoundError):
-                file.unlink()
-                removed = True
-        with contextlib.suppress(OSError):  # somebody else's are in it
-            (self.runtime_units / f"{self.unit}.d").rmdir()
-        if removed:
-            _systemctl("daemon-reload", patience=AT_THE_END)
 
     # ------------------------------------------------------------ the lift
 
@@ -723,18 +607,3 @@ def user_name() -> str:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
         return str(os.geteuid())
-
-
-def _at_once(work: Callable[[], None]) -> None:
-    work()
-
-
-def _systemctl(*arguments: str, patience: float | None = None) -> bool | None:
-    """Whether systemd has done it, None: it has not answered. The log says why not."""
-    seconds = SYSTEMD_ANSWERS if patience is None else patience
-    try:
-        programs.call(["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds)
-    except programs.ProgramError as error:
-        log.warning("%s", error)
-        return None if isinstance(error, programs.NoAnswer) else False
-    return True

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.host.slice import read_layout
+from plancton.host.layout import read_layout
 from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
 from plancton.rundir import Paths, paths_in_use
 from plancton.web.access import Access, WebError, read_token

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from plancton.host.engine_cpu import find_engine
+from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, read_process
-from plancton.host.slice import PROC, read_layout
 from plancton.model import Observation, Phase, Sample, Status
 from plancton.policy.observe import observe
 from plancton.rundir import Paths, running

@@ -11,7 +11,7 @@ from helpers.wait import wait_for
 
 from plancton.docker.client import Docker
 from plancton.host.engine_cpu import find_engine
-from plancton.host.slice import PROC
+from plancton.host.layout import PROC
 
 pytestmark = pytest.mark.docker
 

@@ -24,9 +24,10 @@ from plancton.daemon.actuator import Actuator
 from plancton.daemon.context import Context
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Container
+from plancton.host.layout import Layout
 from plancton.host.leaver_boost import LeaverBoost
 from plancton.host.placement import Place
-from plancton.host.slice import Layout, Slice
+from plancton.host.slice import Slice
 from plancton.model import Decision, Kept, Observation, OwnerRules, Phase, Settings, Start, Wishes, Work
 from plancton.policy.decide import State, decide
 from plancton.workers.accounting import Accounting

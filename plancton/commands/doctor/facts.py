@@ -29,13 +29,14 @@ from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
 from plancton.host.engine_cpu import is_in_container
+from plancton.host.layout import PROC, Layout, enabled_controllers, find_layout
 from plancton.host.pressure import owner_pressure
 from plancton.host.programs import ProgramError, call
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
-from plancton.host.slice import PROC, Layout, Seen, Slice, enabled_controllers, find_layout, user_name
+from plancton.host.slice import Seen, Slice, user_name
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.model import Status
 from plancton.rundir import Paths, holders, peek_instance, running

@@ -21,8 +21,9 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, NotFound
 from plancton.errors import PlanctonError
+from plancton.host.layout import PROC
 from plancton.host.placement import find_worker
-from plancton.host.slice import PROC, Slice
+from plancton.host.slice import Slice
 from plancton.units import Size
 from plancton.workers.as_container import own_image
 from plancton.workers.container import INSTANCE, create_body

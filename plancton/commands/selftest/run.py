@@ -28,8 +28,9 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
+from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler
-from plancton.host.slice import PROC, Slice, read_layout
+from plancton.host.slice import Slice
 from plancton.host.topology import Cpus, Topology
 from plancton.host.traffic import Rates
 from plancton.model import Sample, Tier

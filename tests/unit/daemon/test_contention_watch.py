@@ -9,7 +9,8 @@ from unit.trees import tree
 
 from plancton.daemon.contention_watch import LINGER, REST, ContentionWatch
 from plancton.host import pressure
-from plancton.host.slice import Layout, Slice
+from plancton.host.layout import Layout
+from plancton.host.slice import Slice
 from plancton.model import Observation
 
 

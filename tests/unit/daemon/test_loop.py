@@ -21,8 +21,8 @@ from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.recorder import Recorder
+from plancton.host.layout import Layout
 from plancton.host.sampler import Sampler
-from plancton.host.slice import Layout
 from plancton.model import Header, Status, Tick
 from plancton.policy.replay import read_recording, replay
 from plancton.rundir import Paths, read_status, request

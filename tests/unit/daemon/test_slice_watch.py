@@ -4,7 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from plancton.daemon.slice_watch import LOOK_ALL_THE_SAME, SliceWatch
-from plancton.host.slice import Layout, Slice
+from plancton.host.layout import Layout
+from plancton.host.slice import Slice
 
 
 class Settled(Slice):

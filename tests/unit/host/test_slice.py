@@ -11,7 +11,8 @@ from unit.trees import Tree, tree
 import plancton.host.slice as slices
 from plancton.files import write_knob
 from plancton.host.cgroup_files import Bounds, group_of, v2_knobs
-from plancton.host.slice import Layout, LayoutError, Seen, Slice, find_layout, read_layout
+from plancton.host.layout import Layout, LayoutError, find_layout, read_layout
+from plancton.host.slice import Seen, Slice
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -371,7 +372,7 @@ def test_systemd_is_told_of_each_bound(tmp_path: Path, asked: Path) -> None:
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
     workers_slice.set_up()
     waiting = list[Callable[[], None]]()
-    workers_slice.run_what_waits = waiting.append
+    workers_slice.manager.run_what_waits = waiting.append
     workers_slice.bound(Bounds(cpus=1.5))
     assert len(waiting) == 1 and workers_slice.settled is False
     workers_slice.bound(Bounds(cpus=1.0))
@@ -409,7 +410,7 @@ def test_removal_with_systemd(tmp_path: Path, asked: Path, populated: bool) -> N
     theirs = {"50-IOAccounting.conf": "", "override.conf": ""}
     units = tree(tmp_path / "units", {"plancton.slice.d": {**ours, **theirs}, "other.slice.d": ours})
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
-    workers_slice.runtime_units = units
+    workers_slice.manager.runtime = units
     workers_slice.remove()
     left = {path.name for path in (units / "plancton.slice.d").iterdir()}
     assert left == ({*ours, *theirs} if populated else set(theirs))
@@ -421,10 +422,10 @@ def test_removal_with_systemd(tmp_path: Path, asked: Path, populated: bool) -> N
 def test_removal_where_nothing_was_set(tmp_path: Path, asked: Path) -> None:
     """Without a drop-in of ours systemd need not load its units again."""
     workers_slice = of_root(Slice(Layout(tree(tmp_path / "v2")), "plancton", "systemd"))
-    workers_slice.runtime_units = tree(tmp_path / "units", {"plancton.slice.d": {"50-IOWeight.conf": ""}})
+    workers_slice.manager.runtime = tree(tmp_path / "units", {"plancton.slice.d": {"50-IOWeight.conf": ""}})
     workers_slice.remove()
     workers_slice.remove()
-    assert list(workers_slice.runtime_units.iterdir()) == []
+    assert list(workers_slice.manager.runtime.iterdir()) == []
     assert asked.read_text().count("daemon-reload") == 1
 
 
@@ -445,8 +446,8 @@ def test_cpus_that_the_administrator_allows(tmp_path: Path, asked: Path) -> None
     root = tree(tmp_path / "v2", control, {"plancton.slice": {**group(), "cpuset.cpus": "\n"}})
     units = tree(tmp_path / "units", run={"plancton.slice.d": {}}, etc={"plancton.slice.d": {}}, usr={})
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
-    workers_slice.runtime_units = units / "run"
-    workers_slice.units = (units / "run", units / "etc", units / "usr")
+    workers_slice.manager.runtime = units / "run"
+    workers_slice.manager.directories = (units / "run", units / "etc", units / "usr")
     cpus, theirs = workers_slice.directory / "cpuset.cpus", units / "etc/plancton.slice.d"
 
     def have(reserved: str = "") -> tuple[str | None, str]:
@@ -479,7 +480,10 @@ def test_limits_of_the_administrator(tmp_path: Path, asked: Path) -> None:
     root = tree(tmp_path / "v2", {"plancton.slice": {**group(), "memory.max": "max", "pids.max": "max"}})
     units = tree(tmp_path / "units", run={}, etc={"plancton.slice.d": {}})
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
-    workers_slice.runtime_units, workers_slice.units = units / "run", (units / "run", units / "etc")
+    workers_slice.manager.runtime, workers_slice.manager.directories = (
+        units / "run",
+        (units / "run", units / "etc"),
+    )
     drop_in = units / "etc/plancton.slice.d/mine.conf"
     drop_in.write_text("[Slice]\nMemoryMax=1M\nCPUQuota=50%\nTasksMax=7\n")
     workers_slice.set_up()

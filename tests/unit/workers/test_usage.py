@@ -7,8 +7,9 @@ import pytest
 from helpers.open_files import open_files
 from unit.trees import cgroup, cpu_stat, pid_stat, tree
 
+from plancton.host.layout import Layout
 from plancton.host.sampler import USER_HZ
-from plancton.host.slice import Layout, Slice
+from plancton.host.slice import Slice
 from plancton.model import Fleet, Worker
 from plancton.workers.roster import Entry
 from plancton.workers.usage import WorkerUsage

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from unit.trees import tree
 
-from plancton.host.slice import Layout, Slice
+from plancton.host.layout import Layout
+from plancton.host.slice import Slice
 from plancton.model import Worker, Writer
 from plancton.workers.roster import Entry
 from plancton.workers.writers import LATELY, Sizes, Writers

@@ -32,9 +32,10 @@ from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.escapes import Escape, Ways
 from plancton.docker.replies import Info
+from plancton.host.layout import Layout, find_layout
 from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
-from plancton.host.slice import Layout, Seen, find_layout
+from plancton.host.slice import Seen
 from plancton.host.topology import Cpus
 from plancton.host.traffic import Rates
 from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
