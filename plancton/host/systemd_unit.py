@@ -105,10 +105,10 @@ class SystemdUnit:
             _systemctl("daemon-reload", seconds=AT_THE_END)
 
 
-def _systemctl(*arguments: str, seconds: float = ANSWERS) -> bool | None:
+def _systemctl(*arguments: str, seconds: float | None = None) -> bool | None:
     """Whether systemd has done it, None: it has not answered. The log says why not."""
     try:
-        programs.call(["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds)
+        programs.call(["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds or ANSWERS)
     except programs.ProgramError as error:
         log.warning("%s", error)
         return None if isinstance(error, programs.NoAnswer) else False

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
-import plancton.host.slice as slices
 from plancton.files import write_knob
 from plancton.host.cgroup_files import Bounds, group_of, v2_knobs
 from plancton.host.layout import Layout, LayoutError, find_layout, read_layout
@@ -358,7 +357,7 @@ def test_slow_systemd(tmp_path: Path, asked: Path, monkeypatch: pytest.MonkeyPat
     """A systemd that does not answer in time has not said that it knows no idle class."""
     program = asked.with_name("systemctl")
     program.write_text(program.read_text() + "exec sleep 60\n")
-    monkeypatch.setattr(slices, "SYSTEMD_ANSWERS", 0.2)
+    monkeypatch.setattr("plancton.host.systemd_unit.ANSWERS", 0.2)
     root = tree(tmp_path / "v2", {"plancton.slice": group()})
     workers_slice = of_root(Slice(Layout(root), "plancton", "systemd"))
     workers_slice.set_up()
