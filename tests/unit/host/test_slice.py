@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
+import plancton.host.slice as slices
 from plancton.files import write_knob
 from plancton.host.cgroup_files import Bounds, group_of, v2_knobs
 from plancton.host.layout import Layout, LayoutError, find_layout, read_layout
