@@ -113,6 +113,15 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
+def replace_named_file(path: Path, data: bytes, mode: int) -> None:
+    """The same for a name that somebody has typed: only a file is replaced, not a device, a pipe or
+    a link. Root's `/dev/stdout` would be gone for all."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise Unsuitable(0, "is not a regular file")
+    replace_file(path, data, mode)
+
+
 def set_mode(path: Path, mode: int) -> None:
     """chmod(2) of a regular file, never of what a link leads to: root writes in users' directories,
     too. Raises OSError.

@@ -19,6 +19,8 @@ def write_example(path: Path, force: bool, profile: str | None = None) -> str:
     try:
         if not force and path.exists():
             raise RunDirError(f"{path}: is there already; --force replaces it")
+        if path.exists() and not path.is_file():
+            raise RunDirError(f"{path}: is not a regular file; name another one")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(example(settings))

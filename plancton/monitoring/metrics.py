@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from plancton.errors import PlanctonError
-from plancton.files import replace_file
+from plancton.files import replace_named_file
 from plancton.history.read import open_history
 from plancton.history.tables import MINUTE, NO_ROOM, HistoryError
 from plancton.model import HeldReason, Phase, Status, Tier, Work
@@ -79,10 +79,10 @@ def beginning_of_year(now: float) -> float:
 def write_textfile(path: Path, facts: Facts, now: float) -> None:
     """Replace the file of node_exporter's textfile collector, which may run as anybody."""
     try:
-        replace_file(path, exposition(facts, now, "textfile").encode(), 0o644)
+        replace_named_file(path, exposition(facts, now, "textfile").encode(), 0o644)
     except OSError as error:
         raise TextfileError(
-            f"{path}: can't be written: {error.strerror}; make its directory, or run this as its owner"
+            f"{path}: can't be written: {error.strerror}; name a file that this user may write"
         ) from None
 
 

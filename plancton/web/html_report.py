@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import replace_file, to_json
+from plancton.files import replace_named_file, to_json
 from plancton.history.tables import DAY, HOUR
 from plancton.rundir import Paths
 from plancton.units import printable
@@ -40,6 +40,7 @@ def write_report(file: Path, paths: Paths, since: float, now: float) -> None:
     charts = tuple(past.chart for past in finer if past.chart is not None)
     data = Written(written_now(paths), {"span": span}, pasts, charts)
     try:
-        replace_file(file, written_page(to_json(data)).encode(), 0o644)
+        replace_named_file(file, written_page(to_json(data)).encode(), 0o644)
     except OSError as error:
-        raise WebError(f"--html {printable(str(file))}: can't be written: {error.strerror}") from None
+        where = printable(str(file))
+        raise WebError(f"--html {where}: can't be written: {error.strerror}; name another file") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from plancton.files import from_json, replace_file, set_mode, to_json
+from plancton.files import from_json, replace_file, replace_named_file, set_mode, to_json
 from plancton.model import Event, Status, Tier, WorkerStatus
 
 HALF = b"/sys/fs/cgroup/\xff".decode(errors="surrogateescape")
@@ -78,6 +78,18 @@ def test_descriptors_are_raised() -> None:
 
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize("name", ["pipe", "link", "directory", "", "/"])
+def test_a_name_of_no_file(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody names is replaced only if it is a file: never a device, as /dev/stdout."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is not a regular file"):
+        replace_named_file(Path(name), b"new", 0o644)
+    assert not (tmp_path / "file").exists() and (tmp_path / "link").is_symlink()
 
 
 def test_mode_of_a_link(tmp_path: Path) -> None:

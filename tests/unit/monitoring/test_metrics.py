@@ -221,9 +221,12 @@ def test_textfile(tmp_path: Path) -> None:
 
 
 def test_no_directory(tmp_path: Path) -> None:
-    """What can't be written is one line that names it."""
+    """What can't be written is one line that names it; no device gives way to the file."""
     with pytest.raises(TextfileError, match=r"no/plancton\.prom: can't be written: No such file"):
         write_textfile(tmp_path / "no" / "plancton.prom", FACTS, NOW)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TextfileError, match=r"pipe: can't be written: is not a regular file"):
+        write_textfile(tmp_path / "pipe", FACTS, NOW)
 
 
 def test_service(tmp_path: Path) -> None:

@@ -46,13 +46,15 @@ def test_license() -> None:
     assert "uPlot (v1.6.32)" in (STATIC / "uplot.js").read_text()[:100]
 
 
-@pytest.mark.parametrize("place", ["none/report.html", ".", "/proc/report.html"])
+@pytest.mark.parametrize("place", ["none/report.html", ".", "/proc/report.html", "link.html"])
 def test_where_it_cannot_be_written(home: Home, tmp_path: Path, place: str) -> None:
-    """One line names the file."""
+    """One line names the file. A link, as /dev/stdout is one, is neither followed nor replaced."""
     home.write_history(1)
+    (tmp_path / "link.html").symlink_to(tmp_path / "other")
     done = report(home, "--html", tmp_path / place)
     (line,) = done.stderr.splitlines()
     assert done.returncode == 2 and "--html" in line and "can't be written" in line, done
+    assert (tmp_path / "link.html").is_symlink() and not (tmp_path / "other").exists()
 
 
 def test_without_a_history(home: Home, tmp_path: Path) -> None:
@@ -63,9 +65,8 @@ def test_without_a_history(home: Home, tmp_path: Path) -> None:
 
 
 def test_without_a_supervisor(home: Home, tmp_path: Path) -> None:
-    """The past is told whether a supervisor runs now or not; a link is replaced, not followed."""
+    """The past is told whether a supervisor runs now or not."""
     home.write_history(2)
-    (tmp_path / "report.html").symlink_to(tmp_path / "other")
     done = report(home, "--html", tmp_path / "report.html")
     assert done.returncode == 0 and done.stdout.startswith("Wrote "), done
-    assert "not running" in (tmp_path / "report.html").read_text() and not (tmp_path / "other").exists()
+    assert "not running" in (tmp_path / "report.html").read_text()
