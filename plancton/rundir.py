@@ -206,7 +206,11 @@ def last_places(state: Path) -> list[Lock]:
 
 
 def read_locks(state: Path) -> list[Lock]:
-    return [lock for file in sorted(state.glob("*.lock")) if (lock := _read_lock(file)) is not None]
+    """None of a directory that may not be read."""
+    names = list[str]()
+    with contextlib.suppress(OSError):
+        names = sorted(name for name in os.listdir(state) if name.endswith(".lock"))
+    return [lock for name in names if (lock := _read_lock(state / name)) is not None]
 
 
 def _read_lock(file: Path) -> Lock | None:

@@ -65,7 +65,11 @@ def _options(
 
 def _print(text: str, err: bool = False) -> None:
     """Lines for people. Others' words may be in any of them, so none of them rules the terminal."""
-    typer.echo("\n".join(map(printable, text.split("\n"))), err=err)
+    lines = "\n".join(map(printable, text.split("\n")))
+    if err:
+        stdout.complain(lines)
+    else:
+        typer.echo(lines)
 
 
 def _print_json(data: object) -> None:
@@ -589,3 +593,16 @@ def main() -> None:
         for line in error.lines:
             stdout.complain(f"plancton: {line}")
         sys.exit(error.exit_code)
+    except FileNotFoundError:
+        if _is_somewhere():
+            raise
+        stdout.complain("plancton: the current directory has been removed: change to another one")
+        sys.exit(RunDirError.exit_code)
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True

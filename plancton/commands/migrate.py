@@ -1,6 +1,7 @@
 """From Plancton 0.6 to this one: translate its configuration, and end its workers."""
 
 import contextlib
+import os
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ class Migrated(NamedTuple):
 
 def translate_file(old: Path) -> Migrated:
     """What `plancton run` makes of a file of 0.6, as a file."""
+    if not os.path.exists(old):
+        raise MigrateError(f"{old}: no such file; name the configuration of Plancton 0.6")
     load_config(old)  # says what can't be used
     data = written(old)
     if not is_legacy(data):

@@ -557,6 +557,13 @@ def test_many_locks(
         tracemalloc.stop()
 
 
+def test_locks_of_a_directory_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory that this user may not enter, or that can't be, holds no supervisor."""
+    monkeypatch.setenv("PLANCTON_STATE_DIR", str(tmp_path / ("x" * 300)))
+    paths = default_paths(uid=NOBODY)
+    assert holder(paths) is None and not last_places(paths.state)
+
+
 def test_lock_that_is_a_link(tmp_path: Path) -> None:
     """A link in place of the lock is replaced; nothing is written to where it points."""
     os.close(take_lock(tmp_path, "/s", "i"))

@@ -49,6 +49,7 @@ from plancton.rundir import Paths, running
 
 ONCE_INTERVAL = 0.5
 """Seconds between the two samples of a screen that is printed once."""
+WIDEST = 10_000
 MESSAGE_SECONDS = 5.0
 READ_AGAIN = 30.0
 """Seconds after which the history is read again: its file is copied for that."""
@@ -317,7 +318,8 @@ def _print_screens(top: Top, console: Console, screens: int, interval: float) ->
         time.sleep(wait)
         top.sample()
         height = max(console.height - 1, 1) if console.is_terminal else 0
-        screen = msgspec.structs.replace(top.screen, width=console.width, height=height, live=False)
+        width = min(console.width, WIDEST) or 80  # the environment may say anything
+        screen = msgspec.structs.replace(top.screen, width=width, height=height, live=False)
         console.file.write("\n".join(styled_lines(console, render(screen))) + "\n")
         console.file.flush()
 

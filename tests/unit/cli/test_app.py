@@ -158,6 +158,24 @@ def test_odd_files(host: Host) -> None:
         assert_refused(host("check", name), "is not a regular file")
 
 
+@pytest.mark.parametrize("command", ["check x.yaml", "run -c x.yaml", "status"])
+def test_a_current_directory_that_is_gone(host: Host, command: str) -> None:
+    """Where a shell is left when somebody else removes its directory, a command says just that."""
+    script = 'mkdir gone && cd gone && rmdir ../gone && PLANCTON_RUN_DIR=run exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", PLANCTON, *command.split()],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        cwd=host.home,
+        env=host.environ,
+        check=False,
+    )
+    if command != "status":
+        assert_refused(done, "the current directory has been removed: ")
+    assert done.returncode in (2, 3) and len(done.stderr.splitlines()) <= 1, done
+
+
 def test_alias_bomb(host: Host) -> None:
     """Billions of aliased values are refused without using memory."""
     nested = "&a0 [x, x]"
@@ -332,7 +350,9 @@ def test_init_where_it_cannot(host: Host) -> None:
     """If the file can't be written, the message names the path and the reason."""
     (host.home / "file").write_text("")
     assert_refused(host("init", "file/config.yaml"), "file/config.yaml: can't be written: ")
-    assert_refused(host("init", "--force", "."), ": can't be written: Is a directory")
+    os.mkfifo(host.home / "pipe")  # waits for a reader, if it is opened
+    for name in (".", "pipe"):
+        assert_refused(host("init", "--force", name), f"{name}: is not a regular file")
     assert_refused(host("init", "/proc/x/config.yaml"), "can't be written")
 
 
@@ -564,11 +584,14 @@ def test_output_that_nobody_reads(host: Host, command: list[str]) -> None:
     assert (done.returncode, said) == (-signal.SIGPIPE, "")
 
 
-def test_errors_that_nobody_is_told(host: Host) -> None:
+def test_errors_that_nobody_is_told(host: Host, docker: Callable[[Script], Path]) -> None:
     """If stderr is full, too, the exit code still says what is wrong."""
     with open("/dev/full", "w") as full:
         done = host.start("check", "none.yaml", stdout=full, stderr=full)
         assert done.wait(DEADLINE) == 2
+        config = host.config(socket=docker({"GET /info": INFO}))
+        warned = host.start("check", config, stdout=subprocess.DEVNULL, stderr=full)
+        assert warned.wait(DEADLINE) == 0
 
 
 # ---------------------------------------------------------------- recordings

@@ -268,6 +268,17 @@ def test_a_real_history(meter: Meter, tmp_path: Path) -> None:
     assert "the owner is back" in text_of(made), text_of(made)
 
 
+def test_a_width_that_makes_no_sense(host: Host, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLUMNS may say anything: a job of CI without a terminal has 0."""
+    longest = dict[str, int]()
+    for columns in ("0", "99999999999"):
+        monkeypatch.setenv("COLUMNS", columns)
+        out = io.StringIO()
+        run_top(just(a_status(1)), host.cgroup, never_drains, Console(file=out), 0.01, 1, host.proc)
+        longest[columns] = max(map(len, out.getvalue().splitlines()))
+    assert 60 < longest["0"] <= 80 < longest["99999999999"] <= app.WIDEST, longest
+
+
 def test_many_screens(host: Host, quick: None) -> None:
     """--batch prints so many, in a pipe too; --json with an interval goes on for ever, with a number
     stops there."""
