@@ -1,5 +1,5 @@
 """``python -m plancton`` is the command line."""
 
-from plancton.cli.app import main
+from plancton.cli.entry import main
 
 main()

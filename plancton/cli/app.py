@@ -11,15 +11,13 @@ import typer
 
 from plancton import __version__
 from plancton.cli import stdout
+from plancton.cli.status import print_status
 from plancton.commands import control
-from plancton.errors import PlanctonError
-from plancton.files import to_json
 from plancton.rundir import (
     DRAIN,
     RunDirError,
     default_paths,
     holder,
-    no_status,
     paths_in_use,
     running,
     withdraw,
@@ -63,25 +61,12 @@ def _options(
     pass
 
 
-def _print(text: str, err: bool = False) -> None:
-    """Lines for people. Others' words may be in any of them, so none of them rules the terminal."""
-    lines = "\n".join(map(printable, text.split("\n")))
-    if err:
-        stdout.complain(lines)
-    else:
-        typer.echo(lines)
-
-
-def _print_json(data: object) -> None:
-    typer.echo(escaped(msgspec.json.format(to_json(data), indent=2).decode()))
-
-
 def _say(sentence: str, as_json: bool) -> None:
     """What a command has done, which has nothing else to tell."""
     if as_json:
-        _print_json({"message": sentence})
+        stdout.say_json({"message": sentence})
     else:
-        _print(sentence)
+        stdout.say(sentence)
 
 
 def _load(config: Path | None) -> "Config":
@@ -109,14 +94,10 @@ def run(
     log: LogOption = None,
 ) -> None:
     """Donate until told to stop. Stays in the foreground and logs to stderr."""
-    from plancton.daemon.lean_imports import left_out
-
-    with left_out():
-        from plancton.commands.run import check_start, supervisor_command
+    from plancton.commands.run import supervisor_command
 
     if detach and dry_run:
         raise RunDirError("--dry-run says here what it would do: leave out --detach")
-    check_start(config, record)
     paths = default_paths()
     log = (log or paths.state / "plancton.log").absolute() if detach else None
     command = supervisor_command(config, dry_run, now, record, verbose, log)
@@ -124,7 +105,7 @@ def run(
         from plancton.commands.daemonize import start_in_background
 
         code, sentence = start_in_background(command, paths, log)
-        _print(sentence, err=code != 0)
+        stdout.say(sentence, err=code != 0)
         raise typer.Exit(code)
     sys.stdout.flush()
     os.execv(command[0], command)
@@ -158,12 +139,12 @@ def check(
     if as_json:
         host = {"fit": found.fit, "message": found.sentence, "warnings": warnings}
         host |= {"signals": found.owner.signals, "rules": found.owner.rules}
-        _print_json({"configuration": show.in_force(loaded), **host})
+        stdout.say_json({"configuration": show.in_force(loaded), **host})
         return
-    _print(show.effective(loaded).rstrip("\n"))
-    _print("\n".join(f"# {text}" for text in (found.sentence, *found.owner.lines)))
+    stdout.say(show.effective(loaded).rstrip("\n"))
+    stdout.say("\n".join(f"# {text}" for text in (found.sentence, *found.owner.lines)))
     for text in warnings:
-        _print(f"warning: {text}", err=True)
+        stdout.say(f"warning: {text}", err=True)
 
 
 @app.command()
@@ -217,9 +198,9 @@ def migrate(
         return
     text, sections, notes = translate_file(old)
     if as_json:
-        _print_json({"configuration": sections, "notes": notes})
+        stdout.say_json({"configuration": sections, "notes": notes})
     else:
-        _print(text.rstrip("\n"))
+        stdout.say(text.rstrip("\n"))
 
 
 @app.command()
@@ -245,9 +226,9 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     found = diagnose(look(paths_in_use(), config))
     if as_json:
-        _print_json(found)
+        stdout.say_json(found)
     else:
-        _print("\n".join(lines(found)))
+        stdout.say("\n".join(lines(found)))
     raise typer.Exit(EXIT_CODES[found.worst])
 
 
@@ -263,9 +244,9 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     found = run_selftest(_load(config), _progress)
     _progress("")
     if as_json:
-        _print_json(found)
+        stdout.say_json(found)
     else:
-        _print("\n".join(report_lines(found)))
+        stdout.say("\n".join(report_lines(found)))
     if not found.yields:
         raise typer.Exit(EXIT_DOES_NOT_YIELD)
 
@@ -282,21 +263,7 @@ def _progress(text: str) -> None:
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """Say what Plancton does now. Exit code 0: it is running, 3: it is not."""
-    paths = paths_in_use()
-    found, pid = running(paths), holder(paths)
-    problem = "" if found or pid is None else no_status(paths, pid)
-    if as_json:
-        unread = {"pid": pid, "message": problem} if problem else {}
-        known = msgspec.to_builtins(found) if found else unread
-        _print_json({"running": pid is not None, **known})
-    elif found is None:
-        _print(problem or str(control.NotRunning()))
-    else:
-        from plancton.commands.status import status_lines
-
-        _print("\n".join(status_lines(found, time.time())))
-    if pid is None:
-        raise typer.Exit(control.NotRunning.exit_code)
+    raise typer.Exit(print_status(as_json))
 
 
 SinceOption = Annotated[str, typer.Option("--since", help="How far back: 45m, 2h, 30d.")]
@@ -322,9 +289,9 @@ def report(
         return
     found, last = summed_up(paths_in_use().state, _begin(since, now), now)
     if as_json:
-        _print_json({**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last})
+        stdout.say_json({**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last})
     else:
-        _print("\n".join(report_lines(found, last)))
+        stdout.say("\n".join(report_lines(found, last)))
 
 
 @app.command()
@@ -342,7 +309,7 @@ def events(
         if as_json:
             typer.echo(escaped(msgspec.json.encode(event).decode()))
         else:
-            _print(event_line(event).strip())
+            stdout.say(event_line(event).strip())
 
 
 @app.command()
@@ -359,7 +326,7 @@ def metrics(
     now = time.time()
     found = look(paths_in_use(), now)
     if found.problem and found.runs:
-        _print(f"warning: {found.problem}", err=True)
+        stdout.say(f"warning: {found.problem}", err=True)
     if textfile is not None:
         write_textfile(textfile, found.facts, now)
         return
@@ -437,7 +404,7 @@ def web(
     """Show all of this as a page in the browser, with buttons. Stays in the foreground."""
     from plancton.web.entry import start_page
 
-    start_page(listen, token_file, _print)
+    start_page(listen, token_file, stdout.say)
 
 
 @app.command()
@@ -460,13 +427,13 @@ def replay(
     summary = ReplaySummary()
     for line in replay_lines(replay_file(file, config, cpus), summary):
         if not as_json:
-            _print(line)
+            stdout.say(line)
     if not summary.ticks:
         raise RecordingError(f"{file}: holds no tick")
     if as_json:
-        _print_json(vars(summary))
+        stdout.say_json(vars(summary))
     else:
-        _print(summary.sentence(compared=config is None and not is_history(file)))
+        stdout.say(summary.sentence(compared=config is None and not is_history(file)))
 
 
 # ---------------------------------------------------------------- asking the supervisor
@@ -573,9 +540,8 @@ def nodaemon(config: ConfigOption = None) -> None:
     run(config)
 
 
-def main() -> None:
-    """The entry point: exit code 2 and one line for what the user can fix, else a traceback."""
-    stdout.guard()
+def call() -> None:
+    """Parse and do it. Exit code 2 and one line if it is used wrongly."""
     try:
         sys.exit(app(standalone_mode=False))
     except USAGE_ERROR as error:
@@ -584,25 +550,3 @@ def main() -> None:
         else:
             error.show()
         sys.exit(error.exit_code)
-    except stdout.NoReader:
-        stdout.end_without_reader()
-    except control.NotRunning as error:
-        stdout.complain(str(error))
-        sys.exit(error.exit_code)
-    except PlanctonError as error:
-        for line in error.lines:
-            stdout.complain(f"plancton: {line}")
-        sys.exit(error.exit_code)
-    except FileNotFoundError:
-        if _is_somewhere():
-            raise
-        stdout.complain("plancton: the current directory has been removed: change to another one")
-        sys.exit(RunDirError.exit_code)
-
-
-def _is_somewhere() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True

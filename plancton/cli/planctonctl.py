@@ -10,7 +10,7 @@ from getopt import GetoptError, getopt
 from pathlib import Path
 from typing import NamedTuple
 
-from plancton.cli import app as cli
+from plancton.cli import entry
 from plancton.host.engine_cpu import is_in_container
 from plancton.host.layout import PROC
 from plancton.rundir import user_of
@@ -58,7 +58,7 @@ def main() -> None:
         make(where)
     sys.argv[1:], environment = plancton(words[0], where)
     os.environ.update(environment)
-    cli.main()
+    entry.main()
 
 
 def places(options: Sequence[tuple[str, str]], home: Path) -> Places:

@@ -5,7 +5,11 @@ import os
 import signal
 import sys
 
+import msgspec
+
 from plancton.errors import PlanctonError
+from plancton.files import to_json
+from plancton.units import escaped, printable
 
 
 class OutputError(PlanctonError):
@@ -41,6 +45,19 @@ def guard() -> None:
             "replace",
             line_buffering=before.line_buffering,
         )
+
+
+def say(text: str, err: bool = False) -> None:
+    """Lines for people. Others' words may be in any of them, so none of them rules the terminal."""
+    lines = "\n".join(map(printable, text.split("\n")))
+    if err:
+        complain(lines)
+    else:
+        print(lines, flush=True)
+
+
+def say_json(data: object) -> None:
+    print(escaped(msgspec.json.format(to_json(data), indent=2).decode()), flush=True)
 
 
 def complain(text: str) -> None:

@@ -34,6 +34,7 @@ class NotRunning(PlanctonError):
     """There is nobody to ask."""
 
     exit_code = 3
+    begins = ""
 
     def __init__(self) -> None:
         super().__init__("Plancton is not running; start its service, or `plancton run` where there is none.")

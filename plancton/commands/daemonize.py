@@ -44,7 +44,7 @@ def start_in_background(command: list[str], paths: Paths, log: Path, patience: f
     while time.monotonic() < deadline:
         code = supervisor.poll()
         if code is not None:
-            return Detached(code or 1, _last_line(log, start))
+            return Detached(code or 1, _last_words(log, start))
         status = running(paths)
         if status is not None and status.pid == supervisor.pid:
             supervisor.returncode = 0  # it is nobody's child from now on
@@ -62,8 +62,10 @@ def _environment(paths: Paths) -> dict[str, str]:
     return {**own, "PLANCTON_RUN_DIR": run, "PLANCTON_STATE_DIR": state}
 
 
-def _last_line(log: Path, start: int) -> str:
+def _last_words(log: Path, start: int) -> str:
+    """Why it ended: each of its errors, or whatever it said last."""
     with log.open("rb") as file:
         file.seek(start if os.fstat(file.fileno()).st_size >= start else 0)  # a new one meanwhile
         lines = file.read()[-4000:].decode(errors="replace").splitlines()
-    return lines[-1] if lines else f"plancton: ended without a word; {log} has nothing of it"
+    errors = [line for line in lines if line.startswith("plancton: ")]
+    return "\n".join(errors or lines[-1:]) or f"plancton: ended without a word; {log} has nothing of it"

@@ -6,7 +6,7 @@ The name stays: a running supervisor of an older version executes the newer one 
 
 import sys
 
-from plancton.daemon.lean_imports import left_out
+from plancton.lean_imports import left_out
 
 with left_out():
     from plancton.daemon.process import main

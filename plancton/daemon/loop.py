@@ -87,8 +87,10 @@ NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers
 
 class Options(msgspec.Struct, frozen=True):
     """What `plancton run` was asked for. ``config`` None: the default file, which need not exist.
-    ``log`` is the file that stderr is in the background."""
+    ``log`` is the file that stderr is in the background. ``starts`` is false for one that goes on in
+    place of another: what keeps a supervisor from starting is no reason to leave workers alone."""
 
+    starts: bool = False
     config: str | None = None
     dry_run: bool = False
     now: bool = False
@@ -166,7 +168,7 @@ class Supervisor:
         finally:
             self._end()
         if self.stopping.again:
-            execute_again(self.service)
+            execute_again(self.service, msgspec.structs.replace(self.options, starts=False))
         return 0
 
     def _begin(self) -> None:

@@ -12,12 +12,13 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.log_file import LogFile
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.sdnotify import Service
+from plancton.daemon.start_check import check_start
 from plancton.errors import PlanctonError
 from plancton.files import raise_descriptors
 from plancton.rundir import AlreadyRunning, default_paths, instance_id, peek_instance, take_lock
 from plancton.units import printable
 
-EXIT_BAD_INPUT, EXIT_LOCKED = 2, 75
+EXIT_LOCKED = 75
 
 
 def main(arguments: list[str]) -> int:
@@ -32,6 +33,8 @@ def main(arguments: list[str]) -> int:
     try:
         path = Path(options.config) if options.config else paths.config
         file = ConfigFile(path, missing_ok=options.config is None)
+        if options.starts:
+            check_start(file.config, paths, Path(options.record) if options.record else None)
         lock = None
         if options.dry_run:
             instance = peek_instance(paths.state)
@@ -40,8 +43,9 @@ def main(arguments: list[str]) -> int:
             lock = take_lock(paths.state, docker.socket, instance, docker.slice, paths.run)
         supervisor = Supervisor(options, paths, file, instance, service)
     except PlanctonError as error:
-        print(f"plancton: {error}", file=sys.stderr)
-        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else EXIT_BAD_INPUT
+        for line in error.lines:
+            print(f"plancton: {line}", file=sys.stderr)
+        return EXIT_LOCKED if isinstance(error, AlreadyRunning) else error.exit_code
     code = supervisor.run()
     if lock is not None:
         os.close(lock)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from plancton.daemon.helper_thread import beside
 from plancton.daemon.sdnotify import Service
+from plancton.files import to_json
 from plancton.inbox import Inbox
 
 
@@ -46,7 +47,7 @@ def why_not_again(seconds: float = 60.0) -> str:
     return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
-def execute_again(service: Service) -> None:
+def execute_again(service: Service, options: object) -> None:
     os.environ.update(service.variables)
     service.reloading()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", to_json(options).decode()])

@@ -1,7 +1,7 @@
 """Sends the history to InfluxDB: how far that has come, in pieces, and by HTTP.
 
 All of it may wait for others and is for a thread of its own. http.client makes the requests: what the
-supervisor loads of requests does without TLS (daemon/lean_imports.py), and no redirect or proxy may
+supervisor loads of requests does without TLS (lean_imports.py), and no redirect or proxy may
 lead credentials elsewhere. No error has an address's password in it, a secret, or what was sent.
 """
 

@@ -320,7 +320,7 @@ def test_without_the_libraries(home: Home, python: str, remedy: str) -> None:
     code = (
         "import importlib.util as u; find = u.find_spec;"
         "u.find_spec = lambda name, *a: None if name == 'uvicorn' else find(name, *a);"
-        f"import sys; {python} sys.argv = ['plancton', 'web']; from plancton.cli.app import main; main()"
+        f"import sys; {python} sys.argv = ['plancton', 'web']; from plancton.cli.entry import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], env=home.environ, capture_output=True, text=True, timeout=60

@@ -33,7 +33,7 @@ def test_who_asks_later_gets_it() -> None:
 def test_a_python_without_its_own_hashes_keeps_openssls() -> None:
     """Fedora's Python has only OpenSSL's: hashlib would log an error for each that it misses."""
     found = said(
-        "import plancton.daemon.lean_imports as lean\n"
+        "import plancton.lean_imports as lean\n"
         "lean.OWN_HASHES = ('_none',)\n"
         "with lean.left_out(): print('_hashlib' in sys.modules)"
     )
