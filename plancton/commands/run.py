@@ -1,9 +1,8 @@
 """The process that `plancton run` becomes."""
 
+import json
 import sys
 from pathlib import Path
-
-import msgspec
 
 
 def supervisor_command(
@@ -19,4 +18,4 @@ def supervisor_command(
         "verbose": verbose,
         "log": str(log) if log else None,
     }
-    return [sys.executable, "-P", "-m", "plancton.daemon", msgspec.json.encode(options).decode()]
+    return [sys.executable, "-P", "-m", "plancton.daemon", json.dumps(options)]

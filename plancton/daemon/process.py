@@ -1,5 +1,6 @@
 """The supervisor as a process: its options, its lock, its log, and the code that it ends with."""
 
+import json
 import logging
 import os
 import sys
@@ -24,7 +25,8 @@ EXIT_LOCKED = 75
 def main(arguments: list[str]) -> int:
     """One line and an exit code for what the user can fix. That is before the loop runs: later, any
     error is a bug, which ends it with a traceback, and a service manager starts it again."""
-    options = msgspec.json.decode(arguments[0] if arguments else "{}", type=Options)
+    given = json.loads(arguments[0]) if arguments else {}  # not by msgspec: a path need not be UTF-8
+    options = msgspec.convert(given, Options)
     os.umask(0o022)
     raise_descriptors()
     _log_to_stderr(options)

@@ -1,12 +1,14 @@
 """Takes an installed version in place: the process executes itself, and the workers stay."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
 
+import msgspec
+
 from plancton.daemon.helper_thread import beside
 from plancton.daemon.sdnotify import Service
-from plancton.files import to_json
 from plancton.inbox import Inbox
 
 
@@ -50,4 +52,5 @@ def why_not_again(seconds: float = 60.0) -> str:
 def execute_again(service: Service, options: object) -> None:
     os.environ.update(service.variables)
     service.reloading()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", to_json(options).decode()])
+    words = json.dumps(msgspec.to_builtins(options))
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", words])

@@ -145,6 +145,12 @@ def test_odd_paths(host: Host, name: bytes) -> None:
     assert_refused(host("check", name))
 
 
+def test_run_with_an_odd_path(host: Host) -> None:
+    """A configuration whose name is not UTF-8 is read by the process that `run` becomes, too."""
+    (host.home / os.fsdecode(b"\xff.yaml")).write_text("wroker: {}")
+    assert_refused(host("run", "--config", b"\xff.yaml"), "did you mean 'worker'?")
+
+
 def test_odd_files(host: Host) -> None:
     """Binary files, directories, pipes and devices are refused as configurations, without
     waiting."""
