@@ -94,7 +94,7 @@ def _with_characters_only(value: object) -> object:
     return [_with_characters_only(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def replace_file(path: Path, data: bytes, mode: int) -> None:
+def replace_file(path: Path, data: bytes, mode: int, group: int = -1) -> None:
     """Write a file so that readers see either the old content or the new, never a part.
 
     A link of either name is replaced, never followed: root writes in users' directories, too.
@@ -102,8 +102,10 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
         part.unlink(missing_ok=True)  # what a crash has left, perhaps
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o700)
         with open(descriptor, "wb") as file:
+            if group >= 0:
+                os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, mode)  # whatever the umask is: somebody else is to read it
             file.write(data)
         part.replace(path)

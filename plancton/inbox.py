@@ -7,12 +7,15 @@ thread that ended in silence would never be missed.
 import contextlib
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty
+from typing import TypeVar
 
 Call = Callable[[], None]
+T = TypeVar("T")
 
 
 class Inbox:
@@ -60,6 +63,15 @@ def guarded(inbox: Inbox, work: Call) -> None:
         work()
     except Exception as bug:
         inbox.put(partial(_raise, bug))
+
+
+def beside(inbox: Inbox, work: Callable[[], T], done: Callable[[T], None]) -> None:
+    """Do this work in a thread; the loop calls ``done`` with its result."""
+
+    def whole() -> None:
+        inbox.put(partial(done, work()))
+
+    threading.Thread(target=guarded, args=(inbox, whole), name="beside", daemon=True).start()
 
 
 def _raise(bug: Exception) -> None:

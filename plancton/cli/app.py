@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,10 +64,22 @@ def _options(
 
 def _say(sentence: str, as_json: bool) -> None:
     """What a command has done, which has nothing else to tell."""
+    _tell({"message": sentence}, [sentence], as_json)
+
+
+def _tell(data: object, lines: Iterable[str], as_json: bool) -> None:
+    """What a command has found."""
     if as_json:
-        stdout.say_json({"message": sentence})
+        stdout.say_json(data)
     else:
-        stdout.say(sentence)
+        stdout.say("\n".join(lines))
+
+
+def _seconds(option: str, text: str) -> Duration:
+    try:
+        return Duration.parse(text)
+    except ValueError as error:
+        raise RunDirError(f"{option}: {error}") from None
 
 
 def _load(config: Path | None) -> "Config":
@@ -197,10 +210,7 @@ def migrate(
         _say(f"Removed {', '.join(ended)}." if ended else "Plancton 0.6 has left no worker.", as_json)
         return
     text, sections, notes = translate_file(old)
-    if as_json:
-        stdout.say_json({"configuration": sections, "notes": notes})
-    else:
-        stdout.say(text.rstrip("\n"))
+    _tell({"configuration": sections, "notes": notes}, [text.rstrip("\n")], as_json)
 
 
 @app.command()
@@ -225,10 +235,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     from plancton.commands.doctor.findings import EXIT_CODES, diagnose, lines
 
     found = diagnose(look(paths_in_use(), config))
-    if as_json:
-        stdout.say_json(found)
-    else:
-        stdout.say("\n".join(lines(found)))
+    _tell(found, lines(found), as_json)
     raise typer.Exit(EXIT_CODES[found.worst])
 
 
@@ -243,10 +250,7 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     found = run_selftest(_load(config), _progress)
     _progress("")
-    if as_json:
-        stdout.say_json(found)
-    else:
-        stdout.say("\n".join(report_lines(found)))
+    _tell(found, report_lines(found), as_json)
     if not found.yields:
         raise typer.Exit(EXIT_DOES_NOT_YIELD)
 
@@ -284,14 +288,12 @@ def report(
     if html is not None:
         from plancton.web.html_report import write_report
 
-        write_report(html, paths_in_use(), _begin(since, now), now)
+        write_report(html, paths_in_use(), now - _seconds("--since", since), now)
         _say(f"Wrote {html}.", as_json)
         return
-    found, last = summed_up(paths_in_use().state, _begin(since, now), now)
-    if as_json:
-        stdout.say_json({**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last})
-    else:
-        stdout.say("\n".join(report_lines(found, last)))
+    found, last = summed_up(paths_in_use().state, now - _seconds("--since", since), now)
+    data = {**msgspec.to_builtins(found), "part_of_idle": found.part_of_idle, "events": last}
+    _tell(data, report_lines(found, last), as_json)
 
 
 @app.command()
@@ -305,7 +307,7 @@ def events(
     from plancton.commands.events import read_events
     from plancton.commands.report import event_line
 
-    for event in read_events(paths_in_use().state, _begin(since, time.time()), follow):
+    for event in read_events(paths_in_use().state, time.time() - _seconds("--since", since), follow):
         if as_json:
             typer.echo(escaped(msgspec.json.encode(event).decode()))
         else:
@@ -335,14 +337,6 @@ def metrics(
         raise typer.Exit(control.NotRunning.exit_code)
 
 
-def _begin(since: str, now: float) -> float:
-    """The Unix time that was so long ago."""
-    try:
-        return now - Duration.parse(since)
-    except ValueError as error:
-        raise RunDirError(f"--since: {error}") from None
-
-
 @app.command()
 def top(
     once: Annotated[bool, typer.Option("--once", help="Print one screen and exit.")] = False,
@@ -366,7 +360,9 @@ def top(
 
     paths = paths_in_use()
     tree = read_layout().v2
-    seconds = None if interval is None else _interval(interval)
+    seconds = None if interval is None else _seconds("--interval", interval)
+    if seconds is not None and seconds < 1.0:
+        raise RunDirError("--interval: give 1s or more")
     screens = batch or (1 if once else 0)
     if as_json:
         screens = screens or (1 if seconds is None else 0)
@@ -380,16 +376,6 @@ def top(
         "resume": lambda: control.resume(paths),
     }
     run_top(sources_of(paths), tree, lambda name: requests[name](), Console(), seconds or 1.0, screens)
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = Duration.parse(text)
-    except ValueError as error:
-        raise RunDirError(f"--interval: {error}") from None
-    if seconds < 1.0:
-        raise RunDirError("--interval: give 1s or more")
-    return seconds
 
 
 @app.command()
@@ -430,10 +416,7 @@ def replay(
             stdout.say(line)
     if not summary.ticks:
         raise RecordingError(f"{file}: holds no tick")
-    if as_json:
-        stdout.say_json(vars(summary))
-    else:
-        stdout.say(summary.sentence(compared=config is None and not is_history(file)))
+    _tell(vars(summary), [summary.sentence(compared=config is None and not is_history(file))], as_json)
 
 
 # ---------------------------------------------------------------- asking the supervisor

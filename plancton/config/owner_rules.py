@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Value, compiled
 from plancton.config.hours import Hours
@@ -21,6 +21,8 @@ from plancton.units import shown
 LEAST_CAP = 0.01
 """CPUs: the kernel takes no smaller limit (cpu.max)."""
 HOST_NAMES = ("ncpus",)
+Read = Callable[[Reference], float | None]
+V = TypeVar("V")
 TEMPERATURE = ("temperature",)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
 
@@ -78,40 +80,32 @@ class Rules:
             unknown.append("owner.max_temperature: temperature is unknown")
         return OwnerRules(pause, leave, cap, celsius, "; ".join(unknown))
 
-    def _reason(
-        self, key: str, read: Callable[[Reference], float | None], signals: Source, unknown: list[str]
-    ) -> str:
+    def _reason(self, key: str, read: Read, signals: Source, unknown: list[str]) -> str:
         """Why this condition holds; empty if it does not."""
         rule = self.expressions.get(key)
-        if rule is None:
-            return ""
-        try:
-            value = rule.compute(read)
-        except ValueError as error:
-            unknown.append(f"owner.{key}: {error}")
-            return ""
-        if value is None:
-            unknown.append(_unknown(key, rule, read))
-        if not value:
+        if rule is None or not self._computed(key, rule.compute, read, unknown):
             return ""
         reasons = [ref for ref in rule.reasons(read) if ref[0] not in HOST_NAMES]
         return " and ".join(signals.describe(ref) for ref in reasons) or f"owner.{key} is {shown(rule.text)}"
 
-    def _cap(
-        self, read: Callable[[Reference], float | None], cpus: float, unknown: list[str]
-    ) -> float | None:
+    def _cap(self, read: Read, cpus: float, unknown: list[str]) -> float | None:
         """CPUs; None: no cap, or one that is no less than all."""
-        rule = self.expressions.get("cpu_cap")
-        if rule is None:
+        if (rule := self.expressions.get("cpu_cap")) is None:
             return None
-        try:
-            wanted = cap_of(rule.compute(read), cpus)
-        except ValueError as error:
-            unknown.append(f"owner.cpu_cap: {error}")
-            return None
-        if wanted is None:
-            unknown.append(_unknown("cpu_cap", rule, read))
+        wanted = self._computed("cpu_cap", lambda read: cap_of(rule.compute(read), cpus), read, unknown)
         return None if wanted is None or wanted >= cpus else max(LEAST_CAP, wanted)
+
+    def _computed(self, key: str, value: Callable[[Read], V], read: Read, unknown: list[str]) -> V | None:
+        """None, and said why, where it can't be known."""
+        try:
+            found = value(read)
+        except ValueError as error:
+            unknown.append(f"owner.{key}: {error}")
+            return None
+        if found is None:
+            names = [ref[0] for ref in self.expressions[key].references if read(ref) is None]
+            unknown.append(f"owner.{key}: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} unknown")
+        return found
 
 
 def cap_of(value: Value, cpus: float) -> float | None:
@@ -128,11 +122,6 @@ def _percent(text: str) -> float:
     if found is None or not 0 < float(found[1]) <= 100:
         raise ValueError(f'{shown(text)} is not a percentage of the CPUs: write "1%" to "100%"')
     return float(found[1])
-
-
-def _unknown(key: str, rule: Expression, read: Callable[[Reference], float | None]) -> str:
-    names = [reference[0] for reference in rule.references if read(reference) is None]
-    return f"owner.{key}: {' and '.join(names)} {'is' if len(names) == 1 else 'are'} unknown"
 
 
 def _expression(setting: float | str, is_cap: bool) -> Expression:

@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ from plancton.config.git import Git
 from plancton.config.repository import refresh
 from plancton.config.schema import Repository
 from plancton.errors import PlanctonError
-from plancton.inbox import Inbox, guarded
+from plancton.inbox import Inbox, beside
 
 log = logging.getLogger(__name__)
 
@@ -65,19 +64,10 @@ class ConfigFetcher:
             self._is_now(f"config.refresh: {self._path} is not from a repository (`plancton init --repo`)")
             return
         self._git = Git(clone.root)
-        work = partial(self._fetch, self._git, self._signers)
-        threading.Thread(target=guarded, args=(self._inbox, work), name="fetch", daemon=True).start()
+        beside(self._inbox, partial(_fetch, self._git, self._signers), self._fetched)
 
-    def _fetch(self, git: Git, signers: list[str]) -> None:
-        """In a thread: fetch once; the loop hears what came of it."""
-        said, problem = "", None
-        try:
-            said = refresh(git, signers)
-        except PlanctonError as error:
-            problem = error
-        self._inbox.put(partial(self._fetched, said, problem))
-
-    def _fetched(self, said: str, error: PlanctonError | None) -> None:
+    def _fetched(self, found: str | PlanctonError) -> None:
+        said, error = (found, None) if isinstance(found, str) else ("", found)
         self._git = None
         # Hosts that were started together should not keep asking the server together.
         self._due = self._clock() + self._interval * random.uniform(0.9, 1.1)
@@ -95,3 +85,10 @@ class ConfigFetcher:
         """End the fetch under way; the next start completes it."""
         if self._git is not None:
             self._git.end()
+
+
+def _fetch(git: Git, signers: list[str]) -> str | PlanctonError:
+    try:
+        return refresh(git, signers)
+    except PlanctonError as error:
+        return error

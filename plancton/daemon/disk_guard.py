@@ -11,13 +11,12 @@ from functools import partial
 import msgspec
 
 from plancton.config.schema import Config
-from plancton.daemon.helper_thread import beside
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Info
 from plancton.host.layout import PROC
 from plancton.host.slice import Slice
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 from plancton.model import Observation, Settings, Writer
 from plancton.policy.disk import disk_shortage, is_short_of_disk
 from plancton.units import Portion

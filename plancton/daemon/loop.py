@@ -27,7 +27,6 @@ from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.context import Context
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
-from plancton.daemon.helper_thread import beside
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
@@ -53,7 +52,7 @@ from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
 from plancton.host.slice import Slice
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.decide import State, decide, is_short_of_memory, slept
 from plancton.policy.pace import BRISK, next_tick

@@ -8,8 +8,7 @@ from functools import partial
 
 from plancton.config.resolve import missing_mounts
 from plancton.config.schema import Config
-from plancton.daemon.helper_thread import beside
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 
 INTERVAL, RETRY = 60.0, 5.0
 """Seconds between looks; the shorter one while something is missing."""

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from plancton.config.schema import Config, WorkersNetwork
-from plancton.daemon.helper_thread import beside
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 
 INTERVAL, RETRY = 600.0, 60.0
 """Seconds between two looks, which take two short programs: nobody removes the rules but an

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from plancton.config.owner_rules import Rules
 from plancton.config.schema import Config
-from plancton.daemon.helper_thread import beside
 from plancton.host.signals.catalog import Reference
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 from plancton.model import Observation, OwnerRules
 
 if TYPE_CHECKING:

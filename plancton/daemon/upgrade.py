@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from plancton.daemon.helper_thread import beside
 from plancton.daemon.sdnotify import Service
-from plancton.inbox import Inbox
+from plancton.inbox import Inbox, beside
 
 
 class Upgrade:

@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,7 @@ from plancton.docker.replies import Image
 from plancton.docker.request_queue import RequestQueue
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.inbox import Inbox, guarded
+from plancton.inbox import Inbox, beside
 
 log = logging.getLogger(__name__)
 
@@ -169,19 +168,11 @@ class ImageKeeper:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
         self._pulling = Docker(self._socket)
-        work = partial(self._pull_now, wish, self._pulling)
-        threading.Thread(target=guarded, args=(self._inbox, work), name="pull", daemon=True).start()
+        work = partial(_pull_with, self._pulling, str(wish.name), wish.auth_file)
+        beside(self._inbox, work, partial(self._pulled, wish))
 
-    def _pull_now(self, wish: Wish, docker: Docker) -> None:
-        """In a thread of its own: a pull takes long."""
-        try:
-            with docker:
-                pulled, error = pull(docker, str(wish.name), wish.auth_file), None
-        except (DockerError, AuthError) as failed:
-            pulled, error = None, failed
-        self._inbox.put(partial(self._pulled, wish, pulled, error))
-
-    def _pulled(self, wish: Wish, pulled: Pulled | None, error: PlanctonError | None) -> None:
+    def _pulled(self, wish: Wish, found: Pulled | PlanctonError) -> None:
+        pulled, error = (found, None) if isinstance(found, Pulled) else (None, found)
         self.busy, now = False, self._clock()  # a pull that fails may have taken many minutes
         self._pulling = None
         if pulled is not None and pulled.new:
@@ -209,6 +200,14 @@ class ImageKeeper:
     @property
     def _kept(self) -> str:
         return "; going on with the one that is here" if self.id else ""
+
+
+def _pull_with(docker: Docker, name: str, auth_file: str | None) -> Pulled | PlanctonError:
+    try:
+        with docker:
+            return pull(docker, name, auth_file)
+    except (DockerError, AuthError) as error:
+        return error
 
 
 def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:

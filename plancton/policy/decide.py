@@ -211,36 +211,15 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
         suspend = state.suspend.after(state.last_boottime or 0.0, seconds, seen, settings)
         state = msgspec.structs.replace(state, suspend=suspend)
     grace_spawn = state.delay.grace_spawn(settings)
-    smoothing = min(SMOOTHING, settings.grace_kill / 3)
     if gap:
-        lengths = settings.grace_kill, longest_patience(settings), grace_spawn, smoothing
-        kill, long, spawn, recent = map(TimeWindow, lengths)
-        state = msgspec.structs.replace(
-            state,
-            kill=kill,
-            long=long,
-            spawn=spawn,
-            recent=recent,
-            last_boottime=seen.boottime,
-            last_suspended=seen.boottime - seen.time,
-        )
-    state = _heard(seen, state, settings)
-    ends = tuple(e for e in seen.ended if not (e.idle and _could_not_work(e, seen, state)))
-    delay = state.delay.after_ends(seen, ends).forgiven(seen)
-    if delay is not state.delay:
-        state = msgspec.structs.replace(state, delay=delay)
-    contention = state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION
-    unheeded = state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED
-    if contention is not state.contention or unheeded is not state.unheeded:
-        state = msgspec.structs.replace(state, contention=contention, unheeded=unheeded)
-    if state.kind != (seen.image, seen.digest):
-        state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
+        state = _without_past(seen, state, settings, grace_spawn)
+    state = _counted(seen, _heard(seen, state, settings), settings)
     room = room_now(seen, settings, state.cap.cpus)
     if room is None or not seen.interval or gap:
         return state
     most = math.inf if seen.max_workers is None else float(seen.max_workers)
     now = Span(seen.time - seen.interval, seen.time, room.cpus, room.memory, most)
-    recent = state.recent.add(now, smoothing)
+    recent = state.recent.add(now, _smoothing(settings))
     calm = recent.average or now
     calm = calm._replace(start=now.start, max_workers=most)
     spawn = state.spawn.add(calm, grace_spawn)
@@ -254,6 +233,37 @@ def remember(seen: Observation, state: State, settings: Settings) -> State:
         last_suspended=seen.boottime - seen.time,
         first=state.first and not spawn.covered,
     )
+
+
+def _smoothing(settings: Settings) -> float:
+    return min(SMOOTHING, settings.grace_kill / 3)
+
+
+def _without_past(seen: Observation, state: State, settings: Settings, grace_spawn: float) -> State:
+    """The state with empty windows."""
+    return msgspec.structs.replace(
+        state,
+        kill=TimeWindow(settings.grace_kill),
+        long=TimeWindow(longest_patience(settings)),
+        spawn=TimeWindow(grace_spawn),
+        recent=TimeWindow(_smoothing(settings)),
+        last_boottime=seen.boottime,
+        last_suspended=seen.boottime - seen.time,
+    )
+
+
+def _counted(seen: Observation, state: State, settings: Settings) -> State:
+    """The state with what ended counted, and with what is noticed of the owner and of limits."""
+    ends = tuple(e for e in seen.ended if not (e.idle and _could_not_work(e, seen, state)))
+    delay = state.delay.after_ends(seen, ends).forgiven(seen)
+    contention = state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION
+    unheeded = state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED
+    before = state.delay, state.contention, state.unheeded
+    if any(one is not other for one, other in zip((delay, contention, unheeded), before, strict=True)):
+        state = msgspec.structs.replace(state, delay=delay, contention=contention, unheeded=unheeded)
+    if state.kind != (seen.image, seen.digest):
+        state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
+    return state
 
 
 def _heard(seen: Observation, state: State, settings: Settings) -> State:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from plancton.config import security
-from plancton.config.schema import Config
+from plancton.config.schema import Config, Worker
 from plancton.docker.replies import Container
 from plancton.model import full_shares
 from plancton.workers.surroundings import ORDINARY, Surroundings
@@ -27,25 +27,21 @@ PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
 LEAST_BLKIO_WEIGHT = 10
+LOGS = {"Type": "local", "Config": {"max-size": "10m", "max-file": "1", "compress": "false"}}
 
 
-def _at_most(limit: int, kind: int) -> str:
-    """Also no more than this host gives us: a dockerd without CAP_SYS_RESOURCE, as in many LXC
-    containers, can't give more either, and refuses to start what asks for it."""
+def _at_most(limit: int, kind: int, part: int = 1) -> str:
+    """Also no more than this part of what this host gives us: a dockerd without CAP_SYS_RESOURCE, as in
+    many LXC containers, can't give more either, and refuses to start what asks for it."""
     hard = resource.getrlimit(kind)[1]
-    return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard))
-
-
-def _at_most_half(limit: int, kind: int) -> str:
-    hard = resource.getrlimit(kind)[1]
-    return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard // 2))
+    return str(limit if hard == resource.RLIM_INFINITY else min(limit, hard // part))
 
 
 ULIMITS = {
     "nofile": _at_most(65_536, resource.RLIMIT_NOFILE),
     "core": _at_most(1, resource.RLIMIT_CORE),
-    "sigpending": _at_most_half(4096, resource.RLIMIT_SIGPENDING),
-    "msgqueue": _at_most_half(409_600, resource.RLIMIT_MSGQUEUE),
+    "sigpending": _at_most(4096, resource.RLIMIT_SIGPENDING, part=2),
+    "msgqueue": _at_most(409_600, resource.RLIMIT_MSGQUEUE, part=2),
 }
 """Unless others are configured. Some daemons give 2³⁰ descriptors, and what makes a table of them
 is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5)). The last two
@@ -69,68 +65,81 @@ def create_body(
     ``profiles``: the seccomp rules that it names (`security.read_profiles`).
     """
     worker = config.worker
-    rules = "" if worker.privileged else around.seccomp
-    below = around.read_only_below and worker.runtime is None  # it is runc that can
-    options, shows_paths = security.translate(worker.security_options, profiles or {}, rules)
+    labels = {INSTANCE: instance, CPUS: repr(worker.cpus), MEMORY: str(int(worker.memory))}
+    labels |= {IMAGE: image, DIGEST: digest, **({POOL: HTCONDOR} if config.htcondor else {})}
     body: dict[str, Any] = {
         "Image": image,
         "Hostname": name,  # its name in the pool
         "User": user_of(worker),
         "Env": [f"{key}={value}" for key, value in worker.environment.items()],
-        "Labels": {
-            INSTANCE: instance,
-            CPUS: repr(worker.cpus),
-            MEMORY: str(int(worker.memory)),
-            IMAGE: image,
-            DIGEST: digest,
-            **({POOL: HTCONDOR} if config.htcondor else {}),
-        },
+        "Labels": labels,
         "Volumes": {path: {} for path in worker.volumes},
         # The engine would pay for the image's own, as often as the image says.
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": {
             "CgroupParent": parent,
-            "CpuShares": full_shares(worker.cpus),
-            "CpuPeriod": PERIOD,
-            "CpuQuota": cpu_quota(worker.cpus),
-            "Memory": int(worker.memory),
-            "MemorySwap": int(worker.memory) + int(worker.swap),
-            "OomScoreAdj": 1000,
-            "BlkioWeight": LEAST_BLKIO_WEIGHT,
-            "PidsLimit": PIDS_LIMIT,
-            "Init": worker.init,
-            "ShmSize": int(worker.memory) // 4 if worker.shm_size is None else int(worker.shm_size),
-            "Ulimits": [_ulimit(*limit) for limit in (ULIMITS | worker.ulimits).items()],
-            "CapDrop": [] if worker.privileged else ["ALL"],
-            "CapAdd": worker.capabilities,
-            "SecurityOpt": options,
-            "Privileged": worker.privileged,
-            "ReadonlyRootfs": worker.read_only_root,
-            "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
-            "Mounts": [
-                *(bind_mount(mount, below) for mount in worker.mounts if not has_label(mount)),
-                *_resolvers("" if worker.network.host else around.resolvers, worker.mounts),
-            ],
-            "Binds": [_read_only(mount) for mount in worker.mounts if has_label(mount)],
-            "Devices": [_device(device) for device in worker.devices],
-            "LogConfig": {
-                "Type": "local",
-                "Config": {"max-size": "10m", "max-file": "1", "compress": "false"},
-            },
             "NetworkMode": network,
             "RestartPolicy": {"Name": "no"},
+            "LogConfig": LOGS,
+            **_resources(worker),
+            **_privileges(worker, profiles or {}, around),
+            **_files(worker, around),
         },
     }
-    if shows_paths:
-        body["HostConfig"] |= {"MaskedPaths": [], "ReadonlyPaths": []}
-    if worker.disk is not None:
-        body["HostConfig"]["StorageOpt"] = {"size": str(int(worker.disk))}
-    if worker.runtime is not None:
-        body["HostConfig"]["Runtime"] = worker.runtime
     if worker.command is not None:
         text = isinstance(worker.command, str)
         body["Cmd"] = ["/bin/sh", "-c", worker.command] if text else list(worker.command)
     return body
+
+
+def _resources(worker: Worker) -> dict[str, Any]:
+    """What it may have of the host."""
+    body: dict[str, Any] = {
+        "CpuShares": full_shares(worker.cpus),
+        "CpuPeriod": PERIOD,
+        "CpuQuota": cpu_quota(worker.cpus),
+        "Memory": int(worker.memory),
+        "MemorySwap": int(worker.memory) + int(worker.swap),
+        "OomScoreAdj": 1000,
+        "BlkioWeight": LEAST_BLKIO_WEIGHT,
+        "PidsLimit": PIDS_LIMIT,
+        "ShmSize": int(worker.memory) // 4 if worker.shm_size is None else int(worker.shm_size),
+        "Ulimits": [_ulimit(*limit) for limit in (ULIMITS | worker.ulimits).items()],
+        "Devices": [_device(device) for device in worker.devices],
+    }
+    if worker.disk is not None:
+        body["StorageOpt"] = {"size": str(int(worker.disk))}
+    return body
+
+
+def _privileges(worker: Worker, profiles: Mapping[str, str], around: Surroundings) -> dict[str, Any]:
+    """How it is run, and what it may do."""
+    rules = "" if worker.privileged else around.seccomp
+    options, shows_paths = security.translate(worker.security_options, profiles, rules)
+    return {
+        "Init": worker.init,
+        "CapDrop": [] if worker.privileged else ["ALL"],
+        "CapAdd": worker.capabilities,
+        "SecurityOpt": options,
+        "Privileged": worker.privileged,
+        **({"MaskedPaths": [], "ReadonlyPaths": []} if shows_paths else {}),
+        **({} if worker.runtime is None else {"Runtime": worker.runtime}),
+    }
+
+
+def _files(worker: Worker, around: Surroundings) -> dict[str, Any]:
+    """What it sees and may write to."""
+    below = around.read_only_below and worker.runtime is None  # it is runc that can
+    resolvers = "" if worker.network.host else around.resolvers
+    return {
+        "ReadonlyRootfs": worker.read_only_root,
+        "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
+        "Mounts": [
+            *(bind_mount(mount, below) for mount in worker.mounts if not has_label(mount)),
+            *_resolvers(resolvers, worker.mounts),
+        ],
+        "Binds": [_read_only(mount) for mount in worker.mounts if has_label(mount)],
+    }
 
 
 def promised(

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from plancton.errors import PlanctonError
+from plancton.files import replace_file
 
 
 class Machine:
@@ -62,7 +63,7 @@ class Machine:
         if isinstance(content, Path):
             path.symlink_to(content)
         else:
-            replace(path, content, mode)
+            replace_file(path, content, mode)
         self.did(str(path))
 
     def _make_directory(self, path: Path) -> None:
@@ -70,15 +71,3 @@ class Machine:
             self._make_directory(path.parent)
             self.record("dir", path)
             path.mkdir()
-
-
-def replace(path: Path, data: bytes, mode: int, group: int = -1) -> None:
-    """Replace a file by one that has its group and mode from the start."""
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        os.fchown(descriptor, -1, group)
-        os.fchmod(descriptor, mode)
-        file.write(data)
-    new.replace(path)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from plancton import __version__
 from plancton.commands.install.init_systems import InitSystem
-from plancton.commands.install.machine import Machine, replace
+from plancton.commands.install.machine import Machine
 from plancton.errors import PlanctonError
-from plancton.files import SHARE, read_regular
+from plancton.files import SHARE, read_regular, replace_file
 from plancton.units import printable
 
 UPGRADE_TIMEOUT = 60.0
@@ -96,7 +96,7 @@ def need_config(
         new, told = example().encode(), "fill in what Plancton donates to: image or htcondor"
     if new and not (config.exists() and config.read_bytes() == new):
         machine.etc.mkdir(parents=True, exist_ok=True)
-        replace(config, new, 0o640, user.pw_gid)  # it may hold secrets
+        replace_file(config, new, 0o640, user.pw_gid)  # it may hold secrets
         machine.did(f"{config}: {told}")
     # What was there before this user was.
     _give(token, user.pw_uid, -1)
