@@ -255,7 +255,7 @@ def test_dies_and_hangs(host: Host) -> None:
     worker, pid = host.worker(), host.pid
     drop_in = Path("/run/systemd/system/plancton.service.d/test.conf")
     drop_in.parent.mkdir()
-    drop_in.write_text("[Service]\nWatchdogSec=10\n")
+    drop_in.write_text("[Service]\nWatchdogSec=10\nRestartSec=0\n")
     ok("systemctl", "daemon-reload")
     ok("systemctl", "kill", "--signal=KILL", "plancton")
     again = wait_for("it runs again", lambda: host.pid not in (0, pid) and host.pid, 300)

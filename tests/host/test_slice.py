@@ -126,47 +126,29 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     wait_for("they have all CPUs again", lambda: cpuset.read_text() == everything, PATIENCE)
 
 
-def test_cpus_that_the_administrator_allows(plancton: Plancton, workers: set[str]) -> None:
-    """AllowedCPUs= in a drop-in of the administrator's is kept to, and only those CPUs count."""
-    cpuset = plancton.slice.directory / "cpuset.cpus.effective"
-    everything, drop_ins = cpuset.read_text(), Path(f"/etc/systemd/system/{plancton.slice.unit}.d")
-    last = max(parse_cpus(everything))
-
-    def capacity() -> float:
-        return status.capacity if (status := plancton.status) else 0.0
-
-    before = capacity()
-    drop_ins.mkdir()
-    try:
-        (drop_ins / "mine.conf").write_text(f"[Slice]\nAllowedCPUs={last}\n")
-        shell("systemctl daemon-reload", plancton)
-        wait_for("one CPU counts", lambda: capacity() == 1.0, PATIENCE)
-        wait_for("workers keep to it", lambda: cpuset.read_text() == f"{last}\n", PATIENCE)
-    finally:
-        shutil.rmtree(drop_ins)
-        shell("systemctl daemon-reload", plancton)
-    wait_for("all CPUs count", lambda: capacity() == before, PATIENCE)
-    wait_for("workers have them", lambda: cpuset.read_text() == everything, PATIENCE)
-
-
 def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> None:
-    """MemoryMax= and CPUQuota= in a drop-in of the administrator's hold where they are stricter
-    than our bounds, and no longer than it is there."""
-    files = [plancton.slice.directory / name for name in ("memory.max", "cpu.max")]
-    before, drop_ins = (
-        [file.read_text() for file in files],
-        Path(f"/etc/systemd/system/{plancton.slice.unit}.d"),
-    )
+    """AllowedCPUs=, MemoryMax= and CPUQuota= in a drop-in of the administrator's hold where they are
+    stricter than our bounds, and no longer than it is there; only the CPUs that it allows count."""
+    names = "memory.max", "cpu.max", "cpuset.cpus.effective"
+    files = [plancton.slice.directory / name for name in names]
+    drop_ins = Path(f"/etc/systemd/system/{plancton.slice.unit}.d")
 
     def have() -> list[str]:
         return [file.read_text() for file in files]
 
+    def capacity() -> float:
+        return status.capacity if (status := plancton.status) else 0.0
+
+    before, all_count = have(), capacity()
+    last = max(parse_cpus(before[2]))
     drop_ins.mkdir()
     try:
-        (drop_ins / "mine.conf").write_text("[Slice]\nMemoryMax=200M\nCPUQuota=150%\n")
+        limits = f"AllowedCPUs={last}\nMemoryMax=200M\nCPUQuota=150%\n"
+        (drop_ins / "mine.conf").write_text(f"[Slice]\n{limits}")
         shell("systemctl daemon-reload", plancton)
         wait_for("it is said", lambda: plancton.lines("own limits", "1.5 CPUs"), PATIENCE)
-        held = [f"{200 << 20}\n", "150000 100000\n"]
+        wait_for("one CPU counts", lambda: capacity() == 1.0, PATIENCE)
+        held = [f"{200 << 20}\n", "150000 100000\n", f"{last}\n"]
         wait_for("they hold", lambda: have() == held, PATIENCE)
         shell("systemctl daemon-reload", plancton)
         plancton.goes_on()
@@ -175,6 +157,7 @@ def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> N
         shutil.rmtree(drop_ins)
         shell("systemctl daemon-reload", plancton)
     wait_for("our bounds hold again", lambda: have() == before, PATIENCE)
+    wait_for("all CPUs count", lambda: capacity() == all_count, PATIENCE)
 
 
 @pytest.fixture
