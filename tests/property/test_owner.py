@@ -10,7 +10,7 @@ from property.host import Host
 
 from plancton.model import Leave, Settings, Start, Worker
 
-PERIODS = (2, 5, 10, 17, 30, 45, 60, 90, 120, 180, 300, 600, 750, 900, 1_200, 1_800, 3_600, 7_200)
+PERIODS = (2, 5, 10, 30, 60, 120, 300, 600, 900, 1_200, 1_800, 3_600, 7_200)
 DUTIES = (10, 50, 70, 90)
 STARTS_PER_HOUR = 6
 """For each CPU. A worker that lived for 10 min is no sign of a bad time to start one, so 60 / (10 +
