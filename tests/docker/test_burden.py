@@ -48,7 +48,7 @@ def flood(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("attack", "softirq", "why"),
     [
-        ("/test/flood 127.0.0.11 dns", 0.0, "name server"),
+        pytest.param("/test/flood 127.0.0.11 dns", 0.0, "name server", marks=pytest.mark.slow),
         ("/test/flood 192.0.2.1", 0.5, "keep the kernel busy"),
         ("yes", 0.0, "its output"),
         (OUT_OF_MEMORY, 0.0, "out of memory"),

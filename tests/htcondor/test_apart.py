@@ -8,7 +8,7 @@ from htcondor.harness import HELD, Pool, calm, running, wait_for_done, wait_for_
 
 from plancton.config.htcondor import REPORT
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 DAEMON = "env -i setsid sh -c 'cd /; sleep 7777 & exec sleep 7777' </dev/null >/dev/null 2>&1 &"
 LEAVES = f"""\
