@@ -233,6 +233,7 @@ class Supervisor:
         if now >= self.next_cpus:
             self.next_cpus = now + LOOK_AT_CPUS
             self.keeper.look_at_cpus()
+            self.sleep.watch_files()
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)

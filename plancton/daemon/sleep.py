@@ -31,11 +31,10 @@ class Sleep:
     def __init__(self, inbox: Inbox, files: Collection[Path], proc: Path) -> None:
         self._poll = select.epoll()  # poll(2) takes no more descriptors than may be opened just now
         self._poll.register(inbox, select.EPOLLIN)
-        self._files = FileNotices([file for file in files if file.parent.is_dir()])
-        if self._files.fileno() >= 0:
-            self._poll.register(self._files, select.EPOLLIN)
-        if not self.told:
-            log.info("the kernel does not tell of changed files: they are looked at each second")
+        self._wanted, self._watched = files, list[Path]()
+        self._files = FileNotices(())
+        self._said = False
+        self.watch_files()
         self._slice, self._slice_files = FileNotices(()), set[Path]()
         self._memory = memory_trigger(proc)
         if self._memory is not None:
@@ -46,6 +45,22 @@ class Sleep:
     def told(self) -> bool:
         """Whether the kernel tells of changed files; otherwise they have to be looked at."""
         return self._files.complete
+
+    def watch_files(self) -> None:
+        """Watch what is not watched yet: its directory may have been made (again), and the kernel may
+        have watches left by now."""
+        here = [file for file in self._wanted if os.path.isdir(file.parent)]
+        if self.told and here == self._watched:
+            return
+        if self._files.fileno() >= 0:
+            self._poll.unregister(self._files)
+            self._files.close()
+        self._files, self._watched = FileNotices(here), here
+        if self._files.fileno() >= 0:
+            self._poll.register(self._files, select.EPOLLIN)
+        if not self.told and not self._said:
+            log.info("the kernel does not tell of changed files: they are looked at each second")
+        self._said = not self.told
 
     def until(self, seconds: float) -> Woken:
         """Sleep at most this long."""

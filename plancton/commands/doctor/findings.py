@@ -165,7 +165,7 @@ def _findings(facts: Facts) -> Iterator[Finding]:
     yield battery_state(facts.config, signals.get("battery"), signals.get("on_battery"))
     yield noise(facts.config)
     yield from signals_and_rules(facts.owner)
-    yield ok("clock", "needs no time sync: all ages come from the monotonic clock")
+    yield ok("clock", "needs no time sync: ages and deadlines come from the monotonic clock")
     yield from supervisors(facts.supervisors, facts.processes, facts.slice, facts.now)
     if isinstance(facts.engine, Engine):
         yield from left_workers(facts.left, facts.supervisors)

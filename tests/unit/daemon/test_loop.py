@@ -537,6 +537,28 @@ def test_a_job_that_was_asleep_for_too_long(run: Callable[..., Run]) -> None:
     assert len(said) == 1 and "w1" in said[0], it.status().events
 
 
+@pytest.mark.parametrize("hours", [5.0, -5.0, -500_000.0, 700_000.0])
+def test_a_clock_that_is_set(run: Callable[..., Run], hours: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the computer's clock is set to, no lease and no deadline goes by it."""
+    it = run(with_a_pilot(), "htcondor: {central_manager: cm, token_file: /t}")
+    assert it.it.layout.v2
+    tree(it.it.layout.v2, plancton={ID: {}})
+    it.ready()
+    it.until(lambda: len(it.it.roster) == 1, "the worker")
+    assert it.it.usage is not None
+    it.it.usage.read = lambda *_: None  # type: ignore[method-assign]
+    it.it.usage.by_name = {"w1": Usage(jobs=(5.0,))}
+    for _ in range(20):
+        it.tick()
+    said, clock = len(it.status().events), time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + hours * 3600.0)
+    for _ in range(20):
+        it.tick()
+    after = it.status()
+    assert abs(after.time - time.time()) < 60.0 and len(after.events) == said, after.events
+    assert [worker.phase for worker in after.workers] == ["running"], after.workers
+
+
 def test_work_outlives_plancton(run: Callable[..., Run]) -> None:
     """The totals are kept in the state directory, where the next run finds them."""
     it = run(dict(WORKING))

@@ -101,6 +101,18 @@ def test_a_drain_ends_by_itself(place: Place) -> None:
     assert place.it.wishes().drain == "draining" and place.it.wishes().left is None
 
 
+def test_a_clock_that_is_set(place: Place) -> None:
+    """A pause and a drain end at the time that was said, by the clock as it is now."""
+    place.ask("pause", f"{NOW + 600:.0f}")
+    place.ask("drain", f"finish {NOW + 900:.0f}")
+    place.wall -= 5 * 3600
+    assert place.it.wishes().left == 600 + 5 * 3600 and place.it.wishes().drain
+    place.wall = NOW + 700
+    assert not place.it.wishes().pause and place.it.wishes().left == 200
+    place.wall = 4e9
+    assert place.it.wishes() == NO_WISHES and not list(place.state.iterdir())
+
+
 def test_a_dry_run_asks_nobody(tmp_path: Path) -> None:
     """It goes by no request, and takes none."""
     (tmp_path / "pause").write_text(f"{NOW + 600:.0f}")

@@ -45,17 +45,44 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     assert Sleep(Inbox(), [tmp_path / "stop", tmp_path / "none/config.yaml"], tmp_path).told
 
 
-def test_no_watch_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernel has no watch for us, the loop learns that it must look itself."""
+def test_no_watch_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the kernel has no watch for us, the loop must look itself, which is said once; it is
+    asked again."""
 
     class NoWatches(FileNotices):
         def __init__(self, files: object) -> None:
             super().__init__([])
             self.complete = False
 
-    monkeypatch.setattr(module, "FileNotices", NoWatches)
-    sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
-    assert not sleep.told and not sleep.file_has_changed()
+    caplog.set_level("INFO")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "FileNotices", NoWatches)
+        sleep = Sleep(Inbox(), [tmp_path / "stop"], tmp_path)
+        sleep.watch_files()
+        assert not sleep.told and not sleep.file_has_changed()
+    assert len(caplog.records) == 1, caplog.records
+    sleep.watch_files()
+    (tmp_path / "stop").touch()
+    assert sleep.told and sleep.until(PATIENCE) is Woken.FILE
+
+
+def test_a_directory_that_is_made_again(tmp_path: Path) -> None:
+    """What is in it is looked at each second until it is watched again; one made later is watched
+    as well."""
+    run, config = tmp_path / "run", tmp_path / "etc/config.yaml"
+    run.mkdir()
+    sleep = Sleep(Inbox(), [run / "stop", config], tmp_path)
+    run.rmdir()
+    assert sleep.until(PATIENCE) is Woken.FILE and not sleep.told
+    run.mkdir()
+    config.parent.mkdir()
+    sleep.watch_files()
+    assert sleep.told and sleep.until(0.01) is Woken.TIME
+    for file in (run / "stop", config):
+        file.touch()
+        assert sleep.until(PATIENCE) is Woken.FILE
 
 
 def test_this_kernel() -> None:
