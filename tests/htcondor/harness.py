@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from docker.harness import Engine, Plancton, wait_for
-from play.personal_pool import Event, Pool, Slot
+from play.personal_pool import HOME, Event, Pool, Slot
 
 from plancton.config.htcondor import VOLUME
 from plancton.config.load import load_config
@@ -17,7 +17,7 @@ from plancton.workers.container import create_body
 from plancton.workers.token import pack
 from plancton.workers.users import user_of
 
-__all__ = ["Event", "Pool", "Slot"]
+__all__ = ["HOME", "Event", "Pool", "Slot"]
 
 BUILD = Path(__file__).parents[2] / "scripts" / "worker-image" / "build"
 HOST = "host.test"
@@ -131,6 +131,11 @@ def wait_for_event(pool: Pool, kind: str, count: int = 1) -> Event:
     """Wait until there are this many events of a kind: the last of them."""
     wait_for(f"{count} × {kind}", lambda: len(events(pool, kind)) >= count, every=0.2)
     return events(pool, kind)[count - 1]
+
+
+def signal_shadows(pool: Pool, name: str) -> None:
+    """Send a signal to the submit host's processes that receive jobs' output."""
+    pool.run("sh", "-c", f"kill -{name} $(grep -ls condor_shadow /proc/[0-9]*/comm | cut -d / -f 3)")
 
 
 def events(pool: Pool, kind: str) -> list[Event]:

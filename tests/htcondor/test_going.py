@@ -11,6 +11,7 @@ import pytest
 from docker.harness import CPUS, Engine, Load, Plancton, wait_for
 from htcondor.harness import (
     HELD,
+    HOME,
     Pool,
     calm,
     events,
@@ -19,11 +20,12 @@ from htcondor.harness import (
     knows_of_jobs,
     release,
     running,
+    signal_shadows,
     slot_appears,
     wait_for_event,
 )
 
-from plancton.config.htcondor import VOLUME
+from plancton.config.htcondor import REPORT, VOLUME
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.history.read import open_history
@@ -65,6 +67,11 @@ CHECKPOINTS: dict[str, Any] = {
     "+WantCheckpointSignal": True,
     "+CheckpointSig": '"SIGUSR2"',
 }
+MUCH = 30_000_000
+"""Bytes of output: more than fits on the way."""
+LEASE = 20
+TRICKLE = {"CpuPeriod": 1_000_000, "CpuQuota": 3_000}
+"""0.3 % of a CPU: what the kernel leaves a worker beside an owner who is busy on all of them."""
 STUBBORN = "trap '' TERM INT QUIT HUP; while :; do :; done"
 
 
@@ -196,6 +203,68 @@ def test_state_is_saved_while_finishing(plancton: Plancton, engine: Engine, pool
     wait_for_event(pool, "evicted")
     assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
     assert [event for event in pool.events() if "Finished transferring output" in event.text], pool.describe()
+
+
+@pytest.mark.parametrize("how", ["stop", pytest.param("drain", marks=pytest.mark.slow)])
+def test_output_on_its_way(plancton: Plancton, engine: Engine, pool: Pool, how: str) -> None:
+    """A worker that is told to go while a job that is done sends its output lets it do so: the job has
+    run once, and counts as done."""
+    calm(plancton)
+    since = time.time()
+    pool.run("mkfifo", "slow", user=True)  # takes nothing in until somebody reads
+    remaps = f'"much={HOME}/slow"'
+    script = f"head -c {MUCH} /dev/zero >much; {HELD}"
+    cluster = pool.submit(script, "0", transfer_output_files="much", transfer_output_remaps=remaps)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    inside = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root")
+    release(engine, worker)
+    wait_for("it is done", Path(f"{inside}{REPORT}").exists, every=0.1)
+    assert plancton.cli(how).returncode == 0
+    begun, log = "Vacating" if how == "stop" else "Retiring", inside / "run/condor/log/StartLog"
+    wait_for("HTCondor is told", lambda: begun in log.read_text(), every=0.1)
+    assert int(pool.run("sh", "-c", "wc -c <slow", user=True)) == MUCH
+    wait_for_event(pool, "terminated")
+    wait_for("the worker has ended", lambda: worker in exit_codes(engine, since))
+    assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
+    assert pool.history(cluster, "NumJobStarts") == "1" and not events(pool, "evicted"), pool.describe()
+    assert pool.output(cluster).startswith("job 0, user ")
+
+
+@pytest.mark.slow
+def test_output_that_cannot_be_sent(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A job that has just ended, and whose output its submit host does not take in before the worker
+    has to go, has not completed: it runs again."""
+    calm(plancton)
+    cluster = pool.submit(HELD, "0", job_lease_duration=20)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    pid = engine.inspect(worker)["State"]["Pid"]
+    signal_shadows(pool, "STOP")
+    release(engine, worker)
+    log, done = Path(f"/proc/{pid}/root/run/condor/log/StarterLog.slot1_1"), "Process exited"
+    wait_for("it has ended", lambda: done in log.read_text(), every=0.1)
+    assert plancton.cli("stop", "--wait").returncode == 0
+    signal_shadows(pool, "CONT")
+    wait_for("it waits for another worker", lambda: pool.queue().idle == 1, every=0.3)
+    assert not events(pool, "terminated") and pool.jobs("ClusterId") == [str(cluster)], pool.describe()
+
+
+@pytest.mark.slow
+def test_keeps_its_claim_while_it_waits(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A worker that gets no more CPU than a busy owner leaves it keeps its job for several times the
+    job's lease, which is also what a claim has between two signs of life."""
+    calm(plancton)
+    cluster = pool.submit(HELD, "0", job_lease_duration=LEASE)
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    engine.call("POST", f"/containers/{worker}/update", TRICKLE)
+    time.sleep(4 * LEASE)
+    engine.call("POST", f"/containers/{worker}/update", {"CpuPeriod": 100_000, "CpuQuota": 50_000})
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    assert pool.history(cluster, "NumJobStarts") == "1" and not events(pool, "evicted"), pool.describe()
+    assert pool.output(cluster).startswith("job 0, user ")
 
 
 def test_a_pause(plancton: Plancton, engine: Engine, pool: Pool) -> None:
