@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from docker.harness import Engine, Plancton, wait_for
 from htcondor.harness import HELD, Pool, calm, running, wait_for_done, wait_for_event
+from htcondor.test_going import counted
 
 from plancton.config.htcondor import REPORT
 
@@ -52,8 +53,8 @@ def submit_as_bob(pool: Pool, script: str) -> None:
 
 
 def test_jobs_of_two_users(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A job finds no file and no process of the one before it, which was another user's; the job that
-    its own user removes is reported as such, not as evicted."""
+    """A job finds no file and no process of the one before it, which was another user's; a job that
+    its own user holds or removes counts neither as evicted nor as done."""
     calm(plancton)
     first = pool.submit(LEAVES)
     plancton.start()
@@ -65,11 +66,20 @@ def test_jobs_of_two_users(plancton: Plancton, engine: Engine, pool: Pool) -> No
     *found, disk, end = pool.run("cat", "/home/bob/out").splitlines()
     assert (found, end) == ([], "that is all"), found
     assert disk != "disk tmpfs", "/tmp is in memory"
-    removed = pool.submit(HELD)
+    cluster = pool.submit(HELD)
     (worker,) = running(pool, 1).values()
-    pool.run("condor_rm", str(removed))
-    wait_for_event(pool, "removed")
     pid = engine.inspect(worker)["State"]["Pid"]
+    pool.run("condor_hold", "-reason", "later", str(cluster))
+    wait_for_event(pool, "held")
+    assert pool.jobs("JobStatus", "NumJobStarts", "split(HoldReason)[0]") == ["5 1 later"]
+    pool.run("condor_release", str(cluster))
+    running(pool, 1)
+    pool.run("condor_rm", str(cluster))
+    wait_for_event(pool, "removed")
+    assert pool.history(cluster, "JobStatus", "NumJobStarts") == "3 2"
     report = Path(f"/proc/{pid}/root{REPORT}")
-    wait_for("it is reported", lambda: len(report.read_text().splitlines()) == 3, every=0.2)
-    assert [line.split()[0] for line in report.read_text().splitlines()] == ["exit", "exit", "remove"]
+    wait_for("both are reported", lambda: len(report.read_text().splitlines()) == 4, every=0.2)
+    ways = [line.split()[0] for line in report.read_text().splitlines()]
+    assert ways[:2] == ["exit", "exit"] and set(ways[2:]) <= {"hold", "remove"}, ways
+    assert plancton.cli("drain").returncode == 0  # short jobs are counted when their worker ends
+    assert counted(plancton, 2, 0)["cpu_lost"] == 0

@@ -19,6 +19,7 @@ from htcondor.harness import (
     events,
     first_workers,
     knock,
+    known_jobs,
     open_to_all,
     release,
     run_worker,
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.docker
 HELLO = 'echo "job $1, user $(id -u)"'
 NOBODY = "192.0.2.1:9618"
 """An address for documentation (RFC 5737): nobody answers."""
+MANY = 12
 LEAST_DELAY = 5.0
 """Seconds that at least pass between a worker's failure and the next start, on any machine."""
 
@@ -123,6 +125,29 @@ def test_central_manager_comes_back(plancton: Plancton, engine: Engine, pool: Po
     others = [kind for kind in ways if kind not in apart]
     assert others == ["submitted", "executing", "terminated"], f"what became of the job: {ways}"
     assert started(plancton) == [worker], f"workers were started in vain: {started(plancton)}"
+
+
+@pytest.mark.slow
+def test_many_workers_come_back(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """With a dozen workers, some of them with a job, the central manager is restarted: all are back
+    in the pool, the jobs complete where they ran, and no worker was started again."""
+    calm(plancton, MANY)
+    plancton.configure(htcondor={"cpus": 0.1, "memory": "250MB", "idle_shutdown": "4m"})
+    cluster = pool.submit(HELD, "$(Process)", 3)
+    plancton.start()
+    workers = set(first_workers(plancton, MANY))
+    wait_for("all are in the pool", lambda: {slot.worker for slot in pool.slots()} == workers, every=1)
+    busy = set(running(pool, 3).values())
+    pool.end()
+    pool.restart()
+    wait_for("all are back", lambda: {s.worker for s in pool.slots()} == workers, timeout=300, every=1)
+    wait_for_event(pool, "reconnected", 3)
+    for worker in busy:
+        release(engine, worker)
+    wait_for_done(pool, 3)
+    assert sorted(pool.output(cluster, n).split(",")[0] for n in range(3)) == ["job 0", "job 1", "job 2"]
+    assert len(events(pool, "executing")) == 3 and not events(pool, "evicted"), pool.describe()
+    assert set(started(plancton)) == workers and set(known_jobs(plancton)) == workers
 
 
 def refused(plancton: Plancton, *words: str) -> None:
