@@ -1,5 +1,7 @@
 """Each command of docs/htcondor.md, run as it stands there, on a real pool and a real host."""
 
+import base64
+import json
 import os
 import re
 import subprocess
@@ -16,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.docker
 
 PAGE = (ROOT / "docs" / "htcondor.md").read_text()
+FOR_AUTHORS = (ROOT / "docs" / "jobs.md").read_text()
 WORKER = "plancton-worker-k3vz9d@lab-3"
 """The page's example of a worker's name."""
 PROMPT = re.compile(r"^    (cm#|submit\$|host#) (.+)$", re.MULTILINE)
@@ -89,7 +92,7 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
         pool={"max_workers": 1},
     )
     said = dict[str, str]()
-    for prompt, line in PROMPT.findall(PAGE):
+    for prompt, line in PROMPT.findall(PAGE + FOR_AUTHORS):
         if line.startswith("condor_status"):
             wait_for("the worker is in the pool", pool.slots)
         if WORKER in line:
@@ -104,6 +107,18 @@ def test_commands(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     assert "no job" in said["plancton status"], said["plancton status"]
     (leases,) = [text for line, text in said.items() if "JobLeaseDuration" in line]
     assert leases.split()[1] == "2400", leases
+    (lost,) = [line for line in said if line.startswith("condor_history")]
+    assert len(lost.split(" -af ")[1].split()) == 4, lost
+
+
+def test_what_a_hosts_key_may_do(pool: Pool) -> None:
+    """The command that a host's SSH key is bound to prints a token, with two rights and a week."""
+    (command,) = re.findall(r'^    command="(.+)",restrict ssh-', PAGE, re.MULTILINE)
+    token = pool.run(*command.replace("example.org", DOMAIN).split())
+    middle = token.split(".")[1]
+    said = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+    assert sorted(said["scope"].split()) == ["condor:/ADVERTISE_MASTER", "condor:/ADVERTISE_STARTD"], said
+    assert said["exp"] - said["iat"] == 604_800, said
 
 
 @pytest.mark.parametrize(("printed", "kept"), [("echo new", "new\n"), ("exit 255", "old\n"), (":", "old\n")])
