@@ -14,15 +14,7 @@ from plancton import __version__
 from plancton.cli import stdout
 from plancton.cli.status import print_status
 from plancton.commands import control
-from plancton.rundir import (
-    DRAIN,
-    RunDirError,
-    default_paths,
-    holder,
-    paths_in_use,
-    running,
-    withdraw,
-)
+from plancton.rundir import DRAIN, RunDirError, default_paths, holder, paths_in_use, running, withdraw
 from plancton.units import Duration, escaped, printable
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from plancton.docker.replies import Container
 from plancton.docker.request_queue import Queued
 from plancton.errors import PlanctonError
 from plancton.model import Phase, Settings, Worker, full_shares
-from plancton.policy.decide import lifetime
+from plancton.policy.rulebook import lifetime
 from plancton.workers.container import PREFIX, UNTIL, create_body, promised
 from plancton.workers.docker_calls import Unstarted, start_worker
 from plancton.workers.network import wanted_network

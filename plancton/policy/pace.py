@@ -8,9 +8,10 @@ It sleeps no longer than ``calm`` seconds, and no longer than a part of the wind
 import math
 
 from plancton.model import Decision, Observation, Settings
-from plancton.policy.decide import State, holds_another, is_short_of_memory
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.patience import until_enough
+from plancton.policy.rulebook import holds_another, is_short_of_memory
+from plancton.policy.state import State
 from plancton.policy.time_window import LONG_ENOUGH
 
 BRISK = 1.0

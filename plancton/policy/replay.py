@@ -15,8 +15,9 @@ import msgspec
 from plancton.errors import PlanctonError
 from plancton.files import from_json
 from plancton.model import Decision, Header, Observation, Settings, Tick
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
 from plancton.policy.simulator import Simulator
+from plancton.policy.state import State
 
 LARGEST_LINE = 64 << 20
 """Bytes; a tick of a thousand workers has 0.2 MB."""

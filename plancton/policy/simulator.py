@@ -18,7 +18,8 @@ from plancton.model import (
     Worker,
     full_shares,
 )
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
+from plancton.policy.state import State
 
 START_TIME = 1.0
 """From the decision to a worker's first process (seconds)."""

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from cost.figure import Figure
 from plancton.daemon.log_file import LARGEST
 from plancton.model import Header, Settings, Tick
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
 from plancton.policy.pace import next_tick
+from plancton.policy.state import State
 
 SETTLED = 600.0
 """Seconds after which it has allocated what it goes on to use; a third of a shorter run."""

@@ -27,7 +27,8 @@ from plancton.model import (
     Wishes,
     Worker,
 )
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
+from plancton.policy.state import State
 
 GB = 1_000_000_000
 ACTIVE = (Phase.STARTING, Phase.RUNNING)

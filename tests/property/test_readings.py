@@ -37,7 +37,8 @@ from plancton.model import (
     Tick,
     Worker,
 )
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
+from plancton.policy.state import State
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0")) or 60
 GB = 1_000_000_000

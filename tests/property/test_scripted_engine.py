@@ -29,7 +29,8 @@ from plancton.host.leaver_boost import LeaverBoost
 from plancton.host.placement import Place
 from plancton.host.slice import Slice
 from plancton.model import Decision, Kept, Observation, OwnerRules, Phase, Settings, Start, Wishes, Work
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
+from plancton.policy.state import State
 from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.roster import Roster

@@ -11,7 +11,7 @@ from unit.repositories import Repository
 from unit.scripted_docker import Script, ScriptedDocker, reply
 
 from plancton.cli.app import app
-from plancton.commands.doctor import findings
+from plancton.commands.doctor import findings, on_docker
 from plancton.commands.doctor.facts import Left, Process, Supervisors
 from plancton.commands.status import status_lines
 from plancton.commands.top.frame import Screen
@@ -190,9 +190,9 @@ def test_doctor() -> None:
         *findings.left_workers(left, Supervisors()),
         *findings.left_workers(HOSTILE, Supervisors()),
         *findings.supervisors(Supervisors(), (Process(1, HOSTILE, HOSTILE),), None, 0.0),
-        findings.engine_state(HOSTILE),
-        findings.network_state(HOSTILE, WorkersNetwork(), NetworkSeen(), True),
-        findings.network_state("", WorkersNetwork(), NetworkSeen(problem=HOSTILE), True),
+        on_docker.engine_state(HOSTILE),
+        on_docker.network_state(HOSTILE, WorkersNetwork(), NetworkSeen(), True),
+        on_docker.network_state("", WorkersNetwork(), NetworkSeen(problem=HOSTILE), True),
     ]
     for finding in found:
         assert_harmless(finding.text)

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from plancton.commands.doctor import findings as doctor
+from plancton.commands import doctor
 
 PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
@@ -11,7 +11,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 def findings() -> dict[str, set[str]]:
     """For each subject of doctor, its messages that are not ok: each one's longest fixed part."""
     found: dict[str, set[str]] = {}
-    for function in ast.parse(Path(doctor.__file__).read_text()).body:
+    parts = ("findings", "on_docker", "on_kernel")
+    files = (Path(doctor.__path__[0], f"{part}.py") for part in parts)
+    functions = [node for file in files for node in ast.parse(file.read_text()).body]
+    for function in functions:
         if isinstance(function, ast.FunctionDef):
             names = assigned(function, "subject", "text")
             for call in sorted(calls(function), key=lambda call: call.lineno):

@@ -30,7 +30,9 @@ from plancton.model import (
     Thaw,
     Worker,
 )
-from plancton.policy.decide import SETTLING, SUSPENDED, arbitrate, decide, lifetime, slept
+from plancton.policy.decide import arbitrate, decide
+from plancton.policy.rulebook import SETTLING, lifetime
+from plancton.policy.state import SUSPENDED, slept
 
 # -- starting ---------------------------------------------------------------------------------------------
 

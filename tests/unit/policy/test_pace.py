@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from plancton.model import Decision, Fleet, Kill, Observation, Phase, Settings, Worker
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
 from plancton.policy.pace import BRISK, FASTEST, next_tick
+from plancton.policy.state import State
 
 CALM = 5.0
 GB = 1_000_000_000

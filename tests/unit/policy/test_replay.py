@@ -9,8 +9,9 @@ from property.host import Host
 
 from plancton.errors import PlanctonError
 from plancton.model import Decision, Header, Leave, Observation, Phase, Settings, Start, Tick
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
 from plancton.policy.replay import RecordingError, read_recording, replay
+from plancton.policy.state import State
 
 LIMITS = Settings(grace_kill=30.0, grace_spawn=15.0)
 

@@ -21,7 +21,8 @@ from plancton.model import (
     Thaw,
     Worker,
 )
-from plancton.policy.decide import State, decide
+from plancton.policy.decide import decide
+from plancton.policy.state import State
 
 GB = 1_000_000_000
 A = TypeVar("A", Start, Leave, Finish, Kill, SetShares, SetQuota, Freeze, Thaw)

@@ -24,8 +24,10 @@ from unit.trees import cores, meminfo, pid_stat, stat, tree
 
 from plancton.commands.doctor import facts as host_facts
 from plancton.commands.doctor import findings as doctor
+from plancton.commands.doctor import on_docker, on_kernel
 from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, Process, Supervisors, look
-from plancton.commands.doctor.findings import Finding, Level, diagnose, lines
+from plancton.commands.doctor.finding import Finding, Level
+from plancton.commands.doctor.findings import diagnose, lines
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.load import parse
 from plancton.config.resolve import Host
@@ -139,8 +141,8 @@ BOUNDED = NetworkSeen(holds=True, there=True, rates=Rates(None, 8_000_000))
 def test_network(settings: str, seen: NetworkSeen, runs: bool, level: Level, words: str) -> None:
     """What is closed to workers and how fast they may be; what does not hold could be better."""
     wanted = parse(f"worker: {{network: {{{settings}}}}}", "FILE").worker.network
-    says(doctor.network_state("", wanted, seen, runs), level, words)
-    says(doctor.network_state("the network is full", wanted, seen, runs), BROKEN, "the network is full")
+    says(on_docker.network_state("", wanted, seen, runs), level, words)
+    says(on_docker.network_state("the network is full", wanted, seen, runs), BROKEN, "the network is full")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +214,7 @@ def test_owner_rules(report: OwnerReport, level: Level, words: list[str]) -> Non
 )
 def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> None:
     """What the cgroups show counts; if they show nothing, the version does."""
-    says(doctor.kernel(release, replace(GOOD, idle_class=seen)), level, words)
+    says(on_kernel.kernel(release, replace(GOOD, idle_class=seen)), level, words)
 
 
 @pytest.mark.parametrize(
@@ -232,29 +234,29 @@ def test_kernel(release: str, seen: bool | None, level: Level, words: str) -> No
 )  # fmt: skip
 def test_cgroups(found: Cgroups, level: Level, words: str) -> None:
     """The layout is named; without a v2 tree or a controller, Plancton can't donate."""
-    says(doctor.cgroups(found), level, words)
+    says(on_kernel.cgroups(found), level, words)
 
 
 def test_scheduler() -> None:
     """One that need not heed the slice's class is named, and so is the tier that is left."""
-    says(doctor.scheduler(""), OK, "kernel")
-    says(doctor.scheduler("lavd"), BETTER, "lavd", "stop it")
+    says(on_kernel.scheduler(""), OK, "kernel")
+    says(on_kernel.scheduler("lavd"), BETTER, "lavd", "stop it")
     assert "in tier quota" in diagnose(replace(FACTS, scheduler="lavd", supervisors=Supervisors())).sentence
 
 
 def test_small_cores() -> None:
     """Workers that keep to the small cores are ok; where there are none that is said."""
-    says(doctor.cpus(Cpus(None, "4-5", 2), True), OK, "4-5")
-    says(doctor.cpus(Cpus(), True), BETTER, "worker.cores")
+    says(on_kernel.cpus(Cpus(None, "4-5", 2), True), OK, "4-5")
+    says(on_kernel.cpus(Cpus(), True), BETTER, "worker.cores")
 
 
 def test_psi() -> None:
     """If the kernel reports no pressure, the remedy is named; else whose tells that the owner
     waits."""
-    says(doctor.psi(True, (), False), OK)
-    says(doctor.psi(True, ("system.slice", "user.slice"), True), OK, "system.slice, user.slice")
-    says(doctor.psi(True, (), True), OK, "yield.cap: auto does nothing")
-    says(doctor.psi(False, (), True), BETTER, "psi=1")
+    says(on_kernel.psi(True, (), False), OK)
+    says(on_kernel.psi(True, ("system.slice", "user.slice"), True), OK, "system.slice, user.slice")
+    says(on_kernel.psi(True, (), True), OK, "yield.cap: auto does nothing")
+    says(on_kernel.psi(False, (), True), BETTER, "psi=1")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_psi() -> None:
 def test_smt(active: bool | None, cpuset: str, level: Level, words: str) -> None:
     """A worker on a core's other thread slows the owner, whatever its priority; whole cores
     help."""
-    says(doctor.smt(active, cpuset, GOOD), level, words)
+    says(on_kernel.smt(active, cpuset, GOOD), level, words)
 
 
 def test_zfs() -> None:
@@ -281,13 +283,13 @@ def test_zfs() -> None:
 
 def test_cpus() -> None:
     """Doctor says which CPUs count, where not all of them do."""
-    says(doctor.cpus(Cpus(), False), OK, "all")
-    says(doctor.cpus(Cpus(frozenset({0, 1, 5}), "0-1,5"), False), OK, "3 count (0-1,5)")
+    says(on_kernel.cpus(Cpus(), False), OK, "all")
+    says(on_kernel.cpus(Cpus(frozenset({0, 1, 5}), "0-1,5"), False), OK, "3 count (0-1,5)")
 
 
 def test_smt_on_v1() -> None:
     """Only a cpuset keeps workers off whole cores, so a host without one needs another remedy."""
-    found = doctor.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
+    found = on_kernel.smt(True, "2-7", Cgroups(find_layout(HYBRID), BOTH))
     says(found, BETTER, "boot with nosmt")
     assert "reserve_cpus" not in found.remedy
 
@@ -308,7 +310,7 @@ def test_smt_on_v1() -> None:
 )  # fmt: skip
 def test_disk_priority(disks: Disks, level: Level, words: str) -> None:
     """Only a low priority of the slice that every disk's scheduler respects protects the owner."""
-    says(doctor.disk_priority(disks), level, words)
+    says(on_kernel.disk_priority(disks), level, words)
 
 
 def engine(api: str = "1.41", **info: object) -> Engine:
@@ -330,7 +332,7 @@ def engine(api: str = "1.41", **info: object) -> Engine:
 )  # fmt: skip
 def test_docker(found: Engine | str, level: Level, words: str) -> None:
     """Which Docker answers, and what it lacks."""
-    says(doctor.engine_state(found), level, words)
+    says(on_docker.engine_state(found), level, words)
 
 
 @pytest.mark.parametrize(
@@ -350,9 +352,9 @@ def test_users(worker: str, options: list[str], level: Level, words: str) -> Non
     """What a worker's user is on the host depends on whether Docker maps users; root should be none
     of them."""
     section = parse(f"worker: {worker}", "FILE").worker
-    says(doctor.workers_users(section, Info(security_options=options), ""), level, words)
+    says(on_docker.workers_users(section, Info(security_options=options), ""), level, words)
     says(
-        doctor.workers_users(section, Info(security_options=options), "worker.user_range: x"),
+        on_docker.workers_users(section, Info(security_options=options), "worker.user_range: x"),
         BETTER,
         "user_range",
     )
@@ -370,19 +372,19 @@ def test_escapes() -> None:
     hole = Escape("CVE-1", "runc", ("1.2.8", "1.3.3"))
     is_open = Ways("runc", "1.2.7", open=(hole,))
     untold = Ways("Engine", "26.1.5+dfsg1", untold=(hole,))
-    says(doctor.known_escapes([]), OK, "does not tell")
+    says(on_docker.known_escapes([]), OK, "does not tell")
     says(
-        doctor.known_escapes([Ways("runc", "1.3.3"), Ways("Engine", "29.5.1")]),
+        on_docker.known_escapes([Ways("runc", "1.3.3"), Ways("Engine", "29.5.1")]),
         OK,
         "runc 1.3.3, Docker Engine 29.5.1",
     )
     says(
-        doctor.known_escapes([Ways("runc", "1.3.3"), untold]),
+        on_docker.known_escapes([Ways("runc", "1.3.3"), untold]),
         OK,
         "Docker Engine 26.1.5+dfsg1, a distribution's",
     )
     says(
-        doctor.known_escapes([untold, is_open]),
+        on_docker.known_escapes([untold, is_open]),
         BETTER,
         "runc 1.2.7",
         "(CVE-1)",
@@ -402,7 +404,7 @@ def test_escapes() -> None:
 )
 def test_systemd(version: int | None, driver: str, level: Level, words: str) -> None:
     """systemd's version matters only if Docker uses it for cgroups."""
-    says(doctor.systemd(version, driver), level, words)
+    says(on_docker.systemd(version, driver), level, words)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +432,7 @@ def test_systemd(version: int | None, driver: str, level: Level, words: str) -> 
 )  # fmt: skip
 def test_slice(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
     """What a running supervisor will fix is not broken; without a supervisor it may be."""
-    says(doctor.slice_state(seen, running), level, words)
+    says(on_docker.slice_state(seen, running), level, words)
 
 
 PREPARE = "`sudo plancton prepare --user donor`"
@@ -451,7 +453,7 @@ PREPARE = "`sudo plancton prepare --user donor`"
 def test_slice_without_root(seen: Seen, running: Supervisors, level: Level, words: str) -> None:
     """A user is told whether the slice was prepared, and the command with which root prepares
     it."""
-    says(doctor.slice_state(seen, running, "donor"), level, words)
+    says(on_docker.slice_state(seen, running, "donor"), level, words)
 
 
 @pytest.mark.parametrize(("asked", "tier"), [("kernel", "kernel"), ("weight", "weight"), ("quota", "quota")])
@@ -460,7 +462,7 @@ def test_the_tier_that_is_asked_for(asked: Tier, tier: Tier) -> None:
     config = parse(f"docker: {{tier: {asked}}}", "FILE")
     facts = replace(FACTS, config=config, supervisors=Supervisors(), slice=GONE)
     assert doctor.expected_tier(facts) == tier
-    found = doctor.slice_state(GONE, Supervisors(), asked=asked)
+    found = on_docker.slice_state(GONE, Supervisors(), asked=asked)
     says(found, BETTER if asked == "quota" else OK, "docker.tier" if asked == "quota" else "the first start")
 
 
@@ -738,10 +740,10 @@ def test_hidden_processes(place: Place, serve: Callable[[Script], ScriptedDocker
     """Doctor says what can't be seen on hosts that hide processes, and what that costs."""
     serve(script())
     assert not place.look().hidden
-    says(doctor.processes(False), OK, "can be seen")
+    says(on_kernel.processes(False), OK, "can be seen")
     shutil.rmtree(place.root / "proc/1")
     assert place.look().hidden
-    says(doctor.processes(True), BETTER, "gid=")
+    says(on_kernel.processes(True), BETTER, "gid=")
 
 
 def test_look(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
