@@ -12,6 +12,7 @@ from plancton.docker.request_queue import RequestQueue
 from plancton.host.slice import Slice
 from plancton.workers.accounting import Accounting
 from plancton.workers.roster import Roster
+from plancton.workers.speed import HostSpeed
 from plancton.workers.surroundings import ORDINARY, Surroundings
 
 
@@ -34,6 +35,7 @@ class Context(msgspec.Struct, frozen=True):
     on_image_lost: Callable[[], None]
     around: Callable[[Config], Surroundings] = lambda _: ORDINARY
     on_network: Callable[[], None] = lambda: None
+    speed: HostSpeed = msgspec.field(default_factory=HostSpeed)
     dry_run: bool = False
     clock: Callable[[], float] = monotonic
 

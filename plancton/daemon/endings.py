@@ -63,6 +63,7 @@ class Endings:
         self._removals.remove(name)
 
     def _count(self, entry: Entry, report: bytes) -> int:
+        self._context.speed.reported(entry.worker.name, entry.worker.image, report)
         most = entry.most(clock_gettime(CLOCK_BOOTTIME))
         return self._context.accounting.reported(entry.worker.id, report, most)
 
@@ -95,6 +96,8 @@ class Endings:
 
     def fetch_next(self) -> None:
         """Read the report that has waited longest, unless one is being read."""
+        if self._context.speed.is_due(self._context.clock()):
+            self.fetch_report(self._context.speed.measurer)
         while self._unread and not self._fetching:
             name = next(iter(self._unread))
             del self._unread[name]

@@ -65,6 +65,7 @@ from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
+from plancton.workers.speed import HostSpeed
 from plancton.workers.surroundings import Surroundings, forget, look_around
 from plancton.workers.usage import WorkerUsage
 
@@ -475,6 +476,7 @@ class Supervisor:
             on_image_lost=self.image.lost,
             around=self._around,
             on_network=self.network.enforce,
+            speed=HostSpeed(None if self.options.dry_run else self.paths.state / "speed.json"),
             dry_run=self.options.dry_run,
         )
         self.actuator = Actuator(context)

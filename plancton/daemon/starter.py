@@ -83,6 +83,7 @@ class Starter:
 
     def _promise(self, name: str, body: dict[str, Any], settings: Settings, disk: int | None) -> None:
         """Have a pool member tell its pool what it may expect of it."""
+        context = self._context
         ends = time() + lifetime(self._roster[name].worker, settings)
         if self.token_expires is not None:
             left = self.token_expires - time()
@@ -90,7 +91,12 @@ class Starter:
             self._roster.ends_at(name, until)
             body["Labels"][UNTIL] = repr(until)
             ends = min(ends, until)
-        body["Env"] += promised(disk, ends, self._context.accounting.lost_part, self._roster.median_life)
+        lost, life, speed = context.accounting.lost_part, self._roster.median_life, context.speed
+        figures = speed.of(self._roster[name].worker.image)
+        if not figures and speed.measurer not in self._roster:
+            speed.ask(name, context.clock())
+            body["Env"].append("PLANCTON_MEASURE=1")
+        body["Env"] += promised(disk, ends, lost, life, figures)
 
     def cancel(self, name: str) -> bool:
         """Whether its start was still in the queue: then there is nothing to end."""

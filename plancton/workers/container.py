@@ -143,19 +143,24 @@ def _files(worker: Worker, around: Surroundings) -> dict[str, Any]:
 
 
 def promised(
-    disk: int | None, ends: float, lost: float | None = None, median_life: float | None = None
+    disk: int | None,
+    ends: float,
+    lost: float | None = None,
+    median_life: float | None = None,
+    speed: Mapping[str, int] = {},
 ) -> list[str]:
     """What a pool member may promise to its jobs, for its environment: known only once it is made,
     and so no part of its configuration.
 
     Bytes of ``disk``, when it ``ends`` (Unix time), the part of jobs' CPU time that was ``lost`` on
-    this host, and how long the workers before it lived (seconds).
+    this host, how long the workers before it lived (seconds), and the CPUs' ``speed`` (speed.py).
     """
     facts = {"PlanctonEnds": f"{ends:.0f}", "PlanctonTimeLeft": "(PlanctonEnds - time())"}
     if lost is not None:
         facts["PlanctonLost"] = f"{lost:.3f}"
     if median_life is not None:
         facts["PlanctonMedianLife"] = f"{median_life:.0f}"
+    facts |= {name: str(figure) for name, figure in speed.items()}
     found = [f"_CONDOR_{name}={value}" for name, value in facts.items()]
     found += [f"_CONDOR_PLANCTON_FACTS={' '.join(facts)}"]
     return found + ([f"PLANCTON_DISK={disk}"] if disk is not None else [])

@@ -50,6 +50,7 @@ from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.network import Wanted, network_body
 from plancton.workers.roster import Roster
+from plancton.workers.speed import HostSpeed
 
 DEADLINE = 20.0
 LATER = 1e12
@@ -143,6 +144,7 @@ class World:
             self.accounting,
             on_trouble=self.troubles.append,
             on_image_lost=self._image_lost,
+            speed=HostSpeed(self.root / "speed.json"),
         )
         self.actuator = Actuator(context)
         self.reconciler = self.actuator.reconciler
@@ -906,6 +908,34 @@ def test_start_in_a_pool(world: Callable[..., World]) -> None:
         file = tar.extractfile("tokens.d/pool")
         assert file and file.read() == TOKEN + b"\n"
     assert "c2VjcmV0" not in " ".join(it.said + it.server.requests), it.said
+
+
+def test_one_worker_measures(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One worker is told to measure the host's speed, and its first figures are what later ones are
+    told, also by the next supervisor."""
+    monkeypatch.setattr("plancton.workers.speed.TAKES", 0.0)
+    created = reply(json.dumps({"Id": ID}).encode(), "201 Created")
+    answers = iter([created, *2 * [refused("409 Conflict", "name is taken")]])
+    told: list[set[str]] = []
+
+    def create(body: bytes) -> list[Step]:
+        told.append(set(json.loads(body)["Env"]))
+        return next(answers)
+
+    lines = "Mips 40000\nKFlops 5000000\nexit 1.0\nMips 7\n"
+    it = world({CREATE: create, PUT: reply(b""), ARCHIVE: report(lines)})
+    it.pool()
+    for _ in range(2):
+        it.act(Start("room"))
+        it.pump()
+    it.actuator.endings.fetch_next()
+    it.pump()
+    it.restart()
+    it.act(Start("room"))
+    it.pump()
+    measure, figures = "PLANCTON_MEASURE=1", {"_CONDOR_Mips=40000", "_CONDOR_KFlops=5000000"}
+    assert [measure in each for each in told] == [True, False, False]
+    assert [figures <= each for each in told] == [False, False, True]
 
 
 def test_plain_workers_get_no_files(world: Callable[..., World]) -> None:

@@ -304,9 +304,10 @@ def test_what_a_pool_member_promises() -> None:
         "_CONDOR_PlanctonTimeLeft=(PlanctonEnds - time())",
         "_CONDOR_PLANCTON_FACTS=PlanctonEnds PlanctonTimeLeft",
     ]
-    more = promised(5, 1000.0, 0.0, 3600.0)
+    more = promised(5, 1000.0, 0.0, 3600.0, {"Mips": 40_000})
     assert {"_CONDOR_PlanctonLost=0.000", "_CONDOR_PlanctonMedianLife=3600", "PLANCTON_DISK=5"} <= set(more)
-    facts = "PlanctonEnds PlanctonTimeLeft PlanctonLost PlanctonMedianLife"
+    assert "_CONDOR_Mips=40000" in more
+    facts = "PlanctonEnds PlanctonTimeLeft PlanctonLost PlanctonMedianLife Mips"
     assert f"_CONDOR_PLANCTON_FACTS={facts}" in more
 
 
