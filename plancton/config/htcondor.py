@@ -30,7 +30,8 @@ OVERHEAD = Size(64 * 1024 * 1024)
 UNCLAIMED_CHECK = 4
 """The startd looks at its patience once per UPDATE_INTERVAL: this many times in idle_shutdown."""
 LONGEST_UPDATE = 300
-"""HTCondor's default UPDATE_INTERVAL (seconds)."""
+"""HTCondor's default UPDATE_INTERVAL (seconds). Each worker has its own, of up to a quarter less: else
+those of a large pool that were once in step stay so."""
 KILLING = 5
 """Seconds that HTCondor gives itself to kill a job that has not gone in `vacate`."""
 AFTER_VACATE = 15
@@ -129,14 +130,17 @@ def _merged(ours: Any, by_hand: Any) -> Any:
 
 def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) -> dict[str, str]:
     attributes = {"PlanctonHost": host_name} | section.attributes
+    if not section.ssh:  # else whether the image has one
+        attributes["HasSshd"] = False
     name = f"$(HOSTNAME)@{_NO_NAME.sub('_', str(attributes['PlanctonHost']))}"
     patience = int(section.idle_shutdown)
+    update = min(LONGEST_UPDATE, patience // UNCLAIMED_CHECK or LONGEST_UPDATE)
     settings = {
         "COLLECTOR_HOST": ", ".join(section.managers),
         "NUM_CPUS": str(max(1, int(cpus))),
         "MEMORY": str((memory - OVERHEAD) >> 20),
         "STARTD_NOCLAIM_SHUTDOWN": str(patience),
-        "UPDATE_INTERVAL": str(min(LONGEST_UPDATE, patience // UNCLAIMED_CHECK or LONGEST_UPDATE)),
+        "UPDATE_INTERVAL": f"$RANDOM_INTEGER({update * 3 // 4}, {update})",
         "PLANCTON_RETIREMENT": str(int(section.retirement)),
         "MachineMaxVacateTime": str(int(section.vacate)),
         "KILLING_TIMEOUT": str(KILLING),
@@ -144,6 +148,7 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
         "PLANCTON_ATTRS": " ".join(attributes),
         "STARTD_NAME": name,
         "MASTER_NAME": name,
+        "ENABLE_SSH_TO_JOB": str(section.ssh),
         **NEEDED,
         **OWNER_IS_OURS,
     }

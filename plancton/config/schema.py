@@ -57,10 +57,11 @@ _SETTINGS = frozenset({
     "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
     "MAXJOBRETIREMENTTIME", "PLANCTON_RETIREMENT", "MACHINEMAXVACATETIME", "KILLING_TIMEOUT",
     "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST", "STARTD_NAME",
-    "MASTER_NAME",
+    "MASTER_NAME", "ENABLE_SSH_TO_JOB",
     "SYSAPI_GET_LOADAVG", "KEYBOARDBUSY", "CONSOLEBUSY", "STARTIDLETIME", "CONTINUEIDLETIME",
     # Those that scripts/worker-image/condor.conf sets.
     "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME", "CCB_HEARTBEAT_INTERVAL",
+    "MASTER_UPDATE_INTERVAL",
     "SEC_DEFAULT_AUTHENTICATION_METHODS",
     "SEC_CLIENT_AUTHENTICATION_METHODS", "SEC_TOKEN_DIRECTORY", "LOCAL_DIR", "RUN", "LOCK", "LOG", "SPOOL",
     "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "RUNBENCHMARKS", "STARTER_JOB_HOOK_KEYWORD",
@@ -68,7 +69,7 @@ _SETTINGS = frozenset({
     "STARTD_CRON_HOLD_ARGS", "STARTD_CRON_HOLD_MODE", "STARTD_CRON_HOLD_PERIOD", "PLANCTON_HOLD",
     "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK", "PLANCTON_FACTS", "PLANCTONHOLD",
     "PLANCTONWAITS", "PLANCTONHOLDREASON",
-    "PLANCTONENDS", "PLANCTONTIMELEFT", "PLANCTONLOST", "PLANCTONMEDIANLIFE",
+    "PLANCTONENDS", "PLANCTONTIMELEFT", "PLANCTONLOST", "PLANCTONMEDIANLIFE", "KFLOPS", "MIPS", "HASSSHD",
 })  # fmt: skip
 """HTCondor's settings that make a worker: no attribute may replace them."""
 
@@ -107,6 +108,9 @@ class HTCondor(Section, frozen=True):
     config_dir: Annotated[
         str | None, key("a directory of HTCondor's configuration files, mounted read-only")
     ] = None
+    ssh: Annotated[bool, Meta(description="users may enter their running jobs with `condor_ssh_to_job`")] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         require(self.managers != [], "central_manager: is empty: name the pool's central manager")

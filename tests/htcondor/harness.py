@@ -1,5 +1,6 @@
 """A pool for tests: supervisors that join it, faults between the two, places a secret could be."""
 
+import json
 import socket
 import stat
 import subprocess
@@ -22,6 +23,7 @@ __all__ = ["HOME", "Event", "Pool", "Slot"]
 BUILD = Path(__file__).parents[2] / "scripts" / "worker-image" / "build"
 HOST = "host.test"
 """What the tests' supervisors call their host."""
+SPEED = {"KFlops": 5_000_000, "Mips": 40_000}
 HELD = f'until [ -e {VOLUME}/go ]; do sleep 0.2; done; echo "job $1, user $(id -u)"'
 """A job that lasts until the test releases it."""
 
@@ -51,8 +53,11 @@ def write_token(plancton: Plancton, token: bytes) -> Path:
 
 
 def join(plancton: Plancton, pool: Pool, image: str) -> None:
-    """Configure the supervisor for workers that join this pool."""
+    """Configure the supervisor for workers that join this pool, on a host whose speed is known."""
     plancton.settings.pop("worker")
+    known = {"image": plancton.engine.call("GET", f"/images/{image}/json")["Id"], "figures": SPEED}
+    plancton.paths.state.mkdir(exist_ok=True)
+    (plancton.paths.state / "speed.json").write_text(json.dumps(known))
     plancton.configure(
         image={"name": image, "refresh": "0s"},
         htcondor={

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from docker.harness import CPUS, Engine, Load, Plancton, wait_for
+from helpers.wait import PATIENCE
 from htcondor.harness import (
     HELD,
     HOST,
+    SPEED,
     Pool,
     calm,
     close_door,
@@ -71,17 +73,31 @@ def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) 
     assert plancton.status_json()["work"]["jobs_evicted"] == 0, plancton.status_json()["work"]
 
 
-def test_another_user(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
-    """Workers of another uid join and work, if their image has a name for it; one of two CPUs takes a
-    job that needs both."""
+def test_another_user(
+    plancton: Plancton, engine: Engine, pool: Pool, own_image: str, worker_image: str, tmp_path: Path
+) -> None:
+    """Workers of another uid join and work, if their image has a name for it; one of four CPUs takes
+    a job that needs all, which its user may enter if the configuration says so."""
     (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\nworker:x:2100000000:2100000000::/:/bin/sh\n")
     calm(plancton, 1)
-    mounts = [f"{tmp_path}/passwd:/etc/passwd"]
-    plancton.configure(worker={"user": "2100000000", "mounts": mounts}, htcondor={"cpus": "min(2, ncpus)"})
-    job = pool.submit(HELLO, "$(Process)", 1, request_cpus=min(2, CPUS))
+    cpus, mounts = min(4, CPUS), [f"{tmp_path}/passwd:/etc/passwd"]
+    submit_host = {"allow": [pool.address.partition(":")[0]]}
+    plancton.configure(
+        worker={"user": "2100000000", "mounts": mounts, "network": submit_host},
+        htcondor={"cpus": "min(4, ncpus)", "ssh": True},
+    )
+    job = pool.submit(HELD, "$(Process)", 1, request_cpus=cpus)
     plancton.start()
+    (worker,) = running(pool, 1).values()
+    if worker_image == own_image or "true" in pool.run("condor_status", "-af", "HasSshd"):
+        enter = ("condor_ssh_to_job", "-auto-retry", f"{job}.0", 'id -u; cat "$_CONDOR_JOB_AD"')
+        said = pool.run(*enter, user=True)
+        assert said.startswith("2100000000\n") and f"\nClusterId = {job}\n" in said, said
+    release(engine, worker)
     wait_for_done(pool, 1)
     assert pool.output(job) == "job 0, user 2100000000\n"
+    wait_for("it has left the queue", lambda: pool.history(job, "ClusterId"), every=0.3)
+    assert pool.history(job, "RequestCpus", "CpusProvisioned", "ExitCode") == f"{cpus} {cpus} 0"
 
 
 def test_no_way_in(plancton: Plancton, engine: Engine, pool: Pool) -> None:
@@ -250,14 +266,29 @@ STARTER_DEBUG = D_FULLDEBUG
 """What a site's files for 0.6's workers have in them."""
 
 
+BROKER = """\
+BROKER = $(COLLECTOR)
+BROKER_ARGS = -f -sock broker -local-name BROKER
+BROKER.COLLECTOR_LOG = $(LOG)/BrokerLog
+BROKER.COLLECTOR_NAME = Broker
+DAEMON_LIST = $(DAEMON_LIST), BROKER
+"""
+"""A connection broker of its own beside the pool's collector."""
+
+
 def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: Path) -> None:
     """The slot has the administrator's own settings and the attributes, also beside the files of a
-    site of 0.6; `start` wins over files. It answers to its name from the central manager."""
+    site of 0.6; `start` wins over files. It answers to its name from the central manager, through the
+    broker that the files name."""
+    pool.run("sh", "-c", "cat >/etc/condor/host.d/zz-broker.conf", data=BROKER)
+    pool.run("condor_reconfig")
+    wait_for("it is there", lambda: "Broker" in pool.run("condor_status", "-collector", "-af", "Name"))
     files = tmp_path / "condor.d"
     files.mkdir()
     (files / "00-site.config").write_text(OF_06)
     (files / "10-rack.conf").write_text(
         'STARTD_ATTRS = $(STARTD_ATTRS) Rack\nRack = "r 1"\nSTART = False\nMASTER_UPDATE_INTERVAL = 5\n'
+        f"CCB_ADDRESS = {pool.address}?sock=broker\n"
     )
     calm(plancton)
     settings: dict[str, object] = {
@@ -271,6 +302,11 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     slot_appears(pool, worker)
     said = pool.run("condor_status", "-af:r", "Rack", "Site", "OldSite", "Cpus", "Start").strip()
     assert said.startswith('"r 1" "here" "here for long" 1 ') and "Rush" in said, said
+    assert pool.run("condor_status", "-af", *SPEED).split() == [str(figure) for figure in SPEED.values()]
+    has = [f"Has{name}" for name in ("Sshd", "Docker", "Singularity", "Container")]
+    none = ["false", *3 * ["undefined"], "0"]
+    assert pool.run("condor_status", "-af", *has, "DetectedGPUs").split() == none
+    assert "sock%3dbroker" in pool.run("condor_status", "-af", "MyAddress")
     facts = pool.run("condor_status", "-af", "PlanctonEnds", "PlanctonTimeLeft", "PlanctonLost").split()
     ends, left, lost = int(facts[0]), int(facts[1]), facts[2]
     assert abs(time.time() + left - ends) < 60 and left > 3600 and lost == "undefined", facts
@@ -282,6 +318,23 @@ def test_the_administrators_settings(plancton: Plancton, pool: Pool, tmp_path: P
     wait_for("it is drained", lambda: pool.slots()[0].state == "Drained", every=0.3)
     pool.run("condor_off", "-startd", "-peaceful", "-name", name)
     wait_for("it has ended", lambda: plancton.lines(worker, "ended after", "exit code 75", "turned it off"))
+
+
+@pytest.mark.slow
+def test_the_hosts_speed(plancton: Plancton, pool: Pool) -> None:
+    """Where it is not known, the first worker measures it, and the slot of the next one tells it."""
+    file = plancton.paths.state / "speed.json"
+    file.unlink()
+    calm(plancton)
+    plancton.start()
+    wait_for("it is measured", file.exists, timeout=3 * PATIENCE, every=1)
+    figures = json.loads(file.read_text())["figures"]
+    assert set(figures) == {"KFlops", "Mips"} and min(figures.values()) > 0, figures
+    calm(plancton, 2)
+    _, second = first_workers(plancton, 2)
+    slot_appears(pool, second)
+    seen = pool.run("condor_status", f"slot1@{second}@{HOST}", "-af", *figures).split()
+    assert seen == [str(figure) for figure in figures.values()]
 
 
 @pytest.mark.parametrize("policy", ["DESKTOP", pytest.param("UWCS_DESKTOP", marks=pytest.mark.slow)])

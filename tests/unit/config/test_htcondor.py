@@ -69,14 +69,16 @@ def test_three_lines() -> None:
         "_CONDOR_NUM_CPUS": "1",
         "_CONDOR_MEMORY": "1843",
         "_CONDOR_STARTD_NOCLAIM_SHUTDOWN": "1200",
-        "_CONDOR_UPDATE_INTERVAL": "300",
+        "_CONDOR_UPDATE_INTERVAL": "$RANDOM_INTEGER(225, 300)",
         "_CONDOR_PLANCTON_RETIREMENT": "86400",
         "_CONDOR_MachineMaxVacateTime": "5",
         "_CONDOR_KILLING_TIMEOUT": "5",
         "_CONDOR_SHUTDOWN_GRACEFUL_TIMEOUT": "87000",
-        "_CONDOR_PLANCTON_ATTRS": "PlanctonHost",
+        "_CONDOR_PLANCTON_ATTRS": "PlanctonHost HasSshd",
+        "_CONDOR_HasSshd": "False",
         "_CONDOR_STARTD_NAME": f"$(HOSTNAME)@{HOST}",
         "_CONDOR_MASTER_NAME": f"$(HOSTNAME)@{HOST}",
+        "_CONDOR_ENABLE_SSH_TO_JOB": "False",
         "_CONDOR_DAEMON_LIST": "MASTER STARTD",
         "_CONDOR_USE_SHARED_PORT": "True",
         "_CONDOR_SEC_DEFAULT_AUTHENTICATION_METHODS": "IDTOKENS",
@@ -138,17 +140,18 @@ def test_central_manager(given: object, host: str) -> None:
 @pytest.mark.parametrize(
     ("patience", "seconds", "interval"),
     [
-        ("20m", "1200", "300"),
-        ("1h", "3600", "300"),
-        ("2m", "120", "30"),
-        ("20s", "20", "5"),
-        ("0s", "0", "300"),
+        ("20m", "1200", "225, 300"),
+        ("1h", "3600", "225, 300"),
+        ("2m", "120", "22, 30"),
+        ("20s", "20", "3, 5"),
+        ("0s", "0", "225, 300"),
     ],
 )
 def test_idle_shutdown(patience: str, seconds: str, interval: str) -> None:
     """The startd checks at least four times within the period; 0s means never."""
     seen = environment(idle_shutdown=patience)
-    assert (seen["STARTD_NOCLAIM_SHUTDOWN"], seen["UPDATE_INTERVAL"]) == (seconds, interval)
+    assert seen["STARTD_NOCLAIM_SHUTDOWN"] == seconds
+    assert seen["UPDATE_INTERVAL"] == f"$RANDOM_INTEGER({interval})"
 
 
 def test_retirement() -> None:
@@ -257,7 +260,7 @@ def test_config_dir() -> None:
 def test_attributes(value: object, literal: str) -> None:
     """A value becomes a ClassAd literal of its type; quotes and backslashes in text are kept."""
     seen = environment(attributes={"Site": value})
-    assert seen["Site"] == literal and seen["PLANCTON_ATTRS"] == "PlanctonHost Site"
+    assert seen["Site"] == literal and seen["PLANCTON_ATTRS"] == "PlanctonHost Site HasSshd"
 
 
 @pytest.mark.parametrize(
@@ -280,7 +283,7 @@ def test_attributes_are_as_written(written: str, literal: str) -> None:
 def test_attributes_may_replace_the_hosts_name() -> None:
     """PlanctonHost can be set, for example if host names are private."""
     seen = environment(attributes={"PlanctonHost": "somewhere"})
-    assert seen["PlanctonHost"] == '"somewhere"' and seen["PLANCTON_ATTRS"] == "PlanctonHost"
+    assert seen["PlanctonHost"] == '"somewhere"' and seen["PLANCTON_ATTRS"] == "PlanctonHost HasSshd"
 
 
 # ---------------------------------------------------------------- what is set by hand
