@@ -550,12 +550,14 @@ def test_a_clock_that_is_set(run: Callable[..., Run], hours: float, monkeypatch:
     it.it.usage.by_name = {"w1": Usage(jobs=(5.0,))}
     for _ in range(20):
         it.tick()
-    said, clock = len(it.status().events), time.time
+    clock = time.time
     monkeypatch.setattr(time, "time", lambda: clock() + hours * 3600.0)
     for _ in range(20):
         it.tick()
     after = it.status()
-    assert abs(after.time - time.time()) < 60.0 and len(after.events) == said, after.events
+    assert abs(after.time - time.time()) < 600.0, "the status goes on"
+    said = [event.text for event in after.events]
+    assert not any("suspended" in text or "leave" in text or "kill" in text for text in said), said
     assert [worker.phase for worker in after.workers] == ["running"], after.workers
 
 

@@ -16,12 +16,15 @@ def watched(tmp_path: Path) -> FileNotices:
 
 
 def test_files_of_these_names(tmp_path: Path, watched: FileNotices) -> None:
-    """One that is made, replaced or removed is told of once; any other is not."""
+    """One that is made, replaced or removed is told of once; any other is not, and no reader is."""
     assert watched.complete and not watched.take()
     replace_file(tmp_path / "status.json", b"{}", 0o644)
     assert not watched.take()
     replace_file(tmp_path / "drain", b"", 0o644)
     assert watched.take() and not watched.take()
+    for _ in range(10_000):
+        assert (tmp_path / "drain").read_bytes() == b""
+    assert not watched.take(), "readers wake the loop"
     (tmp_path / "drain").unlink()
     assert watched.take()
     (tmp_path / "stop").touch()
