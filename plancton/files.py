@@ -12,8 +12,6 @@ T = TypeVar("T")
 
 SHARE = Path(__file__).with_name("share")
 """Files in the package other than code."""
-
-
 LONGEST_REASON = 200
 """Characters of what is said of a file that is wrong."""
 PIECE = 1 << 16

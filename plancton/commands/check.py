@@ -13,7 +13,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.escapes import find_ways, read_version
 from plancton.docker.images import LOCAL, not_here, unusable
-from plancton.docker.replies import Image
+from plancton.docker.replies import Image, Info
 from plancton.host.cgroup_files import Limits
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.layout import PROC, read_layout
@@ -58,15 +58,8 @@ def check_host(config: Config) -> HostCheck:
     with Docker(config.docker.socket, timeout=5.0) as docker:
         info = require(docker)
         require_room_for_network(docker, config.docker.slice, info)
-        found = doubts(info, look_here(docker.socket))
-        if refused := refusal_of(config, info):
-            found = [f"no worker can start here: {refused}", *found]
-        found += [shared] if (shared := shared_users(config.worker)) else []
-        found += submount_warnings(config, info)
-        found += [each.problem for each in find_ways(read_version(docker), info) if each.problem]
         image = _image(docker, config.image.name)
-        if image and (wrong := unusable(image)):
-            found = [f"no worker can start here: image {config.image.name} can't be used: {wrong}", *found]
+        found = _of_docker(docker, config, info, image)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = read_cpus(config, Topology(), workers_slice.allowed_cpus())
     sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
@@ -103,6 +96,17 @@ def check_host(config: Config) -> HostCheck:
     found += [unclear] if unclear else []
     warnings = *found, *_warnings(config, host, limits, image is None, token), *report.warnings
     return HostCheck(sentence, fit, warnings, report)
+
+
+def _of_docker(docker: Docker, config: Config, info: Info, image: Image | None) -> list[str]:
+    """What is to be known of this Docker, before anything else what keeps all workers from starting."""
+    wrong = unusable(image) if image else ""
+    image_wrong = wrong and f"image {config.image.name} can't be used: {wrong}"
+    never = [f"no worker can start here: {why}" for why in (image_wrong, refusal_of(config, info)) if why]
+    found = [*never, *doubts(info, look_here(docker.socket)), shared_users(config.worker)]
+    found += submount_warnings(config, info)
+    found += [each.problem for each in find_ways(read_version(docker), info)]
+    return [text for text in found if text]
 
 
 def _max_workers(config: Config, host: Host, looked: OwnerLook) -> tuple[int | None, str]:

@@ -24,8 +24,6 @@ from plancton.units import Duration, day_and_time, next_time
 
 REACTS = 10.0
 """Seconds within which a supervisor that runs takes up a request."""
-
-
 USUAL_PAUSE, LONGEST = 3600.0, 31 * 86_400.0
 """Seconds: a pause ends by itself, or it would be forgotten."""
 

@@ -67,8 +67,6 @@ NEEDED = {
     "EXECUTE": f"{VOLUME}/{WORK}/execute",
 }
 """Without these it is no worker of ours, whatever a site's own files say for its other machines."""
-
-
 _NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 """What no name of HTCondor's has."""
 

@@ -12,7 +12,6 @@ from plancton.config.host_rule import host_facts
 from plancton.config.htcondor import WORKER_IMAGE, worker_settings
 from plancton.config.owner_rules import Rules
 from plancton.config.repository_limits import permitted
-from plancton.config.resolve import MaxWorkers
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section
 from plancton.config.schema import Config, Worker
 from plancton.files import Unsuitable, read_regular
@@ -64,13 +63,6 @@ def parse(text: str, name: str) -> Config:
     config = to_section(data, Config, name)
     try:
         config = _for_htcondor(config, set((data or {}).get("worker") or {}))
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from None
-    try:
-        MaxWorkers(config)
-    except ValueError as error:
-        raise ConfigError(f"{name}: pool.max_workers: {error}") from None
-    try:
         Rules(config)
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from None

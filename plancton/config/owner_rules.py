@@ -42,7 +42,10 @@ class Rules:
     def __init__(self, config: Config) -> None:
         owner = config.owner
         self.hours: Hours | None = owner.hours
-        self.max_workers = MaxWorkers(config)
+        try:
+            self.max_workers = MaxWorkers(config)
+        except ValueError as error:
+            raise ValueError(f"pool.max_workers: {error}") from None
         self.watches_temperature = owner.max_temperature is not None
         self.expressions = dict[str, Expression]()
         for key in ("pause_when", "leave_when", "cpu_cap"):

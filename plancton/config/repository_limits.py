@@ -140,12 +140,31 @@ def problems(
     elsewhere; ``real`` follows symbolic links.
     """
     worker, docker = config.worker, config.docker
+    yield from _worker(worker, allow)
+    yield from _image(config, allow)
+    for mount in worker.mounts:
+        yield from _mount(mount, allow, place, real)
+    if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):
+        path = config.htcondor.token_file
+        yield Problem(
+            f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", _entry("files", path)
+        )
+    for database in config.monitoring.influxdb:
+        for file in filter(None, (database.password_file, database.token_file)):
+            if file not in allow.files:  # it is sent to wherever they like
+                yield Problem(f"monitoring.influxdb: {file}:", _entry("files", file))
+    if docker.socket not in (*SOCKETS, *allow.sockets):
+        yield Problem(f"docker.socket: {docker.socket}", _entry("sockets", docker.socket))
+    if docker.slice not in (SLICE, *allow.slices):
+        yield Problem(f"docker.slice: {docker.slice}", _entry("slices", docker.slice))
+
+
+def _worker(worker: Worker, allow: Allow) -> Iterator[Problem]:
     if worker.privileged and not allow.privileged:
         yield Problem("worker.privileged:", "privileged: true")
     yield from _user(worker.user, allow)
     if worker.user_range not in (Worker().user_range, *allow.users):
         yield Problem(f"worker.user_range: {worker.user_range}", _entry("users", worker.user_range))
-    yield from _image(config, allow)
     for device in worker.devices:
         if device.partition(":")[0] not in allow.devices:
             yield Problem(f"worker.devices: {shown(device)}", _entry("devices", device.partition(":")[0]))
@@ -167,21 +186,6 @@ def problems(
             yield Problem(f"worker.network.allow: {network}", _entry("networks", network))
     if worker.network.host and not allow.host_network:
         yield Problem("worker.network.host:", "host_network: true")
-    for mount in worker.mounts:
-        yield from _mount(mount, allow, place, real)
-    if config.htcondor and not _is_token(config.htcondor.token_file, allow, place, real):
-        path = config.htcondor.token_file
-        yield Problem(
-            f"htcondor.token_file: {path} is neither below here nor {HOST_TOKEN}:", _entry("files", path)
-        )
-    for database in config.monitoring.influxdb:
-        for file in filter(None, (database.password_file, database.token_file)):
-            if file not in allow.files:  # it is sent to wherever they like
-                yield Problem(f"monitoring.influxdb: {file}:", _entry("files", file))
-    if docker.socket not in (*SOCKETS, *allow.sockets):
-        yield Problem(f"docker.socket: {docker.socket}", _entry("sockets", docker.socket))
-    if docker.slice not in (SLICE, *allow.slices):
-        yield Problem(f"docker.slice: {docker.slice}", _entry("slices", docker.slice))
 
 
 def _is_within(inner: str, outer: str) -> bool:

@@ -187,8 +187,6 @@ _ULIMITS = (
     *("rttime", "sigpending", "stack"),
 )
 """Docker's, except for rtprio."""
-
-
 LEAST_USER, LARGEST_USER, MOST_USERS = 1 << 16, (1 << 31) - 1, 4096
 """Below are the host's own users, nobody and systemd's dynamic ones; Docker takes no larger numbers."""
 LEAST_RATE = Rate(64_000)

@@ -19,8 +19,6 @@ HEADING = """\
 # `plancton check` validates this file and says how many workers would fit here now.
 # It is read again when it changes.
 """
-
-
 HOURS = r"^[A-Za-z0-9:, -]+$"
 
 

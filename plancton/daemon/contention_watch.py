@@ -21,8 +21,6 @@ last found."""
 REST = 5.0
 """Seconds after that before the kernel is asked again: waiting that comes to nothing must not cost
 more ticks than a quiet host does."""
-
-
 BUSY = 0.25
 """CPUs: an owner who uses less than that has hardly anybody who waits."""
 

@@ -29,8 +29,6 @@ NO_CREDENTIALS = ""
 """In place of a file: not even the user's own is asked."""
 IDENTITY = "<token>"
 """The user's name where the secret is an identity token."""
-
-
 T = TypeVar("T")
 
 

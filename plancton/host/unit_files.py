@@ -27,8 +27,6 @@ DIRECTORIES = tuple(
     )
 )
 """Of two files of one name, the one in the earlier directory counts."""
-
-
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGTPE]?)B?", re.ASCII)
 _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%", re.ASCII)
 

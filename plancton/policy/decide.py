@@ -27,22 +27,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from plancton.model import (
-    Action,
-    Decision,
-    Fleet,
-    Freeze,
-    Kill,
-    Leave,
-    Observation,
-    Settings,
-    Start,
-    Thaw,
-)
+from plancton.model import Action, Decision, Fleet, Freeze, Kill, Leave, Observation, Settings, Start, Thaw
 from plancton.policy.cpu_cap import is_held_by_slice
-from plancton.policy.disk import (
-    DiskTrouble,
-)
+from plancton.policy.disk import DiskTrouble
 from plancton.policy.fit import count_fit, startable
 from plancton.policy.owner_rules import with_one_freezer
 from plancton.policy.quota import total_quota

@@ -42,25 +42,15 @@ from plancton.units import human_bytes, human_seconds
 
 LEAST_LIFETIME = 0.9
 """Workers live for at least this part of the configured lifetime, and at most as much longer."""
-
-
 SETTLING = 5.0
 """An image and a configuration are in force for this long before a worker of others must finish:
 what is taken back within it costs nobody a job."""
-
-
 MEMORY_TIMEOUT = 3.0
 """How long a worker may take to leave when the owner needs its memory."""
-
-
 DYING = 5.0
 """One that was killed longer ago than this can't be counted on to give its memory back."""
-
-
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""
-
-
 NO_IDLE = 0.5
 """With less idle CPU than this a leaver can't count on any and is lifted."""
 

@@ -21,8 +21,6 @@ from plancton.policy.unheeded import HEEDED, Unheeded
 SMOOTHING = 10.0
 """Room is averaged over this many seconds, so that one busy tick is no news; at most a third of
 grace_kill, so that an owner who stays for grace_kill always gets the CPU back within it."""
-
-
 SUSPENDED = 5.0
 """Seconds in suspend that make what was known before worthless."""
 

@@ -10,7 +10,7 @@ import msgspec
 
 from plancton import __version__
 from plancton.commands.control import NotRunning
-from plancton.commands.top.meter import Figures, Meter
+from plancton.commands.top.meter import Figures, Meter, figures_of
 from plancton.files import to_json
 from plancton.host.sampler import SamplerError
 from plancton.model import Status
@@ -104,17 +104,5 @@ def supervisor_now(paths: Paths) -> tuple[Status | None, str]:
 def written_now(paths: Paths) -> Now:
     """The same without measuring, for a page that is kept."""
     status, message = supervisor_now(paths)
-    figures = Figures()
-    if status is not None:
-        figures = Figures(
-            cpus=round(status.capacity),
-            owner=status.owner,
-            donated=status.donated,
-            engine=status.engine,
-            idle=status.idle,
-            memory_total=status.memory_total,
-            memory_available=status.memory_available,
-            memory_donated=status.memory_donated,
-            workers={worker.name: worker.cpu for worker in status.workers if worker.cpu is not None},
-        )
+    figures = figures_of(status) if status else Figures()
     return Now(time.time(), socket.gethostname(), __version__, figures, status, message)

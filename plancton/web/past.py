@@ -24,8 +24,6 @@ PATIENCE = 5.0
 CPUS = ("owner", "donated", "engine", "idle", "stolen", "capacity")
 """Lines of CPUs, averages over each step."""
 SUMS = ("seconds", "jobs_done", "jobs_evicted", "cpu_done", "cpu_lost")
-
-
 HANGS = "the history can't be read: its disk is slow or hangs"
 
 

@@ -18,8 +18,6 @@ CONTAINERD_ROOT, CONTAINERD_SOCKET = "/var/lib/containerd", "/run/containerd/con
 LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
 """Kinds of file systems on disks of this host. Others are no disk, or a network's: to look at those
 may take forever."""
-
-
 SELDOM, OFTEN = 15.0, 0.2
 """Seconds between two looks at the disks, at most and at least."""
 FASTEST = 2 << 30

@@ -27,8 +27,6 @@ from plancton.workers.docker_calls import Known
 
 JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""
-
-
 LIVES, LEAST_LIVES = 100, 5
 """How many workers' lives are remembered, and from how many on something can be said of them."""
 LEAST_NEWS, NEWS = 30.0, 0.05

@@ -19,8 +19,6 @@ from plancton.workers.roster import Entry
 _WRITTEN = re.compile(r" (?:wbytes=|Write )(\d{1,19})\b")
 _ON_THE_WAY = re.compile(r"^(?:file_|total_)(?:dirty|writeback) (\d{1,19})$", re.MULTILINE)
 _KERNEL = re.compile(r"^(?:slab )?(\d{1,19})$", re.MULTILINE)
-
-
 LATELY = 30.0
 """Seconds over which what a worker wrote counts: at least these, at most twice as many."""
 

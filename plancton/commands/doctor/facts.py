@@ -61,8 +61,6 @@ LONGEST_COMMAND = 4096
 """Bytes read of a command line."""
 OLD_PLANCTON = "planctonctl"
 """The one executable of Plancton 0.6."""
-
-
 ALL, ETC = Cpus(), Path("/etc")
 
 
@@ -177,53 +175,59 @@ def look(
 ) -> Facts:
     """Look at everything once, in a few seconds at most, whatever hangs."""
     config, config_error = _config(paths, config_file)
-    now = time.time()
     cgroups = read_cgroups(proc)
-    tree, name = cgroups.layout.v2, config.docker.slice
-    signals = Signals(tree, name, fresh=0.0, proc=proc, sys=sys, run=run, dev=dev)
+    signals = Signals(cgroups.layout.v2, config.docker.slice, fresh=0.0, proc=proc, sys=sys, run=run, dev=dev)
     looked = OwnerLook(config, signals, all_signals=True)
     engine, left, (network, rules) = ask_docker(config, paths, cgroups.layout)
     workers_slice = _slice(config, cgroups.layout, engine)
     written = written_by_workers(engine.info, config, proc) if isinstance(engine, Engine) else ()
     disks = look_at_disks(written, config.owner.reserve_disk)
-    here = look_here(config.docker.socket, proc)
     allowed = workers_slice.allowed_cpus() if workers_slice else None
     cpus = read_cpus(config, Topology(proc, sys), allowed)
     host, available, arc = read_host(proc, disks.least.total if disks.least else 0, cpus)
     commands = read_commands(proc, config.docker.socket)
     supervisors = find_supervisors(commands, paths, proc)
-    return Facts(
-        config=config,
+    status = supervisors.status
+    return msgspec.structs.replace(
+        _of_kernel(config, cgroups, proc, sys, etc),
         config_error=config_error,
-        token_expires=read_expiry(config, now, supervisors.pid, proc),
-        kernel=os.uname().release,
-        cgroups=cgroups,
-        psi=read_knob(proc / "pressure/cpu") is not None,
-        scheduler=other_scheduler(sys),
+        token_expires=read_expiry(config, time.time(), supervisors.pid, proc),
         tells=_groups_that_tell(workers_slice),
-        hidden=read_process(1, proc) is None or here.peer == 0,
         engine=engine,
-        missing_mounts=missing_mounts(config),
-        shared_users=shared_users(config.worker, etc),
         network=network,
         rules=rules,
-        here=here,
-        systemd=read_systemd(),
         slice=workers_slice.look() if workers_slice else None,
         host=host,
         memory_available=available,
         arc=arc,
         disk=disks.least,
-        unseen_disks=supervisors.status.unseen_disks if supervisors.status else disks.unseen,
-        smt=_read_smt(sys),
+        unseen_disks=status.unseen_disks if status else disks.unseen,
         cpus=cpus,
         disks=read_disks(sys, cgroups.layout, workers_slice.path if workers_slice else ""),
         processes=tuple(each for each in find_takers(commands, proc) if not _is_in(each.group, left)),
         supervisors=supervisors,
         left=left,
-        owner=looked.report(cpus.number, supervisors.status.owner if supervisors.status else None),
+        owner=looked.report(cpus.number, status.owner if status else None),
+    )
+
+
+def _of_kernel(config: Config, cgroups: Cgroups, proc: Path, sys: Path, etc: Path) -> Facts:
+    """What can be known without Docker and Plancton."""
+    here = look_here(config.docker.socket, proc)
+    return Facts(
+        config=config,
+        kernel=os.uname().release,
+        cgroups=cgroups,
+        psi=read_knob(proc / "pressure/cpu") is not None,
+        scheduler=other_scheduler(sys),
+        hidden=read_process(1, proc) is None or here.peer == 0,
+        missing_mounts=missing_mounts(config),
+        shared_users=shared_users(config.worker, etc),
+        here=here,
+        systemd=read_systemd(),
+        smt={"1": True, "0": False}.get(read_knob(sys / "devices/system/cpu/smt/active") or ""),
         user=user_name() if os.geteuid() else "",
-        now=now,
+        now=time.time(),
     )
 
 
@@ -288,10 +292,6 @@ def read_host(proc: Path, disk: int, cpus: Cpus = ALL) -> tuple[Host | str, int 
         return str(error), None, 0
     host = Host(sample.cpus, sample.memory_total, sample.swap_total, disk, cpus.most)
     return host, sample.memory_available, sample.arc
-
-
-def _read_smt(sys: Path) -> bool | None:
-    return {"1": True, "0": False}.get(read_knob(sys / "devices/system/cpu/smt/active") or "")
 
 
 def read_disks(sys: Path, layout: Layout, workers_slice: str) -> Disks:

@@ -16,12 +16,8 @@ from plancton.workers.surroundings import MAPS_USERS
 from plancton.workers.users import user_of
 
 IDLE_CLASS_SYSTEMD = 252
-
-
 OLDEST_API = (1, 41)
 """Of Docker Engine 20.10."""
-
-
 UNKNOWN = Here()
 
 

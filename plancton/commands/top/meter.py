@@ -114,9 +114,24 @@ def _reported(sample: Sample, status: Status | None) -> Figures:
     )
     if status is None:
         return figures
-    known = {"owner": status.owner, "donated": status.donated, "engine": status.engine, "idle": status.idle}
     memory = status.memory_donated if sample.slice_anon is None else sample.slice_anon
-    return msgspec.structs.replace(figures, **known, memory_donated=memory)
+    return msgspec.structs.replace(figures, **_used(status), memory_donated=memory)
+
+
+def _used(status: Status) -> dict[str, float | None]:
+    return {name: getattr(status, name) for name in ("owner", "donated", "engine", "idle")}
+
+
+def figures_of(status: Status) -> Figures:
+    """What the supervisor says, without measuring."""
+    return Figures(
+        cpus=round(status.capacity),
+        memory_total=status.memory_total,
+        memory_available=status.memory_available,
+        memory_donated=status.memory_donated,
+        workers={worker.name: worker.cpu for worker in status.workers if worker.cpu is not None},
+        **_used(status),
+    )
 
 
 def _measured(a: Sample, b: Sample, figures: Figures, workers: dict[str, float] | None) -> Figures:
