@@ -132,6 +132,17 @@ def test_a_suspended_host(run: Callable[..., Run]) -> None:
     assert len(said) == 1 and "2h" in said[0], it.status().events
 
 
+@pytest.mark.parametrize(("battery", "seconds"), [(False, 5.0), (True, 15.0)])
+def test_on_battery(
+    run: Callable[..., Run], battery: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop on its battery is woken a third as often."""
+    monkeypatch.setattr("plancton.daemon.loop.on_battery", lambda: battery)
+    it = run({**WORKING})
+    it.tick()
+    assert it.it.longest_tick == seconds
+
+
 # ---------------------------------------------------------------- Docker in trouble
 
 
