@@ -195,7 +195,8 @@ def compiled(
             is_called = id(node) in called
             what, known = ("function", [*functions, *questions]) if is_called else ("name", list(names))
             if node.id not in known:
-                raise ValueError(_unknown(text, what, node.id, known))
+                near = did_you_mean(node.id, known)
+                raise ValueError(f"{shown(text)} uses an unknown {what} {shown(node.id)}; {near}")
     for node in asked:
         _check_question(text, node, questions)
     try:
@@ -245,10 +246,6 @@ def _is_text(node: ast.AST) -> bool:
 
 def _known(function: Callable[..., float], *values: Value) -> Value:
     return None if None in values else function(*values)
-
-
-def _unknown(text: str, what: str, word: str, known: Collection[str]) -> str:
-    return f"{shown(text)} uses an unknown {what} {shown(word)}; {did_you_mean(word, known)}"
 
 
 def _foreign(text: str, what: str, functions: Functions) -> ValueError:

@@ -31,7 +31,7 @@ def doubtful_rules(rules: Rules) -> Iterator[str]:
         if key == "cpu_cap":
             if wrong := next(_wrong_caps(rule), ""):
                 yield f"owner.{key}: {wrong}"
-        elif _is_exact(rule):
+        elif _is_exact(rule, rule.root):
             found = {bool(value) for value in _values(rule)}
             if found == {False}:
                 hint = OVER_MIDNIGHT if ("hour",) in rule.references else ""
@@ -117,15 +117,11 @@ def _constants(rule: Expression) -> Iterator[float]:
                         yield float(value)
 
 
-def _is_exact(rule: Expression) -> bool:
+def _is_exact(rule: Expression, node: ast.AST) -> bool:
     """Whether trying tells all: each signal that may be any number is compared with numbers only."""
-    return _is_plain(rule, rule.root)
-
-
-def _is_plain(rule: Expression, node: ast.AST) -> bool:
     match node:
         case ast.BoolOp() | ast.IfExp() | ast.UnaryOp(op=ast.Not()):
-            return all(_is_plain(rule, each) for each in ast.iter_child_nodes(node))
+            return all(_is_exact(rule, each) for each in ast.iter_child_nodes(node))
         case ast.Compare():
             parts = [node.left, *node.comparators]
             numbers = [part for part in parts if any(map(_is_any_number, rule.referred(part)))]

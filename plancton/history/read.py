@@ -55,7 +55,8 @@ class History:
         them. The last one may not be complete yet."""
         where = "WHERE time >= ? AND time < ? ORDER BY time LIMIT ?"
         query = f"SELECT {', '.join(COLUMNS)} FROM {table} {where}"
-        return [_row(row) for row in self._database.execute(query, (since, until, first))]
+        found = self._database.execute(query, (since, until, first))
+        return [_of_kind(dict(zip(COLUMNS, row, strict=True)), Row) for row in found]
 
     def totals(self, table: str, since: float, names: Sequence[str]) -> dict[str, float]:
         """These columns of the ``minutes`` or ``hours`` that begin at this time or later, added up."""
@@ -79,10 +80,6 @@ class History:
     def work(self) -> Work | None:
         row = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchone()
         return _of_kind(dict(zip(WORK, row, strict=True)), Work) if row else None
-
-
-def _row(values: tuple[Any, ...]) -> Row:
-    return _of_kind(dict(zip(COLUMNS, values, strict=True)), Row)
 
 
 def _of_kind(values: dict[str, Any], kind: type[T]) -> T:

@@ -117,12 +117,7 @@ def read_cores(directory: Path, cpus: Iterable[int]) -> list[Core]:
     }
     known = {cpu for cpu, listed in siblings.items() if cpu in listed}
     cores = {tuple(sorted(siblings[cpu] & known)) for cpu in known}
-    return sorted(cores, key=lambda core: (*_smallness(directory, core), core))
-
-
-def _smallness(directory: Path, core: Core) -> tuple[int, int]:
-    capacity, frequency = _ability(directory, core)
-    return -capacity, -frequency
+    return sorted(cores, key=lambda core: (*(-each for each in _ability(directory, core)), core))
 
 
 def _ability(directory: Path, core: Core) -> tuple[int, int]:

@@ -126,10 +126,6 @@ def _dies(worker: Worker, seen: Observation) -> bool:
     return worker.phase is Phase.KILLED and seen.time - (worker.told or 0.0) < DYING
 
 
-def _somebody_dies(seen: Observation) -> bool:
-    return any(_dies(worker, seen) for worker in seen.fleet.workers)
-
-
 def _leaves_by(worker: Worker, deadline: float) -> bool:
     return worker.phase is Phase.LEAVING and (worker.deadline or 0.0) <= deadline
 
@@ -144,7 +140,7 @@ def who_fills_the_disk(case: Case) -> Iterator[Action]:
     seen, trouble, found = case.seen, case.state.disk, _fills_the_disk(case)
     short = is_short_of_disk(seen, case.settings)
     if trouble.is_frozen:
-        over = found is None and trouble.is_over(seen, _somebody_dies(seen))
+        over = found is None and trouble.is_over(seen, any(_dies(w, seen) for w in seen.fleet.workers))
         if over or not short or _must_run(case):
             yield Thaw("who wrote most is gone" if trouble.caught else "nothing more is found out meanwhile")
     if found:

@@ -48,7 +48,8 @@ class StartDelay(msgspec.Struct, frozen=True):
             # Those started before the last failure was known tell nothing new.
             failed = ended.idle or ended.age < SHORT_LIFE
             if failed and seen.boottime - ended.age > delay.last_failure:
-                delay = delay._failed(seen, _how(ended), ended.idle)
+                how = "found no work" if ended.idle else "ended at once"
+                delay = delay._failed(seen, f"{how} ({ended.reason})", ended.idle)
         return delay
 
     def after_leaving(self, seen: Observation, leavers: list[Worker]) -> "StartDelay":
@@ -115,10 +116,6 @@ class StartDelay(msgspec.Struct, frozen=True):
     def _is_one_on_trial(self, fleet: Fleet) -> bool:
         """Whether one is there that may yet show that what made the last one fail is over."""
         return fleet.active > len(fleet.running) or fleet.starts[-1:] > (self.last_failure,)
-
-
-def _how(ended: Ended) -> str:
-    return f"{'found no work' if ended.idle else 'ended at once'} ({ended.reason})"
 
 
 def _oldest_since(starts: tuple[float, ...], seen: Observation, since: float) -> float:

@@ -124,7 +124,11 @@ def _without_past(seen: Observation, state: State, settings: Settings, grace_spa
 
 def _counted(seen: Observation, state: State, settings: Settings) -> State:
     """The state with what ended counted, and with what is noticed of the owner and of limits."""
-    ends = tuple(e for e in seen.ended if not (e.idle and _could_not_work(e, seen, state)))
+
+    def could_not_work(ended: Ended) -> bool:
+        return state.standing.was_frozen(ended, seen) or state.suspend.was_asleep(ended, seen)
+
+    ends = tuple(e for e in seen.ended if not (e.idle and could_not_work(e)))
     delay = state.delay.after_ends(seen, ends).forgiven(seen)
     contention = state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION
     unheeded = state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED
@@ -145,10 +149,6 @@ def _heard(seen: Observation, state: State, settings: Settings) -> State:
         kill, long = TimeWindow(settings.grace_kill), TimeWindow(longest_patience(settings))
         state = msgspec.structs.replace(state, kill=kill, long=long)
     return msgspec.structs.replace(state, standing=standing, cap=cap)
-
-
-def _could_not_work(ended: Ended, seen: Observation, state: State) -> bool:
-    return state.standing.was_frozen(ended, seen) or state.suspend.was_asleep(ended, seen)
 
 
 def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:

@@ -21,8 +21,6 @@ from plancton.units import printable, quoted
 LARGEST_TOKEN = 4096
 SHORTEST_TOKEN = 16
 """Characters: fewer can be guessed."""
-OPEN_PATHS = ("/", "/static/")
-"""What everybody gets, as it tells nothing of this host."""
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^:\[\]@/\s]{1,253})(?::[0-9]{1,5})?", re.IGNORECASE)
 
 
@@ -53,7 +51,7 @@ class Access:
             return Refusal(403, "this page answers to localhost, its address and its host's name only")
         if method not in ("GET", "HEAD", "POST"):
             return Refusal(405, "there is nothing but GET, HEAD and POST")
-        if method != "POST" and _is_open(path):
+        if method != "POST" and (path == "/" or path.startswith("/static/")):  # tells nothing of this host
             return None
         if not _is_from_here(headers, host):
             return Refusal(403, "this request comes from another page")
@@ -73,10 +71,6 @@ class Access:
     def _has_token(self, authorization: str) -> bool:
         given = authorization.removeprefix("Bearer ")
         return hmac.compare_digest(given.encode(errors="replace"), self.token.encode())
-
-
-def _is_open(path: str) -> bool:
-    return path == OPEN_PATHS[0] or path.startswith(OPEN_PATHS[1])
 
 
 def _is_from_here(headers: Mapping[str, str], host: str) -> bool:

@@ -62,7 +62,9 @@ class Throttle:
         of_package = {read_knob(each.parent / "topology/physical_package_id"): each for each in cpus}
         self._counters = [each / "package_throttle_count" for each in of_package.values()]
         devices = sorted((sys / "class/thermal").glob("cooling_device*"))
-        self._coolers = [each / "cur_state" for each in devices if _slows_cpu(read_knob(each / "type") or "")]
+        kinds = {each: read_knob(each / "type") or "" for each in devices}
+        slows = [each for each, kind in kinds.items() if kind == "Processor" or "cpufreq" in kind]
+        self._coolers = [each / "cur_state" for each in slows]
         self._before: float | None = None
 
     def read(self) -> bool | None:
@@ -75,10 +77,6 @@ class Throttle:
         if before is None or self._before is None:
             return False if states and not counts else None
         return self._before > before
-
-
-def _slows_cpu(kind: str) -> bool:
-    return kind == "Processor" or "cpufreq" in kind
 
 
 class PowerMeter:

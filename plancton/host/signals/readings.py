@@ -103,7 +103,8 @@ class Signals:
                 return None if ids is None else len(ids)
             case ("running", *names):
                 look = partial(find_running, self._proc, names, self._slices)
-                return _truth(self._answer(reference, look, self._fresh))
+                found = self._answer(reference, look, self._fresh)
+                return None if found is None else bool(found)
             case ("temperature",):
                 return self._temperature()
             case ("throttled",):
@@ -169,7 +170,3 @@ def _timed(ask: Callable[[], T]) -> tuple[T | None, float]:
     except OSError:  # no descriptor is left: it is asked again
         answer = None
     return answer, time.thread_time() - before
-
-
-def _truth(found: list[str] | None) -> bool | None:
-    return None if found is None else bool(found)
