@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from docker.harness import CPUS, Engine, Plancton
+from docker.harness import BUSY, CPUS, Engine, Plancton
 from host.harness import PATIENCE, Owner, hung, owner_in, used
 
 KEPT, LOST = 0.90, 0.65
 """The part of the CPUs that an owner keeps at least, and without the slice at most."""
 SECONDS = 5.0
 """A share is measured for this long."""
+
+
+@pytest.fixture(scope="session")
+def work() -> str:
+    return BUSY
 
 
 @pytest.fixture(autouse=True)

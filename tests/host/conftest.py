@@ -57,14 +57,20 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def plancton(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plancton]:
-    """A supervisor with a busy worker. One for all tests, which leave it as they found it: where
+def work() -> str:
+    """What the shared supervisor's workers do."""
+    return WORKER
+
+
+@pytest.fixture(scope="session")
+def plancton(engine: Engine, work: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plancton]:
+    """A supervisor with a worker. One for all tests, which leave it as they found it: where
     all is emulated a container takes long to start."""
     supervisor = Plancton(tmp_path_factory.mktemp("plancton"), engine)
     # The owner's load is no reason to retire a worker, nor to start another one while it is frozen.
     supervisor.configure(yielding={"grace_kill": "1h", "grace_spawn": "1s"}, pool={"max_workers": 1})
     supervisor.configure(owner={"reserve_memory": "10%"})
-    supervisor.configure(worker={"command": WORKER, "memory": f"{WORKER_MEMORY}MiB", "user": "0"})
+    supervisor.configure(worker={"command": work, "memory": f"{WORKER_MEMORY}MiB", "user": "0"})
     try:
         supervisor.start()
         yield supervisor

@@ -38,10 +38,13 @@ read_on() {{
   busybox dd if=/dev/zero of=/file bs=1M count={READ}
   while :; do busybox dd if=/file of=/dev/null bs=1M; done
 }}
-while :; do :; done
+while :; do
+  i=0; while [ $i -lt 200 ]; do i=$((i+1)); done
+  busybox sleep 0.5
+done
 """
-"""Uses all CPU that it gets. USR1: holds memory as well. USR2: reads a file larger than its memory
-over and over, which it can't keep; HUP ends that."""
+"""Computes now and then: where all is emulated, others lack what it uses. USR1: holds memory as well.
+USR2: reads a file larger than its memory over and over, which it can't keep; HUP ends that."""
 
 
 def is_systemd_on_v2() -> bool:
