@@ -152,11 +152,15 @@ def test_many_workers_come_back(plancton: Plancton, engine: Engine, pool: Pool) 
     cluster = pool.submit(HELD, "$(Process)", 3)
     plancton.start()
     workers = set(first_workers(plancton, MANY))
-    wait_for("all are in the pool", lambda: {slot.worker for slot in pool.slots()} == workers, every=1)
+
+    def there() -> bool:
+        return {slot.worker for slot in pool.slots()} == workers
+
+    wait_for("all are in the pool", there, timeout=300, every=1)
     busy = set(running(pool, 3).values())
     pool.end()
     pool.restart()
-    wait_for("all are back", lambda: {s.worker for s in pool.slots()} == workers, timeout=300, every=1)
+    wait_for("all are back", there, timeout=300, every=1)
     wait_for_event(pool, "reconnected", 3)
     for worker in busy:
         release(engine, worker)
