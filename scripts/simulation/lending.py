@@ -67,6 +67,8 @@ class Lending:
         self.now = self.last = self.due = 0.0
         self.used = 0.0
         """CPU seconds of the owner's since the last tick."""
+        self.donated = 0.0
+        """The workers' until then."""
         self.pilots = dict[str, Pilot]()
         self.fit = 0
         self.totals = Totals()
@@ -87,16 +89,17 @@ class Lending:
 
     def _work(self, left: float) -> None:
         """A step of all workers with the CPUs that the owner left. Those with full shares get equal
-        parts, and the others what these do not use (in reality 1 or 2 % more)."""
+        parts, and the others what these do not use (in reality 1 or 2 % more); with a quota, no
+        more than that."""
         self.totals.left += left * self.step
         workers = self.simulator.workers.values()
         full = [w for w in workers if w.shares > LEAST_SHARES]
         for group in (full, [w for w in workers if w.shares <= LEAST_SHARES]):
-            if group:
-                rate = min(self.settings.worker_cpus, left / len(group))
-                left = max(0.0, left - rate * len(group))
-                for worker in group:
-                    self._work_one(worker, self.pilots[worker.name], rate)
+            part = left / len(group) if group else 0.0
+            for worker in group:
+                rate = min(self.settings.worker_cpus if worker.quota is None else worker.quota, part)
+                left = max(0.0, left - rate)
+                self._work_one(worker, self.pilots[worker.name], rate)
 
     def _work_one(self, worker: Worker, pilot: Pilot, rate: float) -> None:
         seconds = min(self.step, self.now - pilot.job_from)
@@ -141,6 +144,11 @@ class Lending:
         fleet, seconds = self.simulator.fleet, self.now - self.last
         owner = self.used / seconds
         seen = Observation(self.now, self.now, self.history.cpus, seconds, owner, image="image", fleet=fleet)
+        if self.settings.uses_quota:
+            donated = (self.totals.donated - self.donated) / seconds
+            idle = max(0.0, self.history.cpus - owner - donated)
+            seen = msgspec.structs.replace(seen, donated=donated, idle=idle)
+            self.donated = self.totals.donated
         decision = self.simulator.tick(seen)
         self.fit = decision.fit
         if decision.actions:

@@ -43,6 +43,15 @@ def test_an_idle_host() -> None:
     assert totals.open == pytest.approx(4 * (HOUR - begin))
 
 
+def test_a_quota() -> None:
+    """Where the workers' CPU is limited one by one, a twentieth of the host's stays idle, and the last
+    worker in line has less."""
+    totals = lend(1.0, Settings(uses_quota=True), step=5.0, row=HOUR)
+    begin = totals.starts * (120.0 + START_TIME + FIRST_JOB)
+    assert (totals.starts, totals.kills, totals.starved) == (3, 0, 0.0)
+    assert 2.8 * 2 * HOUR - begin <= totals.donated <= 2.8 * 2 * HOUR, totals
+
+
 def test_a_lifetime_costs_no_job() -> None:
     """A worker past its lifetime ends its job, and another takes its place."""
     totals = lend(0.0, Settings(lifetime=6 * HOUR, finish_timeout=DAY))
