@@ -41,8 +41,8 @@ which the owner's pause ends."""
 KEEP_WORKERS = "keep-workers"
 """Content of a stop request that leaves the workers running."""
 STALE = 40.0
-"""Seconds after which a status that is not replaced says that the supervisor hangs: on battery its
-ticks are 15 s apart."""
+"""Seconds after which a status that is not replaced says that the supervisor hangs: its ticks are up
+to 15 s apart."""
 LARGEST_REQUEST, LARGEST_STATUS = 64 << 10, 16 << 20
 LOCKS = Path("/proc/locks")
 

@@ -33,10 +33,9 @@ do. Nor is the network made for each of them."""
 MOST_WORKERS = 1_000_000
 KILL_SECONDS = 2.0
 """How long the killing takes that follows `htcondor.vacate`, with a fifth of a CPU."""
-ON_BATTERY = 3
-"""On battery the longest tick is this many times as long."""
-MISSED = ON_BATTERY + 1
-"""Ticks that many times as far apart as the longest have missed something."""
+MISSED = 4
+"""Ticks that are this many times `docker.tick` apart, and no longer than that are any, have missed
+something."""
 
 
 class Host(msgspec.Struct, frozen=True):

@@ -411,7 +411,8 @@ class DockerSection(Section, frozen=True):
         Literal["kernel", "weight", "quota"], key("yield no more strongly than this, to try it out")
     ] = "kernel"
     tick: Annotated[
-        Duration, key("look at the host at least this often (1s to 15s), on battery a third as often")
+        Duration,
+        key("look at the host this often (1s to 15s); a third as often on battery or where nothing moves"),
     ] = default(Duration(5))
 
     def __post_init__(self) -> None:

@@ -17,7 +17,6 @@ from queue import Empty
 import msgspec
 
 from plancton import __version__
-from plancton.config.resolve import ON_BATTERY
 from plancton.config.schema import Config
 from plancton.config.watch import ConfigFile
 from plancton.daemon.actuator import Actuator
@@ -55,7 +54,7 @@ from plancton.host.slice import Slice
 from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, next_tick
+from plancton.policy.pace import BRISK, next_tick, stretched
 from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
 from plancton.rundir import DRAIN, REQUESTS, Paths, RunDir
@@ -238,7 +237,8 @@ class Supervisor:
             self.keeper.look_at_cpus()
             self.sleep.watch_files()
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
-            self.longest_tick = self.file.config.docker.tick * (ON_BATTERY if on_battery() else 1)
+            tick = float(self.file.config.docker.tick)
+            self.longest_tick = stretched(tick) if on_battery() else tick
         seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
         short = is_short_of_memory(seen, self.in_force.settings)
         if now >= self.next_slow or short or self.keeper.is_touched:
@@ -286,7 +286,10 @@ class Supervisor:
             return 0.0
         if self.stopping.when_empty or not self.sleep.told or self.contention.reads:
             return BRISK
-        pace = next_tick(seen, decision, self.state, self.in_force.settings, self.longest_tick)
+        # What a rule of the owner's reads is read at ticks only.
+        calm = self.longest_tick
+        steady = calm if self.owner_watch.has_rules else stretched(calm)
+        pace = next_tick(seen, decision, self.state, self.in_force.settings, calm, steady)
         return max(BRISK, min(pace, self.disk_guard.look_due - seen.time))
 
     def _completed(self, seen: Observation, now: float) -> Observation:

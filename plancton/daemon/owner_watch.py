@@ -38,6 +38,10 @@ class OwnerWatch:
 
             self._signals = Signals(self._tree, self._slice_name, self._beside)
 
+    @property
+    def has_rules(self) -> bool:
+        return self._signals is not None
+
     def look(self, seen: Observation, now: float) -> OwnerRules:
         """What the rules ask for; ``seen`` says what the owner uses."""
         if self._signals is None:

@@ -2,7 +2,8 @@
 
 Where the kernel yields, nothing that must be quick depends on a tick. So the loop sleeps until a
 decision may be due: until a window could fill, a deadline passes, or memory could have run short.
-It sleeps no longer than ``calm`` seconds, and no longer than a part of the windows.
+It sleeps no longer than ``calm`` seconds, or ``steady`` ones where nothing has moved for a minute,
+and no longer than a part of the windows.
 """
 
 import math
@@ -18,13 +19,20 @@ BRISK = 1.0
 """Seconds between two ticks while something is under way; the least there is."""
 PART = 1 / 3
 """No tick is longer than this part of a window: the window's averages would mean nothing."""
+STEADY = 0.05
+"""There is as much room as before: within this part of the host's CPUs."""
+STRETCH, LONGEST = 3.0, 15.0
+"""Where nothing moves, or on battery, ticks are that many times as far apart, but no further for
+that than LONGEST seconds."""
 FASTEST = 1_000_000_000
 """Bytes per second that an owner is expected to take at most. One thread of a fast computer, which
 has to clear each page, takes a few times as much, but only for moments."""
 
 
-def next_tick(seen: Observation, decision: Decision, state: State, settings: Settings, calm: float) -> float:
-    """Seconds from this tick to the next, BRISK … ``calm``."""
+def next_tick(
+    seen: Observation, decision: Decision, state: State, settings: Settings, calm: float, steady: float
+) -> float:
+    """Seconds from this tick to the next, BRISK … ``calm``, or ``steady`` where nothing moves."""
     if decision.actions or _is_under_way(seen, settings):
         return BRISK
     waits = (
@@ -37,7 +45,18 @@ def next_tick(seen: Observation, decision: Decision, state: State, settings: Set
         state.standing.next_change(seen, settings),
         state.cap.left(seen, settings),
     )
-    return max(BRISK, min(calm, *waits))
+    return max(BRISK, min(steady if _is_steady(seen, state) else calm, *waits))
+
+
+def stretched(calm: float) -> float:
+    """Seconds between ticks where they matter less than where this many are between them."""
+    return max(calm, min(STRETCH * calm, LONGEST))
+
+
+def _is_steady(seen: Observation, state: State) -> bool:
+    """Whether there was about as much room all the time that `State.spawn` looks back."""
+    rooms = [span.room for span in state.spawn.spans]
+    return state.spawn.covered and max(rooms) - min(rooms) <= STEADY * seen.capacity
 
 
 def _is_under_way(seen: Observation, settings: Settings) -> bool:

@@ -9,7 +9,7 @@ from cost.figure import Figure
 from plancton.daemon.log_file import LARGEST
 from plancton.model import Header, Settings, Tick
 from plancton.policy.decide import decide
-from plancton.policy.pace import next_tick
+from plancton.policy.pace import next_tick, stretched
 from plancton.policy.state import State
 
 SETTLED = 600.0
@@ -62,7 +62,9 @@ class DueTicks:
             return None
         seen, due = line.observation, self._due
         decision, self._state = decide(seen, self._state, self._settings)
-        self._due = seen.time + next_tick(seen, decision, self._state, self._settings, self._calm)
+        self._due = seen.time + next_tick(
+            seen, decision, self._state, self._settings, self._calm, stretched(self._calm)
+        )
         return None if due is None else max(0.0, seen.time - due)
 
 

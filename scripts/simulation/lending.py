@@ -8,7 +8,7 @@ decisions wait for its end.
 import msgspec
 
 from plancton.model import LEAST_SHARES, Fleet, Observation, Phase, Settings, Worker
-from plancton.policy.pace import next_tick
+from plancton.policy.pace import next_tick, stretched
 from plancton.policy.simulator import START_TIME, Simulator
 from plancton.policy.traces import History
 
@@ -155,7 +155,8 @@ class Lending:
             self._follow(fleet)
         self.last, self.used = self.now, 0.0
         if self.calm:
-            self.due = self.now + next_tick(seen, decision, self.simulator.state, self.settings, self.calm)
+            state, steady = self.simulator.state, stretched(self.calm)
+            self.due = self.now + next_tick(seen, decision, state, self.settings, self.calm, steady)
 
     def _put_at_stake(self) -> None:
         """What each worker's job has used, as it is read while one may have to leave."""

@@ -117,7 +117,7 @@ def test_wakes_in_time() -> None:
     ticks = Ticks(SETTINGS, workers(1))
     ticks.run(5, **capped(1.0))
     seen, decision = ticks.seen(), ticks.tick()
-    assert next_tick(seen, decision, ticks.state, SETTINGS, 1000.0) <= 31
+    assert next_tick(seen, decision, ticks.state, SETTINGS, 1000.0, 1000.0) <= 31
 
 
 def test_unused_it_costs_nothing() -> None:

@@ -242,7 +242,7 @@ def test_wakes_in_time(since: int, asks: dict[str, Any], most: float) -> None:
     ticks.run(since + 1, **asks)
     seen = ticks.seen(frozen=True, **asks)
     decision = ticks.tick(**asks)
-    assert next_tick(seen, decision, ticks.state, ticks.settings, 1000.0) <= most
+    assert next_tick(seen, decision, ticks.state, ticks.settings, 1000.0, 1000.0) <= most
 
 
 def test_unused_it_costs_nothing() -> None:

@@ -7,10 +7,10 @@ import pytest
 
 from plancton.model import Decision, Fleet, Kill, Observation, Phase, Settings, Worker
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, FASTEST, next_tick
+from plancton.policy.pace import BRISK, FASTEST, next_tick, stretched
 from plancton.policy.state import State
 
-CALM = 5.0
+CALM, STEADY = 5.0, 15.0
 GB = 1_000_000_000
 SETTINGS = Settings(worker_memory=GB, grace_kill=600.0, grace_spawn=60.0, reserve_memory=2 * GB, gap=20.0)
 RUNNING = Worker("a", "1", Phase.RUNNING, memory=GB, started=1.0, shares=1024, image="i")
@@ -27,7 +27,7 @@ def due(ticks: int = 300, goes_by: Settings = SETTINGS, **changed: Any) -> float
         decision, state = decide(seen, state, goes_by)
         times = {"time": seen.time + CALM, "boottime": seen.boottime + CALM}
         before, seen = seen, msgspec.structs.replace(seen, **times)
-    return next_tick(before, decision, state, goes_by, CALM)
+    return next_tick(before, decision, state, goes_by, CALM, STEADY)
 
 
 def fleet(**fields: Any) -> Fleet:
@@ -35,8 +35,29 @@ def fleet(**fields: Any) -> Fleet:
 
 
 def test_nothing_is_going_on() -> None:
-    """With all workers there and the owner quiet, it sleeps as long as it may."""
-    assert due() == CALM
+    """With all workers there and an owner who always uses the same, it sleeps as long as it may."""
+    assert due() == STEADY
+
+
+def test_it_is_not_known_yet_whether_anything_is_going_on() -> None:
+    """For the first minute it sleeps as long as where the owner moves."""
+    assert due(ticks=6) == CALM
+
+
+def test_an_owner_who_moves() -> None:
+    """A minute in which the owner did not always use the same is followed more closely."""
+    state, seen, decision = State(), CALM_HOST, Decision(0, "")
+    for tick in range(60):
+        times = {"time": seen.time + CALM, "boottime": seen.boottime + CALM}
+        seen = msgspec.structs.replace(seen, owner=0.5 + 2.0 * (tick % 10 == 0), **times)
+        decision, state = decide(seen, state, SETTINGS)
+    assert next_tick(seen, decision, state, SETTINGS, CALM, STEADY) == CALM
+
+
+@pytest.mark.parametrize(("calm", "steady"), [(1.0, 3.0), (5.0, 15.0), (10.0, 15.0), (45.0, 45.0)])
+def test_how_much_longer(calm: float, steady: float) -> None:
+    """Three times as long, but no longer than a quarter of a minute for that."""
+    assert stretched(calm) == steady
 
 
 @pytest.mark.parametrize(
@@ -62,7 +83,7 @@ def test_something_is_under_way(changed: dict[str, Any]) -> None:
 
 def test_a_stuck_worker_is_no_hurry() -> None:
     """A worker that can't die does not keep the loop busy for ever."""
-    assert due(fleet=fleet(phase=Phase.KILLED, stuck=True, deadline=1e9)) == CALM
+    assert due(fleet=fleet(phase=Phase.KILLED, stuck=True, deadline=1e9)) == STEADY
 
 
 def test_where_workers_are_limited_by_us() -> None:
@@ -86,7 +107,7 @@ def test_memory_that_goes() -> None:
     """The less memory there is beyond the reserve, the sooner it is looked at."""
     beyond = 3 * FASTEST
     assert due(memory_available=SETTINGS.reserve_memory + beyond) == pytest.approx(3.0)
-    assert due(memory_available=SETTINGS.reserve_memory + beyond, fleet=Fleet(), max_workers=0) == CALM
+    assert due(memory_available=SETTINGS.reserve_memory + beyond, fleet=Fleet(), max_workers=0) == STEADY
 
 
 def test_a_deadline() -> None:
@@ -103,4 +124,4 @@ def test_short_windows() -> None:
 def test_after_an_action() -> None:
     """What was told to somebody is followed up at once."""
     decision = Decision(1, "", actions=(Kill("a", "did not leave in time"),))
-    assert next_tick(CALM_HOST, decision, State(), SETTINGS, CALM) == BRISK
+    assert next_tick(CALM_HOST, decision, State(), SETTINGS, CALM, STEADY) == BRISK

@@ -107,5 +107,5 @@ def test_the_next_tick_is_in_time() -> None:
     seen = ticks.seen(1.0, owner=4.0)
     decision = ticks.tick(owner=4.0)
     assert not decision.actions
-    waits = next_tick(seen, decision, ticks.state, SETTINGS, 10_000.0)
+    waits = next_tick(seen, decision, ticks.state, SETTINGS, 10_000.0, 10_000.0)
     assert waits <= 1_200.0 - 1_150.0 + 20.0, waits
