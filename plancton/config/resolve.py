@@ -17,6 +17,7 @@ from plancton.host.own_container import is_inside
 from plancton.host.signals.catalog import CHECKS, SIGNALS, Reference
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
+from plancton.policy.pace import stretched
 from plancton.units import human_bytes, shown
 
 TREATMENT = (
@@ -33,9 +34,8 @@ do. Nor is the network made for each of them."""
 MOST_WORKERS = 1_000_000
 KILL_SECONDS = 2.0
 """How long the killing takes that follows `htcondor.vacate`, with a fifth of a CPU."""
-MISSED = 4
-"""Ticks that are this many times `docker.tick` apart, and no longer than that are any, have missed
-something."""
+MISSED = 3
+"""A tick that is later than the longest by this many times `docker.tick` has missed something."""
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def policy_settings(config: Config, host: Host, limits: Limits = NO_LIMITS) -> S
         grace_spawn=float(config.yielding.grace_spawn),
         stake=config.yielding.stake,
         longest_wait=float(config.yielding.longest_wait),
-        gap=MISSED * float(config.docker.tick),
+        gap=stretched(config.docker.tick) + MISSED * float(config.docker.tick),
         uses_quota=config.yielding.cap == "room",
         caps_waiting=config.yielding.cap == "auto",
         most_cpus=least(limits.cpus, host.small),

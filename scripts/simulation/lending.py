@@ -62,7 +62,7 @@ class Lending:
     ) -> None:
         self.history, self.job, self.step, self.calm = history, job, step, calm
         # A step is all that there is to know: none was missed.
-        self.settings = msgspec.structs.replace(settings, gap=1.5 * max(step, calm))
+        self.settings = msgspec.structs.replace(settings, gap=1.5 * max(step, stretched(calm)))
         self.simulator = Simulator(self.settings, history.name)
         self.now = self.last = self.due = 0.0
         self.used = 0.0
