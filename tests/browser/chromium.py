@@ -30,8 +30,12 @@ class Browser:
 
     def reset(self) -> None:
         self.look_as(1280, 900)
-        self.driver.get("about:blank")
+        self.leave()
         self.complaints()
+
+    def leave(self) -> None:
+        """A page that is left asks nobody any more: before its server ends."""
+        self.driver.get("about:blank")
 
     def look_as(self, width: int, height: int, scheme: str = "light") -> None:
         """A screen of this size, and a user who likes it dark or light."""

@@ -55,6 +55,7 @@ def test_buttons(home: Home, browser: Browser) -> None:
         stack.callback(supervisor.wait)
         stack.callback(supervisor.kill)
         page = stack.enter_context(served(home.environ))
+        stack.callback(browser.leave)
         browser.open(page.address)
         browser.wait_for_text("mode", "donating")
         browser.click("drain")
@@ -122,6 +123,7 @@ def test_token(home: Home, browser: Browser, tmp_path: Path) -> None:
         browser.wait_for_text("sentence", "Donating")
         browser.click("drain")
         wait_for("the request", (home.run / "drain").exists)
+        browser.leave()
         assert all("401" in each for each in browser.complaints())
 
 
