@@ -21,7 +21,8 @@ class Endings:
     def __init__(self, context: Context, lift: Lift, removals: Removals) -> None:
         self._context, self._roster = context, context.roster
         self._lift, self._removals = lift, removals
-        self._unread: dict[str, None] = {}
+        self._unread: dict[str, bool] = {}
+        """Whose reports are to be read, and whether for the jobs in them."""
         self._fetching = False
 
     def ended(self, name: str, code: int | None, reason: str, boottime: float, unseen: bool = False) -> None:
@@ -92,23 +93,26 @@ class Endings:
 
     def fetch_report(self, name: str) -> None:
         """Soon count the jobs that a running worker reports: a report costs dockerd 55 ms of CPU."""
-        self._unread[name] = None
+        self._unread[name] = True
 
     def fetch_next(self) -> None:
         """Read the report that has waited longest, unless one is being read."""
         if self._context.speed.is_due(self._context.clock()):
-            self.fetch_report(self._context.speed.measurer)
+            self._unread.setdefault(self._context.speed.measurer, False)
         while self._unread and not self._fetching:
-            name = next(iter(self._unread))
+            name, jobs = next(iter(self._unread.items()))
             del self._unread[name]
             entry = self._roster.get(name)
             if entry is not None and entry.worker.id and entry.worker.phase is not Phase.ENDED:
                 self._fetching = True
                 call = partial(read_report, container=entry.worker.id)
-                self._context.cleanup_queue.submit(call, partial(self._fetched, name))
+                self._context.cleanup_queue.submit(call, partial(self._fetched, name, jobs))
 
-    def _fetched(self, name: str, report: bytes | None, error: DockerError | None) -> None:
+    def _fetched(self, name: str, jobs: bool, report: bytes | None, error: DockerError | None) -> None:
         self._fetching = False
         if report is not None and (entry := self._roster.get(name)):
-            self._count(entry, report)
+            if jobs:
+                self._count(entry, report)
+            else:  # a job in it that is not known to have ended would count as lost later, too
+                self._context.speed.reported(entry.worker.name, entry.worker.image, report)
         self._context.cleanup_trouble(error)
