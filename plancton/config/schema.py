@@ -412,7 +412,7 @@ class DockerSection(Section, frozen=True):
     ] = "kernel"
     tick: Annotated[
         Duration,
-        key("look at the host this often (1s to 15s); a third as often on battery or where nothing moves"),
+        key("look at the host this often (1s to 15s); a third as often on battery or at rest"),
     ] = default(Duration(5))
 
     def __post_init__(self) -> None:

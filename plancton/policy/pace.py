@@ -2,13 +2,14 @@
 
 Where the kernel yields, nothing that must be quick depends on a tick. So the loop sleeps until a
 decision may be due: until a window could fill, a deadline passes, or memory could have run short.
-It sleeps no longer than ``calm`` seconds, or ``steady`` ones where nothing has moved for a minute,
-and no longer than a part of the windows.
+It sleeps no longer than ``calm`` seconds, or ``steady`` ones where nothing has moved for a minute
+and workers rest, and no longer than a part of the windows.
 """
 
 import math
 
 from plancton.model import Decision, Observation, Settings
+from plancton.policy.contention import workers_get_some
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.patience import until_enough
 from plancton.policy.rulebook import holds_another, is_short_of_memory
@@ -21,6 +22,9 @@ PART = 1 / 3
 """No tick is longer than this part of a window: the window's averages would mean nothing."""
 STEADY = 0.05
 """There is as much room as before: within this part of the host's CPUs."""
+AT_REST = 0.1
+"""CPUs: workers that use more may compete with the owner for the CPU, the network or the disk, which
+is found at ticks."""
 STRETCH, LONGEST = 3.0, 15.0
 """Where nothing moves, or on battery, ticks are that many times as far apart, but no further for
 that than LONGEST seconds."""
@@ -54,7 +58,10 @@ def stretched(calm: float) -> float:
 
 
 def _is_steady(seen: Observation, state: State) -> bool:
-    """Whether there was about as much room all the time that `State.spawn` looks back."""
+    """Whether workers rest, and there was about as much room all the time that `State.spawn` looks
+    back."""
+    if workers_get_some(seen) or (seen.donated or 0.0) > AT_REST:
+        return False
     rooms = [span.room for span in state.spawn.spans]
     return state.spawn.covered and max(rooms) - min(rooms) <= STEADY * seen.capacity
 

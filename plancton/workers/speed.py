@@ -52,10 +52,11 @@ class HostSpeed:
 
     def reported(self, name: str, image: str, report: bytes) -> None:
         """The measurer's lines come before those of its jobs, which can write anything there."""
-        found = {
-            what: int(number) for what, number in reversed(_LINE.findall(report.decode(errors="replace")))
-        }
-        if name == self.measurer and len(found) == 2:
+        if name != self.measurer:
+            return
+        lines = _LINE.findall(report.decode(errors="replace"))
+        found = {what: int(number) for what, number in reversed(lines)}
+        if len(found) == 2:
             self._known, self.measurer = Speed(image, found), ""
             if self._file:
                 with contextlib.suppress(OSError):  # a full disk: it is measured once more

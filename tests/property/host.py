@@ -61,6 +61,7 @@ class Host:
         self.now, self.boot = 1_000.0, 50_000.0
         self.owner, self.owner_memory = 0.0, 0
         self.use = 0.5  # of its memory limit that a worker takes
+        self.work = 1.0  # of its CPUs that a worker takes
         self.job = 20.0
         self.image, self.digest = "image-1", "config-1"
         self.pool = False  # whether new workers let us know of their jobs
@@ -111,7 +112,8 @@ class Host:
     def observe(self, seconds: float) -> Observation:
         owner = min(self.cpus, self.owner)
         left = self.cpus - owner
-        donated = min(left, sum(w.cpus for w in self.workers.values() if w.phase is not Phase.STARTING))
+        wanted = sum(w.cpus for w in self.workers.values() if w.phase is not Phase.STARTING)
+        donated = min(left, self.work * wanted)
         anon = sum(int(self.use * w.memory) for w in self.workers.values())
         return Observation(
             time=self.now,

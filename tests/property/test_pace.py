@@ -32,9 +32,10 @@ class Owner:
         return (self.used(end) - self.used(begin)) / (end - begin)
 
 
-def play(owner: Owner, calm: float) -> tuple[list[tuple[str, float]], int]:
+def play(owner: Owner, calm: float, work: float) -> tuple[list[tuple[str, float]], int]:
     """When workers were started and told to leave, and how many ticks that took."""
     host, happened, ticks = Host(4.0, GOES_BY), list[tuple[str, float]](), 0
+    host.work = work
     time, seconds = 0.0, BRISK
     while time < END:
         host.owner = owner.mean(time, time + seconds)
@@ -57,18 +58,19 @@ def pace(host: Host, seen: Observation, decision: Decision, calm: float) -> floa
         st.tuples(st.sampled_from([200.0, 400.0, 700.0]), st.sampled_from([0.0, 1.0, 2.4, 3.9])),
         min_size=1,
         max_size=6,
-    )
+    ),
+    st.sampled_from([0.0, 1.0]),
 )
-def test_same_decisions(moves: list[tuple[float, float]]) -> None:
+def test_same_decisions(moves: list[tuple[float, float]], work: float) -> None:
     """An owner who comes and goes, each time for longer than the windows are: each start and each
     leaving is that of a supervisor that ticks every second, by at most one tick where nothing moves
-    (and the second to which ticks are rounded) earlier or later."""
+    (and the second to which ticks are rounded) earlier or later. Workers compute, or rest."""
     steps, at = list[tuple[float, float]](), 0.0
     for wait, cpus in moves:
         at += wait
         steps.append((at, cpus))
-    every_second, many = play(Owner(steps), BRISK)
-    calm, few = play(Owner(steps), CALM)
+    every_second, many = play(Owner(steps), BRISK, work)
+    calm, few = play(Owner(steps), CALM, work)
     assert [kind for kind, _ in every_second] == [kind for kind, _ in calm], (every_second, calm)
     late = [
         (kind, a, b)

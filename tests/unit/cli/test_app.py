@@ -163,12 +163,10 @@ def test_odd_files(host: Host) -> None:
         assert_refused(host("check", name), "is not a regular file")
 
 
-@pytest.mark.parametrize("command", ["check x.yaml", "run -c x.yaml", "status"])
-def test_a_current_directory_that_is_gone(host: Host, command: str) -> None:
-    """Where a shell is left when somebody else removes its directory, a command says just that."""
-    script = 'mkdir gone && cd gone && rmdir ../gone && PLANCTON_RUN_DIR=run exec "$@"'
-    done = subprocess.run(
-        ["sh", "-c", script, "sh", PLANCTON, *command.split()],
+def ran(host: Host, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Any program's end, on this host."""
+    return subprocess.run(
+        words,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -176,6 +174,13 @@ def test_a_current_directory_that_is_gone(host: Host, command: str) -> None:
         env=host.environ,
         check=False,
     )
+
+
+@pytest.mark.parametrize("command", ["check x.yaml", "run -c x.yaml", "status"])
+def test_a_current_directory_that_is_gone(host: Host, command: str) -> None:
+    """Where a shell is left when somebody else removes its directory, a command says just that."""
+    script = 'mkdir gone && cd gone && rmdir ../gone && PLANCTON_RUN_DIR=run exec "$@"'
+    done = ran(host, ["sh", "-c", script, "sh", PLANCTON, *command.split()])
     if command != "status":
         assert_refused(done, "the current directory has been removed: ")
     assert done.returncode in (2, 3) and len(done.stderr.splitlines()) <= 1, done
@@ -426,15 +431,7 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
         "    app(['check', '--schema'], standalone_mode=False)\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n{calling(command[0])}"
     )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *command, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        env=host.environ,
-        cwd=host.home,
-        check=False,
-    )
+    done = ran(host, [sys.executable, "-P", "-c", code, *command, str(path)])
     assert_refused(done, "permission denied on", "docker group (usermod -aG docker USER)")
 
 
@@ -453,14 +450,7 @@ def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: lis
     )
     named = ["--config", str(config)]
     options = {"check": [str(config)], "run": named, "selftest": named, "top": []}[command[0]]
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, *command, *options],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        env=host.environ,
-        check=False,
-    )
+    done = ran(host, [sys.executable, "-P", "-c", code, *command, *options])
     assert_refused(
         done, "no cgroup v2 tree is mounted on this host: boot with systemd.unified_cgroup_hierarchy=1"
     )

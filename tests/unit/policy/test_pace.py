@@ -15,7 +15,7 @@ GB = 1_000_000_000
 SETTINGS = Settings(worker_memory=GB, grace_kill=600.0, grace_spawn=60.0, reserve_memory=2 * GB, gap=20.0)
 RUNNING = Worker("a", "1", Phase.RUNNING, memory=GB, started=1.0, shares=1024, image="i")
 CALM_HOST = Observation(
-    time=10_000.0, boottime=10_000.0, capacity=4.0, interval=CALM, owner=0.5, donated=1.0, idle=2.5,
+    time=10_000.0, boottime=10_000.0, capacity=4.0, interval=CALM, owner=0.5, donated=0.01, idle=3.49,
     memory_total=64 * GB, memory_available=48 * GB, image="i", max_workers=1, fleet=Fleet.of([RUNNING]),
 )  # fmt: skip
 
@@ -37,6 +37,12 @@ def fleet(**fields: Any) -> Fleet:
 def test_nothing_is_going_on() -> None:
     """With all workers there and an owner who always uses the same, it sleeps as long as it may."""
     assert due() == STEADY
+
+
+@pytest.mark.parametrize("donated", [0.11, 1.0])
+def test_workers_that_work(donated: float) -> None:
+    """What workers take from the owner besides is found at ticks: while they work, none is longer."""
+    assert due(donated=donated, idle=3.5 - donated) == CALM
 
 
 def test_it_is_not_known_yet_whether_anything_is_going_on() -> None:
