@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +163,7 @@ def test_odd_files(host: Host) -> None:
         assert_refused(host("check", name), "is not a regular file")
 
 
-def ran(host: Host, words: list[str]) -> subprocess.CompletedProcess[str]:
+def ran(host: Host, words: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     """Any program's end, on this host."""
     return subprocess.run(
         words,
