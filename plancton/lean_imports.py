@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import ModuleType
 
 OPTIONAL = ("bz2", "charset_normalizer", "chardet", "lzma", "ssl", "typing_extensions")
 OPENSSL = "_hashlib"
@@ -27,6 +28,32 @@ def left_out() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Unable to find acceptable character detection")
             yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+UNUSED = ("certifi", "encodings.idna", "idna", "importlib.metadata", "zipfile")
+"""requests and urllib3 import these always, and use them for TLS, names of hosts and archives only
+(requests/{certs,models,packages,utils}.py, urllib3/http2/__init__.py)."""
+
+
+class _Unused(ModuleType):
+    """Has every name, and each is a function that does nothing: requests asks certifi when it loads."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda: None
+
+
+@contextmanager
+def without_unused() -> Iterator[None]:
+    """For the import of requests alone: our own code may need these."""
+    absent = [name for name in UNUSED if name not in sys.modules]
+    sys.modules.update({name: _Unused(name) for name in absent})
+    try:
+        yield
     finally:
         for name in absent:
             del sys.modules[name]

@@ -16,22 +16,17 @@ others see in /proc/locks that it is held.
 import contextlib
 import errno
 import fcntl
-import hashlib
-import logging
 import os
 import re
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from plancton.errors import PlanctonError
-from plancton.files import Unsuitable, from_json, read_regular, replace_file, to_json
+from plancton.files import from_json, read_regular, replace_file
 from plancton.model import Status
-
-log = logging.getLogger(__name__)
 
 REQUESTS = ("stop", "force-stop", "finish", "pause", "resume")
 DRAIN = "drain"
@@ -49,10 +44,6 @@ LOCKS = Path("/proc/locks")
 
 class RunDirError(PlanctonError):
     """The run directory can't be used, in one line."""
-
-
-class AlreadyRunning(PlanctonError):
-    """Another supervisor holds the lock, in one line."""
 
 
 class Paths(msgspec.Struct, frozen=True):
@@ -217,12 +208,12 @@ def _read_lock(file: Path) -> Lock | None:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
-        pids, _ = _lockers(file)
+        pids, _ = lockers(file)
         return Lock(pids[0]) if pids else None
     except OSError:
         return None
     try:
-        held = not _take(descriptor, fcntl.LOCK_SH)
+        held = not take(descriptor, fcntl.LOCK_SH)
         text = os.read(descriptor, LARGEST_REQUEST).decode(errors="surrogateescape")
     except OSError:
         return None
@@ -234,7 +225,7 @@ def _read_lock(file: Path) -> Lock | None:
     return Lock(int(pid) if held else None, socket, workers_slice, Path(run) if run else None)
 
 
-def _take(descriptor: int, kind: int) -> bool:
+def take(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -242,7 +233,7 @@ def _take(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _lockers(file: Path) -> tuple[list[int], list[int]]:
+def lockers(file: Path) -> tuple[list[int], list[int]]:
     """Who holds a lock on this file, which need not be ours to open: processes of its owner or root, and
     those of strangers (proc_locks(5)). The device is not compared: Btrfs and overlayfs have two."""
     trusted, strangers = list[int](), list[int]()
@@ -300,193 +291,13 @@ def _remedy(error: OSError) -> str:
     return "run this as the user that runs Plancton (root, or with sudo)"
 
 
-# ---------------------------------------------------------------- the supervisor's side
-
-
-class RunDir:
-    """The supervisor's own directory; created with mode 0755 if it is missing."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._drain: str | None = ""  # until it is known
-        self._unread = False
-        try:
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
-            if not os.access(path, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        except OSError as error:
-            raise RunDirError(_not_writable(path, error, "PLANCTON_RUN_DIR")) from None
-
-    def begin(self, began: float) -> None:
-        """Write down this process's pid, and drop requests to an earlier one: those from before
-        this process ``began`` (Unix time), which it did not do when it executed itself again."""
-        for name in REQUESTS:
-            with contextlib.suppress(OSError):
-                if (self.path / name).lstat().st_mtime < began:
-                    (self.path / name).unlink()
-        with contextlib.suppress(OSError):
-            (self.path / "left.json").unlink()
-        with contextlib.suppress(OSError):  # a full disk is no reason not to run
-            replace_file(self.path / "plancton.pid", f"{os.getpid()}\n".encode(), 0o644)
-
-    def take_request(self, name: str) -> str | None:
-        """Take a request: its content, or None if there is none."""
-        try:
-            content = self._read(name)
-            (self.path / name).unlink()
-        except OSError:
-            return None
-        return content
-
-    def drain(self) -> str | None:
-        """Content of the drain file (`finish`: workers are asked to finish); None if there is none.
-        A file that can't be read changes nothing."""
-        try:
-            self._drain = self._read(DRAIN)
-        except FileNotFoundError:
-            self._drain = None
-        except Unsuitable:
-            self._drain = ""
-        except OSError as error:
-            if not self._unread:
-                log.warning("%s/drain can't be read: %s", self.path, error.strerror)
-            self._unread = True
-            return self._drain
-        self._unread = False
-        return self._drain
-
-    def _read(self, name: str) -> str:
-        data, _ = read_regular(self.path / name, LARGEST_REQUEST, follow=False)
-        return data.decode(errors="replace").strip()
-
-    def publish(self, status: Status) -> None:
-        """Replace status.json; raises OSError, for example on a full disk."""
-        replace_file(self.path / "status.json", to_json(status), 0o644)
-
-    def leave(self, left: Mapping[str, str]) -> None:
-        """Say what could not be removed and why, for the `plancton stop` that waits."""
-        with contextlib.suppress(OSError):  # then it only says what is left
-            replace_file(self.path / "left.json", msgspec.json.encode(left), 0o644)
-
-    def retract(self) -> None:
-        for name in ("status.json", "plancton.pid"):
-            with contextlib.suppress(OSError):
-                (self.path / name).unlink(missing_ok=True)
-
-
-def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "", run: Path = Path("/")) -> int:
-    """Keep out a second supervisor on this socket and instance while the returned descriptor is open.
-
-    The lock is next to the instance's id, where anyone who knows the id looks. It holds our pid,
-    the socket, the slice's name and the run directory, one per line: that is where to find us and,
-    after we have ended, our workers. It stays held while this process executes itself again.
-    """
-    name = hashlib.sha256(f"{os.path.realpath(socket)} {instance}".encode()).hexdigest()[:12]
-    file = state / f"{name}.lock"
-    try:
-        descriptor = _inherited(file) or _open_lock(file)
-        while not _locked(descriptor, file):
-            os.close(descriptor)
-            descriptor = _open_lock(file)
-        os.set_inheritable(descriptor, True)  # by execv(3); programs that we start get no descriptor
-        os.ftruncate(descriptor, 0)
-        os.pwrite(
-            descriptor, os.fsencode(f"{os.getpid()}\n{socket}\n{workers_slice}\n{os.path.realpath(run)}\n"), 0
-        )
-    except OSError as error:
-        raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
-    return descriptor
-
-
-def _inherited(file: Path) -> int | None:
-    """The descriptor that holds this lock since before the process executed itself again. One of
-    another lock, of the configuration before, is closed."""
-    found = None
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            target = Path(os.readlink(f"/proc/self/fd/{name}"))
-            ours = target.suffix == ".lock" and target.parent == Path(os.path.realpath(file.parent))
-            if not ours or not os.get_inheritable(int(name)):
-                continue
-            if target.name == file.name and os.path.samestat(os.fstat(int(name)), file.lstat()):
-                found = int(name)
-            else:
-                os.close(int(name))
-    return found
-
-
-def _open_lock(file: Path) -> int:
-    if file.is_symlink():  # not by us, and root must not follow it
-        file.unlink()
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o600)  # an earlier version's was open to all
-    return descriptor
-
-
-def _locked(descriptor: int, file: Path) -> bool:
-    """Try for a moment, as another process's `read_locks` holds the lock briefly, too. False: the
-    file is to be opened again, because it is another one now."""
-    deadline = time.monotonic() + 0.2
-    while not _take(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
-            _require_strangers(descriptor, file)
-            file.unlink()
-            return False
-        time.sleep(0.01)
-    try:
-        return os.path.samestat(os.fstat(descriptor), file.lstat())
-    except FileNotFoundError:
-        return False
-
-
-def _require_strangers(descriptor: int, file: Path) -> None:
-    """A lock that strangers hold is none: they opened the file when it was open to all."""
-    trusted, strangers = _lockers(file)
-    if strangers and not trusted:
-        log.warning("%s was held by a stranger, pid %d: replaced", file, strangers[0])
-        return
-    other = os.pread(descriptor, 32, 0).decode(errors="replace").partition("\n")[0] or "unknown"
-    os.close(descriptor)
-    raise AlreadyRunning(
-        f"Plancton already runs here (pid {other}); see `plancton status`, or end it with `plancton stop`"
-    )
-
-
-def _not_writable(path: Path, error: OSError, variable: str) -> str:
-    remedy = "run as root" if os.geteuid() else "make it writable"
-    return f"{path}: can't be written: {error.strerror}; {remedy} or set {variable}"
-
-
 def peek_instance(state: Path) -> str:
     try:
-        return _read_instance(state) or "none"
+        return read_instance(state) or "none"
     except OSError:
         return "none"
 
 
-def instance_id(state: Path) -> str:
-    """This installation's random id, created at first use."""
-    path = state / "instance"
-    try:
-        found = _read_instance(state)
-        if found and re.fullmatch(r"[\w.-]{1,64}", found, re.ASCII) is None:
-            raise RunDirError(
-                f"{path}: does not hold an instance id: restore it, or delete the file to get a new one"
-            )
-        if found:
-            return found
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise RunDirError(f"{path}: {error.strerror}; it holds this installation's id") from None
-    try:
-        state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(path, os.urandom(6).hex().encode(), 0o644)
-    except OSError as error:
-        raise RunDirError(_not_writable(state, error, "PLANCTON_STATE_DIR")) from None
-    return _read_instance(state)
-
-
-def _read_instance(state: Path) -> str:
+def read_instance(state: Path) -> str:
     data, _ = read_regular(state / "instance", LARGEST_REQUEST, follow=False)
     return data.decode(errors="replace").strip()

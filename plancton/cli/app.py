@@ -105,7 +105,7 @@ def run(
         raise RunDirError("--dry-run says here what it would do: leave out --detach")
     paths = default_paths()
     log = (log or paths.state / "plancton.log").absolute() if detach else None
-    command = supervisor_command(config, dry_run, now, record, verbose, log)
+    command = supervisor_command(config, dry_run=dry_run, now=now, record=record, verbose=verbose, log=log)
     if log:
         from plancton.commands.daemonize import start_in_background
 

@@ -1,23 +1,41 @@
-"""Where `plancton` begins: errors become one line and an exit code."""
+"""Where `plancton` begins: errors become one line and an exit code.
+
+What init systems and scripts call is understood here, for the parser takes as long to load as all
+the rest, and nothing is loaded that it can do without.
+"""
 
 import os
 import sys
-
-from plancton.lean_imports import left_out
-
-with left_out():
-    from plancton.cli import stdout
-    from plancton.errors import PlanctonError
-
-QUICK = ["status"], ["status", "--json"]
-"""What needs no parser, which takes longer to load than all the rest."""
+from typing import NoReturn
 
 
 def main() -> None:
-    """The entry point: exit code 2 and one line for what the user can fix, else a traceback."""
+    match sys.argv[1:]:
+        case ["run"] | ["run", "--now"] as words:
+            _run(None, now="--now" in words)
+        case ["run", "--config", file] if file.startswith("/"):
+            _run(file, now=False)
+        case words:
+            _speak(words)
+
+
+def _run(config: str | None, now: bool) -> NoReturn:
+    from plancton.commands.run import supervisor_command
+
+    command = supervisor_command(config, now=now)
+    os.execv(command[0], command)
+
+
+def _speak(words: list[str]) -> None:
+    """Exit code 2 and one line for what the user can fix, else a traceback."""
+    from plancton.lean_imports import left_out
+
+    with left_out():
+        from plancton.cli import stdout
+        from plancton.errors import PlanctonError
     stdout.guard()
     try:
-        _call(sys.argv[1:])
+        _call(words)
     except stdout.NoReader:
         stdout.end_without_reader()
     except PlanctonError as error:
@@ -40,11 +58,13 @@ def _is_somewhere() -> bool:
 
 
 def _call(words: list[str]) -> None:
-    if words in QUICK:
+    if words in (["status"], ["status", "--json"]):
+        from plancton.lean_imports import left_out
+
         with left_out():
             from plancton.cli.status import print_status
 
-        sys.exit(print_status(as_json="--json" in words))
+        os._exit(print_status(as_json="--json" in words))  # to clear up would take a tenth of the time
     from plancton.cli.app import call
 
     call()

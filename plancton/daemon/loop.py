@@ -35,6 +35,7 @@ from plancton.daemon.network_guard import NetworkGuard
 from plancton.daemon.owner_requests import OwnerRequests
 from plancton.daemon.owner_watch import OwnerWatch
 from plancton.daemon.recorder import Recorder
+from plancton.daemon.run_directory import RunDir
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
 from plancton.daemon.slice_keeper import SliceKeeper
@@ -57,7 +58,7 @@ from plancton.policy.decide import decide
 from plancton.policy.pace import BRISK, next_tick, stretched
 from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
-from plancton.rundir import DRAIN, REQUESTS, Paths, RunDir
+from plancton.rundir import DRAIN, REQUESTS, Paths
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped
 from plancton.workers.disks import not_kept

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from plancton.daemon.run_directory import RunDir
 from plancton.files import read_regular, replace_file
 from plancton.model import NO_WISHES, Wishes
-from plancton.rundir import DRAIN, LARGEST_REQUEST, PAUSE, RunDir, RunDirError, withdraw
+from plancton.rundir import DRAIN, LARGEST_REQUEST, PAUSE, RunDirError, withdraw
 from plancton.units import day_and_time
 
 UNTIL_RESUMED = float("inf")

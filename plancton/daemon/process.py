@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 
 from plancton.config.watch import ConfigFile
+from plancton.daemon.lock import AlreadyRunning, take_lock
 from plancton.daemon.log_file import LogFile
 from plancton.daemon.loop import Options, Supervisor
+from plancton.daemon.run_directory import instance_id
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.start_check import check_start
 from plancton.errors import PlanctonError
 from plancton.files import raise_descriptors
-from plancton.rundir import AlreadyRunning, default_paths, instance_id, peek_instance, take_lock
+from plancton.rundir import default_paths, peek_instance
 from plancton.units import printable
 
 EXIT_LOCKED = 75

@@ -11,12 +11,12 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 
 from plancton import __version__
+from plancton.daemon.run_directory import RunDir
 from plancton.docker.images import short
 from plancton.files import to_json
 from plancton.host.slice import Slice
 from plancton.model import Decision, Event, Fleet, Observation, Pause, Status, Work, Worker, WorkerStatus
 from plancton.policy.words import WORTH_A_WORD
-from plancton.rundir import RunDir
 from plancton.units import printable
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage

@@ -7,14 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
-import requests_unixsocket  # type: ignore[import-untyped,unused-ignore]
-from requests import RequestException, Response, Session
-from requests_unixsocket.adapters import UnixAdapter, UnixHTTPConnection, UnixHTTPConnectionPool  # type: ignore[import-untyped,unused-ignore]
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as Urllib3Timeout
 
 from plancton.docker.errors import (
     NOT_DOCKER,
@@ -27,8 +22,23 @@ from plancton.docker.errors import (
 )
 from plancton.docker.replies import Event, RawEvent, decode
 from plancton.files import from_json
+from plancton.lean_imports import without_unused
+
+with without_unused():
+    import requests_unixsocket  # type: ignore[import-untyped,unused-ignore]
+    from requests import RequestException, Response, Session
+    from requests_unixsocket.adapters import (  # type: ignore[import-untyped,unused-ignore]
+        UnixAdapter,
+        UnixHTTPConnection,
+        UnixHTTPConnectionPool,
+    )
+    from urllib3.exceptions import HTTPError
+    from urllib3.exceptions import TimeoutError as Urllib3Timeout
 
 T = TypeVar("T")
+
+SCHEME = "unix://"
+"""Not http+unix://, so that requests takes the URL as it is (models.py, prepare_url)."""
 
 MAX_LINE = 1 << 20
 """Bytes; Docker's documents have a few kB: more is not Docker."""
@@ -48,7 +58,7 @@ class Connection:
         self._session.trust_env = False  # no proxy and no .netrc for a local socket
         self._session.headers.clear()
         self._session.headers["User-Agent"] = "plancton"
-        self._session.mount("http+unix://", self._adapter)
+        self._session.mount(SCHEME, self._adapter)
 
     def negotiate(self) -> str:
         """Take the API version from GET /_ping, which is the same in all versions."""
@@ -85,8 +95,8 @@ class Connection:
             data, headers["Content-Type"] = msgspec.json.encode(body), "application/json"
         seconds = self.timeout if timeout is None else timeout
         with self.faults(what, seconds):
-            url = f"/v{self._version}{path}"
-            response = self._send(method, url, seconds, params=query, data=data, headers=headers)
+            url = f"/v{self._version}{path}" + (f"?{urlencode(query)}" if query else "")
+            response = self._send(method, url, seconds, data=data, headers=headers)
             if response.status_code < 300 or response.status_code == 304:
                 return response
             with response:
@@ -136,7 +146,7 @@ class Connection:
     def _send(self, method: str, path: str, seconds: float, **more: Any) -> Response:
         return self._session.request(
             method,
-            f"http+unix://docker{path}",
+            f"{SCHEME}docker{path}",
             timeout=(self.timeout, seconds),
             allow_redirects=False,
             stream=True,

@@ -21,12 +21,13 @@ from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml
 from plancton.config.schema import WorkersNetwork
 from plancton.daemon.process import Formatter
+from plancton.daemon.run_directory import RunDir
 from plancton.daemon.status_file import Facts, StatusFile
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
 from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
-from plancton.rundir import RunDir, read_status
+from plancton.rundir import read_status
 from plancton.units import escaped, printable
 from plancton.workers.docker_calls import last_words
 from plancton.workers.network_rules import NetworkSeen

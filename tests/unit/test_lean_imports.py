@@ -44,3 +44,15 @@ def test_what_few_hosts_need() -> None:
     """What only an owner's rules or root's supervisor need is not loaded at the start."""
     named = "'plancton.host.signals.readings', 'plancton.workers.network_rules', 'plancton.host.traffic'"
     assert said(f"print([name for name in ({named}) if name in sys.modules])") == "[]"
+
+
+def test_who_needs_it_gets_it() -> None:
+    """What requests does without is not loaded, and works for our own code."""
+    code = (
+        "from plancton.lean_imports import UNUSED\n"
+        "print([name for name in UNUSED if name in sys.modules])\n"
+        "import idna, zipfile; from importlib.metadata import version\n"
+        "print(idna.encode('bücher.de'), zipfile.is_zipfile('/dev/null'), version('idna') > '0')\n"
+        "print('ü.de'.encode('idna'))"
+    )
+    assert said(code).split("\n") == ["[]", "b'xn--bcher-kva.de' False True", "b'xn--tda.de'"]

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from plancton.daemon.owner_requests import OwnerRequests
+from plancton.daemon.run_directory import RunDir
 from plancton.model import NO_WISHES
-from plancton.rundir import RunDir, request
+from plancton.rundir import request
 
 NOW = 1_763_845_453.0
 

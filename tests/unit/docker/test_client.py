@@ -981,5 +981,6 @@ def test_import_is_cheap() -> None:
         "plancton.docker.transport",
         "plancton.errors",
         "plancton.files",
+        "plancton.lean_imports",
         "plancton.units",
     ], done.stderr

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plancton.daemon.lock import take_lock
+from plancton.daemon.run_directory import RunDir
 from plancton.files import SHARE
 from plancton.history.tables import HOUR, MINUTE, NAME, Row
 from plancton.history.write import Batch, open_store
@@ -25,7 +27,7 @@ from plancton.monitoring.metrics import (
     look,
     write_textfile,
 )
-from plancton.rundir import STALE, Paths, RunDir, take_lock
+from plancton.rundir import STALE, Paths
 
 older_parser = pytest.importorskip("prometheus_client.parser")
 strict_parser = pytest.importorskip("prometheus_client.openmetrics.parser")
