@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from plancton.daemon.log_file import open_log
+from plancton.daemon.logs import open_log
 from plancton.rundir import Paths, running
 
 PATIENCE = 60.0

@@ -8,9 +8,9 @@ the environment as ``_CONDOR_NAME``, which HTCondor puts above all of its files
 import re
 from typing import Any
 
-from plancton.config.checks import require
 from plancton.config.host_rule import HostRule
 from plancton.config.schema import HTCondor
+from plancton.config.value_checks import require
 from plancton.units import Duration, Number, Size
 
 WORKER_IMAGE = "localhost/plancton-worker:latest"

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from plancton.config.checks import is_network, require
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
 from plancton.config.htcondor import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Section, Worker, default
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical
+from plancton.config.value_checks import is_network, require
 from plancton.docker.auth import HUB, NO_CREDENTIALS, registry_of
 from plancton.docker.images import LOCAL
 from plancton.files import Unsuitable, read_regular

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from plancton.config import security
-from plancton.config.checks import (
+from plancton.config.host_rule import HostCpus, HostMemory
+from plancton.config.hours import Hours
+from plancton.config.value_checks import (
     is_limit,
     is_line,
     is_mount,
@@ -24,8 +26,6 @@ from plancton.config.checks import (
     require_each,
     require_secret_file,
 )
-from plancton.config.host_rule import HostCpus, HostMemory
-from plancton.config.hours import Hours
 from plancton.units import Duration, Number, Portion, Rate, Size, shown
 
 LEAST_MEMORY = 6 * 1024 * 1024  # Docker refuses less (daemon/daemon_unix.go, linuxMinMemory)

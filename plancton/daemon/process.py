@@ -1,17 +1,15 @@
-"""The supervisor as a process: its options, its lock, its log, and the code that it ends with."""
+"""The supervisor as a process: its options, its lock, and the code that it ends with."""
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from plancton.config.watch import ConfigFile
 from plancton.daemon.lock import AlreadyRunning, take_lock
-from plancton.daemon.log_file import LogFile
+from plancton.daemon.logs import log_to_stderr
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.run_directory import instance_id
 from plancton.daemon.sdnotify import Service
@@ -19,7 +17,6 @@ from plancton.daemon.start_check import check_start
 from plancton.errors import PlanctonError
 from plancton.files import raise_descriptors
 from plancton.rundir import default_paths, peek_instance
-from plancton.units import printable
 
 EXIT_LOCKED = 75
 
@@ -31,7 +28,7 @@ def main(arguments: list[str]) -> int:
     options = msgspec.convert(given, Options)
     os.umask(0o022)
     raise_descriptors()
-    _log_to_stderr(options)
+    log_to_stderr(options.log, options.verbose)
     service = Service(os.environ)
     paths = default_paths()
     try:
@@ -54,24 +51,3 @@ def main(arguments: list[str]) -> int:
     if lock is not None:
         os.close(lock)
     return code
-
-
-class Formatter(logging.Formatter):
-    """Each message is one line, whoever's words are in it; a traceback follows it."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:
-        return "\n".join(map(printable, super().formatException(ei).split("\n")))
-
-
-def _log_to_stderr(options: Options) -> None:
-    journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
-    layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    level = logging.DEBUG if options.verbose else logging.INFO
-    handler = LogFile(Path(options.log)) if options.log else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Formatter(layout))
-    logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -13,8 +13,8 @@ from plancton.policy.contention import workers_get_some
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.patience import until_enough
 from plancton.policy.rulebook import holds_another, is_short_of_memory
+from plancton.policy.sliding_window import LONG_ENOUGH
 from plancton.policy.state import State
-from plancton.policy.time_window import LONG_ENOUGH
 
 BRISK = 1.0
 """Seconds between two ticks while something is under way; the least there is."""

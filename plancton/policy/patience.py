@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from plancton.model import Fleet, Settings, Worker
 from plancton.policy.fit import needs_to_stay
-from plancton.policy.time_window import LONG_ENOUGH, Span, TimeWindow
+from plancton.policy.sliding_window import LONG_ENOUGH, SlidingWindow, Span
 
 
 def patience_of(worker: Worker, settings: Settings) -> float:
@@ -26,7 +26,7 @@ def longest_patience(settings: Settings) -> float:
 
 
 def has_not_fitted(
-    fleet: Fleet, place: int, kill: TimeWindow, long: TimeWindow, settings: Settings
+    fleet: Fleet, place: int, kill: SlidingWindow, long: SlidingWindow, settings: Settings
 ) -> float | None:
     """For how many seconds the worker at this place in line has not fitted, once that is enough to
     leave. ``kill`` is the window of `grace_kill`, ``long`` that of the longest patience."""
@@ -40,7 +40,9 @@ def has_not_fitted(
     return waited if waited >= LONG_ENOUGH * length else None
 
 
-def until_enough(fleet: Fleet, place: int, kill: TimeWindow, long: TimeWindow, settings: Settings) -> float:
+def until_enough(
+    fleet: Fleet, place: int, kill: SlidingWindow, long: SlidingWindow, settings: Settings
+) -> float:
     """Seconds until `has_not_fitted` can be true at the earliest, if it goes on not fitting."""
     unfit = is_unfit(fleet, place, settings)
     soonest = kill.earliest(kill.length, LONG_ENOUGH, unfit)

@@ -35,8 +35,8 @@ from plancton.policy.disk import (
 from plancton.policy.fit import needs_to_start, room_now
 from plancton.policy.patience import has_not_fitted
 from plancton.policy.quota import adjust
+from plancton.policy.sliding_window import LONG_ENOUGH, Span
 from plancton.policy.state import Case, State
-from plancton.policy.time_window import LONG_ENOUGH, Span
 from plancton.policy.words import owner_words, why_unfit
 from plancton.units import human_bytes, human_seconds
 

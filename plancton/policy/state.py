@@ -13,9 +13,9 @@ from plancton.policy.disk import DiskTrouble
 from plancton.policy.fit import Room, room_now
 from plancton.policy.owner_rules import Standing
 from plancton.policy.patience import longest_patience
+from plancton.policy.sliding_window import SlidingWindow, Span
 from plancton.policy.start_delay import StartDelay
 from plancton.policy.suspend import AWAKE, Suspend
-from plancton.policy.time_window import Span, TimeWindow
 from plancton.policy.unheeded import HEEDED, Unheeded
 
 SMOOTHING = 10.0
@@ -36,10 +36,10 @@ class State(msgspec.Struct, frozen=True):
     image and the configuration in force, since ``kind_since``.
     """
 
-    kill: TimeWindow = TimeWindow(0.0)
-    long: TimeWindow = TimeWindow(0.0)
-    spawn: TimeWindow = TimeWindow(0.0)
-    recent: TimeWindow = TimeWindow(0.0)
+    kill: SlidingWindow = SlidingWindow(0.0)
+    long: SlidingWindow = SlidingWindow(0.0)
+    spawn: SlidingWindow = SlidingWindow(0.0)
+    recent: SlidingWindow = SlidingWindow(0.0)
     last_boottime: float | None = None
     last_suspended: float = 0.0
     first: bool = True
@@ -113,10 +113,10 @@ def _without_past(seen: Observation, state: State, settings: Settings, grace_spa
     """The state with empty windows."""
     return msgspec.structs.replace(
         state,
-        kill=TimeWindow(settings.grace_kill),
-        long=TimeWindow(longest_patience(settings)),
-        spawn=TimeWindow(grace_spawn),
-        recent=TimeWindow(_smoothing(settings)),
+        kill=SlidingWindow(settings.grace_kill),
+        long=SlidingWindow(longest_patience(settings)),
+        spawn=SlidingWindow(grace_spawn),
+        recent=SlidingWindow(_smoothing(settings)),
         last_boottime=seen.boottime,
         last_suspended=seen.boottime - seen.time,
     )
@@ -146,7 +146,7 @@ def _heard(seen: Observation, state: State, settings: Settings) -> State:
     if standing is state.standing and cap is state.cap:
         return state
     if state.standing.is_paused and not standing.is_paused:
-        kill, long = TimeWindow(settings.grace_kill), TimeWindow(longest_patience(settings))
+        kill, long = SlidingWindow(settings.grace_kill), SlidingWindow(longest_patience(settings))
         state = msgspec.structs.replace(state, kill=kill, long=long)
     return msgspec.structs.replace(state, standing=standing, cap=cap)
 

@@ -10,8 +10,8 @@ from plancton.host.engine_cpu import service_stat
 from plancton.host.sampler import Group
 from plancton.host.slice import Slice
 from plancton.model import Fleet
-from plancton.workers.jobs import JobWatch
 from plancton.workers.roster import Entry
+from plancton.workers.running_jobs import JobWatch
 
 Counters = dict[str, float | None]
 

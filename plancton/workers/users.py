@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.config.checks import parse_users
 from plancton.config.schema import Config
 from plancton.config.schema import Worker as Section
+from plancton.config.value_checks import parse_users
 from plancton.docker.replies import Image, Info
 from plancton.files import read_regular
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import NamedTuple
 
 from cost.figure import Figure
-from plancton.daemon.log_file import LARGEST
+from plancton.daemon.logs import LARGEST
 from plancton.model import Header, Settings, Tick
 from plancton.policy.decide import decide
 from plancton.policy.pace import next_tick, stretched

@@ -20,7 +20,7 @@ from plancton.config.load import load_config
 from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml
 from plancton.config.schema import WorkersNetwork
-from plancton.daemon.process import Formatter
+from plancton.daemon.logs import Formatter
 from plancton.daemon.run_directory import RunDir
 from plancton.daemon.status_file import Facts, StatusFile
 from plancton.docker.client import Docker

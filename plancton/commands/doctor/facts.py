@@ -368,7 +368,7 @@ def _reaches(proc: Path, pid: int, socket: str) -> bool:
 
 def _words(proc: Path, pid: int) -> list[str]:
     """The beginning of a command line. A job's is never read: it may have megabytes, and keep who
-    reads it waiting for seconds (workers/jobs.py)."""
+    reads it waiting for seconds (workers/running_jobs.py)."""
     if is_in_container(proc, pid):
         return [""]
     try:

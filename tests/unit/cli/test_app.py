@@ -29,7 +29,7 @@ from unit.trees import let_others_in
 from plancton.cli.app import app
 from plancton.config.load import load_config
 from plancton.config.schema import Config
-from plancton.daemon.log_file import LARGEST
+from plancton.daemon.logs import LARGEST
 from plancton.model import Header, Settings, Status
 
 PLANCTON = Path(sys.executable).with_name("plancton")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from plancton.commands.daemonize import start_in_background
-from plancton.daemon.log_file import open_log
+from plancton.daemon.logs import open_log
 from plancton.rundir import Paths, RunDirError
 
 WRITER = """
 import logging, sys
 from pathlib import Path
 from plancton.commands.daemonize import start_in_background
-from plancton.daemon.log_file import LogFile
+from plancton.daemon.logs import LogFile
 logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[LogFile(Path(sys.argv[1]), 1000)])
 for number in range(int(sys.argv[2])):
     logging.info("line %d %s", number, "." * 80)

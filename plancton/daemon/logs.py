@@ -1,16 +1,39 @@
-"""The log of a supervisor in the background. It bounds itself, as nobody else may rotate it."""
+"""What the log looks like, and the file that it is in the background, which bounds itself, as nobody
+else may rotate it."""
 
 import contextlib
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from plancton.rundir import RunDirError
+from plancton.units import printable
 
 LARGEST = 4 * 1024 * 1024
 """Bytes: months, at a few lines per worker."""
+
+
+def log_to_stderr(file: str | None, verbose: bool) -> None:
+    """``file`` is where stderr goes, if it is a file of the supervisor's own."""
+    journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
+    layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
+    handler = LogFile(Path(file)) if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(layout))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    logging.getLogger("urllib3").setLevel(logging.WARNING)
+
+
+class Formatter(logging.Formatter):
+    """Each message is one line, whoever's words are in it; a traceback follows it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class LogFile(logging.StreamHandler[TextIO]):

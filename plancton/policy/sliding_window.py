@@ -26,19 +26,19 @@ class Span(NamedTuple):
     max_workers: float
 
 
-class TimeWindow(msgspec.Struct, frozen=True, dict=True):
+class SlidingWindow(msgspec.Struct, frozen=True, dict=True):
     """Spans of the last ``length`` seconds, oldest first. Its sums are computed once."""
 
     length: float
     spans: tuple[Span, ...] = ()
 
-    def add(self, span: Span, length: float) -> "TimeWindow":
+    def add(self, span: Span, length: float) -> "SlidingWindow":
         """With one more span, and what is older than ``length`` seconds forgotten."""
         spans = self.spans
         if spans and span.end - spans[-1].start <= length / ENTRIES:
-            span, spans = TimeWindow(length, (spans[-1], span)).average or span, spans[:-1]
+            span, spans = SlidingWindow(length, (spans[-1], span)).average or span, spans[:-1]
         oldest = next((i for i, s in enumerate(spans) if s.end > span.end - length), len(spans))
-        return TimeWindow(length, (*spans[oldest:], span))
+        return SlidingWindow(length, (*spans[oldest:], span))
 
     @property
     def covered(self) -> bool:

@@ -10,7 +10,7 @@ from helpers.open_files import open_files
 from unit.trees import pid_stat, tree, vanish
 
 from plancton.host.sampler import USER_HZ
-from plancton.workers.jobs import MOST, SETTLED, JobWatch
+from plancton.workers.running_jobs import MOST, SETTLED, JobWatch
 
 BOOT = 100_000.0
 """CLOCK_BOOTTIME of the first look."""

@@ -2,12 +2,12 @@
 
 import pytest
 
-from plancton.policy.time_window import ENTRIES, Span, TimeWindow
+from plancton.policy.sliding_window import ENTRIES, SlidingWindow, Span
 
 
-def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) -> TimeWindow:
+def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) -> SlidingWindow:
     """A window that has seen this many steps of constant room."""
-    window = TimeWindow(length)
+    window = SlidingWindow(length)
     for n in range(seconds):
         window = window.add(Span(n * step, (n + 1) * step, room, 0.0, 9.0), length)
     return window
@@ -15,7 +15,7 @@ def filled(length: float, seconds: int, room: float = 1.0, step: float = 1.0) ->
 
 def test_empty() -> None:
     """An empty window is not covered, and nothing held in it."""
-    window = TimeWindow(10.0)
+    window = SlidingWindow(10.0)
     assert window.known == 0.0 and not window.covered
     assert window.part(lambda s: True) == 0.0
 
@@ -50,7 +50,7 @@ def test_old_spans_are_forgotten() -> None:
 
 def test_part() -> None:
     """The part for which something held is counted by time, not by spans."""
-    window = TimeWindow(100.0)
+    window = SlidingWindow(100.0)
     for span in (Span(0, 6, 1.0, 0, 9), Span(6, 8, 3.0, 0, 9), Span(8, 10, 1.0, 0, 9)):
         window = window.add(span, 100.0)
     assert window.part(lambda s: s.room > 2) == 0.2
@@ -59,7 +59,7 @@ def test_part() -> None:
 
 def test_unknown_time_is_not_counted() -> None:
     """Unknown time in between counts neither for nor against."""
-    window = TimeWindow(100.0).add(Span(0, 2, 1.0, 0, 9), 100.0).add(Span(6, 8, 3.0, 0, 9), 100.0)
+    window = SlidingWindow(100.0).add(Span(0, 2, 1.0, 0, 9), 100.0).add(Span(6, 8, 3.0, 0, 9), 100.0)
     assert window.part(lambda s: s.room > 2) == 0.5
 
 
@@ -73,7 +73,7 @@ def test_shorter_and_longer() -> None:
 @pytest.mark.parametrize("length", [60.0, 1_800.0, 86_400.0])
 def test_bounded(length: float) -> None:
     """Long windows are stored more coarsely: never many more entries than ENTRIES."""
-    window, most = TimeWindow(length), 0
+    window, most = SlidingWindow(length), 0
     for n in range(min(round(length * 2), 20_000)):
         window = window.add(Span(n, n + 1, float(n % 2), float(n), 9.0), length)
         most = max(most, len(window.spans))
@@ -84,7 +84,9 @@ def test_bounded(length: float) -> None:
 def test_coarse_spans_are_averages() -> None:
     """Merged spans are averaged by time; the later limit is kept."""
     window = (
-        TimeWindow(2_560.0).add(Span(0, 2, 1.0, 10.0, 5.0), 2_560.0).add(Span(2, 8, 5.0, 50.0, 7.0), 2_560.0)
+        SlidingWindow(2_560.0)
+        .add(Span(0, 2, 1.0, 10.0, 5.0), 2_560.0)
+        .add(Span(2, 8, 5.0, 50.0, 7.0), 2_560.0)
     )
     assert window.spans == (Span(0, 8, 4.0, 40.0, 7.0),), window.spans
     window = window.add(Span(8, 12, 1.0, 0.0, 7.0), 2_560.0)
