@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import resource
 import stat
 from pathlib import Path
@@ -156,6 +157,12 @@ def read_knob(path: str | os.PathLike[str]) -> str | None:
     except ValueError:  # a name that holds a null byte
         pass
     return None
+
+
+def read_number(path: str | os.PathLike[str]) -> int | None:
+    """The whole number in such a file; None if that is not what it holds."""
+    text = read_knob(path) or ""
+    return int(text) if re.fullmatch("-?[0-9]{1,18}", text) else None
 
 
 def write_knob(path: Path, text: str) -> None:

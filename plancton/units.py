@@ -67,38 +67,25 @@ class Size(int):
         return f"{int(self)}B"
 
 
-class Portion:
+class Portion(str):
     """A size, or a percentage of something that is known only on the host (its RAM, its disk)."""
-
-    def __init__(self, text: str, size: Size | None = None, percent: float = 0.0) -> None:
-        self.text, self._size, self._percent = text, size, percent
 
     @classmethod
     def parse(cls, value: object) -> "Portion":
         text = _text(value)
         if not text.endswith("%"):
-            size = Size.parse(value)
-            return cls(str(size), size=size)
+            return cls(Size.parse(value))
         try:
             percent = float(text[:-1])
         except ValueError:
             percent = math.nan
         if not 0 <= percent <= 100:
             raise ValueError(f"{shown(value)} is not a percentage: write 0% to 100%, or a size like 2GB")
-        return cls(text, percent=percent)
+        return cls(text)
 
     def of(self, whole: int) -> int:
         """Bytes, where ``whole`` bytes are 100 %."""
-        return int(self._size) if self._size is not None else int(whole * self._percent / 100)
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Portion) and (self._size, self._percent) == (other._size, other._percent)
-
-    def __hash__(self) -> int:
-        return hash((self._size, self._percent))
+        return int(whole * float(self[:-1]) / 100) if self.endswith("%") else int(Size.parse(self))
 
 
 class Rate(int):

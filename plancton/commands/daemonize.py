@@ -20,7 +20,7 @@ class Detached(NamedTuple):
     sentence: str
 
 
-def start_in_background(command: list[str], paths: Paths, log: Path, patience: float = PATIENCE) -> Detached:
+def start_in_background(command: list[str], paths: Paths, log: Path) -> Detached:
     """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended.
 
     It leads a session of its own, has no terminal, and appends to ``log``. `stop`, signals and the
@@ -40,7 +40,7 @@ def start_in_background(command: list[str], paths: Paths, log: Path, patience: f
         )
     finally:
         os.close(descriptor)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         code = supervisor.poll()
         if code is not None:

@@ -22,18 +22,18 @@ class Span(NamedTuple):
     end: int
 
 
-class Hours:
+class Hours(str):
     """Times of the week: ``22:00-07:00, sat, sun`` or ``mon-fri 18:00-08:00``."""
 
-    def __init__(self, text: str, spans: tuple[Span, ...]) -> None:
-        self.text, self.spans = text, spans
+    spans: tuple[Span, ...] = ()
 
     @classmethod
     def parse(cls, value: object) -> "Hours":
         """A list of days, of times of day, or of both. Raises ValueError."""
         text = " ".join(value.split()) if isinstance(value, str) and len(value) <= MOST else ""
-        spans = tuple(span for item in text.lower().split(",") for span in _spans(item.strip(), value))
-        return cls(text, spans)
+        found = cls(text)
+        found.spans = tuple(span for item in text.lower().split(",") for span in _spans(item.strip(), value))
+        return found
 
     def contains(self, when: time.struct_time) -> bool:
         """Whether this local time is one of them."""
@@ -51,15 +51,6 @@ class Hours:
             if self.contains(local(first + 60 * minute)) != inside:
                 return first + 60 * minute
         return None
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Hours) and self.text == other.text
-
-    def __hash__(self) -> int:
-        return hash(self.text)
 
 
 def _spans(item: str, value: object) -> Iterator[Span]:

@@ -108,9 +108,7 @@ class HTCondor(Section, frozen=True):
     config_dir: Annotated[
         str | None, key("a directory of HTCondor's configuration files, mounted read-only")
     ] = None
-    ssh: Annotated[bool, Meta(description="users may enter their running jobs with `condor_ssh_to_job`")] = (
-        False
-    )
+    ssh: Annotated[bool, key("users may enter their running jobs with `condor_ssh_to_job`")] = False
 
     def __post_init__(self) -> None:
         require(self.managers != [], "central_manager: is empty: name the pool's central manager")
@@ -411,8 +409,7 @@ class DockerSection(Section, frozen=True):
         Literal["kernel", "weight", "quota"], key("yield no more strongly than this, to try it out")
     ] = "kernel"
     tick: Annotated[
-        Duration,
-        key("look at the host this often (1s to 15s); a third as often on battery or at rest"),
+        Duration, key("look at the host this often (1s to 15s); a third as often on battery or at rest")
     ] = default(Duration(5))
 
     def __post_init__(self) -> None:

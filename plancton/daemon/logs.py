@@ -19,7 +19,7 @@ def log_to_stderr(file: str | None, verbose: bool) -> None:
     """``file`` is where stderr goes, if it is a file of the supervisor's own."""
     journal = "JOURNAL_STREAM" in os.environ or "INVOCATION_ID" in os.environ
     layout = "%(levelname)s %(message)s" if journal else "%(asctime)s %(levelname)s %(message)s"
-    handler = LogFile(Path(file)) if file else logging.StreamHandler(sys.stderr)
+    handler = LogFile(Path(file), LARGEST) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter(layout))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("urllib3").setLevel(logging.WARNING)
@@ -43,7 +43,7 @@ class LogFile(logging.StreamHandler[TextIO]):
     process, continue in it. The previous file is kept as FILE.1.
     """
 
-    def __init__(self, path: Path, largest: int = LARGEST) -> None:
+    def __init__(self, path: Path, largest: int) -> None:
         super().__init__(sys.stderr)
         self.path, self.largest = path, largest
 

@@ -66,12 +66,10 @@ def minutes_from(since: float, until: float) -> float:
 def summarize(hours: Sequence[Row], minutes: Sequence[Row], since: float, until: float) -> Summary:
     """Both oldest first; the minutes begin where the hours end (`minutes_from`)."""
     rows = [*hours, *minutes]
-    steps = [HOUR] * len(hours) + [MINUTE] * len(minutes)
 
     def total(name: str) -> float:
         return float(sum(getattr(row, name) for row in rows))
 
-    found = sorted(pauses(rows, steps, until), key=lambda pause: -pause.seconds)
     names = ("seconds", "capacity", "owner", "donated", "engine", "idle", "stolen", "cpu_done", "cpu_lost")
     return Summary(
         since,
@@ -79,7 +77,7 @@ def summarize(hours: Sequence[Row], minutes: Sequence[Row], since: float, until:
         jobs_done=sum(row.jobs_done for row in rows),
         jobs_evicted=sum(row.jobs_evicted for row in rows),
         week=week(rows),
-        pauses=tuple(found[:PAUSES]),
+        pauses=longest_pauses(hours, minutes, until),
         **{name: total(name) for name in names},
     )
 
@@ -114,6 +112,12 @@ def week(rows: Sequence[Row]) -> tuple[tuple[float | None, ...], ...]:
         return donated[day, hour] / there if there else None
 
     return tuple(tuple(part(day, hour) for hour in range(24)) for day in range(7))
+
+
+def longest_pauses(hours: Sequence[Row], minutes: Sequence[Row], until: float) -> tuple[Pause, ...]:
+    """See Summary."""
+    found = pauses([*hours, *minutes], [HOUR] * len(hours) + [MINUTE] * len(minutes), until)
+    return tuple(sorted(found, key=lambda pause: -pause.seconds)[:PAUSES])
 
 
 def pauses(rows: Sequence[Row], steps: Sequence[int], until: float) -> Iterator[Pause]:

@@ -6,7 +6,7 @@ See inotify(7), and Documentation/accounting/psi.rst for the triggers.
 import contextlib
 import os
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 from plancton.host._sampler import ffi, lib
@@ -14,9 +14,8 @@ from plancton.host._sampler import ffi, lib
 EVENT = struct.Struct("iIII")
 """struct inotify_event without the name: descriptor, mask, cookie, length of the name."""
 LONGEST_READ = 1 << 16
-TRIGGERS = (b"some 150000 1000000", b"some 300000 2000000")
-"""Somebody waited for memory for 150 ms within a second. Without CAP_SYS_RESOURCE the kernel takes
-only windows of whole two seconds."""
+MEMORY_WAITS = 150_000
+"""Microseconds within a second for which somebody waited for memory."""
 
 
 class FileNotices:
@@ -70,16 +69,17 @@ class FileNotices:
 def memory_trigger(proc: Path) -> int | None:
     """A descriptor that poll(2) finds to have POLLPRI when tasks had to wait for memory; None where
     the kernel does not offer that."""
-    return pressure_trigger(proc / "pressure/memory", TRIGGERS)
+    return pressure_trigger(proc / "pressure/memory", MEMORY_WAITS)
 
 
-def pressure_trigger(file: Path, triggers: Sequence[bytes]) -> int | None:
-    """The same for any file of pressure, and the first of these triggers that the kernel takes."""
-    for trigger in triggers:
+def pressure_trigger(file: Path, waits: int) -> int | None:
+    """The same for any file of pressure, when somebody waited for so many microseconds within a second.
+    Without CAP_SYS_RESOURCE the kernel takes only windows of whole two seconds."""
+    for seconds in (1, 2):
         with contextlib.suppress(OSError):
             descriptor = os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                os.write(descriptor, trigger + b"\0")
+                os.write(descriptor, f"some {waits * seconds} {seconds * 1_000_000}\0".encode())
             except OSError:
                 os.close(descriptor)
                 continue

@@ -16,9 +16,8 @@ MOST_GROUPS = 32
 """Of hosts with more groups beside the slice only these many are looked at."""
 LEAST_TIME, LONGEST_TIME = 0.5, 16.0
 """Seconds over which a part means something: a tick's, and not an hour's."""
-TRIGGERS = (b"some 60000 1000000", b"some 120000 2000000")
-"""Somebody waited for 60 ms within a second. Without CAP_SYS_RESOURCE the kernel takes only windows
-of whole two seconds."""
+WAITS = 60_000
+"""Microseconds within a second for which somebody waited."""
 
 
 def owner_pressure(tree: Path, cpu_tree: Path, workers_slice: str) -> tuple[Path, ...]:
@@ -61,7 +60,7 @@ class OwnerPressure:
     def triggers(self) -> list[int]:
         """Descriptors on which the kernel tells that somebody waits; without the right to ask for
         that (root's), none."""
-        found = (pressure_trigger(file, TRIGGERS) for file in self.files)
+        found = (pressure_trigger(file, WAITS) for file in self.files)
         return [descriptor for descriptor in found if descriptor is not None]
 
     def begin(self, now: float) -> None:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import NamedTuple
 
-from plancton.files import read_knob
+from plancton.files import read_knob, read_number
 
 PROC, SYS = Path("/proc"), Path("/sys")
 USUAL_MTU = 1500
@@ -55,7 +55,7 @@ def smallest_default_mtu(proc: Path = PROC, sys: Path = SYS) -> int:
     """
     mtus = [USUAL_MTU]
     for route in read_routes(proc):
-        mtu = read_knob(sys / "class/net" / route.interface / "mtu") if route.is_default else None
-        if mtu and mtu.isdecimal() and len(mtu) < 6:
-            mtus.append(max(LEAST_MTU, int(mtu)))
+        mtu = read_number(sys / "class/net" / route.interface / "mtu") if route.is_default else None
+        if mtu and mtu > 0:
+            mtus.append(max(LEAST_MTU, mtu))
     return min(mtus)

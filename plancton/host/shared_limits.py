@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from plancton.files import read_knob, write_knob
+from plancton.files import read_number, write_knob
 from plancton.host.cgroup_files import Knob
 
 PROC = Path("/proc")
@@ -18,16 +18,16 @@ HUGE_PAGES = re.compile(r"hugetlb\.[^.]+\.(rsvd\.)?(max|limit_in_bytes)")
 def most_pids(proc: Path = PROC) -> int | None:
     """Half of the processes and threads that this kernel can have: so many all workers together may
     have. None: it does not say."""
-    found = [read_knob(proc / "sys/kernel" / name) for name in ("pid_max", "threads-max")]
-    numbers = [int(text) for text in found if text and re.fullmatch("[0-9]{1,9}", text)]
+    found = [read_number(proc / "sys/kernel" / name) for name in ("pid_max", "threads-max")]
+    numbers = [number for number in found if number is not None]
     return max(1, min(numbers) // 2) if numbers else None
 
 
 def pids_knob(group: Path, most: int | None) -> Iterator[Knob]:
     """For the group's directory in the tree with the pids controller. A stricter bound stays."""
     file = group / "pids.max"
-    found = read_knob(file) or ""
-    if most is not None and not (re.fullmatch("[0-9]{1,9}", found) and int(found) <= most):
+    found = read_number(file)
+    if most is not None and (found is None or found > most):
         yield Knob(file, str(most), f"TasksMax={most}")
 
 

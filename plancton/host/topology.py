@@ -24,7 +24,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.files import read_knob
+from plancton.files import read_knob, read_number
 
 PROC = Path("/proc")
 SYS = Path("/sys")
@@ -124,9 +124,7 @@ def _ability(directory: Path, core: Core) -> tuple[int, int]:
     """By cpu_capacity, which the kernel tells where cores differ in design, and by the highest
     frequency; 0: it does not tell. Threads of one core have the same."""
     own = directory / f"cpu{core[0]}"
-    texts = (read_knob(own / name) or "" for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"))
-    capacity, frequency = (int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0 for text in texts)
-    return capacity, frequency
+    return read_number(own / "cpu_capacity") or 0, read_number(own / "cpufreq/cpuinfo_max_freq") or 0
 
 
 def small_cpus(directory: Path, cores: Sequence[Core]) -> frozenset[int]:

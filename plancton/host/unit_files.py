@@ -14,17 +14,9 @@ from plancton.files import read_knob
 from plancton.host.cgroup_files import Limits
 from plancton.host.topology import parse_cpus
 
-DIRECTORIES = tuple(
-    Path(directory, "systemd", kind)
-    for directory, kind in (
-        ("/etc", "system.control"),
-        ("/run", "system.control"),
-        ("/etc", "system"),
-        ("/run", "system"),
-        ("/usr/local/lib", "system"),
-        ("/usr/lib", "system"),
-        ("/lib", "system"),
-    )
+DIRECTORIES = (
+    *(Path(top, "systemd/system.control") for top in ("/etc", "/run")),
+    *(Path(top, "systemd/system") for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")),
 )
 """Of two files of one name, the one in the earlier directory counts."""
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGTPE]?)B?", re.ASCII)

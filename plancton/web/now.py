@@ -41,9 +41,8 @@ class Watch:
         find_paths: Callable[[], Paths],
         cgroup_root: Path | None,
         proc: Path = Path("/proc"),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._find_paths, self._root, self._proc, self._clock = find_paths, cgroup_root, proc, clock
+        self._find_paths, self._root, self._proc = find_paths, cgroup_root, proc
         self._lock = threading.Lock()
         self._meter: Meter | None = None
         self._looked = 0.0
@@ -52,12 +51,12 @@ class Watch:
 
     def look(self) -> bytes:
         with self._lock:
-            since = self._clock() - self._looked
+            since = time.monotonic() - self._looked
             if self._seen and since < FRESH:
                 return self._seen
             if since > LOOKED_AWAY:
                 self.close()
-            self._seen, self._looked = to_json(self._look()), self._clock()
+            self._seen, self._looked = to_json(self._look()), time.monotonic()
             if not self._rests:
                 self._rests = True
                 self._rest_later()
@@ -71,7 +70,7 @@ class Watch:
     def _rest(self) -> None:
         """Nobody looks any more: keep no file open, as that of a worker that is gone."""
         with self._lock:
-            self._rests = self._clock() - self._looked < LOOKED_AWAY
+            self._rests = time.monotonic() - self._looked < LOOKED_AWAY
             if self._rests:
                 self._rest_later()
             else:

@@ -8,7 +8,7 @@ import msgspec
 
 from plancton.files import to_json
 from plancton.history.read import Said, changed, open_history
-from plancton.history.summary import PAUSES, Pause, average, in_steps, minutes_from, pauses, week
+from plancton.history.summary import Pause, average, in_steps, longest_pauses, minutes_from, week
 from plancton.history.tables import DAY, HOUR, KEPT, MINUTE, HistoryError, Row
 
 POINTS = 800
@@ -84,12 +84,9 @@ def read_past(state: Path, since: float, until: float, now: float, step: int | N
         weeks = history.rows("hours", min(since, until - WEEKS), until)
         hours, minutes = history.rows("hours", since, border), history.rows("minutes", border, until)
         events = history.events(since, until=until, last=EVENTS)
-    rows = [*hours, *minutes]
-    steps = [HOUR] * len(hours) + [MINUTE] * len(minutes)
-    found = sorted(pauses(rows, steps, until), key=lambda pause: -pause.seconds)
-    return Past(
-        since, until, make_chart(rows, since, until, step), week(weeks), tuple(found[:PAUSES]), tuple(events)
-    )
+    chart = make_chart([*hours, *minutes], since, until, step)
+    longest = longest_pauses(hours, minutes, until)
+    return Past(since, until, chart, week(weeks), longest, tuple(events))
 
 
 class PastReader:

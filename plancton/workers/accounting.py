@@ -91,8 +91,7 @@ class Accounting:
 
     def forget(self, container: str) -> None:
         """The worker is gone, and so is its report."""
-        if container in self.counted:
-            self.counted = {each: report for each, report in self.counted.items() if each != container}
+        self.keep(self.counted.keys() - {container})
 
     def keep(self, containers: set[str]) -> None:
         """Only these workers are left."""

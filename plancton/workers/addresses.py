@@ -49,14 +49,7 @@ def free_subnet(pools: Iterable[AddressPool], taken: list[IPv4Network], prefix: 
 
 def has_addresses(pools: Iterable[AddressPool], taken: list[IPv4Network]) -> bool:
     """Whether one of the pools has a network that overlaps with none that is taken."""
-    for pool in pools:
-        try:
-            base = IPv4Network(pool.base, strict=False)
-        except ValueError:
-            return True  # of IPv6: unknown
-        if _free(base, pool.size, taken):
-            return True
-    return False
+    return any(":" in pool.base or free_subnet([pool], taken, pool.size) for pool in pools)  # IPv6: unknown
 
 
 def _free(base: IPv4Network, size: int, taken: list[IPv4Network]) -> IPv4Network | None:

@@ -133,7 +133,7 @@ def _files(worker: Worker, around: Surroundings) -> dict[str, Any]:
     resolvers = "" if worker.network.host else around.resolvers
     return {
         "ReadonlyRootfs": worker.read_only_root,
-        "Tmpfs": dict(_tmpfs(path) for path in worker.tmpfs),
+        "Tmpfs": {path: options for path, _, options in (text.partition(":") for text in worker.tmpfs)},
         "Mounts": [
             *(bind_mount(mount, below) for mount in worker.mounts if not has_label(mount)),
             *_resolvers(resolvers, worker.mounts),
@@ -225,11 +225,6 @@ def _read_only(mount: str) -> str:
     host, inside, options = [*mount.split(":"), ""][:3]
     given = options.split(",") if options else []
     return ":".join([host, inside, ",".join(given if "rw" in given or "ro" in given else ["ro", *given])])
-
-
-def _tmpfs(text: str) -> tuple[str, str]:
-    path, _, options = text.partition(":")
-    return path, options
 
 
 def _ulimit(name: str, limits: str) -> dict[str, str | int]:

@@ -64,7 +64,6 @@ def network_body(wanted: Wanted, mtu: int) -> dict[str, Any]:
     named = {} if is_device(bridge) else {BRIDGE: bridge}
     body: dict[str, Any] = {
         "Driver": "bridge",
-        "CheckDuplicate": True,
         "Labels": {INSTANCE: wanted.instance},
         "Options": {**OPTIONS, **named, MTU: str(settings.mtu or mtu)},
     }

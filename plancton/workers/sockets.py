@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from plancton.files import read_knob, read_regular
+from plancton.files import read_knob, read_number, read_regular
 from plancton.host.cgroup_files import group_of
 from plancton.policy.burden import (
     CONNECTIONS,
@@ -87,8 +87,7 @@ class ConnectionWatch:
         return _most(entries, self._count, MANY_CONNECTIONS, CONNECTIONS)
 
     def _number(self, name: str) -> int:
-        text = read_knob(self._proc / "sys/net/netfilter" / name) or ""
-        return int(text) if text.isdecimal() and len(text) < 12 else 0
+        return read_number(self._proc / "sys/net/netfilter" / name) or 0
 
     def _count(self, entry: Entry) -> int:
         """The first column is the namespace's number of connections, in each CPU's line."""

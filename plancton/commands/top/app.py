@@ -92,7 +92,8 @@ class Top:
         self._message_until = 0.0
         self._read_again = math.inf
         self._days = min(STEPS)
-        self.screen = Screen(0, 0, 0.0, host=socket.gethostname(), ascii=not _utf8(console))
+        speaks_utf8 = console.encoding.lower().replace("-", "").startswith("utf8")
+        self.screen = Screen(0, 0, 0.0, host=socket.gethostname(), ascii=not speaks_utf8)
 
     def run(self, terminal: Terminal) -> None:
         due = time.monotonic()
@@ -275,10 +276,6 @@ def styled_lines(console: Console, lines: list[Line]) -> list[str]:
         return style.render(segment.text, color_system=system)
 
     return ["".join(styled(segment) for segment in line) for line in lines]
-
-
-def _utf8(console: Console) -> bool:
-    return console.encoding.lower().replace("-", "").startswith("utf8")
 
 
 def run_top(

@@ -91,11 +91,8 @@ class Meter:
                 self._sampler.close()
             allowed = read_cpuset(self._root) if self._root else None
             cpus = Topology(self._proc).read(0.0, allowed).counted
-            self._sampler, self._slice, self._before = (
-                Sampler(self._proc, slice_v2, cpus=cpus),
-                slice_v2,
-                None,
-            )
+            self._sampler = Sampler(self._proc, slice_v2, cpus=cpus)
+            self._slice, self._before = slice_v2, None
         return self._sampler.sample()
 
     def _read_workers(self, status: Status | None) -> dict[str, float]:

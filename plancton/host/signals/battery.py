@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from plancton.files import read_knob
+from plancton.files import read_knob, read_number
 
 SYS = Path("/sys")
 KINDS = frozenset({"Battery", "UPS"})
@@ -21,8 +21,8 @@ def read_charge(sys: Path = SYS) -> float | None:
     """
     full = now = 0.0
     for supply in _batteries(sys):
-        percent = _number(supply / "capacity")
-        size = _number(supply / "energy_full") or _number(supply / "charge_full") or 1.0
+        percent = read_number(supply / "capacity")
+        size = read_number(supply / "energy_full") or read_number(supply / "charge_full") or 1
         if percent is not None and 0 <= percent <= 100 and size > 0:
             full, now = full + size, now + size * percent
     return now / full if full else None
@@ -35,8 +35,3 @@ def _batteries(sys: Path) -> Iterator[Path]:
         kind, scope, present = (read_knob(supply / name) for name in ("type", "scope", "present"))
         if kind in KINDS and scope != "Device" and present != "0":
             yield supply
-
-
-def _number(file: Path) -> float | None:
-    text = read_knob(file) or ""
-    return float(text) if text.isdecimal() else None

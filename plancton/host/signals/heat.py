@@ -7,7 +7,7 @@ Documentation/power/powercap/powercap.rst. These files belong to the CPU: to rea
 import re
 from pathlib import Path
 
-from plancton.files import read_knob
+from plancton.files import read_knob, read_number
 
 LABELS: dict[str, tuple[str, ...]] = {
     "coretemp": ("Package id", "Physical id"),
@@ -48,7 +48,7 @@ def _of_package(inputs: list[Path], labels: tuple[str, ...]) -> list[Path]:
 
 def read_temperature(sensors: list[Path]) -> float | None:
     """Degrees Celsius of the hottest package; None where no sensor reads what a CPU can be."""
-    read = (_number(file) for file in sensors)
+    read = map(read_number, sensors)
     celsius = [milli / 1000 for milli in read if milli is not None and COLDEST < milli / 1000 < HOTTEST]
     return max(celsius, default=None)
 
@@ -87,7 +87,7 @@ class PowerMeter:
         zones = sorted((sys / "class/powercap").glob("intel-rapl:*"))
         packages = [zone for zone in zones if (read_knob(zone / "name") or "").startswith("package")]
         self._counters = [zone / "energy_uj" for zone in packages]
-        self._before: tuple[float, list[float]] | None = None
+        self._before: tuple[float, list[int]] | None = None
 
     def read(self, now: float) -> float | None:
         """Watts since the last call; None where they can't be read, or yet."""
@@ -101,10 +101,5 @@ class PowerMeter:
         return sum(used) / 1e6 / (now - before[0])
 
 
-def _numbers(files: list[Path]) -> list[float]:
-    return [number for number in map(_number, files) if number is not None]
-
-
-def _number(file: Path) -> float | None:
-    text = read_knob(file) or ""
-    return float(text) if re.fullmatch(r"-?\d{1,18}", text, re.ASCII) else None
+def _numbers(files: list[Path]) -> list[int]:
+    return [number for number in map(read_number, files) if number is not None]

@@ -6,7 +6,7 @@ is nothing to the owner.
 
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,10 +28,6 @@ def owner_groups(tree: Path, slices: Collection[str]) -> list[Path]:
 def read_pressure(groups: Collection[Path], kind: str) -> float | None:
     """The percentage of the last ten seconds in which some process of the one that waits most had to
     wait; ``kind`` is memory, io or cpu. None where no cgroup tells."""
-    return max(_averages(groups, kind), default=None)
-
-
-def _averages(groups: Collection[Path], kind: str) -> Iterator[float]:
-    for group in groups:
-        if found := re.search(r"^some avg10=([\d.]+)", read_knob(group / f"{kind}.pressure") or ""):
-            yield float(found[1])
+    texts = (read_knob(group / f"{kind}.pressure") or "" for group in groups)
+    found = (re.search(r"^some avg10=([\d.]+)", text) for text in texts)
+    return max((float(each[1]) for each in found if each), default=None)

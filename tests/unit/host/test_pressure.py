@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.pressure import TRIGGERS, OwnerPressure, owner_pressure, waited
+from plancton.host.pressure import OwnerPressure, owner_pressure, waited
 
 PSI = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
 
@@ -84,4 +84,4 @@ def test_the_kernel_is_asked(tmp_path: Path) -> None:
     assert len(descriptors) == 2
     for descriptor in descriptors:
         os.close(descriptor)
-    assert (tmp_path / "a/cpu.pressure").read_bytes().startswith(TRIGGERS[0] + b"\0")
+    assert (tmp_path / "a/cpu.pressure").read_bytes().startswith(b"some 60000 1000000\0")
