@@ -56,6 +56,6 @@ def smallest_default_mtu(proc: Path = PROC, sys: Path = SYS) -> int:
     mtus = [USUAL_MTU]
     for route in read_routes(proc):
         mtu = read_number(sys / "class/net" / route.interface / "mtu") if route.is_default else None
-        if mtu and mtu > 0:
+        if mtu is not None and mtu >= 0:
             mtus.append(max(LEAST_MTU, mtu))
     return min(mtus)
