@@ -143,12 +143,13 @@ class Lending:
             self._put_at_stake()
         fleet, seconds = self.simulator.fleet, self.now - self.last
         owner = self.used / seconds
-        seen = Observation(self.now, self.now, self.history.cpus, seconds, owner, image="image", fleet=fleet)
-        if self.settings.uses_quota:
-            donated = (self.totals.donated - self.donated) / seconds
-            idle = max(0.0, self.history.cpus - owner - donated)
-            seen = msgspec.structs.replace(seen, donated=donated, idle=idle)
-            self.donated = self.totals.donated
+        donated = (self.totals.donated - self.donated) / seconds
+        idle = max(0.0, self.history.cpus - owner - donated)
+        seen = Observation(
+            self.now, self.now, self.history.cpus, seconds, owner,
+            donated=donated, idle=idle, image="image", fleet=fleet,
+        )  # fmt: skip
+        self.donated = self.totals.donated
         decision = self.simulator.tick(seen)
         self.fit = decision.fit
         if decision.actions:
