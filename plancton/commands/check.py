@@ -1,6 +1,8 @@
 """What `plancton check` says of this host: how many workers would fit now, and what prevents more."""
 
 import time
+from collections.abc import Iterator
+from contextlib import closing
 
 import msgspec
 
@@ -20,12 +22,12 @@ from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.signals.readings import Signals
 from plancton.host.slice import Slice
-from plancton.host.topology import Topology
-from plancton.model import Fleet
+from plancton.host.topology import Cpus, Topology
+from plancton.model import Fleet, Observation
 from plancton.policy.fit import Room, needs_to_start, room_now, startable
 from plancton.policy.observe import observe
 from plancton.units import human_bytes, human_seconds
-from plancton.workers.disks import not_kept, read_disks, written_by_workers
+from plancton.workers.disks import Disks, not_kept, read_disks, written_by_workers
 from plancton.workers.refusals import refusal_of, require_room_for_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.submounts import submount_warnings
@@ -62,30 +64,18 @@ def check_host(config: Config) -> HostCheck:
         found = _of_docker(docker, config, info, image)
     workers_slice = Slice(layout, config.docker.slice, info.cgroup_driver, config.docker.tier)
     cpus = read_cpus(config, Topology(), workers_slice.allowed_cpus())
-    sampler = Sampler(PROC, workers_slice.directory, workers_slice.memory_stat, cpus.counted)
-    listening = listener(config.docker.socket)
-    sampler.watch_engine(find_engine(PROC, layout.v2, listening, workers_slice.path))
     looked = OwnerLook(config, Signals(layout.v2, config.docker.slice, fresh=0.0))
-    before = sampler.sample()
-    time.sleep(SECONDS)
-    seen = observe(before, sampler.sample())
-    sampler.close()
+    seen = _watch(config, workers_slice, cpus)
     disks = read_disks(written_by_workers(info, config), config.owner.reserve_disk)
-    disk = disks.least
-    size = disk.total if disk else 0
+    size = disks.least.total if disks.least else 0
     host = Host(int(seen.capacity), seen.memory_total, seen.swap_total, size, cpus.most)
-    if unkept := not_kept(disks.unseen, config.owner.reserve_disk):
-        found.append(unkept)
-    if disk and disk.margin(config.owner.reserve_disk) < 0:
-        found.append(f"the disk with {disk.path} is short: nothing is started until more is free")
+    found += _of_disks(disks, config)
     limits = workers_slice.found_limits()
     made = policy_settings(config, host, limits)
     report = looked.report(seen.capacity, seen.owner)
     room = room_now(seen, made, report.cap)
     most, unclear = _max_workers(config, host, looked)
     fit = startable(Fleet(), most, room, made) if room else 0
-    if seen.unknown:
-        raise SamplerError(f"{seen.unknown}: try again")
     owner = 0.0 if seen.owner is None else seen.owner
     sentence = (
         f"This host has {host.cpus} CPUs and {human_bytes(host.ram)} of memory;"
@@ -96,6 +86,28 @@ def check_host(config: Config) -> HostCheck:
     found += [unclear] if unclear else []
     warnings = *found, *_warnings(config, host, limits, image is None, token), *report.warnings
     return HostCheck(sentence, fit, warnings, report)
+
+
+def _watch(config: Config, workers_slice: Slice, cpus: Cpus) -> Observation:
+    """What this host does for a second."""
+    files = workers_slice.directory, workers_slice.memory_stat
+    with closing(Sampler(PROC, *files, cpus.counted)) as sampler:
+        listening = listener(config.docker.socket)
+        sampler.watch_engine(find_engine(PROC, workers_slice.tree, listening, workers_slice.path))
+        before = sampler.sample()
+        time.sleep(SECONDS)
+        seen = observe(before, sampler.sample())
+    if seen.unknown:
+        raise SamplerError(f"{seen.unknown}: try again")
+    return seen
+
+
+def _of_disks(disks: Disks, config: Config) -> Iterator[str]:
+    disk, reserve = disks.least, config.owner.reserve_disk
+    if unkept := not_kept(disks.unseen, reserve):
+        yield unkept
+    if disk and disk.margin(reserve) < 0:
+        yield f"the disk with {disk.path} is short: nothing is started until more is free"
 
 
 def _of_docker(docker: Docker, config: Config, info: Info, image: Image | None) -> list[str]:

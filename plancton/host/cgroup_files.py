@@ -139,16 +139,15 @@ def read_cpuset(group: Path) -> str | None:
 
 
 def v1_knobs(
-    cpu: Path | None, memory: Path | None, blkio: Path | None, cpuset: Path | None, bounds: Bounds
+    cpu: Path, memory: Path, blkio: Path | None, cpuset: Path | None, bounds: Bounds
 ) -> Iterator[Knob]:
     """For a slice on a hybrid host, by its directory in each v1 tree."""
-    if cpu:
-        yield Knob(cpu / "cpu.cfs_quota_us", str(bounds.quota or -1))
+    yield Knob(cpu / "cpu.cfs_quota_us", str(bounds.quota or -1))
     if cpuset and bounds.cpuset is not None:
         # The kernel refuses a set that lacks a worker's CPUs (validate_change): the next repair after
         # that worker's end will do it.
         yield from _cpuset(cpuset, bounds.cpuset)
-    if memory and bounds.memory is not None:
+    if bounds.memory is not None:
         yield Knob(memory / "memory.limit_in_bytes", _pages(bounds.memory))
         if bounds.swap is not None:
             yield Knob(memory / "memory.memsw.limit_in_bytes", _pages(bounds.memory + bounds.swap))

@@ -104,6 +104,26 @@ class Slice:
     """One slice on one host. ``driver`` is Docker's cgroup driver: cgroupfs or systemd;
     ``strongest`` the tier that is not gone beyond, whatever the host can do."""
 
+    bounds = Bounds()
+    limits = Limits()
+    """The administrator's own. Where they are stricter than the bounds they hold."""
+    tier: Tier = "none"
+    tier_reason = "the slice is not set up yet"
+    ours = True
+    """Whether we may write it; else the tier is what somebody else has made it."""
+    lifted = False
+    frozen = False
+    """Whether all that is in it is, by `freeze`."""
+    sys = SYS
+    _still_frozen = False
+    _refusal: OSError | None = None
+    _confined = ""
+    """The CPUs that these files leave of those that there are; empty: all."""
+    _being_made = ""
+    """What was found, while systemd is asked to make the slice."""
+    _unbound = False
+    """Whether a bound does not hold although it was written."""
+
     def __init__(self, layout: Layout, name: str, driver: str, strongest: Tier = "kernel") -> None:
         assert layout.v2 is not None
         self.strongest = strongest
@@ -118,40 +138,22 @@ class Slice:
         self._weight, self._least, self._normal = (
             ("cpu.shares", "2", "1024") if self.v1 else ("cpu.weight", "1", "100")
         )
-        self.cpu = layout.v1.get("cpu", layout.v2) / self.path
-        self.memory = layout.v1.get("memory", layout.v2) / self.path
+        self.cpu, self.memory, self._pids, self._hugetlb = (
+            layout.v1.get(each, layout.v2) / self.path for each in ("cpu", "memory", "pids", "hugetlb")
+        )
+        self._blkio, self._cpuset = (
+            layout.v1[each] / self.path if each in layout.v1 else None for each in ("blkio", "cpuset")
+        )
         self.memory_stat = self.memory / "memory.stat"
         self._ceiling = self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")
-        self._blkio = layout.v1["blkio"] / self.path if "blkio" in layout.v1 else None
-        self._cpuset = layout.v1["cpuset"] / self.path if "cpuset" in layout.v1 else None
-        self._pids = layout.v1.get("pids", layout.v2) / self.path
-        self._hugetlb = layout.v1.get("hugetlb", layout.v2) / self.path
         self._most_pids = most_pids()
         self._roots = {layout.v2, *layout.v1.values()}
         self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
-        self.lifted = self._still_frozen = False
-        self.frozen = False
-        """Whether all that is in it is, by `freeze`."""
         self.counted = os.cpu_count() or 1
         """How many CPUs count (topology.py)."""
-        self.bounds = Bounds()
-        self.limits = Limits()
-        """The administrator's own. Where they are stricter than the bounds they hold."""
         self.privileged = os.geteuid() == 0
         """Else nothing can be made, and of all files only those that `plancton prepare` has handed
         over can be written: the slice's own, never a worker's."""
-        self.sys = SYS
-        self._confined = ""
-        """The CPUs that these files leave of those that there are; empty: all."""
-        self._being_made = ""
-        """What was found, while systemd is asked to make the slice."""
-        self._unbound = False
-        """Whether a bound does not hold although it was written."""
-        self.ours = True
-        """Whether we may write it; else the tier is what somebody else has made it."""
-        self._refusal: OSError | None = None
-        self.tier: Tier = "none"
-        self.tier_reason = "the slice is not set up yet"
 
     # ------------------------------------------------------------ setting up
 
@@ -531,13 +533,12 @@ class Slice:
         Only below the slice, and only where the last part of the path holds the container's id: a
         reused pid must not lead to a cgroup of the owner's.
         """
-        path = Path(group)
         if not group or worker_group(group, self.path, container) != group:
             return False
-        if "populated 0" in (read_knob(self.tree / path / "cgroup.events") or ""):
+        if "populated 0" in (read_knob(self.tree / group / "cgroup.events") or ""):
             return False
         try:
-            write_knob(self.tree / path / "cgroup.kill", "1")
+            write_knob(self.tree / group / "cgroup.kill", "1")
         except OSError:
             return self.kill_all({container})
         return True
