@@ -15,7 +15,7 @@ from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Container, Event
 from plancton.host.placement import Place, find_worker, to_boottime
 from plancton.model import Phase
-from plancton.policy.burden import OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY
+from plancton.policy.burden import OOM_APART, OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY
 from plancton.workers.container import UNTIL, is_ours, label_number
 from plancton.workers.docker_calls import how_it_ended
 from plancton.workers.roster import Entry, quota_of
@@ -114,6 +114,8 @@ class Reconciler:
 
     def _ran_out_of_memory(self, entry: Entry, now: float) -> None:
         """The kernel has killed a process in it: nothing is asked for each of them."""
+        if entry.oom_kills and now - entry.oom_kills[-1] < OOM_APART:
+            return
         entry.oom_kills = [time for time in entry.oom_kills if now - time < OOM_SECONDS] + [now]
         if len(entry.oom_kills) >= OOM_KILLS and not entry.worker.flooding:
             self._roster.accuse({entry.worker.name: OUT_OF_MEMORY})

@@ -16,8 +16,9 @@ ASKS, SENDS, SMALL = 2_000.0, 20_000.0, 500.0
 """Packets per second, within a worker's own network and to others, that cost that much: questions
 to Docker's name server use a CPU for each 20,000. A job that sends files has large packets (43,000
 a second for 320 Mbit/s, of some 950 bytes on average); floods have small ones, in bytes."""
-OOM_KILLS, OOM_SECONDS = 20, 60.0
-"""A worker in which the kernel killed so many processes within this time does nothing else."""
+OOM_KILLS, OOM_SECONDS, OOM_APART = 20, 60.0, 0.5
+"""A worker in which the kernel killed so many processes within this time does nothing else. Those that
+it killed at once count as one: our image needs some seconds to have such a job held."""
 MANY_SOCKETS, MOST_SOCKETS = 100, 2_000
 """What waits in TCP sockets is of memory that the kernel has once for the host (a tenth of the RAM,
 tcp_mem in tcp(7)): without it, the owner's connections are reset. 200 pairs of sockets can hold all of

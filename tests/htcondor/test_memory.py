@@ -12,6 +12,10 @@ pytestmark = pytest.mark.docker
 
 WRAPPER = Path(__file__).parents[2] / "scripts" / "worker-image" / "job-wrapper"
 TAKES_ALL = {"executable": "/usr/bin/tail", "arguments": "/dev/zero", "transfer_input_files": ""}
+SMALL = "while :; do (head -c 6000000 /dev/zero; sleep 600) | tail >/dev/null & sleep 0.05; done"
+"""Starts processes of 6 MB without an end, and takes no notice of those that the kernel ends."""
+MODEST = f"(head -c 70000000 /dev/zero; {HELD}) | tail >/dev/null"
+"""Has 70 MB in one process until it is released."""
 SLICE = 350_000_000
 HOLDS = "(head -c 230000000 /dev/zero; sleep 20) | tail >/dev/null"
 """Holds 230 MB for a while, within its own worker's limit."""
@@ -45,6 +49,44 @@ def test_a_job_that_takes_all_memory(plancton: Plancton, engine: Engine, pool: P
     wait_for("it is counted", lambda: plancton.status_json()["work"]["jobs_done"] == 1, every=0.5)
     assert plancton.status_json()["work"]["jobs_evicted"] == 0
     assert len(plancton.lines(" starting plancton-worker-")) == 1, "its worker has ended"
+
+
+def test_many_small_processes(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A job whose many small processes take all of its worker's memory is held with the reason
+    although it goes on, and its worker takes other jobs."""
+    calm(plancton)
+    cluster = pool.submit(SMALL)
+    plancton.start()
+    wait_for_event(pool, "held")
+    held = pool.jobs("ClusterId", "JobStatus", "HoldReasonCode", "NumJobStarts", "HoldReason")
+    assert len(held) == 1 and held[0].startswith(f"{cluster} 5 21 1 "), held
+    assert "took all of the memory" in held[0], held
+    pool.submit(HELD)
+    (worker,) = running(pool, 1).values()
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    assert len(plancton.lines(" starting plancton-worker-")) == 1, "its worker has ended"
+
+
+@pytest.mark.slow
+def test_beside_another_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """Of two jobs in one worker, the one that takes more than its slot has is held; the other is not,
+    though the kernel ends its larger process first: it runs again."""
+    calm(plancton)
+    plancton.configure(htcondor={"cpus": 2})
+    modest = pool.submit(MODEST, request_memory="128MB")
+    plancton.start()
+    (worker,) = running(pool, 1).values()
+    hog = pool.submit(SMALL)
+    wait_for_event(pool, "held")
+    held = pool.run("condor_q", "-allusers", "-hold", "-af", "ClusterId", "HoldReasonCode", "HoldReason")
+    assert held.startswith(f"{hog} 21 ") and held.count("took all of the memory") == 1, held
+    assert set(running(pool, 1).values()) == {worker}
+    release(engine, worker)
+    wait_for_event(pool, "terminated")
+    wait_for("it has left the queue", lambda: pool.history(modest, "ClusterId"), every=0.3)
+    status, code, starts = pool.history(modest, "JobStatus", "ExitCode", "NumJobStarts").split()
+    assert (status, code) == ("4", "0") and int(starts) > 1, pool.describe()
 
 
 @pytest.mark.slow
@@ -132,7 +174,9 @@ def test_an_ordinary_end(tmp_path: Path, command: str, code: int) -> None:
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_job_that_coped(tmp_path: Path) -> None:
-    """A job that lost a process to the kernel and succeeded all the same has succeeded."""
-    done = run(tmp_path, "oom 0\noom_kill 0\n", "oom 1\\noom_kill 1\\n", "exit 0")
+@pytest.mark.parametrize(("killed", "command"), [(1, "exit 0"), (4, "sleep 4; exit 0")])
+def test_a_job_that_coped(tmp_path: Path, killed: int, command: str) -> None:
+    """A job that lost a process to the kernel, or some while the wrapper looked, and succeeded all the
+    same has succeeded."""
+    done = run(tmp_path, "oom 0\noom_kill 0\n", f"oom {killed}\\noom_kill {killed}\\n", command)
     assert done.returncode == 0 and not list((tmp_path / "run").iterdir())

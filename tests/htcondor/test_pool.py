@@ -46,12 +46,12 @@ LEAST_DELAY = 5.0
 
 
 def test_joins_works_and_leaves(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """Workers join the pool, run an ordinary user's jobs, and end by themselves when there are no
-    more."""
+    """Workers join the pool, run an ordinary user's jobs, which are counted whatever hooks they name,
+    and end by themselves when there are no more."""
     calm(plancton, 2)
     plancton.configure(htcondor={"idle_shutdown": "40s"})
     held = pool.submit(HELD, "$(Process)", 2)
-    hello = pool.submit(HELLO, "$(Process)", 4)
+    hello = pool.submit(HELLO, "$(Process)", 4, **{"+HookKeyword": '"OTHER"'})
     plancton.start()
     workers = first_workers(plancton, 2)
     assert set(running(pool, 2).values()) == set(workers)

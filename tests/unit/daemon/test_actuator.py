@@ -675,8 +675,11 @@ def test_out_of_memory_in_a_loop(world: Callable[..., World]) -> None:
     for second in range(100):
         it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 5_000.0 + 10 * second)
     assert not it.roster["w1"].worker.flooding
-    for _ in range(20):
+    for _ in range(100):
         it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0)
+    assert not it.roster["w1"].worker.flooding, "there was no time to hold the job"
+    for half in range(1, 20):
+        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0 + half / 2)
     assert "out of memory" in it.roster["w1"].worker.flooding
     assert len(it.asked()) == asked
 
