@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plancton.cli import entry
-from plancton.host.engine_cpu import is_in_container
+from plancton.host.engine_cpu import command_of
 from plancton.host.layout import PROC
 from plancton.rundir import user_of
 
@@ -115,16 +115,9 @@ def _start_of(path: Path) -> str:
 
 
 def _is_old(pid: int) -> bool:
-    """Whether this is 0.6, and not any process that has its number now: it is root's or ours. A
-    job's command line is not read."""
-    if user_of(pid) not in (0, os.geteuid()) or is_in_container(PROC, pid):
-        return False
-    try:
-        with open(PROC / str(pid) / "cmdline", "rb", buffering=0) as file:
-            words = (file.read(4096) or b"").split(b"\0")
-    except OSError:
-        return False
-    return any(os.path.basename(word) == b"planctonctl" for word in words[:4])
+    """Whether this is 0.6, and not any process that has its number now: it is root's or ours."""
+    words = command_of(PROC, pid)[:4] if user_of(pid) in (0, os.geteuid()) else []
+    return any(os.path.basename(word) == "planctonctl" for word in words)
 
 
 def plancton(verb: str, where: Places) -> tuple[list[str], dict[str, str]]:

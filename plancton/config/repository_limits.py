@@ -103,9 +103,8 @@ def permitted(config: Config, clone: Clone, path: Path) -> Config:
         raise NotPermitted(tuple(found))
     if _is_named(config.image.name, allow):
         return config
-    return msgspec.structs.replace(
-        config, image=msgspec.structs.replace(config.image, auth_file=NO_CREDENTIALS)
-    )
+    image = msgspec.structs.replace(config.image, auth_file=NO_CREDENTIALS)
+    return msgspec.structs.replace(config, image=image)
 
 
 def _read_allow(clone: Clone) -> tuple[Allow, str]:

@@ -116,10 +116,8 @@ def read_yaml(
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
-        character = f"character U+{ord(text[error.position]):04X}"
-        raise ConfigError(
-            f"{name}: line {line}, column {column}: {character} is not allowed in YAML"
-        ) from None
+        sign = f"character U+{ord(text[error.position]):04X}"
+        raise ConfigError(f"{name}: line {line}, column {column}: {sign} is not allowed in YAML") from None
 
 
 def doubled(text: str) -> list[str]:

@@ -132,10 +132,8 @@ class HTCondor(Section, frozen=True):
             require(not isinstance(value, str) or is_line(value), f"attributes: {name} must be one line")
             finite = not isinstance(value, float | Number) or math.isfinite(float(value))
             require(finite, f"attributes: {name} must be a finite number")
-        different = {name.lower() for name in self.attributes}
-        require(
-            len(different) == len(self.attributes), "attributes: two names differ in capital letters only"
-        )
+        names = {name.lower() for name in self.attributes}
+        require(len(names) == len(self.attributes), "attributes: two names differ in capital letters only")
 
     @property
     def managers(self) -> list[str]:

@@ -35,9 +35,8 @@ def take_lock(state: Path, socket: str, instance: str, workers_slice: str = "", 
             descriptor = _open_lock(file)
         os.set_inheritable(descriptor, True)  # by execv(3); programs that we start get no descriptor
         os.ftruncate(descriptor, 0)
-        os.pwrite(
-            descriptor, os.fsencode(f"{os.getpid()}\n{socket}\n{workers_slice}\n{os.path.realpath(run)}\n"), 0
-        )
+        lines = f"{os.getpid()}\n{socket}\n{workers_slice}\n{os.path.realpath(run)}\n"
+        os.pwrite(descriptor, os.fsencode(lines), 0)
     except OSError as error:
         raise RunDirError(not_writable(state, error, "PLANCTON_STATE_DIR")) from None
     return descriptor

@@ -72,10 +72,8 @@ class History:
             " ORDER BY id DESC LIMIT ?"
         )
         found = self._database.execute(query, (since, until, after, last)).fetchall()
-        return [
-            _of_kind({"id": number, "time": time, "text": text}, Said)
-            for number, time, text in reversed(found)
-        ]
+        names = Said.__struct_fields__
+        return [_of_kind(dict(zip(names, row, strict=True)), Said) for row in reversed(found)]
 
     def work(self) -> Work | None:
         row = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchone()

@@ -19,6 +19,8 @@ DOCKERD, CONTAINERD = "dockerd", "containerd"
 NAMES = frozenset({DOCKERD, CONTAINERD, "docker-proxy"})
 MOST = 64
 """Processes that are read each tick. A host may have more docker-proxies: they count as the owner's."""
+LONGEST_COMMAND = 4096
+"""Bytes read of a command line."""
 
 
 class Candidate(NamedTuple):
@@ -94,6 +96,18 @@ def _belongs(candidate: Candidate, found: dict[int, Candidate], listening: int |
 def is_in_container(proc: Path, pid: int) -> bool:
     """Whether a process is in a pid namespace below ours, as those of containers are."""
     return len(_status(proc, pid).get("NSpid", "").split()) > 1
+
+
+def command_of(proc: Path, pid: int) -> list[str]:
+    """The beginning of a command line. A job's is never read: it may have megabytes, and keep who
+    reads it waiting for seconds (workers/running_jobs.py)."""
+    if is_in_container(proc, pid):
+        return [""]
+    try:
+        with open(proc / str(pid) / "cmdline", "rb", buffering=0) as file:
+            return (file.read(LONGEST_COMMAND) or b"").decode(errors="replace").split("\0")
+    except OSError:
+        return [""]
 
 
 def _status(proc: Path, pid: int) -> dict[str, str]:

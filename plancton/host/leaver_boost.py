@@ -75,9 +75,7 @@ class LeaverBoost:
         """Give the leavers their quotas back and thaw the others. What can't be done now is left
         for the next call."""
         self.problem = ""
-        self._quotas = {
-            file: before for file, before in self._quotas.items() if not self._undone(file, before)
-        }
+        self._quotas = {file: was for file, was in self._quotas.items() if not self._undone(file, was)}
         self._frozen = [group for group in self._frozen if not self._undone(group / "cgroup.freeze", "0")]
 
     def _undone(self, file: Path, before: str) -> bool:

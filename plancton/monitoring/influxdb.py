@@ -9,11 +9,10 @@ import base64
 import contextlib
 import hashlib
 import http.client
-import itertools
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -103,8 +102,8 @@ class Destination:
             return False  # whoever writes it says so
         refused = ""
         try:
-            for each in _by_number(lines, LINES):
-                refused = self._write(each) or refused
+            for at in range(0, len(lines), LINES):
+                refused = self._write(lines[at : at + LINES]) or refused
         except InfluxError as error:
             self.problem = str(error)
             return False
@@ -224,12 +223,6 @@ class Answer(NamedTuple):
 
 def _quoted(name: str | None) -> str:
     return f'"{printable(name or "")}"'
-
-
-def _by_number(lines: list[str], most: int) -> Iterator[list[str]]:
-    rest = iter(lines)
-    while piece := list(itertools.islice(rest, most)):
-        yield piece
 
 
 def _secret(path: str) -> str:

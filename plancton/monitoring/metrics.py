@@ -142,13 +142,8 @@ def _of_supervisor(status: Status, held: str | None) -> Iterator[Family]:
     tiers = _one_of("tier", get_args(Tier), status.tier)
     yield Family("tier", "gauge", "1: the tier in which this host yields; kernel is the strongest.", tiers)
     yield Family("mode", "gauge", "1: what the supervisor does.", _one_of("mode", MODES, status.mode))
-    paused = status.pause
-    yield Family(
-        "frozen",
-        "gauge",
-        "1: the workers are frozen, for the owner.",
-        _one(int(paused is not None and paused.frozen)),
-    )
+    frozen = int(status.pause is not None and status.pause.frozen)
+    yield Family("frozen", "gauge", "1: the workers are frozen, for the owner.", _one(frozen))
     if held is not None:
         reasons = _one_of("reason", REASONS, held)
         yield Family("held", "gauge", "1: why no worker is started.", reasons)

@@ -47,9 +47,8 @@ class CpuCap(msgspec.Struct, frozen=True):
     def _asking(self, asked: float, seen: Observation, settings: Settings) -> "CpuCap":
         if asked <= self.asked:
             near = self.asked - asked < DEAD_BAND * seen.capacity
-            return msgspec.structs.replace(
-                self, asked=self.asked if near else asked, least=math.inf, since=None
-            )
+            kept = self.asked if near else asked
+            return msgspec.structs.replace(self, asked=kept, least=math.inf, since=None)
         since, least = seen.time if self.since is None else self.since, min(self.least, asked)
         if seen.time - since < max(LEAST_HOLD, settings.pause_hold):
             return msgspec.structs.replace(self, least=least, since=since)

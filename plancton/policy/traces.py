@@ -58,10 +58,9 @@ class History(msgspec.Struct, frozen=True):
 
 def observations(history: History) -> Iterator[Observation]:
     """What a supervisor would see, once a second, apart from workers. Memory is not known."""
-    for second, owner in enumerate(history.means(1.0), 1):
-        yield Observation(
-            float(second), float(second), history.cpus, interval=1.0, owner=owner, image="history"
-        )
+    for number, owner in enumerate(history.means(1.0), 1):
+        time = float(number)
+        yield Observation(time, time, history.cpus, interval=1.0, owner=owner, image="history")
 
 
 # ---------------------------------------------------------------- reading

@@ -101,9 +101,7 @@ class PastReader:
     def read(self, since: float, until: float, now: float) -> bytes:
         """A `Past`, as JSON. Where the disk hangs, so does one request, and the others say so."""
         if not self._lock.acquire(timeout=self._patience):
-            return to_json(
-                Past(since, until, problem="The history can't be read: its disk is slow or hangs.")
-            )
+            return to_json(Past(since, until, problem=HANGS))
         try:
             return self._read_once(since, until, now)
         finally:

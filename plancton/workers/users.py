@@ -38,9 +38,7 @@ def takes_users(image: Image | None, users: range) -> bool:
 
 def has_own_users(info: Info, users: range, proc: Path) -> bool:
     """Whether containers can have them: not with a few ids of a user namespace."""
-    if not users or any(
-        option.startswith(("name=userns", "name=rootless")) for option in info.security_options
-    ):
+    if not users or any(each.startswith(("name=userns", "name=rootless")) for each in info.security_options):
         return False
     return all(_is_mapped(users, proc / f"self/{kind}_map") for kind in ("uid", "gid"))
 

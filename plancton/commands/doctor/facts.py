@@ -28,7 +28,7 @@ from plancton.docker.replies import Info, Version
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
-from plancton.host.engine_cpu import is_in_container
+from plancton.host.engine_cpu import command_of
 from plancton.host.layout import PROC, Layout, enabled_controllers, find_layout
 from plancton.host.pressure import owner_pressure
 from plancton.host.programs import ProgramError, call
@@ -57,8 +57,6 @@ STARTING = 30.0
 """A Docker that answers may still hold a container that it starts, on a slow host for many seconds."""
 SYSTEMCTL_TIMEOUT = 2.0
 IDLE_TAKERS = frozenset({"boinc", "boinc_client", "condor_startd"})
-LONGEST_COMMAND = 4096
-"""Bytes read of a command line."""
 OLD_PLANCTON = "planctonctl"
 """The one executable of Plancton 0.6."""
 ALL, ETC = Cpus(), Path("/etc")
@@ -348,7 +346,7 @@ def read_commands(proc: Path, socket: str) -> list[Command]:
         name = read_knob(entry / "comm")
         if name and entry.name.isdigit():
             pid = int(entry.name)
-            found.append(Command(pid, name, _words(proc, pid), _reaches(proc, pid, socket)))
+            found.append(Command(pid, name, command_of(proc, pid), _reaches(proc, pid, socket)))
     return found
 
 
@@ -364,18 +362,6 @@ def _reaches(proc: Path, pid: int, socket: str) -> bool:
         return user == ["0"]
     members = [*groups, *ids.get("Groups", "").split()]
     return user in (["0"], [str(found.st_uid)]) or str(found.st_gid) in members
-
-
-def _words(proc: Path, pid: int) -> list[str]:
-    """The beginning of a command line. A job's is never read: it may have megabytes, and keep who
-    reads it waiting for seconds (workers/running_jobs.py)."""
-    if is_in_container(proc, pid):
-        return [""]
-    try:
-        with open(proc / str(pid) / "cmdline", "rb", buffering=0) as file:
-            return (file.read(LONGEST_COMMAND) or b"").decode(errors="replace").split("\0")
-    except OSError:
-        return [""]
 
 
 def find_takers(commands: Iterable[Command], proc: Path) -> Iterator[Process]:

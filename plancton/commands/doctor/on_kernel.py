@@ -45,13 +45,10 @@ def cgroups(found: Cgroups) -> Finding:
     if "memory" not in found.controllers:
         text = "there is no memory controller, so nothing bounds a worker's memory"
         return broken(subject, text, "boot with cgroup_enable=memory")
-    if "cpu" not in found.enabled and found.realtime:
-        process = f"{found.realtime.name} (pid {found.realtime.pid})"
-        text = (
-            f"no group has the cpu controller, and a realtime process in /{found.realtime.group} may be why"
-        )
-        move = f"echo {found.realtime.pid} >{quoted(v2)}/cgroup.procs"
-        remedy = f"end {process}, or move it to the root group ({move})"
+    if "cpu" not in found.enabled and (process := found.realtime):
+        text = f"no group has the cpu controller, and a realtime process in /{process.group} may be why"
+        move = f"echo {process.pid} >{quoted(v2)}/cgroup.procs"
+        remedy = f"end {process.name} (pid {process.pid}), or move it to the root group ({move})"
         return better(subject, text, remedy)
     of_v1 = sorted({"cpu", "memory"} & set(found.layout.v1))
     text = f"hybrid: v2 at {v2}, v1 for {' and '.join(of_v1)}" if of_v1 else f"v2 at {v2}"

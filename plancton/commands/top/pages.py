@@ -138,9 +138,8 @@ def past_page(screen: Screen, height: int | None) -> list[Line]:
 
 def _curve(name: str, values: Sequence[float | None], cpus: float, high: int, style: Style) -> Iterator[Line]:
     """In eighths of a line. What is known shows, even if it is nothing."""
-    levels = [
-        None if v is None or cpus <= 0 else max(round(min(v / cpus, 1.0) * high * 8), 1) for v in values
-    ]
+    whole = 8 * high
+    levels = [None if v is None or cpus <= 0 else max(round(min(v / cpus, 1.0) * whole), 1) for v in values]
     for line in reversed(range(high)):
         cells = (" " if level is None else SPARKS[min(max(level - line * 8, 0), 8)] for level in levels)
         label = fill(name if line == high - 1 else "", LABEL)
