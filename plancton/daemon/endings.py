@@ -8,6 +8,7 @@ from plancton.daemon.lift import Lift
 from plancton.daemon.removals import Removals
 from plancton.docker.errors import DockerError
 from plancton.model import Phase
+from plancton.workers.accounting import reported_jobs
 from plancton.workers.docker_calls import Remains, examine, read_report
 from plancton.workers.roster import Entry
 
@@ -66,13 +67,16 @@ class Endings:
     def _count(self, entry: Entry, report: bytes) -> int:
         self._context.speed.reported(entry.worker.name, entry.worker.image, report)
         most = entry.most(clock_gettime(CLOCK_BOOTTIME))
+        entry.reported = reported_jobs(report)
         return self._context.accounting.reported(entry.worker.id, report, most)
 
     def lose(self, entry: Entry, told: int = 0) -> None:
-        """This worker will report no more jobs: those that ran are lost, except ``told`` of them."""
+        """This worker will report no more jobs: those that ran are lost, except those that it has
+        reported, which are ``told`` of them if it does not say which."""
         jobs = entry.worker.jobs or ()
-        if len(jobs) > told:
-            lost, cpu = len(jobs) - told, entry.job_cpu * (1 - told / len(jobs))
+        left = sum(job not in entry.reported for job in jobs) - (0 if entry.reported else told)
+        if left > 0:
+            lost, cpu = left, entry.job_cpu * left / len(jobs)
             most = entry.most(clock_gettime(CLOCK_BOOTTIME))
             self._context.accounting.lost(lost, cpu, entry.worker.id, most)
 

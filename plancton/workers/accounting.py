@@ -1,8 +1,9 @@
 """How much work was finished and lost on this host, by the workers' reports.
 
 A report has one line for each job that has ended: how (HTCondor's word: exit, evict, hold or
-remove), and the CPU seconds that it had used. Jobs can write anything to it, so no more is believed
-than the worker can have done.
+remove), the CPU seconds that it had used, and, unless the image is somebody else's, when the process
+that HTCondor keeps for it began, which is a worker's job in `workers.jobs`. Jobs can write anything to
+it, so no more is believed than the worker can have done.
 """
 
 import math
@@ -16,7 +17,10 @@ from plancton.model import Kept, Report
 
 LEAST = 1e-6
 """Less than that is nothing: the kernel counts CPU time in microseconds."""
-_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?\s*", re.ASCII)
+_FIGURES = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)(?: [0-9]{1,12}\.[0-9]{2})?\s*", re.ASCII)
+_BEGAN = re.compile(rb"^\w+ [0-9.]+ ([0-9]{1,12}\.[0-9]{2})$", re.MULTILINE)
+LAST = 256
+"""How many jobs are remembered by when they began: more than run in a worker."""
 
 
 class Most(NamedTuple):
@@ -33,11 +37,16 @@ def parse_report(data: bytes) -> Report:
     """Jobs can write to it, so any other line is ignored."""
     found: dict[str, list[float]] = {"exit": [], "evict": [], "hold": [], "remove": []}
     for line in data.decode(errors="replace").splitlines():
-        way, _, number = line.partition(" ")
-        if way in found and _NUMBER.fullmatch(number):
-            found[way].append(float(number))
+        way, _, figures = line.partition(" ")
+        if way in found and (numbers := _FIGURES.fullmatch(figures)):
+            found[way].append(float(numbers[1]))
     done, evicted, held, removed = found.values()
     return Report(len(done), len(evicted), len(held) + len(removed), sum(done), sum(evicted))
+
+
+def reported_jobs(data: bytes) -> set[float]:
+    """The last jobs that it tells of, as far as it says which."""
+    return {float(began) for began in _BEGAN.findall(data)[-LAST:]}
 
 
 class Accounting:

@@ -36,7 +36,8 @@ LEAST_NEWS, NEWS = 30.0, 0.05
 class Entry(msgspec.Struct):
     """A worker, and when its start was requested (CLOCK_BOOTTIME). ``user`` is its UID:GID, ``group`` its
     cgroup in the v2 tree, ``pid`` its first process, ``shim`` the process that the engine keeps for it,
-    ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began.
+    ``job_cpu`` the CPU seconds that it is known to have used since its oldest running job began,
+    ``reported`` the jobs that its report tells of, by when they began.
 
     ``used`` are the CPU seconds that it had used at ``used_at`` (CLOCK_BOOTTIME), by the kernel.
     ``oom_kills`` are when the kernel last killed one of its processes for memory. ``checkpoint`` is the
@@ -55,6 +56,7 @@ class Entry(msgspec.Struct):
     pid: int = 0
     shim: int = 0
     job_cpu: float = 0.0
+    reported: set[float] = set()
     age: float = 0.0
     used: float | None = None
     used_at: float = 0.0

@@ -8,6 +8,8 @@ import pytest
 from docker.harness import Engine, Plancton, wait_for
 from htcondor.harness import HELD, Pool, calm, events, knows_of_jobs, release, running, wait_for_event
 
+from plancton.config.htcondor import REPORT
+
 pytestmark = pytest.mark.docker
 
 WRAPPER = Path(__file__).parents[2] / "scripts" / "worker-image" / "job-wrapper"
@@ -51,9 +53,16 @@ def test_a_job_that_takes_all_memory(plancton: Plancton, engine: Engine, pool: P
     assert len(plancton.lines(" starting plancton-worker-")) == 1, "its worker has ended"
 
 
+def starter_began(plancton: Plancton, worker: str) -> float:
+    """When the process that HTCondor keeps for a worker's job began."""
+    pids = (plancton.slice.tree / plancton.group(worker) / "cgroup.procs").read_text().split()
+    stats = [Path(f"/proc/{pid}/stat").read_text().split() for pid in pids]
+    return min(int(stat[21]) / 100 for stat in stats if stat[1] == "(condor_starter)")
+
+
 def test_many_small_processes(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A job whose many small processes take all of its worker's memory is held with the reason
-    although it goes on, and its worker takes other jobs."""
+    although it goes on, and its worker takes other jobs. Its report says which was which."""
     calm(plancton)
     cluster = pool.submit(SMALL)
     plancton.start()
@@ -63,9 +72,13 @@ def test_many_small_processes(plancton: Plancton, engine: Engine, pool: Pool) ->
     assert "took all of the memory" in held[0], held
     pool.submit(HELD)
     (worker,) = running(pool, 1).values()
+    began = starter_began(plancton, worker)
     release(engine, worker)
     wait_for_event(pool, "terminated")
     assert len(plancton.lines(" starting plancton-worker-")) == 1, "its worker has ended"
+    report = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root{REPORT}").read_text().splitlines()
+    assert [line.split()[0] for line in report] == ["hold", "exit"], report
+    assert float(report[1].split()[2]) == began, f"{report}: its starter began at {began}"
 
 
 @pytest.mark.slow

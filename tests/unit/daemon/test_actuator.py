@@ -1343,6 +1343,23 @@ def test_ended_in_disorder(world: Callable[..., World], code: int) -> None:
     assert it.accounting.work == Work(1_000.0, jobs_evicted=1, cpu_lost=33.0), it.accounting.work
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_reported_before_it_is_known(world: Callable[..., World], killed: bool) -> None:
+    """A job that ended while the report was read for another one is done, and not lost as well when
+    its worker ends before it is known; one that really runs is lost."""
+    it = world({ARCHIVE: report("exit 10.0 50.00\nexit 5.0 60.00\nhold 3.0 12.34\n")})
+    it.pilot(50.0, 60.0, 70.01, cpu=30.0)
+    it.roster.note_jobs("w1", (60.0, 70.01), 30.0)
+    it.actuator.endings.fetch_report("w1")
+    it.actuator.endings.fetch_next()
+    it.pump()
+    if killed:
+        it.die(137)
+    else:
+        it.event("destroy")
+    assert it.accounting.work == Work(1_000.0, 2, 1, 0.0, 15.0, 15.0), it.accounting.work
+
+
 def test_one_report_at_a_time(world: Callable[..., World]) -> None:
     """However many jobs end, reports are read one at a time, the longest-waiting first."""
     it = world({ARCHIVE: report("exit 5.0\n"), "GET /containers/beef/archive": report("exit 5.0\n")})
