@@ -60,6 +60,8 @@ class Endings:
             reason = f"{reason}: {found.words}"
         report = found.report if found else None
         self.lose(entry, 0 if report is None else self._count(entry, report))
+        if code not in (0, NO_WORK):
+            self._roster.died(name)
         self._context.say(self._roster.explain(name, reason, idle=code == NO_WORK, unseen=unseen))
         self._context.cleanup_trouble(error)
         self._removals.remove(name)
@@ -90,6 +92,7 @@ class Endings:
                 return  # its start is under way, or has failed and is being undone
             if self._roster.ended(name, boottime):
                 self.lose(entry)
+                self._roster.died(name)
                 self._context.say(self._roster.explain(name, reason))
         self._removals.gone(name)
 

@@ -96,6 +96,8 @@ class Starter:
         if not figures and speed.measurer not in self._roster:
             speed.ask(name, context.clock())
             body["Env"].append("PLANCTON_MEASURE=1")
+        if died := self._roster.recently_died():
+            body["Env"].append(f"PLANCTON_DIED={'|'.join(died)}")
         body["Env"] += promised(disk, ends, lost, life, figures)
 
     def cancel(self, name: str) -> bool:

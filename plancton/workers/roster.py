@@ -27,6 +27,8 @@ from plancton.workers.docker_calls import Known
 
 JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""
+GHOST_SECONDS = 900.0
+"""How long a pool shows a slot that it hears nothing of (HTCondor's CLASSAD_LIFETIME)."""
 LIVES, LEAST_LIVES = 100, 5
 """How many workers' lives are remembered, and from how many on something can be said of them."""
 LEAST_NEWS, NEWS = 30.0, 0.05
@@ -98,6 +100,7 @@ class Roster:
         self._ended: list[Ended] = []
         self._unexplained: set[str] = set()
         self._lives = deque[float](maxlen=LIVES)
+        self._died = deque[tuple[str, float]](maxlen=LIVES)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -284,6 +287,16 @@ class Roster:
         if not told and not unseen:
             self._ended.append(Ended(name, entry.age, reason, idle))
         return f"{name} {'is gone' if told else 'ended'} after {human_seconds(entry.age)}: {reason}"
+
+    def died(self, name: str) -> None:
+        """A member of a pool ended in disorder: its pool may not know."""
+        if self._entries[name].worker.jobs is not None:
+            self._died.append((name, clock_gettime(CLOCK_BOOTTIME)))
+
+    def recently_died(self) -> list[str]:
+        """Those whose slots may still be shown in their pool."""
+        now = clock_gettime(CLOCK_BOOTTIME)
+        return [name for name, when in self._died if now - when < GHOST_SECONDS]
 
     def gone(self, name: str) -> None:
         entry = self._entries.pop(name, None)

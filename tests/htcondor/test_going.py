@@ -395,13 +395,15 @@ def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
 
 @pytest.mark.slow
 def test_killed_worker(plancton: Plancton, engine: Engine, pool: Pool) -> None:
-    """A worker that is killed outright costs its job's lease, and its job counts as lost."""
+    """A worker that is killed outright costs its job's lease, and its job counts as lost. The next
+    worker takes its slots out of the pool, which would show them for 15 minutes."""
     calm(plancton)
     pool.submit(HELD, job_lease_duration=20)
     plancton.start()
     (worker,) = running(pool, 1).values()
     knows_of_jobs(plancton, 1)
     engine.call("POST", f"/containers/{worker}/kill?signal=SIGKILL")
+    wait_for("its slots are gone", lambda: {slot.worker for slot in pool.slots()}.isdisjoint({worker}))
     again = wait_for_event(pool, "executing", 2)
     assert worker not in again.text, again
     counted(plancton, 0, 1)

@@ -943,6 +943,31 @@ def test_one_worker_measures(world: Callable[..., World], monkeypatch: pytest.Mo
     assert [figures <= each for each in told] == [False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [(137, ["PLANCTON_DIED=w1"]), (None, ["PLANCTON_DIED=w1"]), (0, []), (75, [])],
+)
+def test_who_died(world: Callable[..., World], ends: int | None, told: list[str]) -> None:
+    """The next worker is told of one that was killed or removed, whose slots its pool still shows, and
+    not of one that ended by itself."""
+    bodies: list[bytes] = []
+
+    def create(body: bytes) -> list[Step]:
+        bodies.append(body)
+        return refused("409 Conflict", "name is taken")
+
+    it = world({CREATE: create, ARCHIVE: report("")})
+    it.pool()
+    it.pilot()
+    if ends is None:
+        it.event("destroy")
+    else:
+        it.die(ends)
+    it.act(Start("room"))
+    it.pump()
+    assert [each for each in json.loads(bodies[0])["Env"] if "DIED" in each] == told
+
+
 def test_plain_workers_get_no_files(world: Callable[..., World]) -> None:
     """Without a pool, nothing is put into a container."""
     it = world()
