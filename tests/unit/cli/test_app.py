@@ -807,6 +807,7 @@ def test_broken_reload(host: Host, supervisor: subprocess.Popen[str]) -> None:
 
 def test_interrupted(host: Host, supervisor: subprocess.Popen[str]) -> None:
     """Ctrl-C and SIGTERM end it with 0 and no traceback; everybody can read its files."""
+    wait_for("its first word", (host.run_dir / "status.json").exists)
     assert stat.S_IMODE((host.run_dir / "status.json").stat().st_mode) == 0o644
     supervisor.send_signal(signal.SIGINT)
     _, said = supervisor.communicate(timeout=DEADLINE)
