@@ -124,9 +124,7 @@ def check(
     file: Annotated[
         Path | None, typer.Argument(readable=False, help="The configuration file, if not the default one.")
     ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the file's JSON Schema, for editors.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print its JSON Schema, for editors.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Validate the configuration, print what is in force, and how many workers fit here now."""
@@ -159,9 +157,7 @@ def init(
     repo: Annotated[
         str | None, typer.Option(metavar="URL", help="Clone the file's directory from this repository.")
     ] = None,
-    ref: Annotated[
-        str | None, typer.Option(help="The branch to follow, or a tag or commit to stay at.")
-    ] = None,
+    ref: Annotated[str | None, typer.Option(help="The branch to follow, or a tag or commit to keep.")] = None,
     profile: Annotated[
         str | None, typer.Option(metavar="KIND", help="Settings for a laptop, desktop, server or lab.")
     ] = None,
@@ -183,12 +179,8 @@ def init(
 
 @app.command()
 def migrate(
-    old: Annotated[
-        Path | None, typer.Argument(readable=False, help="A configuration of Plancton 0.6.")
-    ] = None,
-    end: Annotated[
-        bool, typer.Option("--end-old-workers", help="Remove the containers that 0.6 left.")
-    ] = False,
+    old: Annotated[Path | None, typer.Argument(readable=False, help="Plancton 0.6's configuration.")] = None,
+    end: Annotated[bool, typer.Option("--end-old-workers", help="Remove the containers 0.6 left.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -257,9 +257,7 @@ class Worker(Section, frozen=True):
         list[str], key(f"as of `docker run --security-opt`: {security.KNOWN}".replace("…", "TEXT"))
     ] = []
     privileged: Annotated[bool, key("true: no protection from what runs inside")] = False
-    read_only_root: Annotated[bool, key("true: it can write to its tmpfs, volumes and :rw mounts only")] = (
-        False
-    )
+    read_only_root: Annotated[bool, key("true: it can write only to its tmpfs, volumes, :rw mounts")] = False
     tmpfs: Annotated[list[str], key("/container/path or /container/path:size=64m,mode=1777")] = []
     volumes: Annotated[list[str], key("/container/path: on disk, removed with the worker")] = []
     disk: Annotated[
@@ -338,9 +336,7 @@ class Owner(Section, frozen=True):
     hours: Annotated[
         Hours | None, key("when to donate: 22:00-07:00, sat, sun; at other times workers leave")
     ] = None
-    pause_when: Annotated[str | None, key("while this is true, all workers are frozen (docs/owner.md)")] = (
-        None
-    )
+    pause_when: Annotated[str | None, key("while this is true, workers are frozen (docs/owner.md)")] = None
     pause_hold: Annotated[Duration, key("for how long it must be false before they go on")] = default(
         Duration(30)
     )
@@ -416,10 +412,8 @@ class DockerSection(Section, frozen=True):
         require_each(
             self, "slice", _SLICE.fullmatch, "a plain name (a to z, 0 to 9 and _, which can't be the first)"
         )
-        theirs = (
-            f"slice: {self.slice!r} is the system's, and its priority must not be lowered: choose another"
-        )
-        require(self.slice not in OTHERS_SLICES, theirs)
+        why = f"slice: {self.slice!r} is the system's, and its priority must not be lowered: choose another"
+        require(self.slice not in OTHERS_SLICES, why)
         networks = (
             f"slice: {self.slice!r} is one of Docker's own networks; the workers' is named after the slice"
         )
@@ -464,9 +458,7 @@ class InfluxDB(Section, frozen=True):
         str | None, key("version 1: the user's password, readable by Plancton's user only")
     ] = None
     token_file: Annotated[str | None, key("version 2: an API token, readable by Plancton's user only")] = None
-    every: Annotated[Duration, key("how often to send what is new, at least a minute")] = default(
-        Duration(60)
-    )
+    every: Annotated[Duration, key("how often to send what is new, at least 1m")] = default(Duration(60))
     tags: Annotated[dict[str, str], key("NAME: value, added to each line, besides `host`")] = {}
     insecure: Annotated[bool, key("true: https without a look at whom it is spoken with")] = False
     compatible: Annotated[

@@ -92,9 +92,7 @@ def doubts(info: Info, here: Here) -> list[str]:
     if info.cpus and here.cpus and info.cpus not in (here.cpus, here.usable):
         found.append(f"Docker tells of {info.cpus} CPUs, this host has {here.cpus}: is it on this host?")
     if here.peer == 0:
-        found.append(
-            "Docker's processes can't be seen from here (another pid namespace): is it on this host?"
-        )
+        found.append("Docker's processes can't be seen here (another pid namespace): is it on this host?")
     elif here.peer_name in FORWARDERS:
         found.append(
             f"{here.peer_name} (pid {here.peer}) listens on Docker's socket, not dockerd: is it on this host?"
