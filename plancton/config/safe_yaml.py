@@ -92,20 +92,18 @@ def _problem(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
 
 
-def read_yaml(
-    text: str, name: str, kind: type[Section] | None = None, old_keys: Set[str] = frozenset()
-) -> Any:
+def read_yaml(text: str, name: str, kind: type[Section] | None = None, older: Set[str] = frozenset()) -> Any:
     """What is in a YAML text, whatever it means; ``name`` is what errors call it.
 
     What is text in a section of this ``kind`` is as written. In a file with one of the
-    ``old_keys`` the last of several equal keys counts; `doubled` names them.
+    ``older`` keys the last of several equal keys counts; `doubled` names them.
     """
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        loader.last_counts = any(key in old_keys for key in _keys(node))
+        loader.last_counts = any(key in older for key in _keys(node))
         if kind is not None:
             node = _with_text(node, kind)
         return loader.construct_document(node)

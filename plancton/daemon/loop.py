@@ -104,6 +104,16 @@ class Options(msgspec.Struct, frozen=True):
 class Supervisor:
     """One run. Everything here happens in one thread; Docker's answers arrive through the inbox."""
 
+    actuator: Actuator | None = None
+    usage: WorkerUsage | None = None
+    info: Info | None = None
+    recorder: Recorder | None = None
+    state = State()
+    next_slow = next_cpus = last_reading = 0.0
+    longest_tick, last_scan = BRISK, -ENGINE_SCAN
+    needs_restart = last_said = ""
+    look_at_files, one_may_leave, lacked_descriptor = True, False, False
+
     def __init__(
         self, options: Options, paths: Paths, file: ConfigFile, instance: str, service: Service | None = None
     ) -> None:
@@ -141,16 +151,7 @@ class Supervisor:
             self.docker, self.roster, self.in_force, self.service, say, self._remove_all, not acts
         )
         self.upgrade = Upgrade(inbox, say, self.stopping.run_again)
-        self.actuator: Actuator | None = None
-        self.usage: WorkerUsage | None = None
-        self.info: Info | None = None
-        self.recorder: Recorder | None = None
-        self.state = State()
         self.next_tick = self.last_tick = now
-        self.next_slow = self.next_cpus = self.last_reading = 0.0
-        self.longest_tick, self.last_scan = BRISK, -ENGINE_SCAN
-        self.needs_restart = self.last_said = ""
-        self.look_at_files, self.one_may_leave, self.lacked_descriptor = True, False, False
 
     # ------------------------------------------------------------ the loop
 
