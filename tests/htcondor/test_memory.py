@@ -60,6 +60,7 @@ def starter_began(plancton: Plancton, worker: str) -> float:
     return min(int(stat[21]) / 100 for stat in stats if stat[1] == "(condor_starter)")
 
 
+@pytest.mark.slow
 def test_many_small_processes(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A job whose many small processes take all of its worker's memory is held with the reason
     although it goes on, and its worker takes other jobs. Its report says which was which."""
