@@ -39,17 +39,22 @@ UNUSED = ("certifi", "encodings.idna", "idna", "importlib.metadata", "zipfile")
 
 
 class _Unused(ModuleType):
-    """Has every name, and each is a function that does nothing: requests asks certifi when it loads."""
+    """Has every name, each of a function that says the path of something: requests asks certifi when it
+    loads, and some versions look whether it is there."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda: None
+        return lambda: "/"
 
 
 @contextmanager
 def without_unused() -> Iterator[None]:
-    """For the import of requests alone: our own code may need these."""
+    """For the import of requests alone, as our own code may need these; and only without TLS: with it,
+    some versions read the certificates when they load (requests/adapters.py)."""
+    if sys.modules.get("ssl", sys) is not None:
+        yield
+        return
     absent = [name for name in UNUSED if name not in sys.modules]
     sys.modules.update({name: _Unused(name) for name in absent})
     try:

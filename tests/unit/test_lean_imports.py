@@ -56,3 +56,10 @@ def test_who_needs_it_gets_it() -> None:
         "print('ü.de'.encode('idna'))"
     )
     assert said(code).split("\n") == ["[]", "b'xn--bcher-kva.de' False True", "b'xn--tda.de'"]
+
+
+def test_with_tls_all_is_there() -> None:
+    """A command that may speak TLS has the certificates that requests reads when it is loaded."""
+    code = "import os, plancton.docker.transport, requests; print(os.path.isfile(requests.certs.where()))"
+    done = subprocess.check_output([sys.executable, "-P", "-c", f"import ssl; {code}"], text=True, timeout=60)
+    assert done == "True\n"
