@@ -68,7 +68,7 @@ def test_restart_in_a_lift(inside: InContainer) -> None:
     inside.wait_for_trap(worker)
     group = inside.group(worker)
     inside.host.owner = CPUS
-    wait_for("it sees the owner", lambda: (s := inside.status) and f"the owner uses {CPUS}" in s.sentence)
+    wait_for("it sees the owner", lambda: (s := inside.status) and (s.owner or 0) > CPUS / 2)
     request(inside.paths.run, "stop")  # `docker exec` may take longer than a lift
     wait_for("the lift", lambda: inside.way_out(group) > 0, every=0.01)
     inside.ends_by("restart")
