@@ -52,10 +52,8 @@ class _Unused(ModuleType):
 def without_unused() -> Iterator[None]:
     """For the import of requests alone, as our own code may need these; and only without TLS: with it,
     some versions read the certificates when they load (requests/adapters.py)."""
-    if sys.modules.get("ssl", sys) is not None:
-        yield
-        return
-    absent = [name for name in UNUSED if name not in sys.modules]
+    without_tls = "ssl" in sys.modules and sys.modules["ssl"] is None
+    absent = [name for name in UNUSED if name not in sys.modules] if without_tls else []
     sys.modules.update({name: _Unused(name) for name in absent})
     try:
         yield

@@ -213,7 +213,7 @@ def _read_lock(file: Path) -> Lock | None:
     except OSError:
         return None
     try:
-        held = not take(descriptor, fcntl.LOCK_SH)
+        held = not try_flock(descriptor, fcntl.LOCK_SH)
         text = os.read(descriptor, LARGEST_REQUEST).decode(errors="surrogateescape")
     except OSError:
         return None
@@ -225,7 +225,7 @@ def _read_lock(file: Path) -> Lock | None:
     return Lock(int(pid) if held else None, socket, workers_slice, Path(run) if run else None)
 
 
-def take(descriptor: int, kind: int) -> bool:
+def try_flock(descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,6 +4,7 @@ import math
 import re
 import time
 from collections.abc import Collection
+from functools import cached_property
 from typing import TypeVar
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -85,7 +86,12 @@ class Portion(str):
 
     def of(self, whole: int) -> int:
         """Bytes, where ``whole`` bytes are 100 %."""
-        return int(whole * float(self[:-1]) / 100) if self.endswith("%") else int(Size.parse(self))
+        return int(whole * float(self[:-1]) / 100) if self.endswith("%") else self._bytes
+
+    @cached_property
+    def _bytes(self) -> int:
+        """Once: it is asked for each tick."""
+        return int(Size.parse(self))
 
 
 class Rate(int):

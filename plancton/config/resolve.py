@@ -21,8 +21,13 @@ from plancton.policy.pace import stretched
 from plancton.units import human_bytes, shown
 
 TREATMENT = (
-    *("network", "cores", "lifetime"),
-    *("leave_signal", "leave_timeout", "finish_signal", "finish_timeout"),
+    "network",
+    "cores",
+    "lifetime",
+    "leave_signal",
+    "leave_timeout",
+    "finish_signal",
+    "finish_timeout",
 )
 """Keys of `worker` that say how workers are treated, not what they are made of: any worker will
 do. Nor is the network made for each of them."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plancton.daemon.run_directory import not_writable
 from plancton.errors import PlanctonError
-from plancton.rundir import RunDirError, lockers, take
+from plancton.rundir import RunDirError, lockers, try_flock
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _locked(descriptor: int, file: Path) -> bool:
     """Try for a moment, as another process's `read_locks` holds the lock briefly, too. False: the
     file is to be opened again, because it is another one now."""
     deadline = time.monotonic() + 0.2
-    while not take(descriptor, fcntl.LOCK_EX):
+    while not try_flock(descriptor, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
             _require_strangers(descriptor, file)
             file.unlink()

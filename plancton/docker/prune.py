@@ -39,7 +39,8 @@ class OldImages:
 
     def step(self, now: float, current: str, used: frozenset[str] = frozenset()) -> None:
         """When due, remove those that are neither the current one nor our workers'."""
-        old = {image: names for image, names in self._pulled.items() if image not in {current, *used}}
+        kept = {current, *used}
+        old = {image: names for image, names in self._pulled.items() if image not in kept}
         if self.busy or not current or not old or now < self._due:
             return
         self.busy, self._due = True, now + INTERVAL

@@ -67,12 +67,12 @@ class History:
     def events(self, since: float = 0.0, until: float = MOST, after: int = 0, last: int = ALL) -> list[Said]:
         """Those in this time whose number is larger than ``after``, oldest first; only the ``last``
         of them."""
+        names = Said.__struct_fields__
         query = (
-            "SELECT id, time, text FROM events WHERE time >= ? AND time < ? AND id > ?"
+            f"SELECT {', '.join(names)} FROM events WHERE time >= ? AND time < ? AND id > ?"
             " ORDER BY id DESC LIMIT ?"
         )
         found = self._database.execute(query, (since, until, after, last)).fetchall()
-        names = Said.__struct_fields__
         return [_of_kind(dict(zip(names, row, strict=True)), Said) for row in reversed(found)]
 
     def work(self) -> Work | None:
