@@ -105,13 +105,22 @@ def test_bounds(plancton: Plancton, workers: set[str]) -> None:
     wait_for("the ceiling is back", lambda: plancton.slice.ceiling() == ceiling, PATIENCE)
 
 
+def capacity(plancton: Plancton) -> float:
+    return status.capacity if (status := plancton.status) else 0.0
+
+
 def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
     """Workers keep off the cores that the owner reserves, also while the supervisor hangs and
     whatever systemd does, until nothing is reserved any more."""
     core, *others = read_cores(CPUS, parse_cpus((CPUS / "online").read_text()))
     left = format_cpus(cpu for other in others for cpu in other)
-    cpuset = plancton.slice.directory / "cpuset.cpus.effective"
+    cpuset, quota = (plancton.slice.directory / name for name in ("cpuset.cpus.effective", "cpu.max"))
     everything = cpuset.read_text()
+
+    def have() -> tuple[str, str, float]:
+        return cpuset.read_text(), quota.read_text(), capacity(plancton)
+
+    before = have()
     plancton.configure(owner={"reserve_cpus": len(core)})
     wait_for("the workers keep off", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
     told = "systemctl show --property AllowedCPUs --value $SLICE"  # beside the loop, a moment later
@@ -123,7 +132,7 @@ def test_whole_cores(plancton: Plancton, workers: set[str]) -> None:
         assert cpuset.read_text() == everything
     wait_for("they keep off again", lambda: cpuset.read_text() == f"{left}\n", PATIENCE)
     plancton.configure(owner={"reserve_cpus": 0})
-    wait_for("they have all CPUs again", lambda: cpuset.read_text() == everything, PATIENCE)
+    wait_for("they have all CPUs again", lambda: have() == before, PATIENCE)
 
 
 def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> None:
@@ -136,10 +145,7 @@ def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> N
     def have() -> list[str]:
         return [file.read_text() for file in files]
 
-    def capacity() -> float:
-        return status.capacity if (status := plancton.status) else 0.0
-
-    before, all_count = have(), capacity()
+    before, all_count = have(), capacity(plancton)
     last = max(parse_cpus(before[2]))
     drop_ins.mkdir()
     try:
@@ -147,7 +153,7 @@ def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> N
         (drop_ins / "mine.conf").write_text(f"[Slice]\n{limits}")
         shell("systemctl daemon-reload", plancton)
         wait_for("it is said", lambda: plancton.lines("own limits", "1.5 CPUs"), PATIENCE)
-        wait_for("one CPU counts", lambda: capacity() == 1.0, PATIENCE)
+        wait_for("one CPU counts", lambda: capacity(plancton) == 1.0, PATIENCE)
         held = [f"{200 << 20}\n", "150000 100000\n", f"{last}\n"]
         wait_for("they hold", lambda: have() == held, PATIENCE)
         shell("systemctl daemon-reload", plancton)
@@ -157,7 +163,7 @@ def test_limits_of_the_administrator(plancton: Plancton, workers: set[str]) -> N
         shutil.rmtree(drop_ins)
         shell("systemctl daemon-reload", plancton)
     wait_for("our bounds hold again", lambda: have() == before, PATIENCE)
-    wait_for("all CPUs count", lambda: capacity() == all_count, PATIENCE)
+    wait_for("all CPUs count", lambda: capacity(plancton) == all_count, PATIENCE)
 
 
 @pytest.fixture
