@@ -14,7 +14,10 @@ from plancton import __version__
 from plancton.cli import stdout
 from plancton.cli.status import print_status
 from plancton.commands import control
-from plancton.rundir import DRAIN, RunDirError, default_paths, holder, paths_in_use, running, withdraw
+from plancton.lock_holders import NotRunning, holder, paths_in_use
+from plancton.paths import RunDirError, default_paths
+from plancton.request_files import DRAIN, withdraw
+from plancton.status_reading import running
 from plancton.units import Duration, escaped, printable
 
 if TYPE_CHECKING:
@@ -318,7 +321,7 @@ def metrics(
         return
     typer.echo(exposition(found.facts, now), nl=False)
     if not found.runs:
-        raise typer.Exit(control.NotRunning.exit_code)
+        raise typer.Exit(NotRunning.exit_code)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plancton.cli import entry
 from plancton.host.engine_cpu import command_of
 from plancton.host.layout import PROC
-from plancton.rundir import user_of
+from plancton.lock_holders import user_of
 
 VERBS = {
     "start": ("start",),

@@ -5,9 +5,9 @@ import time
 import msgspec
 
 from plancton.cli import stdout
-from plancton.commands.control import NotRunning
 from plancton.commands.status import status_lines
-from plancton.rundir import holder, no_status, paths_in_use, running
+from plancton.lock_holders import NotRunning, holder, paths_in_use
+from plancton.status_reading import no_status, running
 
 
 def print_status(as_json: bool) -> int:

@@ -4,38 +4,16 @@ import os
 import time
 from collections.abc import Callable
 
-from plancton.errors import PlanctonError
-from plancton.rundir import (
-    DRAIN,
-    KEEP_WORKERS,
-    PAUSE,
-    Paths,
-    RunDirError,
-    holder,
-    is_locked,
-    no_status,
-    paths_in_use,
-    read_locks,
-    request,
-    running,
-    withdraw,
-)
+from plancton.lock_holders import NotRunning, holder, is_locked, paths_in_use, read_locks
+from plancton.paths import Paths, RunDirError
+from plancton.request_files import DRAIN, KEEP_WORKERS, PAUSE, request, withdraw
+from plancton.status_reading import no_status, running
 from plancton.units import Duration, day_and_time, next_time
 
 REACTS = 10.0
 """Seconds within which a supervisor that runs takes up a request."""
 USUAL_PAUSE, LONGEST = 3600.0, 31 * 86_400.0
 """Seconds: a pause ends by itself, or it would be forgotten."""
-
-
-class NotRunning(PlanctonError):
-    """There is nobody to ask."""
-
-    exit_code = 3
-    begins = ""
-
-    def __init__(self) -> None:
-        super().__init__("Plancton is not running; start its service, or `plancton run` where there is none.")
 
 
 def running_paths() -> Paths:

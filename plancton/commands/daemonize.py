@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plancton.daemon.logs import open_log
-from plancton.rundir import Paths, running
+from plancton.paths import Paths
+from plancton.status_reading import running
 
 PATIENCE = 60.0
 """Seconds for its first word, which takes less than one: it waits for nothing."""

@@ -11,7 +11,10 @@ from plancton.errors import PlanctonError
 from plancton.host.layout import PROC, read_layout
 from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
-from plancton.rundir import Lock, Paths, last_places, peek_instance, read_left
+from plancton.instance import peek_instance
+from plancton.lock_holders import Lock, last_places
+from plancton.paths import Paths
+from plancton.status_reading import read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.network import PREPARED, remove_network

@@ -6,7 +6,7 @@ from plancton.config.clone import CONFIG
 from plancton.config.profiles import settings_of
 from plancton.config.repository import init
 from plancton.config.show import example
-from plancton.rundir import RunDirError
+from plancton.paths import RunDirError
 from plancton.units import quoted
 
 

@@ -21,7 +21,7 @@ from plancton.host.layout import Layout, read_layout
 from plancton.host.slice import Slice
 from plancton.host.topology import Topology
 from plancton.host.traffic import Rates
-from plancton.rundir import default_paths, hand_over
+from plancton.paths import default_paths, hand_over
 from plancton.units import quoted
 from plancton.workers.network import PREPARED, make_network, require_network, wanted_network
 from plancton.workers.network_rules import enforce, wanted_rates

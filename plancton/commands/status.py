@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from plancton.model import Phase, Status, Work, WorkerStatus
-from plancton.rundir import STALE
+from plancton.status_reading import STALE
 from plancton.units import human_bytes, human_seconds, local_time
 
 

@@ -1,4 +1,4 @@
-"""What keeps out a second supervisor on one socket; rundir.py tells who has it."""
+"""What keeps out a second supervisor on one socket; lock_holders.py tells who has it."""
 
 import contextlib
 import fcntl
@@ -8,9 +8,9 @@ import os
 import time
 from pathlib import Path
 
-from plancton.daemon.run_directory import not_writable
 from plancton.errors import PlanctonError
-from plancton.rundir import RunDirError, lockers, try_flock
+from plancton.lock_holders import lockers, try_flock
+from plancton.paths import RunDirError, not_writable
 
 log = logging.getLogger(__name__)
 

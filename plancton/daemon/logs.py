@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from plancton.rundir import RunDirError
+from plancton.paths import RunDirError
 from plancton.units import printable
 
 LARGEST = 4 * 1024 * 1024

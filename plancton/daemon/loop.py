@@ -54,11 +54,12 @@ from plancton.host.signals.battery import on_battery
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
+from plancton.paths import Paths
 from plancton.policy.decide import decide
 from plancton.policy.pace import BRISK, next_tick, stretched
 from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
-from plancton.rundir import DRAIN, REQUESTS, Paths
+from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped
 from plancton.workers.disks import not_kept

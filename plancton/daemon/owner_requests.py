@@ -13,7 +13,8 @@ from typing import NamedTuple
 from plancton.daemon.run_directory import RunDir
 from plancton.files import read_regular, replace_file
 from plancton.model import NO_WISHES, Wishes
-from plancton.rundir import DRAIN, LARGEST_REQUEST, PAUSE, RunDirError, withdraw
+from plancton.paths import LARGEST_FILE, RunDirError
+from plancton.request_files import DRAIN, PAUSE, withdraw
 from plancton.units import day_and_time
 
 UNTIL_RESUMED = float("inf")
@@ -92,7 +93,7 @@ class OwnerRequests:
     def _kept_pause(self) -> float | None:
         """That of before a restart. One that can't be read counts: the owner wanted peace."""
         try:
-            data, _ = read_regular(self._state / PAUSE, LARGEST_REQUEST, follow=False)
+            data, _ = read_regular(self._state / PAUSE, LARGEST_FILE, follow=False)
         except FileNotFoundError:
             return None
         except OSError:

@@ -11,12 +11,12 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.lock import AlreadyRunning, take_lock
 from plancton.daemon.logs import log_to_stderr
 from plancton.daemon.loop import Options, Supervisor
-from plancton.daemon.run_directory import instance_id
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.start_check import check_start
 from plancton.errors import PlanctonError
 from plancton.files import raise_descriptors
-from plancton.rundir import default_paths, peek_instance
+from plancton.instance import instance_id, peek_instance
+from plancton.paths import default_paths
 
 EXIT_LOCKED = 75
 

@@ -1,10 +1,17 @@
-"""The supervisor's side of rundir.py: it takes requests, and publishes what others read."""
+"""The supervisor's own run directory: it takes requests there, and publishes what others read.
+
+| file                | what                                                        |
+|---------------------|-------------------------------------------------------------|
+| status.json         | the state, replaced atomically, readable by all             |
+| plancton.pid        | the supervisor's pid, for init scripts; the lock knows it   |
+| left.json           | what the last supervisor could not remove, and why          |
+| drain, stop, ...    | what it is asked for: request_files.py                      |
+"""
 
 import contextlib
 import errno
 import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +19,8 @@ import msgspec
 
 from plancton.files import Unsuitable, read_regular, replace_file, to_json
 from plancton.model import Status
-from plancton.rundir import DRAIN, LARGEST_REQUEST, REQUESTS, RunDirError, read_instance
+from plancton.paths import LARGEST_FILE, RunDirError, not_writable
+from plancton.request_files import DRAIN, REQUESTS
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +78,7 @@ class RunDir:
         return self._drain
 
     def _read(self, name: str) -> str:
-        data, _ = read_regular(self.path / name, LARGEST_REQUEST, follow=False)
+        data, _ = read_regular(self.path / name, LARGEST_FILE, follow=False)
         return data.decode(errors="replace").strip()
 
     def publish(self, status: Status) -> None:
@@ -86,31 +94,3 @@ class RunDir:
         for name in ("status.json", "plancton.pid"):
             with contextlib.suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
-
-
-def instance_id(state: Path) -> str:
-    """This installation's random id, created at first use."""
-    path = state / "instance"
-    try:
-        found = read_instance(state)
-        if found and re.fullmatch(r"[\w.-]{1,64}", found, re.ASCII) is None:
-            raise RunDirError(
-                f"{path}: does not hold an instance id: restore it, or delete the file to get a new one"
-            )
-        if found:
-            return found
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise RunDirError(f"{path}: {error.strerror}; it holds this installation's id") from None
-    try:
-        state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        replace_file(path, os.urandom(6).hex().encode(), 0o644)
-    except OSError as error:
-        raise RunDirError(not_writable(state, error, "PLANCTON_STATE_DIR")) from None
-    return read_instance(state)
-
-
-def not_writable(path: Path, error: OSError, variable: str) -> str:
-    remedy = "run as root" if os.geteuid() else "make it writable"
-    return f"{path}: can't be written: {error.strerror}; {remedy} or set {variable}"

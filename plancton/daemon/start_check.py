@@ -10,7 +10,7 @@ from plancton.docker.errors import DockerPermission, DockerUnreachable
 from plancton.host.layout import PROC, read_layout
 from plancton.host.own_container import is_inside, why_not_the_host
 from plancton.host.sampler import Sampler
-from plancton.rundir import Paths, RunDirError
+from plancton.paths import Paths, RunDirError
 from plancton.workers.as_container import ContainerError
 from plancton.workers.as_container import require_network as require_own_network
 from plancton.workers.network import require_network

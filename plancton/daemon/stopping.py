@@ -7,7 +7,7 @@ from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.host_settings import HostSettings
 from plancton.daemon.run_directory import RunDir
 from plancton.daemon.sdnotify import Service
-from plancton.rundir import KEEP_WORKERS
+from plancton.request_files import KEEP_WORKERS
 from plancton.workers.roster import Roster
 
 LOOK_BEFORE_STOP = 5.0

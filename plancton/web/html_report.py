@@ -6,7 +6,7 @@ import msgspec
 
 from plancton.files import replace_named_file, to_json
 from plancton.history.tables import DAY, HOUR
-from plancton.rundir import Paths
+from plancton.paths import Paths
 from plancton.units import printable
 from plancton.web.access import WebError
 from plancton.web.now import Now, written_now

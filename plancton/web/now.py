@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 
 from plancton import __version__
-from plancton.commands.control import NotRunning
 from plancton.commands.top.meter import Figures, Meter, figures_of
 from plancton.files import to_json
 from plancton.host.sampler import SamplerError
+from plancton.lock_holders import NotRunning, holder
 from plancton.model import Status
-from plancton.rundir import Paths, holder, no_status, running
+from plancton.paths import Paths
+from plancton.status_reading import no_status, running
 
 FRESH = 0.5
 """Seconds for which figures are told again: several pages cost no more than one."""

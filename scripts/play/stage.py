@@ -14,8 +14,9 @@ from plancton.host.engine_cpu import find_engine
 from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, read_process
 from plancton.model import Observation, Phase, Sample, Status
+from plancton.paths import Paths
 from plancton.policy.observe import observe
-from plancton.rundir import Paths, running
+from plancton.status_reading import running
 
 BUSY = "while :; do :; done"
 

@@ -32,7 +32,8 @@ from plancton.host.cgroup_files import PERIOD, group_of
 from plancton.host.layout import read_layout
 from plancton.host.slice import Slice
 from plancton.model import Phase, Status
-from plancton.rundir import Paths, read_status, running
+from plancton.paths import Paths
+from plancton.status_reading import read_status, running
 from plancton.workers.container import INSTANCE
 from plancton.workers.network_rules import bridges_of, undo
 

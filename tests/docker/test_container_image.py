@@ -18,7 +18,7 @@ from helpers.dictated_host import DictatedHost
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-from plancton.rundir import request
+from plancton.request_files import request
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -25,7 +25,8 @@ from host.harness import KEPT, RESTARTS
 from install import NEWER, SCRIPT, files, newer
 
 from plancton.model import Phase, Status
-from plancton.rundir import ROOTS, running
+from plancton.paths import ROOTS
+from plancton.status_reading import running
 from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker

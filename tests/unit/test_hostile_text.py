@@ -27,7 +27,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
 from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
-from plancton.rundir import read_status
+from plancton.status_reading import read_status
 from plancton.units import escaped, printable
 from plancton.workers.docker_calls import last_words
 from plancton.workers.network_rules import NetworkSeen

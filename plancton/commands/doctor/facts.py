@@ -38,8 +38,11 @@ from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
 from plancton.host.slice import Seen, Slice, user_name
 from plancton.host.topology import SYS, Cpus, Topology
+from plancton.instance import peek_instance
+from plancton.lock_holders import holders
 from plancton.model import Status
-from plancton.rundir import Paths, holders, peek_instance, running
+from plancton.paths import Paths
+from plancton.status_reading import running
 from plancton.units import quoted
 from plancton.workers.container import INSTANCE, PREFIX, is_ours
 from plancton.workers.disks import Disk, written_by_workers

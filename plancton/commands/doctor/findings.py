@@ -39,7 +39,7 @@ from plancton.docker.supported import objection
 from plancton.host.signals.catalog import show_value, written
 from plancton.host.slice import Seen
 from plancton.model import Tier
-from plancton.rundir import STALE
+from plancton.status_reading import STALE
 from plancton.units import human_bytes, human_seconds, quoted
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept

@@ -33,9 +33,10 @@ from plancton.host.sampler import Sampler
 from plancton.host.slice import Slice
 from plancton.host.topology import Cpus, Topology
 from plancton.host.traffic import Rates
+from plancton.lock_holders import holder, paths_in_use
 from plancton.model import Sample, Tier
 from plancton.policy.observe import observe
-from plancton.rundir import holder, no_status, paths_in_use, running
+from plancton.status_reading import no_status, running
 from plancton.units import Size, quoted
 from plancton.workers.as_container import own_image
 from plancton.workers.disks import written_by_workers

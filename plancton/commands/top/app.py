@@ -45,7 +45,8 @@ from plancton.errors import PlanctonError
 from plancton.history.read import open_history
 from plancton.history.tables import HistoryError
 from plancton.model import Status
-from plancton.rundir import Paths, running
+from plancton.paths import Paths
+from plancton.status_reading import running
 
 ONCE_INTERVAL = 0.5
 """Seconds between the two samples of a screen that is printed once."""

@@ -37,7 +37,7 @@ from plancton.commands.top.meter import Figures
 from plancton.commands.top.pages import events_page, past_page, worker_page
 from plancton.commands.top.workers import CPU_NOTE, WAITS, column_at, first_line, in_order, page_of, table
 from plancton.model import Status
-from plancton.rundir import STALE
+from plancton.status_reading import STALE
 from plancton.units import human_bytes, human_seconds
 
 HISTORY = 120

@@ -877,7 +877,7 @@ import time
 from plancton.history.tables import NAME
 from plancton.history.write import Batch, open_store
 from plancton.model import Event, Kept, Work
-from plancton.rundir import default_paths
+from plancton.paths import default_paths
 state = default_paths().state
 state.mkdir(parents=True, exist_ok=True)
 open_store(state / NAME).write(Batch((), (Event(time.time(), "starting"),), Kept(Work(1.0))), 1)

@@ -9,7 +9,7 @@ import pytest
 
 from plancton.commands.daemonize import start_in_background
 from plancton.daemon.logs import open_log
-from plancton.rundir import Paths, RunDirError
+from plancton.paths import Paths, RunDirError
 
 WRITER = """
 import logging, sys

@@ -24,8 +24,10 @@ from plancton.daemon.recorder import Recorder
 from plancton.host.layout import Layout
 from plancton.host.sampler import Sampler
 from plancton.model import Header, Status, Tick
+from plancton.paths import Paths
 from plancton.policy.replay import read_recording, replay
-from plancton.rundir import Paths, read_status, request
+from plancton.request_files import request
+from plancton.status_reading import read_status
 from plancton.workers.usage import Usage
 
 DEADLINE = 20.0

@@ -7,7 +7,7 @@ import pytest
 from plancton.daemon.owner_requests import OwnerRequests
 from plancton.daemon.run_directory import RunDir
 from plancton.model import NO_WISHES
-from plancton.rundir import request
+from plancton.request_files import request
 
 NOW = 1_763_845_453.0
 

@@ -1,6 +1,5 @@
-"""What the supervisor publishes and takes: status.json, requests, the instance's id."""
+"""What the supervisor publishes and takes: status.json and requests."""
 
-import errno
 import os
 import subprocess
 import sys
@@ -13,16 +12,10 @@ import pytest
 from unit.rundirs import mode, status
 from unit.trees import let_others_in
 
-from plancton import rundir
-from plancton.daemon.run_directory import RunDir, instance_id
-from plancton.rundir import (
-    RunDirError,
-    peek_instance,
-    read_left,
-    read_status,
-    request,
-    withdraw,
-)
+from plancton.daemon.run_directory import RunDir
+from plancton.paths import RunDirError
+from plancton.request_files import REQUESTS, request, withdraw
+from plancton.status_reading import read_left, read_status
 
 NOBODY = 65534
 
@@ -113,7 +106,7 @@ def test_directory_that_is_not_ours(tmp_path: Path, call: str, variable: str) ->
     let_others_in(tmp_path)
     code = (
         "import os, sys; from pathlib import Path; from plancton.daemon.lock import *\n"
-        "from plancton.daemon.run_directory import *; from plancton.rundir import RunDirError\n"
+        "from plancton.daemon.run_directory import *; from plancton.instance import instance_id\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
         f"try: {call}\nexcept RunDirError as error: print(error)"
     )
@@ -139,7 +132,7 @@ def test_requests_are_consumed(run_dir: RunDir) -> None:
 
 def test_old_requests_are_cleared(run_dir: RunDir) -> None:
     """Requests to an earlier supervisor are dropped; the drain state stays."""
-    for name in (*rundir.REQUESTS, "drain"):
+    for name in (*REQUESTS, "drain"):
         request(run_dir.path, name, "finish")
     run_dir.leave({"w1": "stuck"})
     run_dir.begin(time.time() + 1)
@@ -210,17 +203,6 @@ def test_drain_that_cannot_be_read(run_dir: RunDir) -> None:
     assert run_dir.drain() == "finish"
 
 
-def test_request_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If there is no room for a request, the message does not send the user to sudo."""
-
-    def full(path: Path, data: bytes, mode: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(rundir, "replace_file", full)
-    with pytest.raises(RunDirError, match=r"/stop: No space left .*; make room there, or .* SIGTERM"):
-        request(tmp_path, "stop", "keep-workers")
-
-
 def test_drain_is_a_state(run_dir: RunDir) -> None:
     """The drain state stays until it is withdrawn, whatever it contains."""
     assert run_dir.drain() is None
@@ -239,38 +221,3 @@ def test_binary_request(run_dir: RunDir) -> None:
     (run_dir.path / "finish").mkdir()
     assert run_dir.take_request("stop") is not None
     assert run_dir.take_request("finish") is None
-
-
-def test_request_without_a_directory(tmp_path: Path) -> None:
-    """If a request can't be written, the message says as which user to run."""
-    with pytest.raises(RunDirError, match=r"none/stop: No such file .*; run this as the user that runs"):
-        request(tmp_path / "none", "stop")
-
-
-# ---------------------------------------------------------------- the instance
-
-
-@pytest.mark.usefixtures("umask")
-def test_instance_is_stable(tmp_path: Path) -> None:
-    """The id is created once, at random, and found again; peeking writes nothing."""
-    state = tmp_path / "state"
-    assert peek_instance(state) == "none" and not state.exists()
-    made = instance_id(state)
-    assert made == instance_id(state) == peek_instance(state) and len(made) == 12
-    assert (mode(state), mode(state / "instance")) == (0o755, 0o644)
-    assert instance_id(tmp_path / "other") != made
-
-
-@pytest.mark.parametrize("data", [b"\xff\xfe", b"two\nlines", b"../x", b"x" * 100])
-def test_instance_that_is_none(tmp_path: Path, data: bytes) -> None:
-    """A malformed id is refused: silently making a new one would forget the existing workers."""
-    (tmp_path / "instance").write_bytes(data)
-    with pytest.raises(RunDirError, match=r"/instance: does not hold an instance id: restore it, or delete"):
-        instance_id(tmp_path)
-    peek_instance(tmp_path)
-
-
-def test_empty_instance(tmp_path: Path) -> None:
-    """An empty file, as a full disk leaves it, gets an id."""
-    (tmp_path / "instance").write_text("\n")
-    assert instance_id(tmp_path) == peek_instance(tmp_path) != "none"

@@ -8,7 +8,7 @@ import pytest
 from plancton.daemon.run_directory import RunDir
 from plancton.daemon.status_file import Facts, StatusFile, headline, worker_statuses
 from plancton.model import Decision, Fleet, Observation, Pause, Phase, Wishes, Work, Worker
-from plancton.rundir import read_status
+from plancton.status_reading import read_status
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
 

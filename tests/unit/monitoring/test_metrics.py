@@ -27,7 +27,8 @@ from plancton.monitoring.metrics import (
     look,
     write_textfile,
 )
-from plancton.rundir import STALE, Paths
+from plancton.paths import Paths
+from plancton.status_reading import STALE
 
 older_parser = pytest.importorskip("prometheus_client.parser")
 strict_parser = pytest.importorskip("prometheus_client.openmetrics.parser")

@@ -41,7 +41,7 @@ from plancton.host.slice import Seen
 from plancton.host.topology import Cpus
 from plancton.host.traffic import Rates
 from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
-from plancton.rundir import Paths
+from plancton.paths import Paths
 from plancton.units import printable
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk

@@ -24,7 +24,7 @@ from plancton.commands.top.workers import SORTS
 from plancton.history.tables import NAME, HistoryError, Row
 from plancton.history.write import Batch, open_store
 from plancton.model import Event, Kept, Pause, Status, Work
-from plancton.rundir import Paths
+from plancton.paths import Paths
 
 
 @pytest.fixture

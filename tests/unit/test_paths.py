@@ -1,20 +1,12 @@
-"""The files that are the interface: their places, status.json, and who takes them over."""
+"""Where a user's files are, and who takes root's over."""
 
-import json
 import os
 from pathlib import Path
 
-import msgspec
 import pytest
-from unit.rundirs import mode, status
+from unit.rundirs import mode
 
-from plancton.rundir import (
-    Paths,
-    RunDirError,
-    default_paths,
-    hand_over,
-    read_status,
-)
+from plancton.paths import Paths, RunDirError, default_paths, hand_over
 
 NOBODY = 65534
 
@@ -61,37 +53,6 @@ def test_places_of_root() -> None:
 def test_places_of_a_user(environ: dict[str, str], config: str, run: str, state: str) -> None:
     """A user's files follow the XDG Base Directory Specification; two directories can be moved."""
     assert default_paths(environ, uid=1000) == Paths(Path(config), Path(run), Path(state))
-
-
-# ---------------------------------------------------------------- status.json
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"\xff\xfe\x00",
-        b'{"version": "\xff"}',
-        b"{}",
-        b"[]",
-        b"[" * 100_000,
-        b'{"version": 1}',
-        msgspec.json.encode(status())[:-1],
-        msgspec.json.encode(status()).replace(b'"kernel"', b'"other"'),
-    ],
-    ids=["empty", "binary", "latin", "other", "list", "deep", "type", "cut", "tier"],
-)
-def test_garbage_as_status(tmp_path: Path, data: bytes) -> None:
-    """A malformed status.json, or one of another version, counts as none."""
-    (tmp_path / "status.json").write_bytes(data)
-    assert read_status(tmp_path) is None
-
-
-def test_status_of_a_newer_version(tmp_path: Path) -> None:
-    """An older `plancton status` can read a status with a newer Plancton's fields."""
-    newer = {**msgspec.to_builtins(status()), "something": "new"}
-    (tmp_path / "status.json").write_text(json.dumps(newer))
-    assert read_status(tmp_path) == status()
 
 
 # ---------------------------------------------------------------- handed over
