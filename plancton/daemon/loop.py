@@ -26,6 +26,7 @@ from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.context import Context
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.daemon.docker_link import DockerLink
+from plancton.daemon.dry_run import DryRun
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
@@ -53,7 +54,7 @@ from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox, beside
-from plancton.model import Decision, Observation, OwnerRules, Wishes, action_name
+from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
 from plancton.policy.pace import BRISK, next_tick, stretched
@@ -112,7 +113,7 @@ class Supervisor:
     state = State()
     next_slow = next_cpus = last_reading = 0.0
     longest_tick, last_scan = BRISK, -ENGINE_SCAN
-    needs_restart = last_said = ""
+    needs_restart = ""
     look_at_files, one_may_leave, lacked_descriptor = True, False, False
 
     def __init__(
@@ -151,7 +152,7 @@ class Supervisor:
         self.stopping = Stopping(
             self.docker, self.roster, self.in_force, self.service, say, self._remove_all, not acts
         )
-        self.upgrade = Upgrade(inbox, say, self.stopping.run_again)
+        self.upgrade, self.dry_run = Upgrade(inbox, say, self.stopping.run_again), DryRun()
         self.next_tick = self.last_tick = now
 
     # ------------------------------------------------------------ the loop
@@ -350,18 +351,11 @@ class Supervisor:
 
     def _act(self, decision: Decision, now: float) -> None:
         if self.options.dry_run:
-            self._say_what_would_be(decision)
+            self.dry_run.tell(decision)
         elif self.actuator:
             self.keeper.keep_to(decision.cap)
             image = self.image.id, self.image.newest
             self.actuator.act(decision.actions, now, self.file.config, *image, self.in_force.settings)
-
-    def _say_what_would_be(self, decision: Decision) -> None:
-        kinds = [action_name(a) for a in decision.actions]
-        said = ", ".join(f"{kind} ({a.reason})" for kind, a in zip(kinds, decision.actions, strict=True))
-        if ",".join(kinds) != self.last_said:
-            self.last_said = ",".join(kinds)
-            log.info("dry run: would %s; %s", said or "do nothing", decision.sentence)
 
     # ------------------------------------------------------------ every few seconds
 
