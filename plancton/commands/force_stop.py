@@ -8,9 +8,11 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
+from plancton.host.cgroup_kill import kill_worker
 from plancton.host.layout import PROC, read_layout
 from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
+from plancton.host.slice_inspection import look_at
 from plancton.instance import peek_instance
 from plancton.lock_holders import Lock, last_places
 from plancton.paths import Paths
@@ -49,7 +51,7 @@ def verify_none_left(paths: Paths, place: Lock) -> str:
 def _anything_runs(name: str) -> bool:
     """Whether there is a process in this slice, whichever cgroup driver Docker has."""
     layout = read_layout()
-    return any(Slice(layout, name, driver).look().populated for driver in ("cgroupfs", "systemd"))
+    return any(look_at(Slice(layout, name, driver)).populated for driver in ("cgroupfs", "systemd"))
 
 
 def remove_leftovers(paths: Paths) -> str:
@@ -116,6 +118,6 @@ def _end(docker: Docker, container: Container, workers_slice: Slice) -> None:
             docker.remove(container.id, force=True)
         except DockerRefused:
             place = find_worker(workers_slice, container.id, container.state.pid, PROC)
-            if not workers_slice.kill(place.group, container.id):
+            if not kill_worker(workers_slice, place.group, container.id):
                 raise
             docker.remove(container.id, force=True)

@@ -15,6 +15,7 @@ from plancton.daemon.reconciler import KILL_TIMEOUT, Reconciler
 from plancton.daemon.removals import Removals
 from plancton.daemon.starter import Starter
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, DockerUnreachable, NotFound
+from plancton.host.cgroup_kill import is_empty, kill_all, kill_worker
 from plancton.model import (
     LEAST_SHARES,
     Action,
@@ -93,14 +94,14 @@ class Actuator:
     # ------------------------------------------------------------ all of them
 
     def _freeze(self, now: float, reason: str) -> None:
-        if self._slice.freeze():
+        if self._slice.freezer.freeze():
             self._frozen_since = now
             self._context.say(f"freezing the workers: {reason}")
 
     def _thaw(self, now: float, reason: str) -> None:
         """Who was to finish could not meanwhile."""
-        was_frozen = self._slice.frozen
-        if not self._slice.thaw():
+        was_frozen = self._slice.freezer.is_frozen
+        if not self._slice.freezer.thaw():
             return
         self._context.say(f"thawing the workers: {reason}")
         for entry in self._roster:
@@ -110,12 +111,12 @@ class Actuator:
 
     def force_all(self, now: float) -> None:
         """Remove all workers: their processes at once, their containers as soon as Docker answers."""
-        self._slice.kill_all({entry.worker.id for entry in self._roster if entry.worker.id})
+        kill_all(self._slice, {entry.worker.id for entry in self._roster if entry.worker.id})
         for entry in self._roster:
             name = entry.worker.name
             if self.starter.cancel(name):
                 continue
-            self._slice.kill(entry.group, entry.worker.id)
+            kill_worker(self._slice, entry.group, entry.worker.id)
             self.endings.lose(entry)
             self._roster.change(name, jobs=None)
             self._roster.tell(name, Phase.KILLED, now, KILL_TIMEOUT)
@@ -184,7 +185,7 @@ class Actuator:
             call = partial(send_signal, container=container, signal_name="SIGKILL", paused=paused)
             queue.submit(call, partial(self._killed, container), urgent=True)
         if at_once:
-            self._slice.kill(entry.group, entry.worker.id)
+            kill_worker(self._slice, entry.group, entry.worker.id)
         elif queue.busy_for(now) > HUNG:
             self._kill_without_docker(entry, "Docker does not answer")
 
@@ -192,8 +193,8 @@ class Actuator:
         """One that outlives being killed, whatever Docker said to that."""
         name = entry.worker.name
         self._roster.change(name, deadline=deadline)
-        self._slice.kill(entry.group, entry.worker.id)
-        if entry.worker.id and not entry.worker.stuck and not self._slice.is_empty(entry.group):
+        kill_worker(self._slice, entry.group, entry.worker.id)
+        if entry.worker.id and not entry.worker.stuck and not is_empty(self._slice, entry.group):
             self._roster.change(name, stuck=True)
             self._context.say(f"{name} outlives being killed: tried again ever less often")
 
@@ -210,7 +211,7 @@ class Actuator:
         self._context.trouble(error)
 
     def _kill_without_docker(self, entry: Entry, why: str) -> None:
-        if self._slice.kill(entry.group, entry.worker.id) and not entry.bypassed:
+        if kill_worker(self._slice, entry.group, entry.worker.id) and not entry.bypassed:
             entry.bypassed = True
             self._context.say(f"{why}: {entry.worker.name} was killed through its cgroup")
 

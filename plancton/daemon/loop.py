@@ -322,14 +322,14 @@ class Supervisor:
             fleet=self.roster.fleet,
             rules=rules,
             wishes=wishes,
-            frozen=self.keeper.slice is not None and self.keeper.slice.frozen,
+            frozen=self.keeper.slice is not None and self.keeper.slice.freezer.is_frozen,
         )
 
     def _wishes(self, rules: OwnerRules) -> Wishes:
         """What the owner has asked for, and whether it can be done here."""
         wishes = self.owner_requests.wishes()
         pauses = wishes.pause or rules.pause or self.state.standing.is_paused
-        if not pauses or self.keeper.slice is None or self.keeper.slice.can_freeze:
+        if not pauses or self.keeper.slice is None or self.keeper.slice.freezer.can_freeze:
             return wishes
         return msgspec.structs.replace(wishes, freezable=False)
 
@@ -539,7 +539,7 @@ class Supervisor:
         stopping, made = self.stopping, self.keeper.slice
         if self.actuator and made and not self.options.dry_run:
             self.actuator.lift.drop()
-            made.thaw()
+            made.freezer.thaw()
             if stopping.is_near:
                 self._clean_up(self.actuator, made)
         if self.run_dir and not stopping.again:

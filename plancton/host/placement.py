@@ -6,13 +6,13 @@ container, and nothing else is ever read, frozen, limited or killed as a worker'
 """
 
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from plancton.host.cgroup_files import group_of
 from plancton.host.sampler import read_process
-from plancton.host.slice import Slice, worker_group
+from plancton.host.slice import Slice
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -44,6 +44,18 @@ def find_worker(workers_slice: Slice, container: str, pid: int, proc: Path) -> P
         for path in workers_slice.directory.glob(f"*{container}*/"):
             return Place(f"{workers_slice.path}/{path.name}")
     return Place(elsewhere=elsewhere)
+
+
+def worker_group(group: str, workers_slice: str, container: str) -> str:
+    """The part of a process's cgroup that is this container's below this slice; empty: it is not
+    there. Deeper ones are the container's own: what runs in it may make some."""
+    parts = PurePosixPath(group).parts
+    if not container.isalnum() or ".." in parts or parts[:1] != (workers_slice,):
+        return ""
+    for depth, part in enumerate(parts[1:], start=2):
+        if container in part:
+            return "/".join(parts[:depth])
+    return ""
 
 
 def to_boottime(timestamp: str, wall: float, boottime: float) -> float | None:

@@ -10,9 +10,8 @@ import contextlib
 import errno
 import logging
 import os
-import pwd
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
@@ -28,27 +27,27 @@ from plancton.host.cgroup_files import (
     v1_knobs,
     v2_knobs,
 )
-from plancton.host.layout import PROC, Layout, enabled_controllers
+from plancton.host.cgroup_freezer import CgroupFreezer
+from plancton.host.layout import Layout, enabled_controllers
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
-from plancton.host.realtime import realtime_outside_root
 from plancton.host.sched_ext import SYS, other_scheduler
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.systemd_unit import SystemdUnit
+from plancton.host.tier_reasons import (
+    KERNEL_REASON,
+    NO_IDLE_CLASS,
+    NOT_THE_KERNELS,
+    WEIGHT_REASON,
+    not_ours,
+    why_quota,
+)
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.model import Tier
-from plancton.units import quoted
 
 log = logging.getLogger(__name__)
 
 KERNEL: Tier = "kernel"
 WEIGHT: Tier = "weight"
-KERNEL_REASON = "the slice is idle class: the kernel gives every CPU to the owner at once"
-WEIGHT_REASON = "the slice has the least weight"
-NO_IDLE_CLASS = f"this kernel has no idle class for cgroups (Linux 5.15 has): {WEIGHT_REASON}"
-NOT_THE_KERNELS = (
-    "the scheduler {} (sched_ext) need not heed what the slice is, so the workers' CPU is limited through"
-    " Docker, within seconds: stop it to have the kernel yield at once"
-)
 HANDED = (
     *("cpu.idle", "cpu.weight", "cpu.max", "memory.max", "cgroup.freeze", "cgroup.kill"),
     *("cpu.shares", "cpu.cfs_quota_us", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
@@ -56,48 +55,6 @@ HANDED = (
 """The slice's own files that a supervisor without root needs; those below are what they are called in v1."""
 FOUND = "user.plancton.found"
 """The slice's extended attribute that holds the limits which it had before it was ours."""
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """A slice as it is found. ``tier``: how it yields now; ``knob``: what says so ("cpu.idle is 1").
-
-    ``writable``: this process may make it and set it; ``populated``: something runs in it; ``lifted`` and
-    ``frozen`` (how many workers): what a lift has done to it. On pure v2 Docker's pause freezes as well.
-    """
-
-    path: str
-    exists: bool
-    writable: bool
-    tier: Tier = "none"
-    knob: str = ""
-    populated: bool = False
-    lifted: bool = False
-    frozen: int = 0
-    limits: str = ""
-    """The administrator's own, in words."""
-
-
-def no_cpu_controller(tree: Path, proc: Path = PROC) -> str:
-    """What to do where the kernel gives the groups no cpu controller."""
-    if found := realtime_outside_root(proc):
-        move = f"`echo {found.pid} >{quoted(tree)}/cgroup.procs`"
-        return (
-            f"end {found.name} (pid {found.pid}), a realtime process in /{found.group} (with one outside the"
-            f" root group this kernel has no cpu controller), or {move},"
-        )
-    return f"enable the cpu controller (echo +cpu >{quoted(tree)}/cgroup.subtree_control)"
-
-
-def worker_group(group: str, workers_slice: str, container: str) -> str:
-    """The part of a process's cgroup that is this container's below this slice; empty: it is not
-    there. Deeper ones are the container's own: what runs in it may make some."""
-    parts = PurePosixPath(group).parts
-    if not container.isalnum() or ".." in parts or parts[:1] != (workers_slice,):
-        return ""
-    for depth, part in enumerate(parts[1:], start=2):
-        if container in part:
-            return "/".join(parts[:depth])
-    return ""
 
 
 class Slice:
@@ -112,10 +69,7 @@ class Slice:
     ours = True
     """Whether we may write it; else the tier is what somebody else has made it."""
     lifted = False
-    frozen = False
-    """Whether all that is in it is, by `freeze`."""
     sys = SYS
-    _still_frozen = False
     _refusal: OSError | None = None
     _confined = ""
     """The CPUs that these files leave of those that there are; empty: all."""
@@ -134,8 +88,9 @@ class Slice:
         self.parent = self.unit if self.systemd else f"/{name}"
         self.tree = layout.v2
         self.directory = layout.v2 / self.path
+        self.freezer = CgroupFreezer(self.directory)
         self.v1 = "cpu" in layout.v1
-        self._weight, self._least, self._normal = (
+        self.weight, self.least, self._normal = (
             ("cpu.shares", "2", "1024") if self.v1 else ("cpu.weight", "1", "100")
         )
         self.cpu, self.memory, self._pids, self._hugetlb = (
@@ -148,7 +103,7 @@ class Slice:
         self._ceiling = self.memory / ("memory.limit_in_bytes" if self.v1 else "memory.max")
         self._most_pids = most_pids()
         self._roots = {layout.v2, *layout.v1.values()}
-        self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self._weight, self._normal, self.v1)
+        self.boost = LeaverBoost(layout.v2, self.cpu.parent, self.path, self.weight, self._normal, self.v1)
         self.counted = os.cpu_count() or 1
         """How many CPUs count (topology.py)."""
         self.privileged = os.geteuid() == 0
@@ -173,7 +128,8 @@ class Slice:
         """The second half, which only writes files."""
         self.tier, self.tier_reason = self._yield()
         if self._refusal:
-            self.tier_reason = self._why_quota(self._refusal)
+            v2 = None if self.v1 else self.tree
+            self.tier_reason = why_quota(self._refusal, self.cpu, v2, self.privileged)
         self._bind()
         deny_huge_pages(self._hugetlb)
         self.drop(everything=True)
@@ -229,7 +185,7 @@ class Slice:
         try:
             return msgspec.json.decode(os.getxattr(self.directory, FOUND), type=Limits)
         except (OSError, msgspec.DecodeError) as error:
-            if getattr(error, "errno", None) != errno.ENODATA or self._seen_tier()[0] != "none":
+            if getattr(error, "errno", None) != errno.ENODATA or self.seen_tier()[0] != "none":
                 return Limits()
         return find_limits(self.cpu, self.memory, self.v1)
 
@@ -248,6 +204,11 @@ class Slice:
     @property
     def _strictest(self) -> Bounds:
         return self.bounds.within(self.limits)
+
+    def seen_tier(self) -> tuple[Tier, str | None, str | None]:
+        """With the class and the weight that say so."""
+        idle, weight = read_knob(self.cpu / "cpu.idle"), read_knob(self.cpu / self.weight)
+        return KERNEL if idle == "1" else WEIGHT if weight == self.least else "none", idle, weight
 
     def _make(self) -> None:
         self.limits = self.found_limits()
@@ -280,7 +241,7 @@ class Slice:
             if self.strongest == "kernel" and idle.exists():
                 knob, wanted, tier, reason = idle, "1", KERNEL, KERNEL_REASON
             else:
-                knob, wanted, tier = self.cpu / self._weight, self._least, WEIGHT
+                knob, wanted, tier = self.cpu / self.weight, self.least, WEIGHT
                 reason = WEIGHT_REASON if idle.exists() else NO_IDLE_CLASS
                 if idle.exists():
                     write_knob(idle, "0")
@@ -291,28 +252,8 @@ class Slice:
         if scheduler := other_scheduler(self.sys):
             return "quota", NOT_THE_KERNELS.format(scheduler)
         if not self.ours:
-            remedy = f"`sudo plancton prepare --user {quoted(user_name())}` fixes that"
-            reason += f", but {knob} is not ours to change, so leavers get no CPU: {remedy}"
+            reason += not_ours(knob)
         return tier, reason
-
-    def _why_quota(self, error: OSError) -> str:
-        return (
-            f"{error.filename or self.cpu} can't be written ({error.strerror}), so the workers' CPU is"
-            f" limited through Docker, within seconds: {self._remedy(error)} to have the kernel yield at once"
-        )
-
-    def _remedy(self, error: OSError) -> str:
-        if not self.privileged:
-            return f"`sudo plancton prepare --user {quoted(user_name())}`"
-        if error.errno == errno.EROFS:
-            directory = self.cpu.parent
-            command = f"mount -o remount,rw {quoted(directory)}"
-            return f"mount {directory} so that it can be written ({command})"
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return "run on the host itself: this root may not write its cgroups (a container, a sandbox)"
-        if error.errno == errno.ENOENT and not self.v1 and "cpu" not in enabled_controllers(self.tree):
-            return no_cpu_controller(self.tree)
-        return "see whether something else on this host removes or replaces the slice"
 
     def _write_own(self, knob: Path, wanted: str) -> None:
         try:
@@ -325,7 +266,7 @@ class Slice:
     def _give_up(self, idle: Path) -> tuple[Tier, str]:
         if idle.exists():
             write_knob(idle, "0")
-        write_knob(self.cpu / self._weight, self._normal)
+        write_knob(self.cpu / self.weight, self._normal)
         return (
             "quota",
             "docker.tier asks for no more: the workers' CPU is limited through Docker, within seconds",
@@ -359,15 +300,15 @@ class Slice:
     @property
     def settled(self) -> bool:
         """Whether `repair` has nothing to do until somebody writes to the slice."""
-        unfinished = self._still_frozen or self._unbound or self._being_made or self.boost.problem
+        unfinished = self.freezer.is_stuck or self._unbound or self._being_made or self.boost.problem
         return self.can_lift and not unfinished and self.manager.is_told
 
     def files(self) -> set[Path]:
         """Those that `repair` looks at, and the directories that they are in."""
         found = {knob.file for knob in self._knobs()}
-        if self.frozen:
-            found.add(self.directory / "cgroup.freeze")
-        found |= {self.cpu / "cpu.idle", self.cpu / self._weight, self.directory / "cpu.max"}
+        if self.freezer.is_frozen:
+            found.add(self.freezer.file)
+        found |= {self.cpu / "cpu.idle", self.cpu / self.weight, self.directory / "cpu.max"}
         return found | {file.parent for file in found}
 
     def repair(self) -> str | None:
@@ -375,10 +316,8 @@ class Slice:
         if self.lifted or self.tier == "none":
             return None
         self.manager.tell()
-        if self._still_frozen:
-            self.thaw()
-        if self.frozen and read_knob(self.directory / "cgroup.freeze") == "0" and self.freeze():
-            return "the workers were thawed by somebody: frozen again"
+        if said := self.freezer.repair():
+            return said
         if self.boost.problem:
             self.boost.undo()
             if not self.boost.problem:
@@ -388,7 +327,7 @@ class Slice:
         if other_scheduler(self.sys):
             self.take()
             return f"tier {self.tier}: {self.tier_reason}"
-        knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self._weight, self._least)
+        knob, wanted = ("cpu.idle", "1") if self.tier == "kernel" else (self.weight, self.least)
         found, before = read_knob(self.cpu / knob), self.tier
         if found != wanted:
             what = f"the slice had {knob} {found or 'missing'} instead of {wanted}"
@@ -465,7 +404,7 @@ class Slice:
         if self.tier == "kernel":
             write_knob(self.cpu / "cpu.idle", "0")
         bounded = not self.v1 or self.privileged
-        write_knob(self.cpu / self._weight, self.boost.slice_weight(bounded, self.counted))
+        write_knob(self.cpu / self.weight, self.boost.slice_weight(bounded, self.counted))
 
     def drop(self, everything: bool = False) -> None:
         """End the lift. ``everything``: also one that another process began, and its freeze of the
@@ -477,44 +416,12 @@ class Slice:
         if yields and not self.v1:  # else the bound stays: without it nothing would protect the owner
             with contextlib.suppress(OSError):
                 write_knob(self.directory / "cpu.max", f"{self._strictest.quota or 'max'} {PERIOD}")
-        if everything and read_knob(self.directory / "cgroup.freeze") == ("0" if self.frozen else "1"):
-            with contextlib.suppress(OSError):
-                write_knob(self.directory / "cgroup.freeze", "1" if self.frozen else "0")
+        if everything:
+            self.freezer.undo_others()
         self.boost.undo()
         if self.boost.problem:
             log.warning("%s", self.boost.problem)
         self.lifted = False
-
-    # ------------------------------------------------------------ freezing all
-
-    @property
-    def can_freeze(self) -> bool:
-        """Whether this process may freeze it, as far as it is there."""
-        file = self.directory / "cgroup.freeze"
-        return os.access(file, os.W_OK) or not self.directory.exists()
-
-    def freeze(self) -> bool:
-        """Let nothing in the slice run, with one write; whether that could be done. What is frozen
-        can be killed. `take` thaws what a crash has left frozen."""
-        return self._set_frozen("1")
-
-    def thaw(self) -> bool:
-        """Let it run again. Those that a lift has frozen one by one stay so until it ends."""
-        return self._set_frozen("0")
-
-    def _set_frozen(self, wanted: str) -> bool:
-        self._still_frozen = False
-        try:
-            write_knob(self.directory / "cgroup.freeze", wanted)
-        except OSError as error:
-            gone = error.errno in (errno.ENOENT, errno.ENODEV)
-            self._still_frozen = wanted == "0" and not gone
-            self.frozen = False
-            if self._still_frozen:
-                log.warning("%s can't be thawed, which is tried again: %s", self.directory, error.strerror)
-            return False
-        self.frozen = wanted == "1"
-        return True
 
     def written_files(self, group: str) -> tuple[Path, Path, Path]:
         """The files of a worker's group that tell what it writes: bytes by disk, memory, and the
@@ -524,87 +431,3 @@ class Slice:
             return self.tree / group / "io.stat", memory / "memory.stat", memory / "memory.stat"
         io = self._blkio.parent / group / "blkio.throttle.io_service_bytes_recursive"
         return io, memory / "memory.stat", memory / "memory.kmem.usage_in_bytes"
-
-    # ------------------------------------------------------------ when Docker hangs
-
-    def kill(self, group: str, container: str) -> bool:
-        """End a worker's processes without Docker; True when that was done.
-
-        Only below the slice, and only where the last part of the path holds the container's id: a
-        reused pid must not lead to a cgroup of the owner's.
-        """
-        if not group or worker_group(group, self.path, container) != group:
-            return False
-        if "populated 0" in (read_knob(self.tree / group / "cgroup.events") or ""):
-            return False
-        try:
-            write_knob(self.tree / group / "cgroup.kill", "1")
-        except OSError:
-            return self.kill_all({container})
-        return True
-
-    def is_empty(self, group: str) -> bool:
-        """Whether nothing runs in this cgroup any more, as far as that can be seen."""
-        if not group:
-            return False
-        gone = not (self.tree / group).exists()
-        return gone or "populated 0" in (read_knob(self.tree / group / "cgroup.events") or "")
-
-    def kill_all(self, containers: set[str]) -> bool:
-        """End these where their own files can't be written; not while anybody else is in the slice."""
-        inside = [path.name for path in self.directory.glob("*/")]
-        if self.privileged or not all(any(each in name for each in containers) for name in inside):
-            return False
-        try:
-            write_knob(self.directory / "cgroup.kill", "1")
-        except OSError:
-            return False
-        return True
-
-    # ------------------------------------------------------------ only looking
-
-    def look(self) -> Seen:
-        """How it is now; changes nothing."""
-        if not self.cpu.is_dir():
-            parents = {self.directory.parent, self.cpu.parent}
-            may_make = self.privileged if self.systemd else all(os.access(p, os.W_OK) for p in parents)
-            return Seen(self.path, exists=False, writable=may_make)
-        tier, idle, weight = self._seen_tier()
-        knob = "cpu.idle" if idle is not None else self._weight
-        says = {
-            "cpu.idle": None if tier == WEIGHT else idle,
-            self._weight: None if tier == KERNEL else weight,
-        }
-        text = " and ".join(f"{name} is {value}" for name, value in says.items() if value is not None)
-        lifted = read_knob(self.directory / "cpu.max") == f"{LIFT_QUOTA} {PERIOD}"
-        return Seen(
-            self.path,
-            exists=True,
-            writable=os.access(self.cpu / knob, os.W_OK),
-            tier="quota" if tier != "none" and other_scheduler(self.sys) else tier,
-            knob=text,
-            populated="populated 1" in (read_knob(self.directory / "cgroup.events") or ""),
-            lifted=lifted,
-            frozen=self._frozen(lifted),
-            limits=self.found_limits().words,
-        )
-
-    def _seen_tier(self) -> tuple[Tier, str | None, str | None]:
-        """With the class and the weight that say so."""
-        idle, weight = read_knob(self.cpu / "cpu.idle"), read_knob(self.cpu / self._weight)
-        return KERNEL if idle == "1" else WEIGHT if weight == self._least else "none", idle, weight
-
-    def _frozen(self, lifted: bool) -> int:
-        """How many workers are frozen by us: each by itself, or all with the slice."""
-        workers = list(self.directory.glob("*/cgroup.freeze"))
-        if read_knob(self.directory / "cgroup.freeze") == "1":
-            return len(workers)
-        return sum(read_knob(file) == "1" for file in workers) if self.v1 or lifted else 0
-
-
-def user_name() -> str:
-    """Who we are; the number where it has no name."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

@@ -24,6 +24,7 @@ from helpers.kept_roots import kept_root
 from install import NEWER, SCRIPT
 
 import plancton
+from plancton.host.slice_inspection import look_at
 from plancton.workers.container import INSTANCE
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -132,7 +133,7 @@ def test_its_life(host: BundleHost, bundle: Path) -> None:
     assert done.returncode == 2 and "a bundle is installed" in done.stderr, done
     done = host.install("--uninstall", "--purge")
     assert done.returncode == 0, done
-    assert not host.engine.containers(label=INSTANCE) and not host.slice.look().exists
+    assert not host.engine.containers(label=INSTANCE) and not look_at(host.slice).exists
     assert host.listing() == host.before and not host.prefix.parent.exists()
 
 

@@ -89,11 +89,11 @@ def test_frozen_when_the_supervisor_is_killed(plancton: Plancton) -> None:
     plancton.start()
     plancton.full(2)
     plancton.crash()
-    assert plancton.slice.freeze()
+    assert plancton.slice.freezer.freeze()
     plancton.start()
     wait_for("they are thawed", lambda: (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n")
     plancton.full(2)
-    assert plancton.slice.freeze()
+    assert plancton.slice.freezer.freeze()
     plancton.cli("stop", "--keep-workers")
     plancton.ended()
     assert (plancton.slice.directory / "cgroup.freeze").read_text() == "0\n"

@@ -20,6 +20,7 @@ from helpers.debian import unpack
 from helpers.dictated_host import DictatedHost
 from install import NEWER, newer
 
+from plancton.host.slice_inspection import look_at
 from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker
@@ -132,7 +133,7 @@ def test_its_life(host: PipHost, tmp_path: Path) -> None:
 
     done = host.install("--uninstall")
     assert done.returncode == 0 and "/etc/plancton stays (--purge removes it)" in done.stdout, done
-    assert not host.engine.containers(label=INSTANCE) and not host.slice.look().exists
+    assert not host.engine.containers(label=INSTANCE) and not look_at(host.slice).exists
     left = set(host.listing().splitlines()) - set(host.before.splitlines())
     assert all(line.startswith(("/etc/plancton", "/var/lib/plancton")) for line in left), left
     assert host.install("--uninstall", "--purge").returncode == 0

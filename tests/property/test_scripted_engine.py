@@ -190,7 +190,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
             fleet=it.roster.fleet,
             wishes=self.wishes,
             rules=self.asked,
-            frozen=it.slice.frozen,
+            frozen=it.slice.freezer.is_frozen,
         )
 
     def check_tick(self) -> None:
@@ -204,7 +204,7 @@ class ScriptedTrouble(RuleBasedStateMachine):
         ends = it.actuator.lift.until
         assert not it.slice.lifted or (ends is not None and ends > self.engine.now), "lifted for too long"
         frozen = (self.engine.slice / "cgroup.freeze").read_text() == "1"
-        assert frozen == it.slice.frozen and (decision.paused or not frozen), "frozen for nobody"
+        assert frozen == it.slice.freezer.is_frozen and (decision.paused or not frozen), "frozen for nobody"
         # What a crash has left frozen is thawed when it is adopted.
         assert it.slice.lifted or not it.ready or not self.frozen(), "frozen although nothing is lifted"
         lies = {self.engine.fates.get("list"), self.engine.fates.get("inspect")} & {"lie", "gone"}

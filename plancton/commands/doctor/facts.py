@@ -36,7 +36,9 @@ from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
-from plancton.host.slice import Seen, Slice, user_name
+from plancton.host.slice import Slice
+from plancton.host.slice_inspection import Seen, look_at
+from plancton.host.tier_reasons import user_name
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.instance import peek_instance
 from plancton.lock_holders import holders
@@ -197,7 +199,7 @@ def look(
         engine=engine,
         network=network,
         rules=rules,
-        slice=workers_slice.look() if workers_slice else None,
+        slice=look_at(workers_slice) if workers_slice else None,
         host=host,
         memory_available=available,
         arc=arc,

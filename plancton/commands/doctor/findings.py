@@ -37,7 +37,7 @@ from plancton.config.schema import Config
 from plancton.docker.escapes import find_ways
 from plancton.docker.supported import objection
 from plancton.host.signals.catalog import show_value, written
-from plancton.host.slice import Seen
+from plancton.host.slice_inspection import Seen
 from plancton.model import Tier
 from plancton.status_reading import STALE
 from plancton.units import human_bytes, human_seconds, quoted

@@ -31,6 +31,7 @@ from plancton.errors import PlanctonError
 from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler
 from plancton.host.slice import Slice
+from plancton.host.slice_inspection import look_at
 from plancton.host.topology import Cpus, Topology
 from plancton.host.traffic import Rates
 from plancton.lock_holders import holder, paths_in_use
@@ -200,7 +201,7 @@ def _measure(
             tell(f"{number} of {PAIRS}: every CPU donated")
             time.sleep(SETTLE)
             pairs.append(Pair(alone, _round(workers_slice, sampler)))
-            seen = workers_slice.look()
+            seen = look_at(workers_slice)
             looks.append((seen.tier, seen.knob))
     return pairs, mode(looks)
 

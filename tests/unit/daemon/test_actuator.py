@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from unit.host.test_slice import files
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
+from unit.slices import files
 from unit.trees import pid_stat, tree
 
 from plancton.config.load import parse

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from unit.trees import tree
 
-from plancton.host.cgroup_files import Knob, memory_ceiling
+from plancton.host.cgroup_files import Knob, group_of, memory_ceiling
 
 STRANGE = ["", "x", "-1", "\xff\xfe", "\0", "\u0663", "9" * 5000, "1 2", "1.5"]
 
@@ -20,3 +21,18 @@ def test_strange_knob(tmp_path: Path, text: str) -> None:
 def test_strange_ceiling(text: str | None) -> None:
     """A limit that can't be understood is none."""
     assert memory_ceiling(text) is None
+
+
+def test_group_of(tmp_path: Path) -> None:
+    """A process's cgroup is the v2 line of its cgroup file, whatever the v1 lines."""
+    proc = tree(
+        tmp_path,
+        {
+            "1": {"cgroup": "12:cpu:/x\n1:name=systemd:/y\n0::/plancton/a b\n"},
+            "2": {"cgroup": "0::/\n"},
+            "3": {"cgroup": "12:cpu:/x\n"},
+        },
+    )
+    tree(proc, {"5": {"cgroup": "0::/../../system.slice/docker-c0ffee.scope\n"}})
+    assert group_of(proc, 5) is None, "it is outside of this cgroup namespace"
+    assert [group_of(proc, pid) for pid in (1, 2, 3, 4)] == ["plancton/a b", "", None, None]

@@ -7,8 +7,8 @@ import pytest
 from unit.trees import pid_stat, tree
 
 from plancton.host.layout import Layout
-from plancton.host.placement import Place, find_worker, to_boottime
-from plancton.host.slice import Slice, worker_group
+from plancton.host.placement import Place, find_worker, to_boottime, worker_group
+from plancton.host.slice import Slice
 
 ID = "c0ffee" * 8
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from unit.trees import Tree, tree
 
 from plancton.host.realtime import Realtime, realtime_outside_root
-from plancton.host.slice import no_cpu_controller
+from plancton.host.tier_reasons import no_cpu_controller
 
 
 def process(name: str, group: str, *threads: int) -> Tree:

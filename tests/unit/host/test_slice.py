@@ -6,173 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from unit.slices import User, files, group, of_root, read
 from unit.trees import Tree, tree
 
 import plancton.host.slice as slices
 from plancton.files import write_knob
-from plancton.host.cgroup_files import Bounds, group_of, v2_knobs
-from plancton.host.layout import Layout, LayoutError, find_layout, read_layout
-from plancton.host.slice import Seen, Slice
-
-V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-HYBRID = (
-    "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro,mode=755\n"
-    "31 30 0:27 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n"
-    "32 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
-    "33 30 0:29 / /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n"
-    "34 30 0:30 / /sys/fs/cgroup/systemd rw shared:12 - cgroup cgroup rw,xattr,name=systemd\n"
-)
-WORKER = {"cgroup.freeze": "0", "cgroup.kill": "", "cpu.weight": "1"}
-
-
-def group(**workers: Tree) -> Tree:
-    """A slice's directory on pure v2, with the workers' below it."""
-    knobs: Tree = {"cpu.idle": "0", "cpu.weight": "100", "cpu.max": "max 100000", "cgroup.freeze": "0"}
-    return {**knobs, **workers}
-
-
-@pytest.fixture
-def v2(tmp_path: Path) -> Slice:
-    """A slice on pure v2 with an idle class, not yet set up; workers a, b and c."""
-    root = tree(tmp_path / "v2", {"cgroup.subtree_control": ""}, plancton=group(a=WORKER, b=WORKER, c=WORKER))
-    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
-
-
-def of_root(workers_slice: Slice) -> Slice:
-    """As root, whoever runs the tests, and under the kernel's own scheduler."""
-    workers_slice.privileged, workers_slice.sys = True, Path("/no such directory")
-    return workers_slice
-
-
-@pytest.fixture
-def hybrid(tmp_path: Path) -> Slice:
-    """A slice on a hybrid host: CPU knobs in v1, freeze and kill in v2."""
-    freezer = {"cgroup.freeze": "0", "cgroup.kill": ""}
-    cpu = {"cpu.shares": "2", "cpu.cfs_quota_us": "100000"}
-    root = tree(
-        tmp_path,
-        v2={"plancton": {"cgroup.freeze": "0", "a": freezer, "b": freezer}},
-        cpu={"plancton": {"cpu.idle": "0", "cpu.shares": "1024", "a": cpu, "b": cpu}},
-        memory={"plancton": {}},
-    )
-    layout = Layout(root / "v2", {"cpu": root / "cpu", "cpuacct": root / "cpu", "memory": root / "memory"})
-    return of_root(Slice(layout, "plancton", "cgroupfs"))
-
-
-def read(path: Path) -> str:
-    return path.read_text().strip()
-
-
-def files(directory: Path) -> dict[str, str]:
-    """The contents of a tree, to compare with later."""
-    return {str(p.relative_to(directory)): p.read_text() for p in directory.rglob("*") if p.is_file()}
-
-
-# ---------------------------------------------------------------- mounts
-
-
-def test_layout_of_v2() -> None:
-    """A pure v2 host has one tree."""
-    assert find_layout(V2) == Layout(Path("/sys/fs/cgroup"), {})
-
-
-def test_layout_of_hybrid() -> None:
-    """A hybrid host has v1 trees by controller, and the v2 tree somewhere."""
-    seen = find_layout(HYBRID)
-    assert seen.v2 == Path("/sys/fs/cgroup/unified")
-    assert seen.v1["cpu"] == seen.v1["cpuacct"] == Path("/sys/fs/cgroup/cpu,cpuacct")
-    assert seen.v1["memory"] == Path("/sys/fs/cgroup/memory")
-
-
-def test_layout_with_odd_names() -> None:
-    """Spaces and backslashes in a mount point are octal in mountinfo; optional fields may be
-    missing."""
-    text = "25 1 0:22 / /my\\040cgroups\\134x\\011y rw - cgroup2 cgroup2 rw\n"
-    assert find_layout(text).v2 == Path("/my cgroups\\x\ty")
-    several = "25 1 0:22 / /c rw shared:1 master:2 propagate_from:3 - cgroup2 none rw\n"
-    assert find_layout(several).v2 == Path("/c")
-
-
-WSL2 = """\
-64 98 8:32 / / rw,relatime - ext4 /dev/sdc rw
-67 64 0:23 / /sys rw - sysfs sysfs rw
-73 67 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
-74 73 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
-76 73 0:31 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
-79 73 0:34 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
-"""
-OVER = " 0:29 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
-PURE = Layout(Path("/sys/fs/cgroup"), {})
-
-
-@pytest.mark.parametrize(
-    ("text", "layout"),
-    [
-        (WSL2 + "96 67" + OVER, PURE),
-        (WSL2 + "96 73" + OVER, PURE),
-        (WSL2 + "95 67 0:40 / /sys/fs rw - tmpfs tmpfs rw\n96 95" + OVER, PURE),
-        (WSL2 + "95 67 0:40 / /sys/fs rw - tmpfs tmpfs rw\n", Layout(None)),
-    ],
-    ids=["beside", "on top", "above, and again", "above"],
-)
-def test_layout_of_hidden_mounts(text: str, layout: Layout) -> None:
-    """A later mount at the same place or above it hides what was there (WSL 2 mounts cgroup2 over
-    v1)."""
-    assert find_layout(text) == layout
-
-
-def test_layout_in_any_order() -> None:
-    """The root may be listed after what is mounted below it, as an initramfs leaves it."""
-    first, *others = WSL2.splitlines(keepends=True)
-    seen = find_layout("".join([*others, first]))
-    assert seen.v2 == Path("/sys/fs/cgroup/unified") and set(seen.v1) == {"rw", "cpu", "memory"}
-    assert find_layout("1 2 0:1 / / rw - x x rw\n2 1 0:1 / / rw - x x rw\n") == Layout(None)
-
-
-def test_layout_of_several_mounts() -> None:
-    """If a tree is mounted more than once, the first mount counts."""
-    text = (
-        V2
-        + V2.replace("25 1 0:22 / /sys/fs/cgroup", "26 1 0:22 / /elsewhere")
-        + HYBRID.replace("/cpu,cpuacct rw", "/again rw")
-    )
-    text = text.replace("30 25", "30 26").replace(" /sys/fs/cgroup ro", " /elsewhere/cgroup ro")
-    assert find_layout(text).v2 == Path("/sys/fs/cgroup")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "\n", "garbage\n", "1 2 3 - cgroup2\n", "1 2 0:3 / /x rw cgroup2 c rw\n"]
-)
-def test_no_layout(tmp_path: Path, text: str) -> None:
-    """Without a v2 tree, one line says what to boot with."""
-    assert find_layout(text) == Layout(None, {})
-    tree(tmp_path, self={"mountinfo": text})
-    with pytest.raises(LayoutError, match=r"^no cgroup v2 tree is mounted .*unified_cgroup_hierarchy=1, or"):
-        read_layout(tmp_path)
-
-
-def test_mount_that_is_no_text(tmp_path: Path) -> None:
-    """A mount point in another encoding does not prevent finding the cgroups."""
-    tree(tmp_path, self={})
-    odd = "24 1 0:9 / /mnt/caf\xe9 rw - ext4 /dev/x rw\n".encode("latin-1")
-    (tmp_path / "self/mountinfo").write_bytes(odd + V2.encode())
-    assert read_layout(tmp_path).v2 == Path("/sys/fs/cgroup")
-
-
-def test_group_of(tmp_path: Path) -> None:
-    """A process's cgroup is the v2 line of its cgroup file, whatever the v1 lines."""
-    proc = tree(
-        tmp_path,
-        {
-            "1": {"cgroup": "12:cpu:/x\n1:name=systemd:/y\n0::/plancton/a b\n"},
-            "2": {"cgroup": "0::/\n"},
-            "3": {"cgroup": "12:cpu:/x\n"},
-        },
-    )
-    tree(proc, {"5": {"cgroup": "0::/../../system.slice/docker-c0ffee.scope\n"}})
-    assert group_of(proc, 5) is None, "it is outside of this cgroup namespace"
-    assert [group_of(proc, pid) for pid in (1, 2, 3, 4)] == ["plancton/a b", "", None, None]
-
+from plancton.host.cgroup_files import Bounds, v2_knobs
+from plancton.host.layout import Layout
+from plancton.host.slice import Slice
+from plancton.host.slice_inspection import look_at
 
 # ---------------------------------------------------------------- where things are
 
@@ -487,7 +329,7 @@ def test_limits_of_the_administrator(tmp_path: Path, asked: Path) -> None:
     drop_in = units / "etc/plancton.slice.d/mine.conf"
     drop_in.write_text("[Slice]\nMemoryMax=1M\nCPUQuota=50%\nTasksMax=7\n")
     workers_slice.set_up()
-    assert (workers_slice.limits.words, workers_slice.look().limits) == (
+    assert (workers_slice.limits.words, look_at(workers_slice).limits) == (
         "1 MB of memory, 0.5 CPUs, 7 processes",
     ) * 2
 
@@ -521,7 +363,7 @@ def test_limits_from_before(which: str, request: pytest.FixtureRequest) -> None:
     first.set_up()
     first.bound(BOUNDS)
     assert first.ceiling() == 8192 and read(first.cpu / quota) == one
-    assert "0.5 CPUs" in first.look().limits
+    assert "0.5 CPUs" in look_at(first).limits
     layout = Layout(first.tree, {"cpu": first.cpu.parent, "memory": first.memory.parent} if first.v1 else {})
     for bound, ceiling in ((4096, 4096), (1_000_000, 8192)):  # the former is no limit of theirs
         following = of_root(Slice(layout, "plancton", "cgroupfs"))
@@ -822,64 +664,6 @@ def test_what_cant_be_undone(hybrid: Slice, monkeypatch: pytest.MonkeyPatch, fai
     assert read(hybrid.cpu / "a/cpu.cfs_quota_us") == "100000" and hybrid.repair() is None
 
 
-@pytest.mark.parametrize("which", ["v2", "hybrid"])
-def test_frozen_for_the_owner(which: str, request: pytest.FixtureRequest) -> None:
-    """While all are frozen, a repair freezes them again when somebody has thawed them or made the
-    slice again; once they are thawed it does not, nor does the next supervisor."""
-    it: Slice = request.getfixturevalue(which)
-    it.set_up()
-    freezer = it.directory / "cgroup.freeze"
-    assert it.can_freeze and not it.frozen and freezer not in it.files()
-    assert it.freeze() and it.frozen and freezer in it.files() and it.settled
-    assert it.repair() is None
-    freezer.write_text("0")
-    assert "frozen again" in (it.repair() or "") and read(freezer) == "1"
-    freezer.write_text("0")
-    (it.cpu / "cpu.idle").write_text("0")
-    it.repair()
-    it.repair()
-    assert read(freezer) == "1" and it.tier == "kernel"
-    assert it.thaw() and not it.frozen and it.repair() is None and read(freezer) == "0"
-    it.freeze()
-    again = of_root(Slice(Layout(it.tree, {"cpu": it.cpu.parent} if it.v1 else {}), "plancton", "cgroupfs"))
-    again.set_up()
-    assert read(freezer) == "0" and not again.frozen
-
-
-def test_what_can_not_be_frozen(v2: Slice) -> None:
-    """Before Linux 5.2, or where the file is not ours; a slice that is not there yet will tell."""
-    v2.set_up()
-    (v2.directory / "cgroup.freeze").unlink()
-    (v2.directory / "cgroup.freeze").mkdir()  # as root may write any file
-    assert not v2.freeze() and not v2.frozen
-    (v2.directory / "cgroup.freeze").rmdir()
-    assert not v2.can_freeze
-    shutil.rmtree(v2.directory)
-    assert v2.can_freeze
-
-
-def test_freeze_that_a_selftest_left(v2: Slice) -> None:
-    """A slice that is frozen as a whole is thawed when it is set up."""
-    (v2.directory / "cgroup.freeze").write_text("1")
-    v2.set_up()
-    assert read(v2.directory / "cgroup.freeze") == "0"
-
-
-def test_freezing_all(v2: Slice) -> None:
-    """One write freezes all workers and one thaws them; those that a lift has frozen stay so. What
-    a supervisor that was killed left frozen is seen, and thawed by the next one."""
-    v2.set_up()
-    v2.lift(["plancton/a"], ["plancton/b"])
-    assert v2.freeze() and read(v2.directory / "cgroup.freeze") == "1" and v2.look().frozen == 3
-    assert v2.thaw() and read(v2.directory / "cgroup.freeze") == "0" and v2.look().frozen == 1
-    v2.freeze()
-    again = of_root(Slice(Layout(v2.tree), "plancton", "cgroupfs"))
-    again.set_up()
-    assert again.look().frozen == 0
-    shutil.rmtree(v2.directory)
-    assert not v2.freeze()
-
-
 def test_drop_without_a_lift(v2: Slice) -> None:
     """Dropping without a lift writes nothing."""
     v2.set_up()
@@ -889,90 +673,7 @@ def test_drop_without_a_lift(v2: Slice) -> None:
     assert files(v2.tree) == before, "somebody else's freeze is not ours to thaw"
 
 
-# ---------------------------------------------------------------- kill
-
-ID = "0123456789abcdef" * 4
-
-
-@pytest.fixture
-def killable(tmp_path: Path) -> Slice:
-    own: Tree = {ID: {"cgroup.kill": ""}, f"docker-{ID}.scope": {"cgroup.kill": ""}, "cgroup.kill": ""}
-    other: Tree = {ID: {"cgroup.kill": ""}, "cgroup.kill": ""}
-    root = tree(tmp_path, {"cgroup.kill": "", "plancton": own, "owner": other, "plancton2": other})
-    return of_root(Slice(Layout(root), "plancton", "cgroupfs"))
-
-
-def killed(workers_slice: Slice) -> list[str]:
-    return [
-        str(p.parent.relative_to(workers_slice.tree))
-        for p in workers_slice.tree.rglob("cgroup.kill")
-        if read(p) == "1"
-    ]
-
-
-@pytest.mark.parametrize("name", [ID, f"docker-{ID}.scope"])
-def test_kill(killable: Slice, name: str) -> None:
-    """A worker below the slice whose directory contains its id is killed, and no other."""
-    assert killable.kill(f"plancton/{name}", ID)
-    assert killed(killable) == [f"plancton/{name}"]
-
-
-@pytest.mark.parametrize(
-    ("group", "container"),
-    [
-        ("", ID),
-        ("plancton", ID),
-        (f"owner/{ID}", ID),
-        (f"plancton2/{ID}", ID),
-        (ID, ID),
-        (f"plancton/../owner/{ID}", ID),
-        (f"/plancton/{ID}", ID),
-        (f"plancton/{ID}/..", ID),
-        (f"plancton/{ID}", ""),
-        (f"plancton/{ID}", "f" * 64),
-        ("plancton/", ""),
-        (f"plancton/gone-{ID}", ID),
-    ],
-)
-def test_no_kill(killable: Slice, group: str, container: str) -> None:
-    """Outside the slice, through .., for another id or none, nothing is killed."""
-    assert not killable.kill(group, container)
-    assert killed(killable) == []
-
-
 # ---------------------------------------------------------------- without root
-
-
-class User:
-    """A user who may write only what was handed over. The tests' own user may write everything, so
-    calls that would be refused are faked."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.handed = set[str]()
-        self.written = list[str]()
-        write = write_knob
-
-        def refuse(path: Path, text: str) -> None:
-            if not path.exists():
-                raise FileNotFoundError(2, "No such file or directory", str(path))
-            if str(path) not in self.handed:
-                raise PermissionError(13, "Permission denied", str(path))
-            self.written.append(path.name)
-            write(path, text)
-
-        monkeypatch.setattr(slices, "write_knob", refuse)
-        monkeypatch.setattr(os, "access", lambda path, mode: str(path) in self.handed)
-        monkeypatch.setattr(os, "chown", lambda path, uid, gid: self.handed.add(str(path)))
-        monkeypatch.setattr(slices, "user_name", lambda: "donor")
-
-    def sees(self, workers_slice: Slice) -> Slice:
-        workers_slice.privileged = False
-        return workers_slice
-
-
-@pytest.fixture
-def user(monkeypatch: pytest.MonkeyPatch) -> User:
-    return User(monkeypatch)
 
 
 def test_handing_over(v2: Slice, user: User) -> None:
@@ -1083,15 +784,6 @@ def test_lift_on_hybrid_without_root(hybrid: Slice, user: User, cpus: int, share
     assert read(hybrid.cpu / "cpu.idle") == "1"
 
 
-def test_kill_without_root(killable: Slice, user: User) -> None:
-    """All workers can be killed through the slice's file, provided nothing else is in it."""
-    killable.hand_over(7)
-    user.sees(killable)
-    assert not killable.kill_all({"f" * 64}) and killed(killable) == []
-    assert killable.kill(f"plancton/{ID}", ID), "who is alone there can be ended alone"
-    assert killed(killable) == ["plancton"]
-
-
 def test_stays_without_root(tmp_path: Path, user: User) -> None:
     """What root prepared is not removed: the next start needs it."""
     root = tree(tmp_path, {"plancton": {}})
@@ -1104,29 +796,7 @@ def test_who_is_privileged(tmp_path: Path) -> None:
     assert Slice(Layout(tmp_path), "plancton", "cgroupfs").privileged == (os.geteuid() == 0)
 
 
-# ---------------------------------------------------------------- only looking
-
-
-def test_look_at_a_slice_that_yields(v2: Slice) -> None:
-    """A slice that was set up is seen in its tier, without writing anything."""
-    v2.set_up()
-    before = files(v2.tree)
-    found = v2.look()
-    assert found == Seen("plancton", exists=True, writable=True, tier="kernel", knob="cpu.idle is 1")
-    assert files(v2.tree) == before
-
-
-def test_look_at_a_lift(v2: Slice) -> None:
-    """A lift is seen: the slice does not yield, is bounded, and workers are frozen."""
-    v2.set_up()
-    v2.lift(["plancton/a"], ["plancton/b", "plancton/c"])
-    found = v2.look()
-    assert (found.tier, found.knob, found.lifted, found.frozen) == (
-        "none",
-        "cpu.idle is 0 and cpu.weight is 100",
-        True,
-        2,
-    )
+# ---------------------------------------------------------------- what others do
 
 
 def test_another_scheduler(v2: Slice, hybrid: Slice, tmp_path: Path) -> None:
@@ -1137,7 +807,7 @@ def test_another_scheduler(v2: Slice, hybrid: Slice, tmp_path: Path) -> None:
     for workers_slice in (v2, hybrid):
         workers_slice.sys = tmp_path / "sys"
         workers_slice.set_up()
-        assert workers_slice.tier == workers_slice.look().tier == "quota", workers_slice.tier_reason
+        assert workers_slice.tier == look_at(workers_slice).tier == "quota", workers_slice.tier_reason
         assert "lavd_1.0" in workers_slice.tier_reason and not workers_slice.can_lift
         assert not workers_slice.is_refused and read(workers_slice.cpu / "cpu.idle") == "1"
         assert workers_slice.repair() is None
@@ -1165,31 +835,6 @@ def test_the_controller_comes_later(v2: Slice) -> None:
     v2.cpu.joinpath("cpu.weight").rmdir()
     tree(v2.cpu, knobs)
     assert (v2.repair() or "").startswith("tier kernel: ")
-
-
-def test_look_at_each_tier(v2: Slice, hybrid: Slice) -> None:
-    """The kernel's files tell the tier, whoever set it up; on hybrid hosts they are v1's."""
-    for workers_slice, weight, normal, least in (
-        (v2, "cpu.weight", "100", "1"),
-        (hybrid, "cpu.shares", "1024", "2"),
-    ):
-        found = workers_slice.look()
-        assert (found.tier, found.knob) == ("none", f"cpu.idle is 0 and {weight} is {normal}")
-        (workers_slice.cpu / weight).write_text(f"{least}\n")
-        assert (workers_slice.look().tier, workers_slice.look().knob) == ("weight", f"{weight} is {least}")
-        (workers_slice.cpu / "cpu.idle").write_text("1\n")
-        assert (workers_slice.look().tier, workers_slice.look().knob) == ("kernel", "cpu.idle is 1")
-        (workers_slice.cpu / "cpu.idle").unlink()
-        assert workers_slice.look().tier == "weight", "an old kernel has no idle class"
-    tree(hybrid.directory, {"cgroup.events": "populated 1\nfrozen 0\n"})
-    assert hybrid.look().populated
-
-
-def test_look_where_there_is_none(tmp_path: Path) -> None:
-    """Looking does not create a missing slice."""
-    root = tree(tmp_path, v2={}) / "v2"
-    assert Slice(Layout(root), "plancton", "cgroupfs").look() == Seen("plancton", False, True)
-    assert list(root.iterdir()) == []
 
 
 def test_missing_and_made_again_by_others(tmp_path: Path, user: User) -> None:

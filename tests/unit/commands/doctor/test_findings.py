@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from unit.host.test_slice import HYBRID, V2, files
+from unit.host.test_layout import HYBRID, V2
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, reply
+from unit.slices import files
 from unit.trees import cores, meminfo, pid_stat, stat, tree
 
 from plancton.commands.doctor import facts as host_facts
@@ -37,7 +38,7 @@ from plancton.docker.replies import Info
 from plancton.host.layout import Layout, find_layout
 from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
-from plancton.host.slice import Seen
+from plancton.host.slice_inspection import Seen
 from plancton.host.topology import Cpus
 from plancton.host.traffic import Rates
 from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
