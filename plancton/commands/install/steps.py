@@ -31,10 +31,10 @@ def need_docker(machine: Machine, init: InitSystem) -> None:
 
 def need_user(machine: Machine, name: str) -> pwd.struct_passwd:
     """A user of the group docker, who is not root."""
-    for was in set(machine.recorded("user")) - {name}:
+    for was in set(machine.installed.recorded("user")) - {name}:
         raise PlanctonError(f"it was installed for the user {was}: give --user {was}, or --uninstall first")
     if not machine.succeeds(f"id {name}"):
-        machine.record("made-user", name)
+        machine.installed.record("made-user", name)
         home, shell = machine.state, shutil.which("nologin") or "/bin/false"
         if not shutil.which("useradd"):  # busybox
             machine.call(f"addgroup -S {name}")
@@ -43,14 +43,14 @@ def need_user(machine: Machine, name: str) -> pwd.struct_passwd:
             f"adduser -S -D -H -h {home} -s {shell} -G {name} {name}",
         )
         machine.did(f"user {name}")
-    machine.record("user", name)
+    machine.installed.record("user", name)
     user = pwd.getpwnam(name)
     if user.pw_uid == 0:
         raise PlanctonError(f"--user {name}: is root by another name")
     if not machine.succeeds("grep -q ^docker: /etc/group"):
         print(f"There is no group docker: add {name} to the group of Docker's socket")
     elif "docker" not in machine.call(f"id -nG {name}").stdout.split():
-        machine.record("member", name)
+        machine.installed.record("member", name)
         machine.run(f"usermod --append --groups docker {name}", f"addgroup {name} docker")
         machine.did(f"{name} is in the group docker")
     return user
@@ -60,7 +60,7 @@ def need_command(machine: Machine) -> None:
     """The command; its completion and its manual where there are programs for them."""
     local, share = machine.root / "usr/local", machine.root / "usr/share"
     for name in ("plancton", "planctonctl"):
-        machine.put(local / "bin" / name, machine.prefix / "bin" / name)
+        machine.installed.put(local / "bin" / name, machine.prefix / "bin" / name)
     debians = share / "zsh/vendor-completions"
     for name, path in (
         ("plancton.bash", share / "bash-completion/completions/plancton"),
@@ -69,7 +69,7 @@ def need_command(machine: Machine) -> None:
         ("plancton.1", local / "share/man/man1/plancton.1"),
     ):
         if path.parent.is_dir() or (name == "plancton.1" and (share / "man").is_dir()):
-            machine.put(path, (SHARE / name).read_bytes())
+            machine.installed.put(path, (SHARE / name).read_bytes())
 
 
 def need_config(
@@ -120,14 +120,14 @@ def need_service(machine: Machine, init: InitSystem, user: str) -> None:
         text = text.replace("@PREFIX@", str(machine.prefix)).replace("@USER@", user)
         if USERS in text and not _can_have_users(machine):
             text = text.replace(USERS, f"# Not on this host, which gives it no user namespace: {USERS}")
-        machine.put(machine.root / path, text.encode(), 0o755 if text.startswith("#!") else 0o644)
+        machine.installed.put(machine.root / path, text.encode(), 0o755 if text.startswith("#!") else 0o644)
     if machine.changes != before:
         machine.run(init.reload)
         if not init.enable and len(init.files) == 1:
             print(f"Nothing starts services at boot here: run {init.start} then, as root")
     at_boot = machine.root / init.at_boot
     if init.enable and not os.path.lexists(at_boot):
-        machine.record("file", at_boot)
+        machine.installed.record("file", at_boot)
         machine.run(init.enable)
         machine.did(f"starts at boot: {at_boot}")
 
@@ -149,12 +149,12 @@ def need_start(machine: Machine, init: InitSystem, upgraded: bool) -> None:
         if upgraded:
             _take_over(machine)
             machine.did("the running Plancton is the new one; its workers stayed")
-    elif not machine.recorded("started") or machine.succeeds(init.has_failed):
+    elif not machine.installed.recorded("started") or machine.succeeds(init.has_failed):
         machine.run(init.start)
         machine.did("Plancton runs")
     else:
         print(f"Plancton was stopped, and stays stopped; {init.restart} starts it")
-    machine.record("started", "yes")
+    machine.installed.record("started", "yes")
     if upgraded:
         machine.call(init.upgraded)
 
@@ -202,7 +202,7 @@ def remove(machine: Machine, init: InitSystem) -> None:
     done = machine.call(f"{machine.plancton} stop --force")
     if done.returncode:
         print(printable((done.stdout + done.stderr).strip().rpartition("\n")[2]))
-    for file in map(Path, machine.recorded("file")):
+    for file in map(Path, machine.installed.recorded("file")):
         if os.path.lexists(file):
             file.unlink()
             machine.did(f"removed {file}")
@@ -213,13 +213,13 @@ def remove(machine: Machine, init: InitSystem) -> None:
 
 def remove_user(machine: Machine) -> None:
     """The user if it was made, else its membership."""
-    made = machine.recorded("made-user")
+    made = machine.installed.recorded("made-user")
     for name in filter(lambda name: machine.succeeds(f"id {name}"), made):
         machine.run(f"userdel {name}", f"deluser {name}")
         if machine.succeeds(f"grep -q ^{name}: /etc/group"):
             machine.run(f"groupdel {name}", f"delgroup {name}")
         machine.did(f"removed the user {name}")
-    for name in set(machine.recorded("member")) - set(made):
+    for name in set(machine.installed.recorded("member")) - set(made):
         machine.run(f"gpasswd --delete {name} docker", f"delgroup {name} docker")
         machine.did(f"{name} is no longer in the group docker")
 

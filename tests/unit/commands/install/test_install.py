@@ -25,7 +25,7 @@ class Dummy(Machine):
     def __init__(self, root: Path) -> None:
         super().__init__(root / "opt/plancton", root)
         self.prefix.mkdir(parents=True)
-        (self.prefix / "installed").touch()
+        self.installed.list.touch()
         self.ran: list[str] = []
         self.failing = {f"{self.plancton} status", "false"}
         self.output: dict[str, str] = {}
@@ -40,7 +40,7 @@ class Dummy(Machine):
         return {str(path.relative_to(self.root)) for path in found if self.prefix not in path.parents}
 
     def ours(self) -> set[str]:
-        return {str(Path(name).relative_to(self.root)) for name in self.recorded("file")}
+        return {str(Path(name).relative_to(self.root)) for name in self.installed.recorded("file")}
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_user_is_made(machine: Dummy) -> None:
     assert [command.split()[0] for command in changing] == ["useradd", "usermod"]
     assert all(command.endswith(" donor") for command in changing)
     for kind in ("made-user", "user", "member"):
-        assert machine.recorded(kind) == ["donor"]
+        assert machine.installed.recorded(kind) == ["donor"]
 
 
 def test_a_user_who_is_there(machine: Dummy) -> None:
@@ -88,7 +88,7 @@ def test_a_user_who_is_there(machine: Dummy) -> None:
     later."""
     machine.output["id -nG donor"] = "donor docker\n"
     steps.need_user(machine, "donor")
-    assert not machine.changes and machine.recorded("made-user") == []
+    assert not machine.changes and machine.installed.recorded("made-user") == []
     with pytest.raises(PlanctonError, match="--user donor"):
         steps.need_user(machine, "other")
 
@@ -114,16 +114,16 @@ def test_without_a_group_docker(machine: Dummy, capsys: pytest.CaptureFixture[st
     """Who has no group docker is told what the user needs."""
     machine.failing.add("grep -q ^docker: /etc/group")
     steps.need_user(machine, "donor")
-    assert "no group docker" in capsys.readouterr().out and machine.recorded("member") == []
+    assert "no group docker" in capsys.readouterr().out and machine.installed.recorded("member") == []
 
 
 def test_the_user_goes(machine: Dummy) -> None:
     """A user that was made is removed; one that was there only leaves the group."""
-    machine.record("member", "donor")
+    machine.installed.record("member", "donor")
     steps.remove_user(machine)
     assert [c for c in machine.ran if "donor" in c] == ["gpasswd --delete donor docker"]
     machine.ran.clear()
-    machine.record("made-user", "donor")
+    machine.installed.record("made-user", "donor")
     steps.remove_user(machine)
     assert "userdel donor" in machine.ran and not any("gpasswd" in c for c in machine.ran)
 
@@ -161,17 +161,17 @@ def test_what_is_there_is_left(machine: Dummy, capsys: pytest.CaptureFixture[str
 def test_a_changed_file_of_ours(machine: Dummy) -> None:
     """What was made is made again when a newer version has another one, with its mode."""
     file = machine.root / "etc/x"
-    machine.put(file, b"1")
-    machine.put(file, b"2", 0o755)
+    machine.installed.put(file, b"1")
+    machine.installed.put(file, b"2", 0o755)
     assert file.read_bytes() == b"2" and file.stat().st_mode & 0o777 == 0o755
-    assert machine.recorded("file") == [str(file)]
+    assert machine.installed.recorded("file") == [str(file)]
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_directories_are_listed(machine: Dummy) -> None:
     """Each directory that was missing is listed, the outer one first."""
-    machine.put(machine.root / "a/b/c", b"")
-    assert machine.recorded("dir")[-2:] == [str(machine.root / "a"), str(machine.root / "a/b")]
+    machine.installed.put(machine.root / "a/b/c", b"")
+    assert machine.installed.recorded("dir")[-2:] == [str(machine.root / "a"), str(machine.root / "a/b")]
 
 
 # ---------------------------------------------------------------- the configuration
@@ -297,7 +297,7 @@ def test_it_is_started_once(machine: Dummy, capsys: pytest.CaptureFixture[str]) 
 def test_after_a_failure_it_is_started_again(machine: Dummy, tmp_path: Path) -> None:
     """A service that systemd calls failed was not stopped by anybody."""
     init = system(machine, "systemd", tmp_path)
-    machine.record("started", "yes")
+    machine.installed.record("started", "yes")
     machine.failing.add(init.has_failed)
     steps.need_start(machine, init, upgraded=False)
     assert init.start not in machine.ran
@@ -317,13 +317,13 @@ def test_a_command_that_fails(machine: Dummy) -> None:
 def test_removing_stops_everything_first(machine: Dummy) -> None:
     """The supervisor and what a crash left end before any file goes; without Docker it goes on."""
     file = machine.root / "etc/x"
-    machine.put(file, b"")
+    machine.installed.put(file, b"")
     force = f"{machine.plancton} stop --force"
     machine.failing.add(force)
     steps.remove(machine, init_system(machine))
     assert force in machine.ran and not file.exists()
     machine.failing.remove(f"{machine.plancton} status")
-    machine.put(file, b"")
+    machine.installed.put(file, b"")
     with pytest.raises(PlanctonError, match="stop --force"):
         steps.remove(machine, init_system(machine))
     assert file.exists()
