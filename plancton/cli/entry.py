@@ -62,6 +62,6 @@ def _call(words: list[str]) -> None:
         from plancton.cli.status import print_status
 
         os._exit(print_status(as_json="--json" in words))  # to clear up would take a tenth of the time
-    from plancton.cli.app import call
+    from plancton.cli.command_options import call
 
     call()

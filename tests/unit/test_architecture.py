@@ -115,8 +115,8 @@ def test_deciding_is_pure(module: str) -> None:
         ("requests", {"docker.transport"}),
         ("requests_unixsocket", {"docker.transport"}),
         ("urllib3", {"docker.transport"}),
-        ("rich", {"commands.top", "cli.app"}),
-        ("typer", {"cli.app"}),
+        ("rich", {"commands.top", "cli.command_options"}),
+        ("typer", {"cli.command_options"}),
         ("click", set()),
         ("yaml", {"config.safe_yaml", "config.show"}),
         ("sqlite3", {"history"}),
@@ -160,12 +160,12 @@ def test_the_process_that_stays_is_lean() -> None:
 
 def test_the_command_line_starts_lean() -> None:
     """Every command loads only what parsing and `status` need."""
-    loaded = loaded_by("plancton.cli.app")
+    loaded = loaded_by("plancton.cli.command_options")
     libraries = {part(name) for name in loaded}
     assert not libraries & {"yaml", "requests", "rich", "urllib3", "pydantic", "ssl"}, libraries
     rooms = ("config", "docker", "host", "policy", "workers", "daemon")
     heavy = {name for name in loaded if name.startswith(tuple(f"plancton.{room}." for room in rooms))}
-    assert not heavy, f"plancton.cli.app loads {heavy}"
+    assert not heavy, f"plancton.cli.command_options loads {heavy}"
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"__main__", "daemon.__main__"}))
@@ -196,7 +196,7 @@ def test_a_module_and_a_function_have_different_names(module: str) -> None:
         "init",
         "run",
     }
-    allowed = methods | (commands if module == "cli.app" else set())
+    allowed = methods | (commands if module == "cli.command_options" else set())
     assert not functions & words - allowed, f"{module} has {functions & words - allowed}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from unit.repositories import Repository
 from unit.scripted_docker import Script, ScriptedDocker, reply
 
-from plancton.cli.app import app
+from plancton.cli.command_options import app
 from plancton.commands.doctor import findings, on_docker
 from plancton.commands.doctor.facts import Left, Process, Supervisors
 from plancton.commands.status import status_lines

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. Commands import what they need: `status` is quick."""
+"""Every command with its options: parse, call, print. Each imports what it needs: parsing is quick."""
 
 import os
 import sys

@@ -26,7 +26,7 @@ from unit.repositories import Repository
 from unit.scripted_docker import HANG, Script, ScriptedDocker, reply
 from unit.trees import let_others_in
 
-from plancton.cli.app import app
+from plancton.cli.command_options import app
 from plancton.config.load import load_config
 from plancton.config.schema import Config
 from plancton.daemon.logs import LARGEST
@@ -426,7 +426,7 @@ def test_permission(host: Host, docker: Callable[[Script], Path], command: list[
     # All is imported first: nobody may be unable to read what is installed here.
     code = (
         "import contextlib, io, os, requests.models, plancton.commands.check, plancton.daemon.process\n"
-        "from plancton.cli.app import app\n"
+        "from plancton.cli.command_options import app\n"
         "with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):\n"
         "    app(['check', '--schema'], standalone_mode=False)\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n{calling(command[0])}"
