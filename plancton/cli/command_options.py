@@ -343,7 +343,7 @@ def top(
     from rich.console import Console
 
     from plancton.commands.top.app import run_top, sources_of, top_json
-    from plancton.host.layout import read_layout
+    from plancton.host.cgroup_mounts import read_layout
 
     paths = paths_in_use()
     tree = read_layout().v2

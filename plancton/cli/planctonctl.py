@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plancton.cli import entry
+from plancton.host.cgroup_mounts import PROC
 from plancton.host.engine_cpu import command_of
-from plancton.host.layout import PROC
 from plancton.lock_holders import user_of
 
 VERBS = {

@@ -17,8 +17,8 @@ from plancton.docker.escapes import find_ways, read_version
 from plancton.docker.images import LOCAL, not_here, unusable
 from plancton.docker.replies import Image, Info
 from plancton.host.cgroup_files import Limits
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.engine_cpu import find_engine, listener
-from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.signals.readings import Signals
 from plancton.host.slice import Slice

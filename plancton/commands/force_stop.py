@@ -9,7 +9,7 @@ from plancton.docker.errors import DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
 from plancton.host.cgroup_kill import kill_worker
-from plancton.host.layout import PROC, read_layout
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at

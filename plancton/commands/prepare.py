@@ -17,7 +17,7 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.errors import PlanctonError
-from plancton.host.layout import Layout, read_layout
+from plancton.host.cgroup_mounts import Layout, read_layout
 from plancton.host.slice import Slice
 from plancton.host.topology import Topology
 from plancton.host.traffic import Rates

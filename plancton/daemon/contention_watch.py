@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.host.pressure import OwnerPressure, count_groups, owner_pressure
+from plancton.host.cpu_pressure import OwnerPressure, count_groups, owner_pressure
 from plancton.host.slice import Slice
 from plancton.model import Observation
 from plancton.policy.contention import contends, workers_get_some

@@ -14,7 +14,7 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Info
-from plancton.host.layout import PROC
+from plancton.host.cgroup_mounts import PROC
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox, beside
 from plancton.model import Observation, Settings, Writer

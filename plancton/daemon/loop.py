@@ -48,8 +48,8 @@ from plancton.docker.prune import OldImages
 from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.engine_cpu import listener
-from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
 from plancton.host.slice import Slice

@@ -7,7 +7,7 @@ from pathlib import Path
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerPermission, DockerUnreachable
-from plancton.host.layout import PROC, read_layout
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.own_container import is_inside, why_not_the_host
 from plancton.host.sampler import Sampler
 from plancton.paths import Paths, RunDirError

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
 from typing import NamedTuple
 
-from plancton.host.programs import ProgramError, nft, nft_table
+from plancton.host.system_tools import ProgramError, nft, nft_table
 
 Address = IPv4Address | IPv6Address
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
+from plancton.host.cgroup_mounts import PROC, find_layout
 from plancton.host.engine_cpu import listener
-from plancton.host.layout import PROC, find_layout
 from plancton.host.mounts import parse_mounts, reachable
 
 MARK = "PLANCTON_CONTAINER"

@@ -28,7 +28,7 @@ from plancton.host.cgroup_files import (
     v2_knobs,
 )
 from plancton.host.cgroup_freezer import CgroupFreezer
-from plancton.host.layout import Layout, enabled_controllers
+from plancton.host.cgroup_mounts import Layout, enabled_controllers
 from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.sched_ext import SYS, other_scheduler
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from plancton.host import programs
+from plancton.host import system_tools
 from plancton.host.cgroup_files import Limits
 from plancton.host.unit_files import DIRECTORIES, read_limits
 from plancton.model import Tier
@@ -108,8 +108,10 @@ class SystemdUnit:
 def _systemctl(*arguments: str, seconds: float | None = None) -> bool | None:
     """Whether systemd has done it, None: it has not answered. The log says why not."""
     try:
-        programs.call(["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds or ANSWERS)
-    except programs.ProgramError as error:
+        system_tools.call(
+            ["systemctl", "--no-ask-password", *arguments], "systemd", seconds=seconds or ANSWERS
+        )
+    except system_tools.ProgramError as error:
         log.warning("%s", error)
-        return None if isinstance(error, programs.NoAnswer) else False
+        return None if isinstance(error, system_tools.NoAnswer) else False
     return True

@@ -5,7 +5,7 @@ import os
 import pwd
 from pathlib import Path
 
-from plancton.host.layout import PROC, enabled_controllers
+from plancton.host.cgroup_mounts import PROC, enabled_controllers
 from plancton.host.realtime import realtime_outside_root
 from plancton.units import quoted
 

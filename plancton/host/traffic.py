@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from plancton.host import programs
-from plancton.host.programs import ProgramError, nft, nft_table
+from plancton.host import system_tools
 from plancton.host.route import is_device
+from plancton.host.system_tools import ProgramError, nft, nft_table
 
 HANDLE = "504c:"
 """Of our queues: what somebody else has put there is not removed."""
@@ -128,4 +128,4 @@ def _shown(device: str) -> list[dict[str, Any]]:
 
 
 def _run(command: list[str]) -> str:
-    return programs.call(command, "iproute2")
+    return system_tools.call(command, "iproute2")

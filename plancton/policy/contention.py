@@ -24,7 +24,7 @@ WORKS = 0.025
 1 %, beside one who compiles 3 to 8 %."""
 LASTS = 0.9
 """Seconds for which both must have been true, after the kernel has told of the owner's waiting: it
-looks back for as long (host/pressure.py)."""
+looks back for as long (host/cpu_pressure.py)."""
 MUCH_LESS, QUIET = 0.5, 1.9
 """The owner has ended what the cap was for when they use this part of what they used then, for so
 many seconds."""

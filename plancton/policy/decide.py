@@ -17,7 +17,7 @@
   once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
-- Who has lost its job while the host was suspended leaves: suspend.py.
+- Who has lost its job while the host was suspended leaves: host_suspend.py.
 - After failures and flaps the next start waits: start_delay.py.
 
 Each rule yields the actions it wants, in order of priority; `arbitrate` keeps one per worker.

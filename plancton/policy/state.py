@@ -11,11 +11,11 @@ from plancton.policy.contention import NO_CONTENTION, Contention
 from plancton.policy.cpu_cap import UNCAPPED, CpuCap
 from plancton.policy.disk import DiskTrouble
 from plancton.policy.fit import Room, room_now
+from plancton.policy.host_suspend import AWAKE, Suspend
 from plancton.policy.owner_rules import Standing
 from plancton.policy.patience import longest_patience
 from plancton.policy.sliding_window import SlidingWindow, Span
 from plancton.policy.start_delay import StartDelay
-from plancton.policy.suspend import AWAKE, Suspend
 from plancton.policy.unheeded import HEEDED, Unheeded
 
 SMOOTHING = 10.0

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 from plancton.lock_holders import paths_in_use
 from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
 from plancton.paths import Paths

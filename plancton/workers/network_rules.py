@@ -15,9 +15,9 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
 from plancton.host import firewall, traffic
 from plancton.host.firewall import Reach, plain_address, table_of
-from plancton.host.programs import ProgramError
 from plancton.host.resolvers import name_servers
 from plancton.host.route import is_device
+from plancton.host.system_tools import ProgramError
 from plancton.host.traffic import Rates
 from plancton.workers.network import bridge_name, bridge_of
 

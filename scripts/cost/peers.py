@@ -17,7 +17,7 @@ from cost.process import cpu_seconds
 from cost.rig import Engine, Plancton, wait_for
 from cost.turns import NOBODY, Awake, Contender, Group, Measurement, Started, take_turn
 from plancton.host.cgroup_files import group_of
-from plancton.host.layout import PROC, read_layout
+from plancton.host.cgroup_mounts import PROC, read_layout
 
 WORKERS = 32
 BUILD = Path(__file__).parents[1] / "worker-image" / "build"

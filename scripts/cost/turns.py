@@ -13,7 +13,7 @@ import msgspec
 from play.cgroups import cpu_used, freeze
 
 from cost.process import memory, wakeups, written
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 
 N = TypeVar("N", int, float)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.engine_cpu import find_engine
-from plancton.host.layout import PROC, read_layout
 from plancton.host.sampler import Sampler, read_process
 from plancton.model import Observation, Phase, Sample, Status
 from plancton.paths import Paths

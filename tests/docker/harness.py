@@ -29,7 +29,7 @@ from helpers.own_cgroups import own_cgroups
 from helpers.wait import PATIENCE, wait_for
 
 from plancton.host.cgroup_files import PERIOD, group_of
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 from plancton.host.slice import Slice
 from plancton.model import Phase, Status
 from plancton.paths import Paths

@@ -11,7 +11,7 @@ from docker.harness import IDLE, IMAGE, Engine, wait_for
 from helpers.dictated_host import DictatedHost
 from install import SCRIPT
 
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 from plancton.host.slice import Slice
 from plancton.workers.container import INSTANCE
 

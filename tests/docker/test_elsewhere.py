@@ -13,7 +13,7 @@ from docker.harness import BUSYBOX, Engine, Plancton, wait_for
 from helpers.docker_proxy import DockerProxy
 
 from plancton.files import read_knob
-from plancton.host.layout import Layout, read_layout
+from plancton.host.cgroup_mounts import Layout, read_layout
 
 pytestmark = pytest.mark.docker
 

@@ -10,8 +10,8 @@ from docker.harness import Engine, Plancton
 from helpers.wait import wait_for
 
 from plancton.docker.client import Docker
+from plancton.host.cgroup_mounts import PROC
 from plancton.host.engine_cpu import find_engine
-from plancton.host.layout import PROC
 
 pytestmark = pytest.mark.docker
 

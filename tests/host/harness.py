@@ -12,7 +12,7 @@ from tempfile import gettempdir
 import pytest
 from docker.harness import BUSYBOX, CPUS, Engine, Plancton, wait_for
 
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 
 SOCKET = Path("/var/run/docker.sock")
 RUNTIME_PROPERTIES = Path("/run/systemd/system.control")

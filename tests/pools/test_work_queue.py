@@ -12,7 +12,7 @@ import pytest
 from docker.harness import CPUS, ApiError, Engine, Plancton, wait_for
 from pools.page import example
 
-from plancton.host.layout import read_layout
+from plancton.host.cgroup_mounts import read_layout
 
 TITLE = "Work Queue"
 USER = 65534

@@ -22,7 +22,7 @@ from unit import trees
 from plancton.daemon import host_figures
 from plancton.daemon.host_figures import HostFigures
 from plancton.files import to_json
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.sampler import Sampler
 from plancton.host.slice import Slice
 from plancton.model import (

@@ -24,7 +24,7 @@ from plancton.daemon.actuator import Actuator
 from plancton.daemon.context import Context
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Container
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.leaver_boost import LeaverBoost
 from plancton.host.placement import Place
 from plancton.host.slice import Slice

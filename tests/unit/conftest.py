@@ -2,19 +2,19 @@
 
 import pytest
 
-from plancton.host import programs
-from plancton.host.programs import ProgramError
+from plancton.host import system_tools
+from plancton.host.system_tools import ProgramError
 
 
 @pytest.fixture(autouse=True)
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither nft nor tc is called: a supervisor that is root would set this machine's rules."""
 
-    call = programs.call
+    call = system_tools.call
 
     def refuse(command: list[str], package: str = "", text: str | None = None, seconds: float = 9.0) -> str:
         if command[0] not in ("nft", "tc", "ip"):
             return call(command, package, text, seconds)
         raise ProgramError(f"there is no {command[0]} here: install the package {package}")
 
-    monkeypatch.setattr(programs, "call", refuse)
+    monkeypatch.setattr(system_tools, "call", refuse)

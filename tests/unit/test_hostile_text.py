@@ -14,7 +14,7 @@ from plancton.cli.command_options import app
 from plancton.commands.doctor import findings, on_docker
 from plancton.commands.doctor.facts import Left, Process, Supervisors
 from plancton.commands.status import status_lines
-from plancton.commands.top.frame import Screen
+from plancton.commands.top.drawing import Screen
 from plancton.commands.top.view import render
 from plancton.config.load import load_config
 from plancton.config.repository import init

@@ -28,16 +28,16 @@ from plancton.docker.replies import Info, Version
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
+from plancton.host.cgroup_mounts import PROC, Layout, enabled_controllers, find_layout
+from plancton.host.cpu_pressure import owner_pressure
 from plancton.host.engine_cpu import command_of
-from plancton.host.layout import PROC, Layout, enabled_controllers, find_layout
-from plancton.host.pressure import owner_pressure
-from plancton.host.programs import ProgramError, call
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler
 from plancton.host.signals.readings import DEV, RUN, Signals
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import Seen, look_at
+from plancton.host.system_tools import ProgramError, call
 from plancton.host.tier_reasons import user_name
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.instance import peek_instance

@@ -21,7 +21,7 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, NotFound
 from plancton.errors import PlanctonError
-from plancton.host.layout import PROC
+from plancton.host.cgroup_mounts import PROC
 from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
 from plancton.units import Size

@@ -28,7 +28,7 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
-from plancton.host.layout import PROC, read_layout
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.sampler import Sampler
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at

@@ -20,7 +20,7 @@ from rich.console import COLOR_SYSTEMS, Console
 from rich.segment import Segment
 
 from plancton import model
-from plancton.commands.top.frame import Line, Page, Screen
+from plancton.commands.top.drawing import Line, Page, Screen
 from plancton.commands.top.meter import Meter
 from plancton.commands.top.pages import events_in
 from plancton.commands.top.past import STEPS, Past, read_past

@@ -7,7 +7,7 @@ from textwrap import wrap
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from plancton.commands.top.frame import (
+from plancton.commands.top.drawing import (
     AIRY_FROM,
     ALARM,
     BADGE,

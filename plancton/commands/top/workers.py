@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from plancton.commands.top.frame import (
+from plancton.commands.top.drawing import (
     DONATED,
     GAP,
     LOUD,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plancton.files import read_knob
 from plancton.host.cgroup_files import group_of
-from plancton.host.programs import ProgramError, call
+from plancton.host.system_tools import ProgramError, call
 
 LONGEST_COMM = 15
 """Characters of a process's name that the kernel keeps (TASK_COMM_LEN)."""

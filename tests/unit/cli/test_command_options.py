@@ -444,7 +444,7 @@ def test_no_cgroup_v2(host: Host, docker: Callable[[Script], Path], command: lis
     )
     config = host.config(socket=docker({"GET /info": INFO}))
     code = (
-        "import functools; from pathlib import Path; from plancton.host import layout as module\n"
+        "import functools; from pathlib import Path; from plancton.host import cgroup_mounts as module\n"
         f"module.read_layout = functools.partial(module.read_layout, Path({str(host.home / 'proc')!r}))\n"
         f"{calling(command[0])}"
     )

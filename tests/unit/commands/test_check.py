@@ -16,7 +16,7 @@ from plancton.commands.check import SOON, check_host, too_little
 from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.docker.errors import DockerUnreachable
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.model import Fleet, Observation, Settings
 from plancton.policy.fit import Room, room_now, startable
 from plancton.workers.token import TokenError

@@ -15,7 +15,7 @@ from plancton.commands import prepare as module
 from plancton.commands.prepare import PrepareError, prepare_host, usual_driver
 from plancton.config import repository_limits
 from plancton.config.clone import TREE, write_files
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 
 USER = pwd.getpwnam("daemon")
 KNOBS = {

@@ -25,7 +25,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
 from plancton.docker.request_queue import RequestQueue
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.route import smallest_default_mtu
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox

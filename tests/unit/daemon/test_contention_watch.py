@@ -8,8 +8,8 @@ import pytest
 from unit.trees import tree
 
 from plancton.daemon.contention_watch import LINGER, REST, ContentionWatch
-from plancton.host import pressure
-from plancton.host.layout import Layout
+from plancton.host import cpu_pressure
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.model import Observation
 
@@ -121,7 +121,7 @@ def test_nobody_wants_to_know(tmp_path: Path) -> None:
 def test_the_kernel_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it may not be asked, as without root, it is read while the owner is busy."""
     tries = list[object]()
-    monkeypatch.setattr(pressure, "pressure_trigger", lambda *asked: tries.append(asked))
+    monkeypatch.setattr(cpu_pressure, "pressure_trigger", lambda *asked: tries.append(asked))
     host = Host(tmp_path)
     host.tick(0.0)
     host.tick(5.0)

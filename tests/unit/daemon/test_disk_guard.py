@@ -11,7 +11,7 @@ from unit.trees import tree
 from plancton.config.schema import Config
 from plancton.daemon.disk_guard import DiskGuard, why_no_pull
 from plancton.docker.replies import Info
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox
 from plancton.model import Observation, Settings, Worker, Writer

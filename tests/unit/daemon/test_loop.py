@@ -21,7 +21,7 @@ from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
 from plancton.daemon.recorder import Recorder
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.sampler import Sampler
 from plancton.model import Header, Status, Tick
 from plancton.paths import Paths

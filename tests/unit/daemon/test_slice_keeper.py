@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from plancton.daemon.slice_keeper import LOOK_ALL_THE_SAME, SliceWatch
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 
 

@@ -6,7 +6,7 @@ import pytest
 from unit.slices import WORKER, User, group, of_root
 from unit.trees import tree
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from unit.slices import of_root, read
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at
 

@@ -7,7 +7,7 @@ from unit.slices import User, of_root, read
 from unit.trees import Tree, tree
 
 from plancton.host.cgroup_kill import kill_all, kill_worker
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 
 ID = "0123456789abcdef" * 4

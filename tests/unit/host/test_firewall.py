@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from plancton.host import programs
+from plancton.host import system_tools
 from plancton.host.firewall import Reach, holds, mark_of, plain_address, put, remove, rules
-from plancton.host.programs import ProgramError
+from plancton.host.system_tools import ProgramError
 
 REACH = Reach(
     ("br-plancton", "br-0123456789ab"),
@@ -97,7 +97,7 @@ class Nft:
 def test_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules hold once they are put, not before, and not after others or none are."""
     nft = Nft()
-    monkeypatch.setattr(programs, "call", nft.run)
+    monkeypatch.setattr(system_tools, "call", nft.run)
     assert not holds("t", REACH)
     put("t", REACH)
     assert holds("t", REACH) and not holds("t", REACH._replace(internet_only=False))
@@ -111,7 +111,7 @@ def test_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_kernel_that_can_not_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before Linux 5.9 a packet can't be rejected there: it is dropped."""
     nft = Nft(refused="reject")
-    monkeypatch.setattr(programs, "call", nft.run)
+    monkeypatch.setattr(system_tools, "call", nft.run)
     put("t", REACH)
     assert "drop" in nft.table and mark_of(REACH) in nft.table
 

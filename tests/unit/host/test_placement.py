@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.trees import pid_stat, tree
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.placement import Place, find_worker, to_boottime, worker_group
 from plancton.host.slice import Slice
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from unit.slices import files
 from unit.trees import tree
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import Seen, look_at
 

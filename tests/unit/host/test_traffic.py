@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from plancton.host import programs, traffic
-from plancton.host.programs import ProgramError
+from plancton.host import system_tools, traffic
+from plancton.host.system_tools import ProgramError
 from plancton.host.traffic import Rates, bound, bucket, read_rates, remove
 from plancton.units import Rate
 
@@ -49,7 +49,7 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
-    monkeypatch.setattr(programs, "call", kernel.run)
+    monkeypatch.setattr(system_tools, "call", kernel.run)
     monkeypatch.setattr(traffic, "is_device", lambda name: name in kernel.devices)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return kernel

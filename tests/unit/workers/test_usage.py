@@ -7,7 +7,7 @@ import pytest
 from helpers.open_files import open_files
 from unit.trees import cgroup, cpu_stat, pid_stat, tree
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.sampler import USER_HZ
 from plancton.host.slice import Slice
 from plancton.model import Fleet, Worker

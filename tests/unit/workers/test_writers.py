@@ -4,7 +4,7 @@ from pathlib import Path
 
 from unit.trees import tree
 
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.model import Worker, Writer
 from plancton.workers.roster import Entry

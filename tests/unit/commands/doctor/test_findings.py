@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from unit.host.test_layout import HYBRID, V2
+from unit.host.test_cgroup_mounts import HYBRID, V2
 from unit.scripted_docker import HANG, Script, ScriptedDocker, Step, reply
 from unit.slices import files
 from unit.trees import cores, meminfo, pid_stat, stat, tree
@@ -35,7 +35,7 @@ from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.escapes import Escape, Ways
 from plancton.docker.replies import Info
-from plancton.host.layout import Layout, find_layout
+from plancton.host.cgroup_mounts import Layout, find_layout
 from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
 from plancton.host.slice_inspection import Seen

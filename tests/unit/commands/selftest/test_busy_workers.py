@@ -13,7 +13,7 @@ from unit.trees import tree
 from plancton.commands.selftest import busy_workers
 from plancton.commands.selftest.busy_workers import COUNT, LIFETIME, BusyWorkerError
 from plancton.docker.client import Docker
-from plancton.host.layout import Layout
+from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.workers.container import INSTANCE
 

@@ -15,7 +15,7 @@ from unit.commands.top.examples import Host, a_status
 
 from plancton.commands.top import app
 from plancton.commands.top.app import Sources, Top, run_top, sources_of, top_json
-from plancton.commands.top.frame import Page
+from plancton.commands.top.drawing import Page
 from plancton.commands.top.meter import Meter
 from plancton.commands.top.past import Past
 from plancton.commands.top.terminal import BACKSPACE, DOWN, ENTER, ESCAPE, PAGE_DOWN, UP, Click

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.segment import SegmentLines
 from unit.commands.top.examples import GB, LONG, NOW, a_status, a_worker
 
-from plancton.commands.top.frame import Page, Screen
+from plancton.commands.top.drawing import Page, Screen
 from plancton.commands.top.meter import Figures
 from plancton.commands.top.past import STEPS, Past
 from plancton.commands.top.view import render

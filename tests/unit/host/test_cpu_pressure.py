@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.pressure import OwnerPressure, owner_pressure, waited
+from plancton.host.cpu_pressure import OwnerPressure, owner_pressure, waited
 
 PSI = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.layout import Layout, LayoutError, find_layout, read_layout
+from plancton.host.cgroup_mounts import Layout, LayoutError, find_layout, read_layout
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
