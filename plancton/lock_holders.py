@@ -66,11 +66,6 @@ def holders_with(paths: Paths) -> list[int]:
     return [lock.holder for lock in held if lock.holder is not None]
 
 
-def is_locked(state: Path, pid: int) -> bool:
-    """Whether that process holds a lock in this state directory."""
-    return pid in holders(state)
-
-
 def holders(state: Path) -> list[int]:
     """The pids of all supervisors that run with this state directory, whatever they publish."""
     return [lock.holder for lock in read_locks(state) if lock.holder is not None]

@@ -1,10 +1,4 @@
-"""Requests to the supervisor, as files: whoever asks writes one, and the supervisor takes it.
-
-| file in the run directory                | what                                     |
-|------------------------------------------|------------------------------------------|
-| drain                                    | while it exists, nothing is started      |
-| stop, force-stop, finish, pause, resume  | requests: consumed by the supervisor     |
-"""
+"""Requests to the supervisor, as files in its run directory: whoever asks writes one, and it takes them."""
 
 import contextlib
 import errno
@@ -16,6 +10,7 @@ from plancton.paths import RunDirError
 
 REQUESTS = ("stop", "force-stop", "finish", "pause", "resume")
 DRAIN = "drain"
+"""While it exists, nothing is started."""
 PAUSE = "pause"
 """The file in the state directory, which outlives the host's restart, that holds the Unix time at
 which the owner's pause ends."""

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
-from plancton.lock_holders import NotRunning, holder, is_locked, paths_in_use, read_locks
+from plancton.lock_holders import NotRunning, holder, holders, paths_in_use, read_locks
 from plancton.paths import Paths, RunDirError
 from plancton.request_files import DRAIN, KEEP_WORKERS, PAUSE, request, withdraw
 from plancton.status_reading import no_status, running
@@ -91,7 +91,7 @@ def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:
         raise NotRunning
     _ask(paths, "force-stop" if force else "stop", KEEP_WORKERS if keep_workers else "")
     if waits:
-        _wait_until(lambda: not is_locked(paths.state, pid), paths)
+        _wait_until(lambda: pid not in holders(paths.state), paths)
         if not keep_workers and place.workers_slice:
             from plancton.commands.force_stop import verify_none_left
 

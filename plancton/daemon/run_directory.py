@@ -1,12 +1,5 @@
-"""The supervisor's own run directory: it takes requests there, and publishes what others read.
-
-| file                | what                                                        |
-|---------------------|-------------------------------------------------------------|
-| status.json         | the state, replaced atomically, readable by all             |
-| plancton.pid        | the supervisor's pid, for init scripts; the lock knows it   |
-| left.json           | what the last supervisor could not remove, and why          |
-| drain, stop, ...    | what it is asked for: request_files.py                      |
-"""
+"""The supervisor's own run directory: it takes requests there (request_files.py), and publishes its
+status.json, its pid for init scripts (plancton.pid), and what it could not remove (left.json)."""
 
 import contextlib
 import errno

@@ -21,12 +21,12 @@ class CgroupFreezer:
     is_frozen = is_stuck = False
 
     def __init__(self, directory: Path) -> None:
-        self.file = directory / "cgroup.freeze"
+        self._directory, self.file = directory, directory / "cgroup.freeze"
 
     @property
     def can_freeze(self) -> bool:
         """Whether this process may freeze it, as far as it is there."""
-        return os.access(self.file, os.W_OK) or not self.file.parent.exists()
+        return os.access(self.file, os.W_OK) or not self._directory.exists()
 
     def freeze(self) -> bool:
         """Let nothing in the slice run, with one write; whether that could be done. What is frozen
@@ -61,8 +61,7 @@ class CgroupFreezer:
             self.is_stuck = wanted == "0" and not gone
             self.is_frozen = False
             if self.is_stuck:
-                text = "%s can't be thawed, which is tried again: %s"
-                log.warning(text, self.file.parent, error.strerror)
+                log.warning("%s can't be thawed, which is tried again: %s", self._directory, error.strerror)
             return False
         self.is_frozen = wanted == "1"
         return True

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from plancton.files import read_knob, write_knob
+from plancton.host import tier_reasons
 from plancton.host.cgroup_files import (
     PERIOD,
     Bounds,
@@ -33,14 +34,6 @@ from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
 from plancton.host.sched_ext import SYS, other_scheduler
 from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.systemd_unit import SystemdUnit
-from plancton.host.tier_reasons import (
-    KERNEL_REASON,
-    NO_IDLE_CLASS,
-    NOT_THE_KERNELS,
-    WEIGHT_REASON,
-    not_ours,
-    why_quota,
-)
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.model import Tier
 
@@ -129,7 +122,7 @@ class Slice:
         self.tier, self.tier_reason = self._yield()
         if self._refusal:
             v2 = None if self.v1 else self.tree
-            self.tier_reason = why_quota(self._refusal, self.cpu, v2, self.privileged)
+            self.tier_reason = tier_reasons.quota_only(self._refusal, self.cpu, v2, self.privileged)
         self._bind()
         deny_huge_pages(self._hugetlb)
         self.drop(everything=True)
@@ -239,10 +232,10 @@ class Slice:
             if self.strongest == "quota":
                 return self._give_up(idle)
             if self.strongest == "kernel" and idle.exists():
-                knob, wanted, tier, reason = idle, "1", KERNEL, KERNEL_REASON
+                knob, wanted, tier, reason = idle, "1", KERNEL, tier_reasons.KERNEL_REASON
             else:
                 knob, wanted, tier = self.cpu / self.weight, self.least, WEIGHT
-                reason = WEIGHT_REASON if idle.exists() else NO_IDLE_CLASS
+                reason = tier_reasons.WEIGHT_REASON if idle.exists() else tier_reasons.NO_IDLE_CLASS
                 if idle.exists():
                     write_knob(idle, "0")
             self._write_own(knob, wanted)
@@ -250,9 +243,9 @@ class Slice:
             self._refusal = error
             return "quota", ""
         if scheduler := other_scheduler(self.sys):
-            return "quota", NOT_THE_KERNELS.format(scheduler)
+            return "quota", tier_reasons.NOT_THE_KERNELS.format(scheduler)
         if not self.ours:
-            reason += not_ours(knob)
+            reason += tier_reasons.not_ours(knob)
         return tier, reason
 
     def _write_own(self, knob: Path, wanted: str) -> None:

@@ -23,7 +23,7 @@ def not_ours(knob: Path) -> str:
     return f", but {knob} is not ours to change, so leavers get no CPU: {remedy}"
 
 
-def why_quota(error: OSError, cpu: Path, v2: Path | None, privileged: bool) -> str:
+def quota_only(error: OSError, cpu: Path, v2: Path | None, privileged: bool) -> str:
     """Where the slice's files in ``cpu`` could not be written; ``v2`` is the tree, unless v1 has them."""
     remedy = _remedy(error, cpu, v2, privileged)
     return (

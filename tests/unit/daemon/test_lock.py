@@ -16,7 +16,7 @@ from unit.trees import let_others_in
 from plancton import lock_holders
 from plancton.daemon.lock import AlreadyRunning, take_lock
 from plancton.daemon.run_directory import RunDir
-from plancton.lock_holders import Lock, holder, is_locked, last_places, paths_in_use
+from plancton.lock_holders import Lock, holder, holders, last_places, paths_in_use
 from plancton.paths import Paths, default_paths
 from plancton.status_reading import running
 
@@ -53,8 +53,8 @@ def test_second_supervisor(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -
         take_lock(tmp_path, "/s", "i")
     for socket, instance in (("/other", "i"), ("/s", "other")):
         os.close(take_lock(tmp_path, socket, instance))
-    assert is_locked(tmp_path, holder_of_s.pid)
-    assert not is_locked(tmp_path, os.getpid())
+    assert holder_of_s.pid in holders(tmp_path)
+    assert os.getpid() not in holders(tmp_path)
 
 
 def test_lock_by_another_name(tmp_path: Path, holder_of_s: subprocess.Popen[str]) -> None:
@@ -203,7 +203,7 @@ def test_reused_pid(tmp_path: Path) -> None:
     (tmp_path / "0.lock").write_text(f"{os.getpid()}\n")
     (tmp_path / "1.lock").write_text("garbage")
     RunDir(tmp_path).publish(status(os.getpid()))
-    assert not is_locked(tmp_path, os.getpid())
+    assert os.getpid() not in holders(tmp_path)
     assert running(Paths(tmp_path / "c", tmp_path, tmp_path)) is None
 
 
