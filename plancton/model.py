@@ -328,6 +328,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     figures can't be used at this tick, and says why. ``rules``: what the owner's rules ask for. ``frozen``:
     we have frozen all workers. ``owner_waits`` is the part of the time for which one of the owner's processes
     had to wait for a CPU; it is read only while that matters (`yield.cap: auto`).
+    ``lately`` is the same since the last glance, if there was one after the tick before.
     """
 
     time: float
@@ -367,6 +368,7 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
     wishes: Wishes = NO_WISHES
     frozen: bool = False
     owner_waits: float | None = None
+    lately: "Observation | None" = None
 
 
 class Settings(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ class HostFigures:
         self._proc, self._tree, self._say, self._warn = proc, tree, say, warn
         self.sampler = Sampler(proc)
         self._previous: Sample | None = None
+        self._glanced: Sample | None = None
+        """The last sample of all: that of the last look, or of a glance since."""
         self._counted: frozenset[int] | None = None
         self._workers = ""
         self.engine_changed = False
@@ -46,9 +48,11 @@ class HostFigures:
             seen = self._without_sample(str(error))
         else:
             seen = observe(self._previous, sample, shims)
+            if self._previous is not self._glanced:
+                seen = msgspec.structs.replace(seen, lately=observe(self._glanced, sample, shims))
             if self._previous is not None and self._previous.engine_epoch != sample.engine_epoch:
                 self.engine_changed = True
-            self._previous = sample
+            self._previous = self._glanced = sample
         if seen.unknown:
             known = self._known
             seen = msgspec.structs.replace(
@@ -58,6 +62,18 @@ class HostFigures:
             self._known = seen
         self._tell(seen.unknown, now)
         return seen
+
+    def glance(self, shims: float, changes_nothing: Callable[[Observation], bool]) -> bool:
+        """Whether what has been since the last look or glance changes nothing. If not, or if it is not
+        known, the next look tells of it as ``lately``."""
+        try:
+            sample = self.sampler.sample()
+        except SamplerError:
+            return False
+        if not changes_nothing(observe(self._glanced, sample, shims)):
+            return False
+        self._glanced = sample
+        return True
 
     def _without_sample(self, why: str) -> Observation:
         monotonic, boottime = self.sampler.clocks()
@@ -89,7 +105,7 @@ class HostFigures:
 
     def count(self, cpus: frozenset[int] | None) -> None:
         """Only these CPUs count from now on; None: all. What was seen before can't be compared."""
-        self._counted, self._previous = cpus, None
+        self._counted, self._previous, self._glanced = cpus, None, None
         self.sampler.count(cpus)
 
     def watch_engine(self, listening: int | None) -> None:

@@ -6,6 +6,7 @@ carry the command line.
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -57,7 +58,7 @@ from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, next_tick, stretched
+from plancton.policy.pace import BRISK, changes_nothing, next_tick, stretched
 from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
 from plancton.request_files import DRAIN, REQUESTS
@@ -112,7 +113,7 @@ class Supervisor:
     recorder: Recorder | None = None
     state = State()
     next_slow = next_cpus = last_reading = 0.0
-    longest_tick, last_scan = BRISK, -ENGINE_SCAN
+    next_glance, longest_tick, last_scan = math.inf, BRISK, -ENGINE_SCAN
     needs_restart = ""
     look_at_files, one_may_leave, lacked_descriptor = True, False, False
 
@@ -166,10 +167,13 @@ class Supervisor:
                 now = time.monotonic()
                 if self.actuator:
                     self.actuator.lift.step(now)
+                if self.next_glance <= now < self.next_tick:
+                    self._glance(now)
                 if now >= self.next_tick:
                     self.last_tick, self.next_tick = now, now + BRISK
                     with self._despite_no_descriptor():
                         self.next_tick = now + self.tick(now)
+                    self.next_glance = now + BRISK if self.in_force.settings.uses_quota else math.inf
         finally:
             self._end()
         if self.stopping.again:
@@ -202,7 +206,7 @@ class Supervisor:
                 if self.stopping.done():
                     return
             lift_ends = self.actuator.lift.until if self.actuator else None
-            until = self.next_tick if lift_ends is None else min(self.next_tick, lift_ends)
+            until = min(self.next_tick, self.next_glance, math.inf if lift_ends is None else lift_ends)
             match self.sleep.until(until - time.monotonic()):
                 case Woken.TIME:
                     return
@@ -216,6 +220,17 @@ class Supervisor:
                 case Woken.OWNER:
                     self.contention.woken(time.monotonic())
                     self._tick_soon()
+
+    def _glance(self, now: float) -> None:
+        """Look at the owner only, and tick if the quota has to follow them."""
+        self.next_glance = now + BRISK
+        shims, state, settings = self._shims, self.state, self.in_force.settings
+        if not self.figures.glance(shims, lambda lately: changes_nothing(lately, state, settings)):
+            self.next_tick = now
+
+    @property
+    def _shims(self) -> float:
+        return self.usage.shims if self.usage else 0.0
 
     def _tick_soon(self) -> None:
         self.next_tick = min(self.next_tick, self.last_tick + BRISK)
@@ -243,7 +258,7 @@ class Supervisor:
             self.look_at_files = True  # the kernel does not tell of what another host has written (NFS)
             tick = float(self.file.config.docker.tick)
             self.longest_tick = stretched(tick) if on_battery() else tick
-        seen = self.figures.look(self.usage.shims if self.usage else 0.0, now)
+        seen = self.figures.look(self._shims, now)
         short = is_short_of_memory(seen, self.in_force.settings)
         if now >= self.next_slow or short or self.keeper.is_touched:
             self._slow_pass(now, seen, short)

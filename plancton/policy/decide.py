@@ -60,7 +60,7 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
     state = remember(seen, state, settings)
     room, fleet = state.room, seen.fleet
     fit = count_fit(fleet, seen.max_workers, room, settings) if room else len(fleet.line)
-    quota = _quota(seen, state, settings)
+    quota = quota_in_force(seen, state, settings)
     case = Case(seen, state, settings, room, fit, why_held(seen, state, settings), quota)
     wanted = arbitrate((action for rule in _rules(case) for action in rule(case)), fleet)
     after = under_way(case, wanted)
@@ -76,10 +76,11 @@ def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decisio
     return decision, after
 
 
-def _quota(seen: Observation, state: State, settings: Settings) -> float | None:
-    """The owner's cap comes by this where the slice can't hold it."""
+def quota_in_force(seen: Observation, state: State, settings: Settings) -> float | None:
+    """CPUs that all workers together may use from now on; None: nothing limits them. The owner's cap
+    comes by this where the slice can't hold it."""
     limited = settings.uses_quota or state.contention.capped
-    quota = total_quota(seen, state.quota, settings) if limited else None
+    quota = total_quota(seen.lately or seen, state.quota, settings) if limited else None
     cap = state.cap.cpus
     if cap is None or (quota is None and is_held_by_slice(cap, seen.fleet, settings)):
         return quota

@@ -2,6 +2,8 @@
 
 Where the kernel yields, nothing that must be quick depends on a tick. So the loop sleeps until a
 decision may be due: until a window could fill, a deadline passes, or memory could have run short.
+Where a quota has to follow the owner, the loop glances at the host each second, and ticks when the
+quota would change (`changes_nothing`).
 It sleeps no longer than ``calm`` seconds, or ``steady`` ones where nothing has moved for a minute
 and workers rest, and no longer than a part of the windows.
 """
@@ -10,6 +12,7 @@ import math
 
 from plancton.model import Decision, Observation, Settings
 from plancton.policy.contention import workers_get_some
+from plancton.policy.decide import quota_in_force
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.patience import until_enough
 from plancton.policy.rulebook import holds_another, is_short_of_memory
@@ -52,6 +55,11 @@ def next_tick(
     return max(BRISK, min(steady if _is_steady(seen, state) else calm, *waits))
 
 
+def changes_nothing(lately: Observation, state: State, settings: Settings) -> bool:
+    """Whether a tick that saw this would leave the quota as it is."""
+    return lately.owner is not None and quota_in_force(lately, state, settings) == state.quota
+
+
 def stretched(calm: float) -> float:
     """Seconds between ticks where they matter less than where this many are between them."""
     return max(calm, min(STRETCH * calm, LONGEST))
@@ -73,7 +81,6 @@ def _is_under_way(seen: Observation, settings: Settings) -> bool:
         or not seen.docker
         or seen.stopping
         or seen.unexplained
-        or settings.uses_quota
         or seen.fleet.changing
         or is_short_of_memory(seen, settings)
         or is_short_of_disk(seen, settings)

@@ -8,7 +8,7 @@ decisions wait for its end.
 import msgspec
 
 from plancton.model import LEAST_SHARES, Fleet, Observation, Phase, Settings, Worker
-from plancton.policy.pace import next_tick, stretched
+from plancton.policy.pace import changes_nothing, next_tick, stretched
 from plancton.policy.simulator import START_TIME, Simulator
 from plancton.policy.traces import History
 
@@ -76,10 +76,12 @@ class Lending:
     def run(self) -> Totals:
         for owner in self.history.means(self.step):
             self.now += self.step
+            before = self.totals.donated
             self._work(self.history.cpus - owner)
             self.used += owner * self.step
-            if self.now >= self.due - EARLY:
-                self._decide()
+            lately = self._rates(self.step, owner, (self.totals.donated - before) / self.step)
+            if self.now >= self.due - EARLY or not self._rests(lately):
+                self._decide(lately)
         self.totals.seconds = self.now
         self.totals.starts = self.simulator.made
         self.totals.open = sum(pilot.used for pilot in self.pilots.values())
@@ -138,17 +140,22 @@ class Lending:
 
     # ------------------------------------------------------------ the policy
 
-    def _decide(self) -> None:
+    def _rests(self, lately: Observation) -> bool:
+        """Whether a glance, where a quota has to follow the owner, finds nothing to do."""
+        return not self.settings.uses_quota or changes_nothing(lately, self.simulator.state, self.settings)
+
+    def _rates(self, seconds: float, owner: float, donated: float) -> Observation:
+        idle = max(0.0, self.history.cpus - owner - donated)
+        return Observation(
+            self.now, self.now, self.history.cpus, seconds, owner, donated=donated, idle=idle, image="image"
+        )
+
+    def _decide(self, lately: Observation) -> None:
         if self.fit < len(self.simulator.workers):
             self._put_at_stake()
         fleet, seconds = self.simulator.fleet, self.now - self.last
-        owner = self.used / seconds
-        donated = (self.totals.donated - self.donated) / seconds
-        idle = max(0.0, self.history.cpus - owner - donated)
-        seen = Observation(
-            self.now, self.now, self.history.cpus, seconds, owner,
-            donated=donated, idle=idle, image="image", fleet=fleet,
-        )  # fmt: skip
+        seen = self._rates(seconds, self.used / seconds, (self.totals.donated - self.donated) / seconds)
+        seen = msgspec.structs.replace(seen, fleet=fleet, lately=lately)
         self.donated = self.totals.donated
         decision = self.simulator.tick(seen)
         self.fit = decision.fit

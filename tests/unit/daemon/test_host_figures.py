@@ -23,12 +23,15 @@ class Host:
         self.figures = HostFigures(self.proc, None, self.said.append, self.said.append)
 
     def tick(self, stat: str | None = None) -> Observation:
-        """One second later, half a CPU of the owner's; ``stat``: what /proc/stat has instead."""
+        self.pass_second(stat)
+        return self.figures.look(0.0, self.now)
+
+    def pass_second(self, stat: str | None = None) -> None:
+        """Half a CPU of the owner's; ``stat``: what /proc/stat has instead."""
         self.now += 1.0
         self.busy, self.idle = self.busy + 50, self.idle + 150
         good = trees.stat((self.busy, 0, 0, self.idle, 0, 0, 0, 0))
         (self.proc / "stat").write_text(good if stat is None else stat)
-        return self.figures.look(0.0, self.now)
 
 
 @pytest.fixture
@@ -55,6 +58,40 @@ def test_one_bad_read(host: Host) -> None:
     assert seen.unknown in host.figures.problem
     assert host.tick().owner == pytest.approx(0.5)
     assert not host.figures.problem
+
+
+def test_a_glance(host: Host) -> None:
+    """A glance after which nothing has to be done is part of the next look's interval; the last one
+    is not: its second is told apart."""
+    host.tick()
+    seen = list[Observation]()
+
+    def glance(changes_nothing: bool) -> bool:
+        def note(lately: Observation) -> bool:
+            seen.append(lately)
+            return changes_nothing
+
+        host.pass_second()
+        return host.figures.glance(0.0, note)
+
+    assert glance(True) and glance(True)
+    host.busy += 50
+    assert not glance(False)
+    assert [lately.owner for lately in seen] == pytest.approx([0.5, 0.5, 1.0])
+    told = host.figures.look(0.0, host.now)
+    assert (told.interval, told.owner) == pytest.approx((3.0, 2 / 3)), told
+    assert told.lately and (told.lately.interval, told.lately.owner) == pytest.approx((1.0, 1.0)), told
+    assert host.tick().lately is None, "there was none since"
+
+
+def test_a_glance_at_a_bad_file(host: Host) -> None:
+    """What can't be read is a matter for a tick, and so is the first second of another host's size."""
+    host.tick()
+    host.pass_second("")
+    assert not host.figures.glance(0.0, lambda _: True)
+    host.figures.count(frozenset({0}))
+    host.pass_second()
+    assert not host.figures.glance(0.0, lambda lately: lately.owner is not None)
 
 
 def test_impossible_figures_keep_the_size(host: Host) -> None:

@@ -93,8 +93,8 @@ def test_a_stuck_worker_is_no_hurry() -> None:
 
 
 def test_where_workers_are_limited_by_us() -> None:
-    """In tier quota the owner gets the CPU by our ticks."""
-    assert due(goes_by=msgspec.structs.replace(SETTINGS, uses_quota=True)) == BRISK
+    """In tier quota ticks are as seldom: the owner gets the CPU by glances."""
+    assert due(goes_by=msgspec.structs.replace(SETTINGS, uses_quota=True)) == STEADY
 
 
 def test_one_that_does_not_fit() -> None:

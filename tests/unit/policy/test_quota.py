@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plancton.model import Fleet, Observation, Phase, SetQuota, Settings, Worker
+from plancton.policy.decide import quota_in_force
+from plancton.policy.pace import changes_nothing
 from plancton.policy.quota import FREE, LEAST, WAY_OUT, adjust, divide, total_quota
+from plancton.policy.state import State
 
 CPUS = 2.0
 
@@ -21,15 +24,25 @@ class Host:
         self.allowed = CPUS
         self.owner = 0.0
 
-    def tick(self) -> float:
-        """One second; the decided limit takes effect at its end."""
+    def second(self) -> Observation:
         self.owner = min(self.wants, max(CPUS - self.allowed, CPUS / 2))
         donated = min(self.allowed, CPUS - self.owner)
-        seen = Observation(0.0, 0.0, CPUS, 1.0, self.owner, donated, idle=CPUS - self.owner - donated)
-        self.limit = total_quota(seen, self.limit, self.settings)
+        return Observation(0.0, 0.0, CPUS, 1.0, self.owner, donated, idle=CPUS - self.owner - donated)
+
+    def tick(self, seen: Observation | None = None) -> float:
+        """One second; the decided limit takes effect at its end."""
+        self.limit = quota_in_force(seen or self.second(), State(quota=self.limit), self.settings)
         assert self.limit is not None
         self.allowed = self.limit
         return self.allowed
+
+    def glance(self) -> bool:
+        """One second, and a tick only if the limit has to follow; whether it was one."""
+        lately = self.second()
+        if changes_nothing(lately, State(quota=self.limit), self.settings):
+            return False
+        self.tick(Observation(0.0, 0.0, CPUS, 9.0, CPUS / 3, CPUS / 3, idle=CPUS / 3, lately=lately))
+        return True
 
     def run(self, seconds: int) -> list[float]:
         return [self.tick() for _ in range(seconds)]
@@ -55,6 +68,29 @@ def test_an_owner_who_goes() -> None:
     assert steps[-1] >= 0.9 * CPUS, steps
     growth = [after - before for before, after in itertools.pairwise(steps)]
     assert max(growth) <= 0.1 * CPUS + 1e-9, growth
+
+
+@given(st.lists(st.tuples(st.floats(0, 2 * CPUS), st.integers(1, 20)), min_size=1, max_size=10))
+def test_glances(owner: list[tuple[float, int]]) -> None:
+    """With glances the limit is each second's that ticks every second give, in fewer ticks; what has
+    been since the last tick, before the last glance, does not count."""
+    every_second, glancing = Host(), Host()
+    glancing.tick()
+    every_second.tick()
+    ticks = []
+    for wants, seconds in [*owner, (0.0, 20)]:
+        every_second.wants = glancing.wants = wants
+        for _ in range(seconds):
+            every_second.tick()
+            ticks.append(glancing.glance())
+            assert glancing.allowed == every_second.allowed, (owner, ticks)
+    assert not ticks[-1], "the owner is away, and it still ticks"
+
+
+@pytest.mark.parametrize("seen", [Observation(0.0, 0.0, CPUS), Observation(0.0, 0.0, CPUS, unknown="broken")])
+def test_a_glance_that_sees_nothing(seen: Observation) -> None:
+    """What is not known is looked at by a tick."""
+    assert not changes_nothing(seen, State(quota=1.0), Settings(uses_quota=True))
 
 
 @given(wants=st.floats(0, 2 * CPUS), before=st.floats(0, 2 * CPUS))
