@@ -61,13 +61,18 @@ class SlidingWindow(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def average(self) -> Span | None:
-        """All of it as one span, averaged by time, with the last maximum; None while it knows nothing."""
-        known = self.known
-        if known <= 0:
+        """Its ``length`` as one span, averaged by time, with the last maximum; None while it knows
+        nothing. Of the first span only what is within counts, or distant ticks would make it longer."""
+        if self.known <= 0:
             return None
-        room = sum(s.room * (s.end - s.start) for s in self.spans) / known
-        memory_room = sum(s.memory_room * (s.end - s.start) for s in self.spans) / known
         last = self.spans[-1]
+        begin = last.end - self.length
+        inside = [s.end - max(s.start, begin) for s in self.spans]
+        known = sum(inside)
+        room = sum(s.room * seconds for s, seconds in zip(self.spans, inside, strict=True)) / known
+        memory_room = (
+            sum(s.memory_room * seconds for s, seconds in zip(self.spans, inside, strict=True)) / known
+        )
         return Span(self.spans[0].start, last.end, room, memory_room, last.max_workers)
 
     def earliest(self, length: float, part: float, holds: Callable[[Span], bool]) -> float:

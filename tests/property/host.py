@@ -351,9 +351,11 @@ class Host:
             for other in range(place, -1, -1):
                 if moments[other].end <= moment.end - length:
                     break
-                known += moments[other].seconds
-                cpus += moments[other].cpus * moments[other].seconds
-                memory += moments[other].memory * moments[other].seconds
+                begin = max(moments[other].end - moments[other].seconds, moment.end - length)
+                within = moments[other].end - begin
+                known += within
+                cpus += moments[other].cpus * within
+                memory += moments[other].memory * within
             out.append(moment._replace(cpus=cpus / known, memory=memory / known))
         return out[::-1]
 

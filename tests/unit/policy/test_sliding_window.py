@@ -48,6 +48,14 @@ def test_old_spans_are_forgotten() -> None:
     assert window.spans[0].start == 90.0
 
 
+def test_a_span_that_is_partly_older() -> None:
+    """Of a span that began before the window does, the rest is averaged: ticks that are far apart
+    don't make it longer."""
+    window = SlidingWindow(10.0).add(Span(0, 15, 1.0, 0, 9), 10.0)
+    window = window.add(Span(15, 20, 4.0, 0, 9), 10.0)
+    assert window.average and window.average.room == 2.5, window
+
+
 def test_part() -> None:
     """The part for which something held is counted by time, not by spans."""
     window = SlidingWindow(100.0)
