@@ -86,6 +86,10 @@ def test_slope() -> None:
 
 
 def test_growth() -> None:
-    """Only the least counts, at the beginning and at the end."""
+    """Only what there is without workers counts, at the beginning and at the end, and not what is
+    missing while a dockerd restarts."""
+    without = [22] * 5 + [25, 28] * 10
+    assert growth([*without, 21, *without, *without, 22]) == 0
+    assert growth([*without, 21, *without, *(each + 1 for each in without), 23]) == 1
     assert growth([5, 9, 7, 5, 8, 9, 9, 5, 9]) == 0
     assert growth([5, 9, 7, 5, 8, 9, 9, 7, 9]) == 2
