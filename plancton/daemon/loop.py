@@ -224,8 +224,10 @@ class Supervisor:
     def _glance(self, now: float) -> None:
         """Look at the owner only, and tick if the quota has to follow them."""
         self.next_glance = now + BRISK
-        shims, state, settings = self._shims, self.state, self.in_force.settings
-        if not self.figures.glance(shims, lambda lately: changes_nothing(lately, state, settings)):
+        fleet, state, settings = self.roster.fleet, self.state, self.in_force.settings
+        if not self.figures.glance(
+            self._shims, lambda lately: changes_nothing(lately, fleet, state, settings)
+        ):
             self.next_tick = now
 
     @property

@@ -10,11 +10,12 @@ and workers rest, and no longer than a part of the windows.
 
 import math
 
-from plancton.model import Decision, Observation, Settings
+from plancton.model import Decision, Fleet, Observation, Settings
 from plancton.policy.contention import workers_get_some
 from plancton.policy.decide import quota_in_force
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.patience import until_enough
+from plancton.policy.quota import adjust
 from plancton.policy.rulebook import holds_another, is_short_of_memory
 from plancton.policy.sliding_window import LONG_ENOUGH
 from plancton.policy.state import State
@@ -55,9 +56,12 @@ def next_tick(
     return max(BRISK, min(steady if _is_steady(seen, state) else calm, *waits))
 
 
-def changes_nothing(lately: Observation, state: State, settings: Settings) -> bool:
-    """Whether a tick that saw this would leave the quota as it is."""
-    return lately.owner is not None and quota_in_force(lately, state, settings) == state.quota
+def changes_nothing(lately: Observation, fleet: Fleet, state: State, settings: Settings) -> bool:
+    """Whether a tick that saw this would leave each worker's quota as it is."""
+    if lately.owner is None:
+        return False
+    quota = quota_in_force(lately, state, settings)
+    return quota == state.quota or not adjust(fleet, quota)
 
 
 def stretched(calm: float) -> float:

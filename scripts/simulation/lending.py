@@ -142,7 +142,9 @@ class Lending:
 
     def _rests(self, lately: Observation) -> bool:
         """Whether a glance, where a quota has to follow the owner, finds nothing to do."""
-        return not self.settings.uses_quota or changes_nothing(lately, self.simulator.state, self.settings)
+        return not self.settings.uses_quota or changes_nothing(
+            lately, self.simulator.fleet, self.simulator.state, self.settings
+        )
 
     def _rates(self, seconds: float, owner: float, donated: float) -> Observation:
         idle = max(0.0, self.history.cpus - owner - donated)

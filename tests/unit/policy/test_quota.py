@@ -9,20 +9,24 @@ from hypothesis import strategies as st
 from plancton.model import Fleet, Observation, Phase, SetQuota, Settings, Worker
 from plancton.policy.decide import quota_in_force
 from plancton.policy.pace import changes_nothing
-from plancton.policy.quota import FREE, LEAST, WAY_OUT, adjust, divide, total_quota
+from plancton.policy.quota import DEAD_BAND, FREE, LEAST, WAY_OUT, adjust, divide, total_quota
 from plancton.policy.state import State
 
 CPUS = 2.0
 
 
 class Host:
-    """Two CPUs on which the owner gets at least half, and all that the workers may not use."""
+    """Two CPUs on which the owner gets at least half, and all that the one worker may not use."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, worker: float = CPUS, **settings: float) -> None:
         self.settings, self.wants = Settings(uses_quota=True, **settings), 0.0  # type: ignore[arg-type]
         self.limit: float | None = None
-        self.allowed = CPUS
+        self.cpus = self.allowed = worker
         self.owner = 0.0
+
+    @property
+    def fleet(self) -> Fleet:
+        return Fleet.of([Worker("worker", "id", Phase.RUNNING, cpus=self.cpus, quota=self.allowed)])
 
     def second(self) -> Observation:
         self.owner = min(self.wants, max(CPUS - self.allowed, CPUS / 2))
@@ -33,13 +37,13 @@ class Host:
         """One second; the decided limit takes effect at its end."""
         self.limit = quota_in_force(seen or self.second(), State(quota=self.limit), self.settings)
         assert self.limit is not None
-        self.allowed = self.limit
+        self.allowed = divide(self.fleet, self.limit)["worker"]
         return self.allowed
 
     def glance(self) -> bool:
         """One second, and a tick only if the limit has to follow; whether it was one."""
         lately = self.second()
-        if changes_nothing(lately, State(quota=self.limit), self.settings):
+        if changes_nothing(lately, self.fleet, State(quota=self.limit), self.settings):
             return False
         self.tick(Observation(0.0, 0.0, CPUS, 9.0, CPUS / 3, CPUS / 3, idle=CPUS / 3, lately=lately))
         return True
@@ -70,7 +74,10 @@ def test_an_owner_who_goes() -> None:
     assert max(growth) <= 0.1 * CPUS + 1e-9, growth
 
 
-@given(st.lists(st.tuples(st.floats(0, 2 * CPUS), st.integers(1, 20)), min_size=1, max_size=10))
+SECONDS = st.lists(st.tuples(st.floats(0, 2 * CPUS), st.integers(1, 20)), min_size=1, max_size=10)
+
+
+@given(SECONDS)
 def test_glances(owner: list[tuple[float, int]]) -> None:
     """With glances the limit is each second's that ticks every second give, in fewer ticks; what has
     been since the last tick, before the last glance, does not count."""
@@ -87,10 +94,26 @@ def test_glances(owner: list[tuple[float, int]]) -> None:
     assert not ticks[-1], "the owner is away, and it still ticks"
 
 
+@given(SECONDS, st.floats(0.1, CPUS))
+def test_glances_at_a_worker_that_takes_little(owner: list[tuple[float, int]], worker: float) -> None:
+    """A quota that changes beyond what the worker may use is no reason to tick: the worker never has
+    more for that than the dead band, and in the end it has all."""
+    every_second, glancing = Host(worker), Host(worker)
+    glancing.tick()
+    every_second.tick()
+    for wants, seconds in [*owner, (0.0, 20)]:
+        every_second.wants = glancing.wants = wants
+        for _ in range(seconds):
+            every_second.tick()
+            glancing.glance()
+            assert glancing.allowed <= every_second.allowed + DEAD_BAND * CPUS + 0.001, owner
+    assert glancing.allowed == every_second.allowed, "the owner is away"
+
+
 @pytest.mark.parametrize("seen", [Observation(0.0, 0.0, CPUS), Observation(0.0, 0.0, CPUS, unknown="broken")])
 def test_a_glance_that_sees_nothing(seen: Observation) -> None:
     """What is not known is looked at by a tick."""
-    assert not changes_nothing(seen, State(quota=1.0), Settings(uses_quota=True))
+    assert not changes_nothing(seen, Fleet(), State(quota=1.0), Settings(uses_quota=True))
 
 
 @given(wants=st.floats(0, 2 * CPUS), before=st.floats(0, 2 * CPUS))
