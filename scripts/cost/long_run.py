@@ -22,11 +22,12 @@ SLOPE = 0.5
 
 
 class Reading(NamedTuple):
-    """The supervisor's process at one moment; ``rss`` and ``pss`` in MiB, ``log`` in bytes."""
+    """The supervisor's process at one moment; ``rss`` and what of it is no file's,
+    ``anonymous``, in MiB, ``log`` in bytes."""
 
     time: float
     rss: float
-    pss: float
+    anonymous: float
     descriptors: int
     threads: int
     log: int
@@ -75,7 +76,7 @@ def judge(readings: Sequence[Reading], ticks: Sequence[Late], seconds: float) ->
     less = "" if seconds >= CERTAIN else " (a short run: less certain)"
     for name, series in (
         ("RSS", [(each.time, each.rss) for each in later]),
-        ("PSS", [(each.time, each.pss) for each in later]),
+        ("anonymous memory", [(each.time, each.anonymous) for each in later]),
     ):
         found = 3600 * slope(series)
         way = "rises" if found > 0 else "falls"
