@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from plancton.files import from_json, read_regular
-from plancton.lock_holders import holders_with
 from plancton.model import Status
 from plancton.paths import Paths
+from plancton.running_supervisors import holders_with
 
 STALE = 40.0
 """Seconds after which a status that is not replaced says that the supervisor hangs: its ticks are up

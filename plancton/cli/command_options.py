@@ -14,9 +14,9 @@ from plancton import __version__
 from plancton.cli import stdout
 from plancton.cli.status import print_status
 from plancton.commands import control
-from plancton.lock_holders import NotRunning, holder, paths_in_use
 from plancton.paths import RunDirError, default_paths
 from plancton.request_files import DRAIN, withdraw
+from plancton.running_supervisors import NotRunning, holder, paths_in_use
 from plancton.status_reading import running
 from plancton.units import Duration, escaped, printable
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from plancton.cli import entry
 from plancton.host.cgroup_mounts import PROC
 from plancton.host.engine_cpu import command_of
-from plancton.lock_holders import user_of
+from plancton.running_supervisors import user_of
 
 VERBS = {
     "start": ("start",),

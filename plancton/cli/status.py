@@ -6,7 +6,7 @@ import msgspec
 
 from plancton.cli import stdout
 from plancton.commands.status import status_lines
-from plancton.lock_holders import NotRunning, holder, paths_in_use
+from plancton.running_supervisors import NotRunning, holder, paths_in_use
 from plancton.status_reading import no_status, running
 
 

@@ -4,9 +4,9 @@ import os
 import time
 from collections.abc import Callable
 
-from plancton.lock_holders import NotRunning, holder, holders, paths_in_use, read_locks
 from plancton.paths import Paths, RunDirError
 from plancton.request_files import DRAIN, KEEP_WORKERS, PAUSE, request, withdraw
+from plancton.running_supervisors import NotRunning, holder, holders, paths_in_use, read_locks
 from plancton.status_reading import no_status, running
 from plancton.units import Duration, day_and_time, next_time
 

@@ -14,8 +14,8 @@ from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at
 from plancton.instance import peek_instance
-from plancton.lock_holders import Lock, last_places
 from plancton.paths import Paths
+from plancton.running_supervisors import Lock, last_places
 from plancton.status_reading import read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers

@@ -17,10 +17,10 @@ from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.errors import PlanctonError
+from plancton.host.bandwidth import Rates
 from plancton.host.cgroup_mounts import Layout, read_layout
 from plancton.host.slice import Slice
 from plancton.host.topology import Topology
-from plancton.host.traffic import Rates
 from plancton.paths import default_paths, hand_over
 from plancton.units import quoted
 from plancton.workers.network import PREPARED, make_network, require_network, wanted_network

@@ -11,8 +11,8 @@ from plancton.docker.errors import DockerError, DockerRefused, DockerTimeout
 from plancton.docker.request_queue import RequestQueue
 from plancton.host.slice import Slice
 from plancton.workers.accounting import Accounting
+from plancton.workers.cpu_benchmark import HostSpeed
 from plancton.workers.roster import Roster
-from plancton.workers.speed import HostSpeed
 from plancton.workers.surroundings import ORDINARY, Surroundings
 
 

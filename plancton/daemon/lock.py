@@ -1,4 +1,4 @@
-"""What keeps out a second supervisor on one socket; lock_holders.py tells who has it."""
+"""What keeps out a second supervisor on one socket; running_supervisors.py tells who has it."""
 
 import contextlib
 import fcntl
@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from plancton.errors import PlanctonError
-from plancton.lock_holders import lockers, try_flock
 from plancton.paths import RunDirError, not_writable
+from plancton.running_supervisors import lockers, try_flock
 
 log = logging.getLogger(__name__)
 

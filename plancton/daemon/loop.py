@@ -64,11 +64,11 @@ from plancton.policy.state import State, slept
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped
+from plancton.workers.cpu_benchmark import HostSpeed
 from plancton.workers.disks import not_kept
 from plancton.workers.docker_calls import Listing
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
-from plancton.workers.speed import HostSpeed
 from plancton.workers.surroundings import Surroundings, forget, look_around
 from plancton.workers.usage import WorkerUsage
 

@@ -20,9 +20,9 @@ from plancton.errors import PlanctonError
 from plancton.files import replace_named_file
 from plancton.history.read import open_history
 from plancton.history.tables import MINUTE, NO_ROOM, HistoryError
-from plancton.lock_holders import holder
 from plancton.model import HeldReason, Phase, Status, Tier, Work
 from plancton.paths import Paths
+from plancton.running_supervisors import holder
 from plancton.status_reading import STALE, running
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"

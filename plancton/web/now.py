@@ -12,9 +12,9 @@ from plancton import __version__
 from plancton.commands.top.meter import Figures, Meter, figures_of
 from plancton.files import to_json
 from plancton.host.sampler import SamplerError
-from plancton.lock_holders import NotRunning, holder
 from plancton.model import Status
 from plancton.paths import Paths
+from plancton.running_supervisors import NotRunning, holder
 from plancton.status_reading import no_status, running
 
 FRESH = 0.5

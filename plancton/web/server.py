@@ -27,9 +27,9 @@ from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
 from plancton.host.cgroup_mounts import read_layout
-from plancton.lock_holders import paths_in_use
 from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
 from plancton.paths import Paths
+from plancton.running_supervisors import paths_in_use
 from plancton.web.access import Access, WebError, read_token
 from plancton.web.listen import address_of, is_local, open_listener
 from plancton.web.now import Watch

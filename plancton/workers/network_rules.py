@@ -13,12 +13,12 @@ import msgspec
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
-from plancton.host import firewall, traffic
+from plancton.host import bandwidth, firewall
+from plancton.host.bandwidth import Rates
 from plancton.host.firewall import Reach, plain_address, table_of
 from plancton.host.resolvers import name_servers
 from plancton.host.route import is_device
 from plancton.host.system_tools import ProgramError
-from plancton.host.traffic import Rates
 from plancton.workers.network import bridge_name, bridge_of
 
 Servers = tuple[tuple[str, int], ...]
@@ -85,7 +85,7 @@ def enforce(config: Config, docker: Docker | None) -> tuple[str, ...]:
         problems.append(f"nothing keeps workers from this host's own services and its metadata: {error}")
     try:
         for bridge in bridges:
-            traffic.bound(bridge, wanted_rates(config))
+            bandwidth.bound(bridge, wanted_rates(config))
     except ProgramError as error:
         if wanted_rates(config) != Rates():
             problems.append(f"the workers' rate is not bounded: {error}")
@@ -108,7 +108,7 @@ def look_at_network(config: Config, docker: Docker | None = None) -> NetworkSeen
     bridges = bridges_of(docker, name)
     holds, problem, rates = None, "", Rates()
     with contextlib.suppress(ProgramError):
-        rates = traffic.read_rates(bridges[-1])
+        rates = bandwidth.read_rates(bridges[-1])
     if os.geteuid() == 0:
         try:
             holds = firewall.holds(table_of(name), wanted_reach(config, bridges, ()), any_servers=True)
@@ -125,4 +125,4 @@ def undo(workers_slice: str, bridges: tuple[str, ...]) -> None:
         firewall.remove([table_of(workers_slice)])
     with contextlib.suppress(ProgramError):
         for bridge in bridges:
-            traffic.remove(bridge)
+            bandwidth.remove(bridge)

@@ -28,7 +28,7 @@ from docker.two_networks import (
 )
 from helpers.dictated_host import DictatedHost
 
-from plancton.host.traffic import helper_device
+from plancton.host.bandwidth import helper_device
 from plancton.workers.network import bridge_name
 
 pytestmark = pytest.mark.docker

@@ -17,7 +17,7 @@ PACKAGE = Path(plancton.__file__).parent
 ROOT = Path(__file__).parents[2]
 RANKS = (
     {"__init__", "errors", "units", "files", "model", "inbox", "lean_imports", "paths"},
-    {"lock_holders", "request_files", "instance", "policy", "host", "docker", "history"},
+    {"running_supervisors", "request_files", "instance", "policy", "host", "docker", "history"},
     {"status_reading", "config"},
     {"workers", "monitoring"},
     {"daemon"},

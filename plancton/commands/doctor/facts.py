@@ -41,9 +41,9 @@ from plancton.host.system_tools import ProgramError, call
 from plancton.host.tier_reasons import user_name
 from plancton.host.topology import SYS, Cpus, Topology
 from plancton.instance import peek_instance
-from plancton.lock_holders import holders
 from plancton.model import Status
 from plancton.paths import Paths
+from plancton.running_supervisors import holders
 from plancton.status_reading import running
 from plancton.units import quoted
 from plancton.workers.container import INSTANCE, PREFIX, is_ours

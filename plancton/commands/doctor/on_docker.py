@@ -6,8 +6,8 @@ from plancton.config.schema import Worker, WorkersNetwork
 from plancton.docker.escapes import Ways
 from plancton.docker.replies import Info
 from plancton.docker.supported import REMEDY, objection
+from plancton.host.bandwidth import Rates
 from plancton.host.slice_inspection import Seen
-from plancton.host.traffic import Rates
 from plancton.model import Status, Tier
 from plancton.units import Rate, quoted
 from plancton.workers.network_rules import NetworkSeen

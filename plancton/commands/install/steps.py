@@ -172,7 +172,7 @@ def _take_over(machine: Machine) -> None:
 
 def _pid_of_the_service(machine: Machine) -> int:
     """The file is the user's, who may have written any number: root signals only who is theirs."""
-    from plancton.lock_holders import user_of
+    from plancton.running_supervisors import user_of
 
     file = machine.root / "run/plancton/plancton.pid"
     data, found = read_regular(file, 32, follow=False)

@@ -6,7 +6,7 @@ from statistics import median
 
 import msgspec
 
-from plancton.host.traffic import Rates
+from plancton.host.bandwidth import Rates
 from plancton.model import Tier
 from plancton.units import Rate, human_bytes
 

@@ -28,15 +28,15 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
+from plancton.host.bandwidth import Rates
 from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.sampler import Sampler
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at
 from plancton.host.topology import Cpus, Topology
-from plancton.host.traffic import Rates
-from plancton.lock_holders import holder, paths_in_use
 from plancton.model import Sample, Tier
 from plancton.policy.observe import observe
+from plancton.running_supervisors import holder, paths_in_use
 from plancton.status_reading import no_status, running
 from plancton.units import Size, quoted
 from plancton.workers.as_container import own_image

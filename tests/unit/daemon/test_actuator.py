@@ -47,10 +47,10 @@ from plancton.model import (
 )
 from plancton.workers import container as containers
 from plancton.workers.accounting import Accounting
+from plancton.workers.cpu_benchmark import HostSpeed
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.network import Wanted, network_body
 from plancton.workers.roster import Roster
-from plancton.workers.speed import HostSpeed
 
 DEADLINE = 20.0
 LATER = 1e12
@@ -917,7 +917,7 @@ def test_one_worker_measures(world: Callable[..., World], monkeypatch: pytest.Mo
     """One worker is told to measure the host's speed, and its first figures are what later ones are
     told, also by the next supervisor. Its jobs are not counted by that: they have not been seen to
     end yet, and would count as lost when the worker ends."""
-    monkeypatch.setattr("plancton.workers.speed.TAKES", 0.0)
+    monkeypatch.setattr("plancton.workers.cpu_benchmark.TAKES", 0.0)
     created = reply(json.dumps({"Id": ID}).encode(), "201 Created")
     answers = iter([created, *2 * [refused("409 Conflict", "name is taken")]])
     told: list[set[str]] = []

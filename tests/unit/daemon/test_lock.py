@@ -13,11 +13,11 @@ import pytest
 from unit.rundirs import mode, status
 from unit.trees import let_others_in
 
-from plancton import lock_holders
+from plancton import running_supervisors
 from plancton.daemon.lock import AlreadyRunning, take_lock
 from plancton.daemon.run_directory import RunDir
-from plancton.lock_holders import Lock, holder, holders, last_places, paths_in_use
 from plancton.paths import Paths, default_paths
+from plancton.running_supervisors import Lock, holder, holders, last_places, paths_in_use
 from plancton.status_reading import running
 
 NOBODY = 65534
@@ -103,7 +103,7 @@ def test_lock_says_where_the_supervisor_is(tmp_path: Path, monkeypatch: pytest.M
 
 AGAIN = (
     "import os, sys; from pathlib import Path\n"
-    "from plancton.daemon.lock import take_lock; from plancton.lock_holders import *\n"
+    "from plancton.daemon.lock import take_lock; from plancton.running_supervisors import *\n"
     "path = Path(sys.argv[1])\n"
     "print(os.getpid(), *holders(path), flush=True); take_lock(path, sys.argv[2], 'i', run=path)\n"
     "print(*holders(path), len(last_places(path)), flush=True)\n"
@@ -121,7 +121,7 @@ def test_lock_while_it_executes_itself_again(tmp_path: Path, socket: str) -> Non
 
 
 SEEN = (
-    "import os, sys; from pathlib import Path; from plancton.lock_holders import *\n"
+    "import os, sys; from pathlib import Path; from plancton.running_supervisors import *\n"
     f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY}); path = Path(sys.argv[1])\n"
     "print(holder(Paths(path, path, path)), os.access(next(path.glob('*.lock')), os.R_OK))"
 )
@@ -168,8 +168,8 @@ def test_many_locks(
 ) -> None:
     """Where a job holds locks without end, who holds the supervisor's is found in bounded memory."""
     others = "7: POSIX  ADVISORY  WRITE 4711 00:2a:99 0 0\n" * 300_000
-    (tmp_path / "locks").write_text(others + lock_holders.LOCKS.read_text())
-    monkeypatch.setattr(lock_holders, "LOCKS", tmp_path / "locks")
+    (tmp_path / "locks").write_text(others + running_supervisors.LOCKS.read_text())
+    monkeypatch.setattr(running_supervisors, "LOCKS", tmp_path / "locks")
     tracemalloc.start()
     try:
         with pytest.raises(AlreadyRunning, match=str(holder_of_s.pid)):

@@ -11,7 +11,7 @@ from plancton.config.load import parse
 from plancton.config.schema import WorkersNetwork
 from plancton.docker.client import Docker
 from plancton.docker.replies import Ipam, Network, Subnet
-from plancton.host.traffic import Rates, helper_device
+from plancton.host.bandwidth import Rates, helper_device
 from plancton.units import Rate
 from plancton.workers import network
 from plancton.workers.network import (

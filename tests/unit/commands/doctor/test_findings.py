@@ -35,12 +35,12 @@ from plancton.config.resolve import Host
 from plancton.config.schema import Config
 from plancton.docker.escapes import Escape, Ways
 from plancton.docker.replies import Info
+from plancton.host.bandwidth import Rates
 from plancton.host.cgroup_mounts import Layout, find_layout
 from plancton.host.realtime import Realtime
 from plancton.host.signals.catalog import SIGNALS
 from plancton.host.slice_inspection import Seen
 from plancton.host.topology import Cpus
-from plancton.host.traffic import Rates
 from plancton.model import Pause, Phase, Status, Tier, WorkerStatus
 from plancton.paths import Paths
 from plancton.units import printable

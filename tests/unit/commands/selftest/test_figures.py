@@ -19,7 +19,7 @@ from plancton.commands.selftest.figures import (
     report_lines,
     summarize,
 )
-from plancton.host.traffic import Rates
+from plancton.host.bandwidth import Rates
 from plancton.model import Tier
 
 STEP, STEPS, THREADS = 0.001, 600, 4

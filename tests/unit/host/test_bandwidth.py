@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from plancton.host import system_tools, traffic
+from plancton.host import bandwidth, system_tools
+from plancton.host.bandwidth import Rates, bound, bucket, read_rates, remove
 from plancton.host.system_tools import ProgramError
-from plancton.host.traffic import Rates, bound, bucket, read_rates, remove
 from plancton.units import Rate
 
 BRIDGE, HELPER = "br-x", "ifb-x"
@@ -50,7 +50,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(system_tools, "call", kernel.run)
-    monkeypatch.setattr(traffic, "is_device", lambda name: name in kernel.devices)
+    monkeypatch.setattr(bandwidth, "is_device", lambda name: name in kernel.devices)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return kernel
 
@@ -112,6 +112,6 @@ def test_bucket(rate: int) -> None:
 
 def test_no_tc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none, one line says which package has it."""
-    monkeypatch.setattr(traffic, "is_device", lambda _: True)
+    monkeypatch.setattr(bandwidth, "is_device", lambda _: True)
     with pytest.raises(ProgramError, match="install the package iproute2"):
         bound(BRIDGE, Rates(up=1_000_000))
