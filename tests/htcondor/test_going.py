@@ -214,7 +214,8 @@ def test_output_on_its_way(plancton: Plancton, engine: Engine, pool: Pool, how: 
     pool.run("mkfifo", "slow", user=True)  # takes nothing in until somebody reads
     remaps = f'"much={HOME}/slow"'
     script = f"head -c {MUCH} /dev/zero >much; {HELD}"
-    cluster = pool.submit(script, "0", transfer_output_files="much", transfer_output_remaps=remaps)
+    files: dict[str, Any] = {"transfer_output_files": "much", "transfer_output_remaps": remaps}
+    cluster = pool.submit(script, "0", request_disk="64MB", **files)
     plancton.start()
     (worker,) = running(pool, 1).values()
     inside = Path(f"/proc/{engine.inspect(worker)['State']['Pid']}/root")

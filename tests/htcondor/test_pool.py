@@ -372,9 +372,9 @@ def test_a_policy_that_does_not_exist(plancton: Plancton, pool: Pool, tmp_path: 
     """The message names the line of the administrator's files that HTCondor does not understand."""
     files = tmp_path / "condor.d"
     files.mkdir()
-    (files / "20-hours.config").write_text("use POLICY : DESKTOP_IDLE(8, 12+5, 1, 5)\n")
+    (files / "20-hours.config").write_text("use POLICY : AT_NIGHT(8, 5)\n")
     plancton.configure(htcondor={"config_dir": str(files)})
-    refused(plancton, "does not recognise DESKTOP_IDLE", "20-hours.config", "Line 1")
+    refused(plancton, "does not recognise AT_NIGHT", "20-hours.config", "Line 1")
 
 
 def test_the_token_is_nowhere(plancton: Plancton, engine: Engine, pool: Pool) -> None:
