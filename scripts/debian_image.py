@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from spdx import Part, document, purl
 
-SUITE = "trixie"
+SUITE = os.environ.get("SUITE") or "trixie"
 EPOCH = int(os.environ.get("SOURCE_DATE_EPOCH") or 1754697600)  # the day of Debian 13
 FREE = 10**9
 OLD = 24 * 3600  # seconds; another checkout may still use a younger archive

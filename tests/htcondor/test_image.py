@@ -201,7 +201,7 @@ def test_the_dockerfile_makes_the_same() -> None:
     everything = " ".join(words["RUN"])
     installed = re.search(r"--no-install-recommends ([^&]*)", everything)
     config = SCRIPT["CONFIG"]
-    assert words["FROM"] == [f"debian:{SCRIPT['SUITE']}-slim"], str(words["FROM"])
+    assert words["ARG"] == [f"SUITE={SCRIPT['SUITE']}"] and words["FROM"] == ["debian:$SUITE-slim"], text
     assert installed, f"no apt-get install in {everything}"
     assert set(installed[1].split()) == set(SCRIPT["PACKAGES"]), f"it installs {installed[1]}"
     files = {line.split()[0]: line.split()[1] for line in words["COPY"]}
