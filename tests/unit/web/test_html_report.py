@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.web_page import PLANCTON, Home
 
-from plancton.web.page import MODULES, STATIC, written_page
+from plancton.web.html_report import MODULES, written_page
+from plancton.web.page import STATIC
 
 
 def report(home: Home, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
