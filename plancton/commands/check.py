@@ -16,12 +16,12 @@ from plancton.docker.errors import DockerRefused
 from plancton.docker.escapes import find_ways, read_version
 from plancton.docker.images import LOCAL, not_here, unusable
 from plancton.docker.replies import Image, Info
-from plancton.host.cgroup_files import Limits
 from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.engine_cpu import find_engine, listener
 from plancton.host.sampler import Sampler, SamplerError
 from plancton.host.signals.readings import Signals
 from plancton.host.slice import Slice
+from plancton.host.slice_bounds import Limits
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Fleet, Observation
 from plancton.policy.fit import Room, needs_to_start, room_now, startable

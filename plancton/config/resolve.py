@@ -12,9 +12,9 @@ import msgspec
 from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, compiled
 from plancton.config.htcondor import JOB_LEASE
 from plancton.config.schema import LEAST_MEMORY, Config
-from plancton.host.cgroup_files import NO_LIMITS, Bounds, Limits, least
 from plancton.host.own_container import is_inside
 from plancton.host.signals.catalog import CHECKS, SIGNALS, Reference
+from plancton.host.slice_bounds import NO_LIMITS, Bounds, Limits, least
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
 from plancton.policy.pace import stretched

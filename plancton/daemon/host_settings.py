@@ -7,9 +7,9 @@ import msgspec
 
 from plancton.config.resolve import Host, MaxWorkers, digest, policy_settings
 from plancton.config.schema import Config
-from plancton.host.cgroup_files import NO_LIMITS
 from plancton.host.signals.catalog import Reference
 from plancton.host.slice import Slice
+from plancton.host.slice_bounds import NO_LIMITS
 from plancton.model import Settings
 
 log = logging.getLogger("plancton")

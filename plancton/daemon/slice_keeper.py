@@ -8,8 +8,8 @@ from plancton.config.watch import ConfigFile
 from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.host_figures import HostFigures
 from plancton.daemon.host_settings import HostSettings
-from plancton.host.cgroup_files import Limits
 from plancton.host.slice import Slice
+from plancton.host.slice_bounds import Limits
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Capped, Observation
 from plancton.policy.cpu_cap import slice_limit

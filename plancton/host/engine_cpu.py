@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 
 DOCKERD, CONTAINERD = "dockerd", "containerd"
 NAMES = frozenset({DOCKERD, CONTAINERD, "docker-proxy"})

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plancton.files import read_knob, write_knob
-from plancton.host.cgroup_files import PERIOD
+from plancton.host.slice_bounds import PERIOD
 
 LIFT_QUOTA = 20_000
 """Microseconds of CPU per PERIOD that all leavers together may take from the owner: 20 % of one CPU."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import group_of
 from plancton.host.cgroup_mounts import PROC, find_layout
 from plancton.host.engine_cpu import listener
 from plancton.host.mounts import parse_mounts, reachable
+from plancton.host.process_cgroup import group_of
 
 MARK = "PLANCTON_CONTAINER"
 """In the environment of our image's containers (scripts/container-image/build)."""

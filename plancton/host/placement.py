@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 from plancton.host.sampler import read_process
 from plancton.host.slice import Slice
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 
 POLICIES = frozenset({os.SCHED_FIFO, os.SCHED_RR})
 

@@ -17,7 +17,12 @@ import msgspec
 
 from plancton.files import read_knob, write_knob
 from plancton.host import tier_reasons
-from plancton.host.cgroup_files import (
+from plancton.host.cgroup_freezer import CgroupFreezer
+from plancton.host.cgroup_mounts import Layout, enabled_controllers
+from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
+from plancton.host.pids_and_huge_pages import deny_huge_pages, most_pids, pids_knob
+from plancton.host.sched_ext import SYS, other_scheduler
+from plancton.host.slice_bounds import (
     PERIOD,
     Bounds,
     Knob,
@@ -28,11 +33,6 @@ from plancton.host.cgroup_files import (
     v1_knobs,
     v2_knobs,
 )
-from plancton.host.cgroup_freezer import CgroupFreezer
-from plancton.host.cgroup_mounts import Layout, enabled_controllers
-from plancton.host.leaver_boost import LIFT_QUOTA, LeaverBoost
-from plancton.host.sched_ext import SYS, other_scheduler
-from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
 from plancton.host.systemd_unit import SystemdUnit
 from plancton.host.topology import format_cpus, parse_cpus
 from plancton.model import Tier

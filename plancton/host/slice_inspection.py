@@ -5,10 +5,10 @@ import os
 import msgspec
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import PERIOD
 from plancton.host.leaver_boost import LIFT_QUOTA
 from plancton.host.sched_ext import other_scheduler
 from plancton.host.slice import KERNEL, WEIGHT, Slice
+from plancton.host.slice_bounds import PERIOD
 from plancton.model import Tier
 
 

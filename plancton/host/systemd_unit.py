@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from plancton.host import system_tools
-from plancton.host.cgroup_files import Limits
+from plancton.host.slice_bounds import Limits
 from plancton.host.unit_files import DIRECTORIES, read_limits
 from plancton.model import Tier
 
@@ -16,7 +16,7 @@ PROPERTIES = (
     *("CPUWeight", "CPUAccounting", "CPUQuota", "AllowedCPUs"),
     *("MemoryMax", "MemorySwapMax", "IOWeight", "TasksMax"),
 )
-"""Those that systemd is asked to set: `make`, and the bounds (cgroup_files.py)."""
+"""Those that systemd is asked to set: `make`, and the bounds (slice_bounds.py)."""
 ANSWERS, AT_THE_END = 60.0, 10.0
 """Seconds: a host that is short of memory or disk may need that long. Nobody waits so long for the
 supervisor's end."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import Limits
+from plancton.host.slice_bounds import Limits
 from plancton.host.topology import parse_cpus
 
 DIRECTORIES = (

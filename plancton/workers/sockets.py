@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from plancton.files import read_knob, read_number, read_regular
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 from plancton.policy.burden import (
     CONNECTIONS,
     FULL_TABLE,

@@ -14,8 +14,8 @@ from play.stage import BUSY, Stage, plancton, workers
 
 from bench_yield.figures import ALONE, AT_LENGTH, AT_ONCE, LOADS
 from plancton.docker.client import Docker
-from plancton.host.cgroup_files import group_of
 from plancton.host.cgroup_mounts import PROC, Layout
+from plancton.host.process_cgroup import group_of
 
 
 class Contender:

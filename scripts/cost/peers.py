@@ -16,8 +16,8 @@ from cost.debian import NotAvailable, Unpacked, from_pypi
 from cost.process import cpu_seconds
 from cost.rig import Engine, Plancton, wait_for
 from cost.turns import NOBODY, Awake, Contender, Group, Measurement, Started, take_turn
-from plancton.host.cgroup_files import group_of
 from plancton.host.cgroup_mounts import PROC, read_layout
+from plancton.host.process_cgroup import group_of
 
 WORKERS = 32
 BUILD = Path(__file__).parents[1] / "worker-image" / "build"

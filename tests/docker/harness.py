@@ -28,9 +28,10 @@ from helpers.dictated_host import CPUS, DictatedHost
 from helpers.own_cgroups import own_cgroups
 from helpers.wait import PATIENCE, wait_for
 
-from plancton.host.cgroup_files import PERIOD, group_of
 from plancton.host.cgroup_mounts import read_layout
+from plancton.host.process_cgroup import group_of
 from plancton.host.slice import Slice
+from plancton.host.slice_bounds import PERIOD
 from plancton.model import Phase, Status
 from plancton.paths import Paths
 from plancton.status_reading import read_status, running

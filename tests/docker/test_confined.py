@@ -10,7 +10,7 @@ import pytest
 from docker.harness import CPUS, Engine, Plancton
 from helpers.wait import wait_for
 
-from plancton.host.shared_limits import most_pids
+from plancton.host.pids_and_huge_pages import most_pids
 from plancton.workers.addresses import prefix_for
 from plancton.workers.container import ULIMITS
 from plancton.workers.users import ANY, LABEL

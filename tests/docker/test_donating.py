@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from docker.harness import BUSY, CPUS, STUBBORN, Engine, Plancton, wait_for
 
-from plancton.host.cgroup_files import PERIOD
 from plancton.host.leaver_boost import LIFT_QUOTA
+from plancton.host.slice_bounds import PERIOD
 from plancton.workers.container import INSTANCE
 
 pytestmark = pytest.mark.docker

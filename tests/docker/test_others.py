@@ -9,7 +9,7 @@ import pytest
 from docker.harness import ApiError, Engine, Plancton, wait_for
 from helpers.docker_proxy import DockerProxy, Refusal, Rule, refuse
 
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 from plancton.model import Phase, WorkerStatus
 from plancton.workers.container import INSTANCE
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from docker.harness import CPUS, IDLE, Engine, Plancton, wait_for
 
-from plancton.host.cgroup_files import PERIOD, Bounds
 from plancton.host.sampler import read_process
+from plancton.host.slice_bounds import PERIOD, Bounds
 from plancton.host.topology import format_cpus
 from plancton.model import Tick
 from plancton.policy.quota import FREE, GROWTH, LEAST

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from docker.harness import CPUS, WithoutRoot, wait_for
 
-from plancton.host.cgroup_files import PERIOD
 from plancton.host.leaver_boost import LIFT_QUOTA
 from plancton.host.slice import HANDED
+from plancton.host.slice_bounds import PERIOD
 from plancton.policy.quota import LEAST
 
 pytestmark = pytest.mark.docker

@@ -27,10 +27,10 @@ from plancton.docker.escapes import read_version
 from plancton.docker.replies import Info, Version
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
-from plancton.host.cgroup_files import group_of
 from plancton.host.cgroup_mounts import PROC, Layout, enabled_controllers, find_layout
 from plancton.host.cpu_pressure import owner_pressure
 from plancton.host.engine_cpu import command_of
+from plancton.host.process_cgroup import group_of
 from plancton.host.realtime import Realtime, realtime_outside_root
 from plancton.host.sampler import Sampler, SamplerError, read_process
 from plancton.host.sched_ext import other_scheduler

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.host.cgroup_files import read_cpuset
 from plancton.host.sampler import Group, Sampler, SamplerError
+from plancton.host.slice_bounds import read_cpuset
 from plancton.host.topology import Topology
 from plancton.model import Sample, Status
 from plancton.policy.observe import observe

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from plancton.files import read_knob
-from plancton.host.cgroup_files import group_of
+from plancton.host.process_cgroup import group_of
 from plancton.host.system_tools import ProgramError, call
 
 LONGEST_COMM = 15

@@ -9,7 +9,7 @@ from plancton.config.load import parse
 from plancton.config.resolve import MOST_WORKERS, Host, MaxWorkers, digest, never_starts, policy_settings
 from plancton.config.safe_yaml import ConfigError
 from plancton.config.schema import Config, Worker
-from plancton.host.cgroup_files import Limits
+from plancton.host.slice_bounds import Limits
 
 HOST = Host(cpus=4, ram=16_000_000_000, swap=1_000_000_000, disk=100_000_000_000)
 

@@ -11,9 +11,9 @@ from unit.trees import Tree, tree
 
 import plancton.host.slice as slices
 from plancton.files import write_knob
-from plancton.host.cgroup_files import Bounds, v2_knobs
 from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
+from plancton.host.slice_bounds import Bounds, v2_knobs
 from plancton.host.slice_inspection import look_at
 
 # ---------------------------------------------------------------- where things are

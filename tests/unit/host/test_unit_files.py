@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.cgroup_files import Limits
+from plancton.host.slice_bounds import Limits
 from plancton.host.unit_files import read_limits
 
 GB = 1024**3

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.shared_limits import deny_huge_pages, most_pids, pids_knob
+from plancton.host.pids_and_huge_pages import deny_huge_pages, most_pids, pids_knob
 
 
 def test_half_of_the_process_ids(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from unit.trees import tree
 
-from plancton.host.cgroup_files import Knob, group_of, memory_ceiling
+from plancton.host.process_cgroup import group_of
+from plancton.host.slice_bounds import Knob, memory_ceiling
 
 STRANGE = ["", "x", "-1", "\xff\xfe", "\0", "\u0663", "9" * 5000, "1 2", "1.5"]
 

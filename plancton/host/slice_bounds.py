@@ -23,17 +23,6 @@ UNLIMITED = 1 << 60
 """From here on a v1 memory limit means none (the kernel's value depends on its page size)."""
 
 
-def group_of(proc: Path, pid: int) -> str | None:
-    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone, or
-    outside of what this cgroup namespace shows (then the kernel writes a path with ..)."""
-    try:
-        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
-    except OSError:
-        return None
-    found = re.search(r"^0::/([^\0\n]*)$", text, re.MULTILINE)
-    return found[1] if found and ".." not in found[1].split("/") else None
-
-
 class Limits(msgspec.Struct, frozen=True):
     """What the administrator lets the slice have at most: bytes, CPUs, processes. None: whatever
     there is; no ``allowed``: nothing is said about which CPUs."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plancton.files import read_number, write_knob
-from plancton.host.cgroup_files import Knob
+from plancton.host.slice_bounds import Knob
 
 PROC = Path("/proc")
 HUGE_PAGES = re.compile(r"hugetlb\.[^.]+\.(rsvd\.)?(max|limit_in_bytes)")

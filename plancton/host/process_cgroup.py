@@ -1,0 +1,15 @@
+"""Which cgroup a process is in."""
+
+import re
+from pathlib import Path
+
+
+def group_of(proc: Path, pid: int) -> str | None:
+    """A process's cgroup in the v2 tree, without the leading slash; None when it is gone, or
+    outside of what this cgroup namespace shows (then the kernel writes a path with ..)."""
+    try:
+        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
+    except OSError:
+        return None
+    found = re.search(r"^0::/([^\0\n]*)$", text, re.MULTILINE)
+    return found[1] if found and ".." not in found[1].split("/") else None
