@@ -18,12 +18,21 @@ OPENSSL = "_hashlib"
 OWN_HASHES = ("_md5", "_sha1", "_sha2" if sys.version_info >= (3, 12) else "_sha256", "_sha3", "_blake2")
 
 
+class _Decimals(ModuleType):
+    """msgspec imports decimal to know its numbers when it meets them (src/msgspec/_core.c): our data
+    has none."""
+
+    class Decimal:
+        pass
+
+
 @contextmanager
 def left_out() -> Iterator[None]:
     """What is imported meanwhile does without these; whoever asks for one later gets it."""
     names = [*OPTIONAL, *([OPENSSL] if all(map(find_spec, OWN_HASHES)) else [])]
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: an ImportError
+    instead: dict[str, ModuleType | None] = {**dict.fromkeys(names), "decimal": _Decimals("decimal")}
+    absent = [name for name in instead if name not in sys.modules]
+    sys.modules.update({name: instead[name] for name in absent})  # type: ignore[misc]  # None: an ImportError
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Unable to find acceptable character detection")

@@ -28,6 +28,9 @@ def test_hashes_are_right() -> None:
 def test_who_asks_later_gets_it() -> None:
     """A library that is left out at the start can still be imported."""
     assert said("import ssl; print(ssl.SSLContext.__name__)") == "SSLContext"
+    assert said(
+        "import sys; print('decimal' in sys.modules); import decimal; print(decimal.Decimal('0.1') * 3)"
+    ) == ("False\n0.3")
 
 
 def test_a_python_without_its_own_hashes_keeps_openssls() -> None:
