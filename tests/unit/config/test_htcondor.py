@@ -442,7 +442,7 @@ def test_bad_values(pool: dict[str, Any], said: str) -> None:
 def test_attributes_do_not_replace_settings() -> None:
     """An attribute can't replace a setting of the same name in the worker image's own file."""
     file = Path(__file__).parents[3] / "scripts/worker-image/condor.conf"
-    settings = re.findall(r"^(\w+) *=", file.read_text(), re.MULTILINE)
+    settings = re.findall(r"^ *(\w+) *=", file.read_text(), re.MULTILINE)
     assert len(settings) > 10
     for name in settings:
         assert "is one of HTCondor's settings" in refused(attributes={name: 1}), name
