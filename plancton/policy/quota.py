@@ -14,6 +14,9 @@ FREE = 0.05
 """Part of all CPUs that is left free, to see the owner's growth."""
 SATURATED = 0.01
 """With a smaller part idle, what the owner wants can't be seen."""
+SHORTEST = 0.5
+"""In fewer seconds (a request may make a tick follow another at once) the kernel's hundredths of a
+second say nothing."""
 GROWTH = 0.10
 """Part of all CPUs by which the workers' may grow in a tick."""
 DEAD_BAND = 0.02
@@ -26,7 +29,7 @@ WAY_OUT = 0.2
 
 def total_quota(seen: Observation, before: float | None, settings: Settings) -> float | None:
     """CPUs that all workers together may use from now on; ``before``: until now."""
-    if seen.owner is None or seen.idle is None:
+    if seen.owner is None or seen.idle is None or _is_moment(seen):
         return before
     whole = seen.capacity
     # At first what they wait for as well: it is theirs as soon as the workers are limited.
@@ -39,6 +42,10 @@ def total_quota(seen: Observation, before: float | None, settings: Settings) -> 
         wanted = 0.0  # at once: an owner who wants every CPU has them after two ticks
     wanted = min(wanted, before + GROWTH * whole)
     return before if abs(wanted - before) < DEAD_BAND * whole else wanted
+
+
+def _is_moment(seen: Observation) -> bool:
+    return seen.interval is not None and seen.interval < SHORTEST
 
 
 def divide(fleet: Fleet, quota: float) -> dict[str, float]:

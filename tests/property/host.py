@@ -279,7 +279,6 @@ class Host:
                 phase=Phase.RUNNING,
                 started=started,
                 told=None,
-                deadline=None,
                 busy=False,
                 shares_time=None,
                 worked=bool(worker.jobs),

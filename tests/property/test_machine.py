@@ -339,7 +339,6 @@ TestDonatingHost = DonatingHost.TestCase
 TestDonatingHost.settings = settings(
     max_examples=EXAMPLES or 300,
     stateful_step_count=40,
-    deadline=None,
     derandomize=not EXAMPLES,
     database=None,
 )

@@ -71,7 +71,7 @@ def test_owner_on_and_off(period: int) -> None:
         assert least >= LEAST, f"a worker got {least:.0%} of its CPU; period {period} s, duty {duty} %"
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, derandomize=True, database=None)
 @given(
     period=st.floats(2, 3_000),
     duty=st.floats(0.1, 0.9),
@@ -87,7 +87,7 @@ def test_owner_of_any_kind(period: float, duty: float, busy: float, cpus: float)
     assert least >= LEAST, f"a worker got {least:.0%} of its CPU over {LONG} s"
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=20, derandomize=True, database=None)
 @given(
     cpus=st.sampled_from([1.0, 2.0, 4.0, 16.0]),
     before=st.floats(0, 1),

@@ -62,7 +62,7 @@ def pace(host: Host, seen: Observation, decision: Decision, calm: float) -> floa
     return next_tick(seen, decision, host.state, host.settings, calm, stretched(calm))
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=20, derandomize=True, database=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from([200.0, 400.0, 700.0]), st.sampled_from([0.0, 1.0, 2.4, 3.9])),

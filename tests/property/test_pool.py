@@ -103,7 +103,6 @@ TestPoolHost = PoolHost.TestCase
 TestPoolHost.settings = settings(
     max_examples=EXAMPLES or 300,
     stateful_step_count=40,
-    deadline=None,
     derandomize=not EXAMPLES,
     database=None,
 )

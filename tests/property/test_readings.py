@@ -207,7 +207,7 @@ def check(seen: Observation, decision: Decision) -> None:
     assert msgspec.json.decode(to_json(Tick(seen, decision)), type=Tick).observation.time == seen.time
 
 
-@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+@settings(max_examples=EXAMPLES, derandomize=True)
 @given(bad=BAD_TICKS, owner=st.sampled_from([0.0, 1.5, 3.9]), workers=st.integers(0, 2))
 def test_any_text_in_any_file(bad: list[list[Trouble]], owner: float, workers: int) -> None:
     """No text and no error ends it, starts a worker or drives one away; two good ticks, and the
@@ -231,7 +231,7 @@ def test_any_text_in_any_file(bad: list[list[Trouble]], owner: float, workers: i
         assert seen.capacity == CPUS, seen
 
 
-@settings(max_examples=EXAMPLES // 3, derandomize=True, deadline=None)
+@settings(max_examples=EXAMPLES // 3, derandomize=True)
 @given(wrong=troubles(), busy=st.booleans())
 def test_any_trouble_that_lasts(wrong: Trouble, busy: bool) -> None:
     """However long one file is wrong, a busy host is not taken for an idle one, nor the other way

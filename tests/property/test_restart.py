@@ -99,7 +99,7 @@ def test_every_prefix(name: str) -> None:
     assert tried, f"nothing was decided when {name}"
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, derandomize=True, database=None)
 @given(
     loads=st.lists(st.floats(0, 4.4), min_size=1, max_size=4),
     cuts=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=6),

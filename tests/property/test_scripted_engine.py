@@ -388,7 +388,6 @@ TestScriptedTrouble = ScriptedTrouble.TestCase
 TestScriptedTrouble.settings = settings(
     max_examples=EXAMPLES or 10,
     stateful_step_count=50,
-    deadline=None,
     derandomize=not EXAMPLES,
     database=None,
 )

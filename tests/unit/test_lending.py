@@ -101,7 +101,7 @@ def test_a_share_is_what_a_worker_gets() -> None:
     assert totals.starved == 0.0
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40, derandomize=True, database=None)
 @given(
     owner=st.lists(st.floats(0, 4), min_size=2, max_size=40),
     row=st.sampled_from([7.0, 60.0, 300.0, 1_000.0]),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plancton.units import (
@@ -87,7 +87,6 @@ def test_no_percentage(text: str) -> None:
         Portion.parse(text)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.integers(0, 10**12),
@@ -101,7 +100,6 @@ def test_duration_round_trip(value: object) -> None:
     assert Duration.parse(str(duration)) == duration, f"{value!r} is written as {duration}"
 
 
-@settings(deadline=None)
 @given(st.one_of(st.integers(0, 10**17), st.from_regex(r"\d{1,4}(\.\d{1,4})?[kMGT]i?B", fullmatch=True)))
 def test_size_round_trip(value: object) -> None:
     """A size written out and read again is the same to the byte, whatever its unit was."""
@@ -109,7 +107,6 @@ def test_size_round_trip(value: object) -> None:
     assert size > 2**53 or Size.parse(str(size)) == size, f"{value!r} is written as {size}"
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.integers(0, 10**15), st.floats(0, 100).map(lambda p: f"{p}%"), st.sampled_from(["2GB", "10 %"])

@@ -230,7 +230,7 @@ SOME = st.fixed_dictionaries({
 
 
 @given(WHOLE_RULES, st.lists(SOME, min_size=20, max_size=20))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_never_is_never(rule: str, tried: list[dict[str, float]]) -> None:
     """Of a rule that is called never or always true no values show the contrary."""
     found = "".join(doubtful_rules(rules(pause_when=rule)))

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plancton.config.hours import Hours
@@ -113,7 +113,6 @@ configs = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(configs)
 def test_effective_round_trip(config: Config) -> None:
     """The output of `check` is an equivalent configuration, whatever the values."""
@@ -200,7 +199,6 @@ WITH_UNITS = [
 PATTERNS = {place: pattern(*place) for place in WITH_UNITS}
 
 
-@settings(deadline=None)
 @given(configs)
 def test_schema_takes_what_is_shown(config: Config) -> None:
     """Every duration, size and portion that `check` prints matches the schema's patterns."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from plancton.cli.planctonctl import VERBS, Places, make, places, plancton
@@ -192,7 +192,6 @@ def test_what_can_not_be_used(text: str, said: str) -> None:
     assert str(raised.value).startswith(said), raised.value
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {"cpus_per_dock": st.floats(0.01, 64) | st.integers(1, 64)},

@@ -93,7 +93,7 @@ def test_parts_of_a_minute(tmp_path: Path, store: Store) -> None:
         assert [each.donated for each in history.rows("minutes", 0, 2e10)] == [3.0, 4.0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 10_000)), max_size=5), max_size=8),
 )

@@ -151,7 +151,7 @@ def test_nothing_is_known() -> None:
     assert found == {("plancton_up", ""): 0, ("plancton_collected_timestamp_seconds", ""): NOW}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(version=st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text(version: str) -> None:
     """Whatever a damaged status.json says its version is, the rest of the metrics is read."""

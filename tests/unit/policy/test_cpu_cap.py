@@ -52,7 +52,7 @@ def test_more_after_a_while() -> None:
     assert ticks.tick().cap is None and ticks.state.cap == UNCAPPED
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from([None, 0.5, 1.0, 1.02, 3.0]), min_size=60, max_size=300))
 def test_a_cap_that_flaps(caps: list[float | None]) -> None:
     """However it comes and goes, it changes a few times a minute, and is never more than what is

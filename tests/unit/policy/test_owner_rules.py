@@ -211,7 +211,7 @@ def test_leave_when() -> None:
     assert ticks.until(Start)[0] >= ticks.now - 1 and ticks.now >= 201 + 30
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from([OwnerRules(), BATTERY, DAY]), min_size=60, max_size=300))
 def test_signals_that_flap(signals: list[OwnerRules]) -> None:
     """However a rule's signal comes and goes, workers are frozen or thawed, started or sent away a

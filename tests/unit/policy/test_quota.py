@@ -74,6 +74,15 @@ def test_an_owner_who_goes() -> None:
     assert max(growth) <= 0.1 * CPUS + 1e-9, growth
 
 
+def test_a_moment() -> None:
+    """Two looks that follow each other at once, as a request may have them, change nothing: one
+    hundredth of a second of the owner's looks like every CPU then."""
+    seen = Observation(0.0, 0.0, CPUS, 0.004, CPUS, 0.0, idle=0.0)
+    assert total_quota(seen, 1.5, Settings()) == 1.5
+    whole = Observation(0.0, 0.0, CPUS, 5.0, 0.4, 1.5, idle=0.1, lately=seen)
+    assert quota_in_force(whole, State(quota=1.5), Settings(uses_quota=True)) == 1.5
+
+
 SECONDS = st.lists(st.tuples(st.floats(0, 2 * CPUS), st.integers(1, 20)), min_size=1, max_size=10)
 
 
