@@ -79,8 +79,10 @@ class Lending:
             before = self.totals.donated
             self._work(self.history.cpus - owner)
             self.used += owner * self.step
-            lately = self._rates(self.step, owner, (self.totals.donated - before) / self.step)
-            if self.now >= self.due - EARLY or not self._rests(lately):
+            lately = None
+            if self.calm and self.settings.uses_quota:
+                lately = self._rates(self.step, owner, (self.totals.donated - before) / self.step)
+            if self.now >= self.due - EARLY or (lately and not self._rests(lately)):
                 self._decide(lately)
         self.totals.seconds = self.now
         self.totals.starts = self.simulator.made
@@ -142,9 +144,8 @@ class Lending:
 
     def _rests(self, lately: Observation) -> bool:
         """Whether a glance, where a quota has to follow the owner, finds nothing to do."""
-        return not self.settings.uses_quota or changes_nothing(
-            lately, self.simulator.fleet, self.simulator.state, self.settings
-        )
+        simulator = self.simulator
+        return changes_nothing(lately, simulator.fleet, simulator.state, self.settings)
 
     def _rates(self, seconds: float, owner: float, donated: float) -> Observation:
         idle = max(0.0, self.history.cpus - owner - donated)
@@ -152,7 +153,7 @@ class Lending:
             self.now, self.now, self.history.cpus, seconds, owner, donated=donated, idle=idle, image="image"
         )
 
-    def _decide(self, lately: Observation) -> None:
+    def _decide(self, lately: Observation | None) -> None:
         if self.fit < len(self.simulator.workers):
             self._put_at_stake()
         fleet, seconds = self.simulator.fleet, self.now - self.last

@@ -1,7 +1,5 @@
 """The id of an installation."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,6 @@ from plancton.instance import instance_id, peek_instance
 from plancton.paths import RunDirError
 
 
-@pytest.fixture
-def umask() -> Iterator[None]:
-    old = os.umask(0o022)
-    yield
-    os.umask(old)
-
-
-@pytest.mark.usefixtures("umask")
 def test_instance_is_stable(tmp_path: Path) -> None:
     """The id is created once, at random, and found again; peeking writes nothing."""
     state = tmp_path / "state"

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,9 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path / "run")
 
 
-@pytest.fixture
-def umask() -> Iterator[None]:
-    old = os.umask(0o022)
-    yield
-    os.umask(old)
-
-
 # ---------------------------------------------------------------- status.json
 
 
-@pytest.mark.usefixtures("umask")
 def test_publish(run_dir: RunDir) -> None:
     """status.json is complete, readable by all, and leaves no other file."""
     run_dir.publish(status(text="one"))
