@@ -7,6 +7,7 @@ thread that ended in silence would never be missed.
 import contextlib
 import os
 import select
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,32 +17,41 @@ from typing import TypeVar
 
 Call = Callable[[], None]
 T = TypeVar("T")
+PIPE = 1 << 16
+"""Bytes that a pipe holds unless somebody asks for more (pipe(7))."""
 
 
 class Inbox:
-    """A queue with a descriptor (eventfd(2)), so that the loop can wait for it and for other things
-    at once. Anyone may `put`; only one thread takes."""
+    """A queue with a descriptor, so that the loop can wait for it and for other things at once.
+    Anyone may `put`; only one thread takes."""
 
     def __init__(self) -> None:
         self._calls = deque[Call]()
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def woken_by_signals(self) -> None:
+        """Let each signal that has a handler make the descriptor readable: the interpreter calls the
+        handler only once the main thread is awake, and a signal that comes just before it sleeps does
+        not interrupt the sleep. For the main thread; the process has one such descriptor."""
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def put(self, call: Call) -> None:
         self._calls.append(call)
-        os.eventfd_write(self._event, 1)
+        with contextlib.suppress(BlockingIOError):  # full: it is readable
+            os.write(self._wake, b"\0")
 
     def take(self) -> Call | None:
         """The next call, if there is one. The descriptor is readable while there are any."""
         if not self._calls:
             with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._event)
+                os.read(self._woken, PIPE)
         # What is put from here on makes the descriptor readable again.
         return self._calls.popleft() if self._calls else None
 
     def get(self, timeout: float | None = None) -> Call:
         """Wait for a call; queue.Empty after ``timeout`` seconds without one."""
         ready = select.poll()  # select(2) takes no descriptor above 1023
-        ready.register(self._event, select.POLLIN)
+        ready.register(self._woken, select.POLLIN)
         while (call := self.take()) is None:
             if not ready.poll(None if timeout is None else timeout * 1000):
                 raise Empty
@@ -51,10 +61,11 @@ class Inbox:
         return not self._calls
 
     def fileno(self) -> int:
-        return self._event
+        return self._woken
 
     def __del__(self) -> None:
-        os.close(self._event)
+        os.close(self._woken)
+        os.close(self._wake)
 
 
 def guarded(inbox: Inbox, work: Call) -> None:

@@ -190,6 +190,7 @@ class Supervisor:
         self.configure()
         if self.options.record:
             self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
+        self.inbox.woken_by_signals()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.inbox.put(self.stopping.signalled))
         signal.signal(signal.SIGUSR1, lambda *_: self.inbox.put(self.stopping.go_alone))

@@ -190,10 +190,12 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._answers = answers
         self._over = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn's own handlers do not wake a loop that a signal finds about to sleep.
+            loop.add_signal_handler(number, self.handle_exit, number, None)
         await super().startup(sockets)
         self._answers()
 
@@ -203,8 +205,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._over.set)
+        self._over.set()
 
 
 def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None]) -> None:

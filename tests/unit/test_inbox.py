@@ -4,11 +4,12 @@ import os
 import select
 import signal
 import threading
+import time
 from queue import Empty
 
 import pytest
 
-from plancton.inbox import Inbox, guarded
+from plancton.inbox import PIPE, Inbox, guarded
 
 PATIENCE = 60.0
 
@@ -57,6 +58,38 @@ def test_a_signal_ends_the_wait() -> None:
     finally:
         signal.signal(signal.SIGALRM, before)
     assert said == ["heard"]
+
+
+def test_a_signal_that_does_not_interrupt() -> None:
+    """So it is when it comes just before the wait, or in another thread: it ends the wait all the same."""
+    inbox, said = Inbox(), list[str]()
+    before = signal.signal(signal.SIGALRM, lambda *_: inbox.put(lambda: said.append("heard")))
+    inbox.woken_by_signals()
+
+    def elsewhere() -> None:
+        time.sleep(0.05)
+        signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    try:
+        inbox.get(timeout=PATIENCE)()
+    finally:
+        thread.join(PATIENCE)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGALRM, before)
+    assert said == ["heard"]
+
+
+def test_more_than_its_pipe_holds() -> None:
+    """Whoever puts a call never waits for the loop, and every call arrives."""
+    inbox, got = Inbox(), list[int]()
+    count = PIPE + 2
+    for _ in range(count):
+        inbox.put(lambda: got.append(1))
+    while call := inbox.take():
+        call()
+    assert len(got) == count and not is_readable(inbox)
 
 
 def test_get_gives_up() -> None:

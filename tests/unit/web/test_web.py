@@ -410,3 +410,33 @@ def test_a_server_that_was_stopped(page: Served) -> None:
         asked = [threads.submit(page.ask, "GET", "/api/past?span=86400") for _ in range(20)]
         os.kill(page.process.pid, signal.SIGCONT)
         assert [each.result().code for each in asked] == [200] * 20
+
+
+SIGNALLED_ELSEWHERE = """
+import signal, threading, time
+from plancton.web.server import serve_page
+
+answers = threading.Event()
+
+def send():
+    answers.wait()
+    time.sleep(0.2)
+    signal.pthread_kill(threading.get_ident(), signal.%s)
+
+threading.Thread(target=send).start()
+serve_page("127.0.0.1:0", None, lambda _: answers.set())
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_that_does_not_interrupt(home: Home, name: str) -> None:
+    """So it is when it comes just before the server sleeps, or in another thread: it ends the server
+    all the same."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SIGNALLED_ELSEWHERE % name],
+        env=home.environ,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done
