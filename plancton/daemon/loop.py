@@ -58,7 +58,7 @@ from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, changes_nothing, next_tick, stretched
+from plancton.policy.pace import BRISK, between_readings, changes_nothing, next_tick, stretched
 from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
 from plancton.request_files import DRAIN, REQUESTS
@@ -77,10 +77,6 @@ log = logging.getLogger("plancton")
 SLOW_PASS = 3.5
 """Workers are read one by one and the slice is verified at the first tick after this (seconds), so
 at each one that is calm: short jobs would be missed otherwise."""
-READ_PER_WORKER = 0.5
-"""With many workers they are read less often than that, so that a second does not cost more with them."""
-READ_TO_CHOOSE = 0.06
-"""And this often when one of them may have to leave: who has a job decides which one."""
 LOOK_AT_CPUS = 30.0
 ENGINE_SCAN, ENGINE_SCAN_AGAIN = 600.0, 60.0
 """The engine's processes are looked for this often (seconds), all of the host's being looked at; the
@@ -386,8 +382,8 @@ class Supervisor:
                 self.actuator.look_for_floods()
             # Of a job that had ended by the last pass: its line is written by now.
             self.actuator.endings.fetch_next()
-        per_worker = READ_TO_CHOOSE if self.one_may_leave else READ_PER_WORKER
-        if self.usage and now >= self.last_reading + per_worker * len(self.roster):
+        wait = between_readings(self.roster.fleet, seen.donated, self.one_may_leave)
+        if self.usage and now >= self.last_reading + wait:
             self.last_reading = now
             self._read_workers(now, seen.boottime)
         if self.actuator and not self.options.dry_run:

@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.wait import wait_for
 from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, Step, reply
 
+from plancton.daemon import docker_link
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.status_file import StatusFile
+from plancton.docker.client import Docker
 from plancton.docker.request_queue import RequestQueue
 from plancton.host.sampler import read_process
 from plancton.inbox import Inbox
@@ -166,4 +170,39 @@ def test_who_is_inspected(
         it.pump()
         found = it.lists[1]
         assert (len(found.changed), found.as_before) == ((1, set()) if inspected else (0, {"c0"}))
+        it.close()
+
+
+@pytest.mark.parametrize(("end", "inspected"), [(HANG, 1), (CUT, 2)], ids=["silence", "cut"])
+def test_who_is_inspected_after_the_stream_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Step, inspected: int
+) -> None:
+    """When the stream of events has been silent for long, it is asked for again with what it may not
+    have told, so workers that run as they did are not inspected; when it was cut, they are."""
+    monkeypatch.setattr(Docker.events, "__defaults__", (0.5,))
+    monkeypatch.setattr(docker_link, "EVENT_TIMEOUT", 7_200.0)
+    begins = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    streams = iter(list[list[Step]]([[begins, end], [HANG]]))
+    script: Script = {
+        "GET /info": INFO,
+        "GET /events": lambda _: next(streams),
+        "GET /containers/json": reply(json.dumps([RUNS]).encode()),
+        "GET /containers/c0/json": reply(b'{"Id": "c0", "Name": "/w0"}'),
+    }
+    with ScriptedDocker(tmp_path / "d.sock", script) as server:
+        it = Linked(server)
+        it.known = known()
+        it.link.step(0.0)
+        while len(it.lists) < 2:
+            it.pump()
+            if it.link.ready:
+                it.link.step(time.monotonic())
+        wait_for("it follows again", lambda: it.asked("/events?") >= 2)
+        assert it.asked("/containers/c0/json") == inspected
+        first, second = (
+            float(re.findall(r"since=([0-9.]+)", request)[0])
+            for request in server.requests
+            if "/events?" in request
+        )
+        assert (second < first) == (end == HANG), server.requests
         it.close()
