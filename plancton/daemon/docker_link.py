@@ -59,8 +59,6 @@ class DockerLink:
         """When Docker was asked for the last list of workers (CLOCK_MONOTONIC)."""
         self._following = False
         self._follower: Follower | None = None
-        self._silent_since: float | None = None
-        """If nothing but silence has ended the stream: since then (Unix time)."""
 
     def step(self, now: float) -> None:
         if self.looking:
@@ -97,16 +95,16 @@ class DockerLink:
 
     def follow(self) -> None:
         """Follow events and list the workers of the Docker that was found."""
+        self._follow(time.time())
+        self._list({})
+
+    def _follow(self, since: float) -> None:
         self.close()
         filters = {"type": ["container"], "event": FOLLOWED, "label": [f"{INSTANCE}={self._instance}"]}
-        since, self._silent_since = self._silent_since, None
-        known = {} if since is None else self._known()  # else what was missed, if anything, is repeated
         # Follow events before listing, so that nothing is missed in between.
-        begin = time.time() if since is None else since
-        self._follower = Follower(self._socket, self._inbox, filters, begin, self._on_event, self._cut)
+        self._follower = Follower(self._socket, self._inbox, filters, since, self._on_event, self._cut)
         self._follower.start()
         self._following = True
-        self._list(known)
 
     def _list(self, known: Mapping[str, Known]) -> None:
         self.asked_at = time.monotonic()
@@ -133,15 +131,19 @@ class DockerLink:
         if self.ready or self.problem != str(error):
             self._status_file.warn(f"{error}; looking for it again until it answers")
         self.ready, self.looked, self.problem = False, True, str(error)
-        self._silent_since = None
         self.retry_at = time.monotonic() + self.retry_after
         self.retry_after = min(LONGEST_RETRY, self.retry_after * 2)
 
     def _cut(self, error: DockerError) -> None:
-        """The stream has ended or was silent for long: list again, then keep following."""
-        silent = isinstance(error, DockerTimeout)
-        log.log(logging.DEBUG if silent else logging.INFO, "events: %s", error)
-        self._silent_since = time.time() - EVENT_TIMEOUT if silent else None
+        """The stream has ended: look for Docker again, list, and keep following. One that was only
+        silent is asked for what it may not have told; the list in short shows whether Docker answers."""
+        if isinstance(error, DockerTimeout) and self.ready and not self.looking:
+            log.debug("events: %s", error)
+            self.looking = True
+            self._follow(time.time() - EVENT_TIMEOUT)
+            self._list(self._known())
+            return
+        log.info("events: %s", error)
         self._following = False  # while workers are being listed, the next step looks again
         if not self.looking:
             self._look()
