@@ -102,13 +102,14 @@ def run(
     log: LogOption = None,
 ) -> None:
     """Donate until told to stop. Stays in the foreground and logs to stderr."""
-    from plancton.commands.run import supervisor_command
+    from plancton.commands.run import supervisor_command, supervisor_options
 
     if detach and dry_run:
         raise RunDirError("--dry-run says here what it would do: leave out --detach")
     paths = default_paths()
     log = (log or paths.state / "plancton.log").absolute() if detach else None
-    command = supervisor_command(config, dry_run=dry_run, now=now, record=record, verbose=verbose, log=log)
+    options = supervisor_options(config, dry_run=dry_run, now=now, record=record, verbose=verbose, log=log)
+    command = supervisor_command(options)
     if log:
         from plancton.commands.daemonize import start_in_background
 

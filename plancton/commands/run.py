@@ -1,4 +1,4 @@
-"""The process that `plancton run` becomes."""
+"""The process that `plancton run` is, or becomes."""
 
 import json
 import os
@@ -8,7 +8,7 @@ StrPath = str | os.PathLike[str]
 """pathlib would cost a tenth of the time until the supervisor runs."""
 
 
-def supervisor_command(
+def supervisor_options(
     config: StrPath | None,
     *,
     dry_run: bool = False,
@@ -16,8 +16,8 @@ def supervisor_command(
     record: StrPath | None = None,
     verbose: bool = False,
     log: StrPath | None = None,
-) -> list[str]:
-    """The process that stays: without the command line, nor (-P) code of the current directory."""
+) -> str:
+    """What it is told (JSON)."""
     options = {
         "starts": True,
         "config": _absolute(config),
@@ -27,7 +27,12 @@ def supervisor_command(
         "verbose": verbose,
         "log": _absolute(log),
     }
-    return [sys.executable, "-P", "-m", "plancton.daemon", json.dumps(options)]
+    return json.dumps(options)
+
+
+def supervisor_command(options: str) -> list[str]:
+    """Another process: without the command line, nor (-P) code of the current directory."""
+    return [sys.executable, "-P", "-m", "plancton.daemon", options]
 
 
 def _absolute(path: StrPath | None) -> str | None:

@@ -1,1 +1,1 @@
-"""The process that stays: `run` and upgrades execute `python -P -m plancton.daemon`."""
+"""The process that stays: upgrades execute `python -P -m plancton.daemon`."""

@@ -410,8 +410,11 @@ def find_supervisors(commands: Iterable[Command], paths: Paths, proc: Path = PRO
 
 
 def _is_supervisor(words: list[str]) -> bool:
-    """Whether `plancton run` starts a supervisor by these words."""
-    return words[2:4] == ["-m", "plancton.daemon"]
+    """Whether a supervisor is started by these words, or executed again."""
+    if words[2:4] == ["-m", "plancton.daemon"]:
+        return True
+    program = _program(words) if words else ""
+    return Path(program).name == "plancton" and words[words.index(program) + 1 :][:1] == ["run"]
 
 
 def _lockers(proc: Path) -> set[int]:

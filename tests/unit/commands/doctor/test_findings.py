@@ -852,7 +852,12 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
     place.process(18, "boinc", "/opt/boinc-manager/boinc-view")
     place.process(14, "python", *run, '{"config":null,"dry_run":false,"record":null,"verbose":false}')
     place.process(15, "python", *run, '{"config":null,"dry_run":true,"record":null,"verbose":false}')
-    place.locked(14, 18)
+    begun = ("/x/python", "/x/plancton", "run")
+    place.process(21, "plancton", *begun)
+    place.process(22, "plancton", *begun, "--now")
+    place.process(23, "plancton", "/x/python", "/x/plancton", "status", "run")
+    place.process(24, "plancton", "/x/python", "/x/plancton")
+    place.locked(14, 18, 21, 22, 23, 24)
     serve(script())
     found = place.look()
     assert found.processes == (
@@ -860,7 +865,7 @@ def test_processes(place: Place, serve: Callable[[Script], ScriptedDocker]) -> N
         Process(12, "boinc_client", "system.slice/boinc.service"),
         Process(13, "condor_startd", "plancton/abc"),
     )
-    assert found.supervisors.others == (14,)
+    assert found.supervisors.others == (14, 21, 22)
 
 
 def test_names_alone_change_nothing(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
