@@ -13,8 +13,12 @@ def main() -> None:
     match sys.argv[1:]:
         case ["run"] | ["run", "--now"] as words:
             _run(None, now="--now" in words)
-        case ["run", "--config", file] if file.startswith("/"):
-            _run(file, now=False)
+        case (
+            ["run", "--config" | "-c", file]
+            | ["run", "--now", "--config" | "-c", file]
+            | ["run", "--config" | "-c", file, "--now"]
+        ) if file.startswith("/"):
+            _run(file, now="--now" in sys.argv)
         case words:
             _speak(words)
 

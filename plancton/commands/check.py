@@ -31,12 +31,10 @@ from plancton.workers.disks import Disks, not_kept, read_disks, written_by_worke
 from plancton.workers.refusals import refusal_of, require_room_for_network
 from plancton.workers.same_host import doubts, look_here, require
 from plancton.workers.submounts import submount_warnings
-from plancton.workers.token import expiry, read_token
+from plancton.workers.token import EXPIRES_SOON, expiry, read_token
 from plancton.workers.users import shared_users
 
 SECONDS = 1.0
-SOON = 3 * 86_400.0
-"""A token that expires sooner than this is mentioned."""
 
 
 class HostCheck(msgspec.Struct, frozen=True):
@@ -158,7 +156,7 @@ def _warnings(config: Config, host: Host, limits: Limits, image_missing: bool, t
         found.append(not_here(config.image.name))
     elif image_missing:
         found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
-    if config.htcondor and (expires := expiry(token)) is not None and expires - time.time() < SOON:
+    if config.htcondor and (expires := expiry(token)) is not None and expires - time.time() < EXPIRES_SOON:
         left = human_seconds(expires - time.time())
         found.append(f"token file {config.htcondor.token_file}: expires in {left}")
     return found

@@ -58,8 +58,8 @@ from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
+from plancton.policy.memory_reserve import is_short_of_memory
 from plancton.policy.pace import BRISK, between_readings, changes_nothing, next_tick, stretched
-from plancton.policy.rulebook import is_short_of_memory
 from plancton.policy.state import State, slept
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds

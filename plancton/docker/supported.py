@@ -5,6 +5,8 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import NotDocker
 from plancton.docker.replies import Info
 
+OLDEST_API = (1, 41)
+"""Of Docker Engine 20.10."""
 REMEDY = "set docker.socket to the socket of a Docker Engine that root runs"
 
 

@@ -14,9 +14,10 @@ from plancton.model import Decision, Fleet, Observation, Settings
 from plancton.policy.contention import workers_get_some
 from plancton.policy.decide import quota_in_force
 from plancton.policy.disk import is_short_of_disk
+from plancton.policy.memory_reserve import is_short_of_memory
 from plancton.policy.patience import until_enough
 from plancton.policy.quota import adjust
-from plancton.policy.rulebook import holds_another, is_short_of_memory
+from plancton.policy.rulebook import holds_another
 from plancton.policy.sliding_window import LONG_ENOUGH
 from plancton.policy.state import State
 

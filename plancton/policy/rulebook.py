@@ -33,20 +33,19 @@ from plancton.policy.disk import (
     too_little_to_promise,
 )
 from plancton.policy.fit import needs_to_start, room_now
+from plancton.policy.memory_reserve import MEMORY_TIMEOUT, is_short_of_memory, leaves_in_time, memory_shortage
 from plancton.policy.patience import has_not_fitted
 from plancton.policy.quota import adjust
 from plancton.policy.sliding_window import LONG_ENOUGH, Span
 from plancton.policy.state import Case, State
 from plancton.policy.words import owner_words, why_unfit
-from plancton.units import human_bytes, human_seconds
+from plancton.units import human_seconds
 
 LEAST_LIFETIME = 0.9
 """Workers live for at least this part of the configured lifetime, and at most as much longer."""
 SETTLING = 5.0
 """An image and a configuration are in force for this long before a worker of others must finish:
 what is taken back within it costs nobody a job."""
-MEMORY_TIMEOUT = 3.0
-"""How long a worker may take to leave when the owner needs its memory."""
 DYING = 5.0
 """One that was killed longer ago than this can't be counted on to give its memory back."""
 SHARE_INTERVAL = 10.0
@@ -104,30 +103,16 @@ def out_of_memory(case: Case) -> Iterator[Action]:
     seen = case.seen
     if not is_short_of_memory(seen, case.settings):
         return
-    soon = seen.time + MEMORY_TIMEOUT
-    if any(_dies(w, seen) or _leaves_by(w, soon) for w in seen.fleet.workers):
+    if any(_dies(w, seen) or leaves_in_time(w, seen) for w in seen.fleet.workers):
         return
     if any(w.hoards and not w.busy for w in seen.fleet.flooding):
         return
     if worker := _last_in_line(seen.fleet):
-        yield leave(worker, case, MEMORY_TIMEOUT, _memory(seen, case.settings))
-
-
-def is_short_of_memory(seen: Observation, settings: Settings) -> bool:
-    return seen.memory_available is not None and seen.memory_available < settings.reserve_memory
-
-
-def _memory(seen: Observation, settings: Settings) -> str:
-    have, want = human_bytes(seen.memory_available or 0), human_bytes(settings.reserve_memory)
-    return f"the owner needs the memory: {have} are available, {want} reserved"
+        yield leave(worker, case, MEMORY_TIMEOUT, memory_shortage(seen, case.settings))
 
 
 def _dies(worker: Worker, seen: Observation) -> bool:
     return worker.phase is Phase.KILLED and seen.time - (worker.told or 0.0) < DYING
-
-
-def _leaves_by(worker: Worker, deadline: float) -> bool:
-    return worker.phase is Phase.LEAVING and (worker.deadline or 0.0) <= deadline
 
 
 def _last_in_line(fleet: Fleet) -> Worker | None:
@@ -331,7 +316,7 @@ def why_held(seen: Observation, state: State, settings: Settings) -> Held | None
     if is_short_of_disk(seen, settings):
         return Held(HeldReason.DISK, disk_shortage(seen, settings))
     if is_short_of_memory(seen, settings):
-        return Held(HeldReason.MEMORY, _memory(seen, settings))
+        return Held(HeldReason.MEMORY, memory_shortage(seen, settings))
     if seen.max_workers is not None and len(seen.fleet.workers) >= seen.max_workers:
         return Held(HeldReason.MAX_WORKERS, f"pool.max_workers is {seen.max_workers}")
     if parts_left(seen, settings) == 0:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from plancton.docker.errors import Conflict, DockerRefused, NotFound
 from plancton.docker.replies import Container
 from plancton.host.sampler import read_process
 from plancton.workers.container import INSTANCE, without_labels, without_resolvers
+from plancton.workers.last_output import LAST_LINES, last_words
 from plancton.workers.network import Wanted, make_network, renew_network
 
 log = logging.getLogger(__name__)
@@ -21,12 +22,8 @@ MOST_SHARES = 262_144
 """Docker's maximum; next to it a worker with ordinary shares gets almost nothing."""
 LARGEST_REPORT = 256 * 1024
 """Bytes of a worker's report: a line for each of 20,000 jobs."""
-WORDS, LONGEST_WORDS = "plancton: ", 200
-"""How a line begins that a worker addresses to the host's owner."""
 BETWEEN_SIGNALS = 0.2
 """Seconds between two of the same: one that comes while the first waits would be lost."""
-LAST_LINES = 20
-"""How many of a worker's last lines are searched for such a line."""
 
 
 class Remains(NamedTuple):
@@ -63,19 +60,6 @@ def examine(docker: Docker, container: str, reports: bool) -> Remains:
     for line in lines:
         log.debug("%s wrote: %s", container[:12], line)
     return Remains(last_words(lines), read_report(docker, container) if reports else None)
-
-
-def last_words(lines: Sequence[str]) -> str:
-    """What a worker addressed to the owner last; else its last line that says anything. Quoted, and
-    without quotes of its own, so that nobody takes it for ours."""
-    addressed = [line.removeprefix(WORDS) for line in lines if line.startswith(WORDS)]
-    said = [" ".join(line.split()) for line in addressed[-1:] or lines if line.strip()]
-    last = said[-1].replace('"', "'") if said else ""
-    return f'the worker says "{_cut(last)}"' if last else ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_WORDS else f"{text[: LONGEST_WORDS - 1]}…"
 
 
 def read_report(docker: Docker, container: str) -> bytes:

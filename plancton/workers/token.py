@@ -14,6 +14,8 @@ from plancton.units import human_seconds, quoted
 
 LARGEST = 16 * 1024
 """Bytes; a token has a few hundred."""
+EXPIRES_SOON = 3 * 86_400.0
+"""Seconds: one that expires sooner is mentioned."""
 
 
 class TokenError(PlanctonError):

@@ -12,7 +12,8 @@ from unit.scripted_docker import Script, ScriptedDocker, reply
 
 from plancton.cli.command_options import app
 from plancton.commands.doctor import findings, on_docker
-from plancton.commands.doctor.facts import Left, Process, Supervisors
+from plancton.commands.doctor.facts import Left
+from plancton.commands.doctor.rival_programs import Process, Supervisors
 from plancton.commands.status import status_lines
 from plancton.commands.top.drawing import Screen
 from plancton.commands.top.view import render
@@ -29,7 +30,7 @@ from plancton.errors import PlanctonError
 from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, Work, Worker, WorkerStatus
 from plancton.status_reading import read_status
 from plancton.units import escaped, printable
-from plancton.workers.docker_calls import last_words
+from plancton.workers.last_output import last_words
 from plancton.workers.network_rules import NetworkSeen
 from plancton.workers.roster import Roster
 

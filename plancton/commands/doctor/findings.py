@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from plancton.commands.check import SOON
-from plancton.commands.doctor.facts import OLD_PLANCTON, Cgroups, Engine, Facts, Left, Process, Supervisors
+from plancton.commands.doctor.facts import Cgroups, Engine, Facts, Left
 from plancton.commands.doctor.finding import Finding, Level, better, broken, names_of, ok
 from plancton.commands.doctor.on_docker import (
     engine_state,
@@ -30,6 +29,7 @@ from plancton.commands.doctor.on_kernel import (
     scheduler,
     smt,
 )
+from plancton.commands.doctor.rival_programs import OLD_PLANCTON, Process, Supervisors
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.owner_rules import Rules
 from plancton.config.resolve import Host, never_starts
@@ -45,6 +45,7 @@ from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk, not_kept
 from plancton.workers.refusals import refusal_of
 from plancton.workers.same_host import elsewhere
+from plancton.workers.token import EXPIRES_SOON
 
 EXIT_CODES = {Level.OK: 0, Level.BETTER: 1, Level.BROKEN: 4}
 
@@ -165,7 +166,7 @@ def token_state(path: str, expires: float | str | None, now: float) -> Finding:
     if expires is None:
         return ok("token", f"{path} does not expire")
     text = f"{path} expires in {human_seconds(expires - now)}"
-    if expires - now < SOON:
+    if expires - now < EXPIRES_SOON:
         return better("token", text, "ask the pool's administrator for a new one")
     return ok("token", text)
 

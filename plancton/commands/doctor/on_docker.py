@@ -1,11 +1,12 @@
 """What doctor says of Docker, the slice and the workers' network. Pure."""
 
-from plancton.commands.doctor.facts import Engine, Supervisors
+from plancton.commands.doctor.facts import Engine
 from plancton.commands.doctor.finding import Finding, better, broken, ok
+from plancton.commands.doctor.rival_programs import Supervisors
 from plancton.config.schema import Worker, WorkersNetwork
 from plancton.docker.escapes import Ways
 from plancton.docker.replies import Info
-from plancton.docker.supported import REMEDY, objection
+from plancton.docker.supported import OLDEST_API, REMEDY, objection
 from plancton.host.bandwidth import Rates
 from plancton.host.slice_inspection import Seen
 from plancton.model import Status, Tier
@@ -16,8 +17,6 @@ from plancton.workers.surroundings import MAPS_USERS
 from plancton.workers.users import user_of
 
 IDLE_CLASS_SYSTEMD = 252
-OLDEST_API = (1, 41)
-"""Of Docker Engine 20.10."""
 UNKNOWN = Here()
 
 

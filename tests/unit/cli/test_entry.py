@@ -30,9 +30,12 @@ def told(*words: str) -> tuple[str, bool]:
     [
         (["run"], ["run", "--log", "/x"]),
         (["run", "--now"], ["run", "--now", "--log", "/x"]),
-        (["run", "--config", "/a b.yaml"], ["run", "-c", "/a b.yaml"]),
+        (["run", "--config", "/a b.yaml"], ["run", "--config", "/a b.yaml", "--log", "/x"]),
+        (["run", "-c", "/--now"], ["run", "-c", "/--now", "--log", "/x"]),
+        (["run", "-c", "/a", "--now"], ["run", "-c", "/a", "--now", "--log", "/x"]),
+        (["run", "--now", "--config", "/a"], ["run", "--now", "--config", "/a", "--log", "/x"]),
     ],
-    ids=["run", "now", "config"],
+    ids=["run", "now", "config", "short", "now last", "now first"],
 )
 def test_means_what_the_parser_takes_it_for(words: list[str], parsed: list[str]) -> None:
     """The supervisor is told the same whether or not the parser has read the words."""

@@ -12,14 +12,14 @@ from unit.scripted_docker import Script, ScriptedDocker, reply
 from unit.trees import tree
 
 from plancton.commands import check as module
-from plancton.commands.check import SOON, check_host, too_little
+from plancton.commands.check import check_host, too_little
 from plancton.config.load import parse
 from plancton.config.schema import Config
 from plancton.docker.errors import DockerUnreachable
 from plancton.host.cgroup_mounts import Layout
 from plancton.model import Fleet, Observation, Settings
 from plancton.policy.fit import Room, room_now, startable
-from plancton.workers.token import TokenError
+from plancton.workers.token import EXPIRES_SOON, TokenError
 
 INFO = reply(json.dumps({"CgroupDriver": "cgroupfs", "DockerRootDir": "/"}).encode())
 
@@ -162,7 +162,7 @@ def test_pool_that_is_ready(docker: Callable[[Script], Path], tmp_path: Path) ->
         "GET /images/localhost/plancton-worker:latest/json": reply(b'{"Id": "sha256:1"}'),
     }
     socket = docker(script)
-    for expires in (None, time.time() + SOON + 60):
+    for expires in (None, time.time() + EXPIRES_SOON + 60):
         assert check_host(config(socket, token(tmp_path / "token", expires))).warnings == ()
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plancton.workers.docker_calls import LONGEST_WORDS, last_words
+from plancton.workers.last_output import LONGEST_WORDS, last_words
 
 
 @pytest.mark.parametrize(
