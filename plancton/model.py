@@ -192,6 +192,10 @@ class Fleet(msgspec.Struct, frozen=True, dict=True):
         return min((w.jobs[0] for w in self.line if w.jobs), default=math.inf)
 
     @cached_property
+    def has_jobs(self) -> bool:
+        return any(w.jobs for w in self.workers)
+
+    @cached_property
     def limited(self) -> bool:
         """Whether Docker limits any worker to less CPU than it was created with."""
         return any(w.quota is not None for w in self.workers)

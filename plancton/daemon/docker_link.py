@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_RETRY = 10.0
 """Seconds between attempts to find Docker again: 1, 2, 4 … up to this."""
-LIST_EVERY = 180.0
-"""Seconds after which all workers are listed again, whatever the events say."""
+LIST_EVERY = EVENT_TIMEOUT
+"""Seconds after which all workers are listed again, whatever the events say; after silence they are."""
 FOLLOWED = ["start", "die", "rename", "pause", "unpause", "update", "destroy", "oom", "died", "remove"]
 """What happens to containers; the last two are Podman's words."""
 

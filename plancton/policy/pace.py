@@ -78,7 +78,7 @@ def between_readings(fleet: Fleet, donated: float | None, one_may_leave: bool) -
     count = len(fleet.workers)
     if one_may_leave:
         return READ_TO_CHOOSE * count
-    if donated is not None and donated <= AT_REST and not any(worker.jobs for worker in fleet.workers):
+    if donated is not None and donated <= AT_REST and not fleet.has_jobs:
         return max(READ_PER_WORKER * count, min(READ_AT_REST * count, READ_ANYHOW))
     return READ_PER_WORKER * count
 

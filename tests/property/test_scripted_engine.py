@@ -38,7 +38,7 @@ from plancton.workers.roster import Roster
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 GB = 1_000_000_000
 CPUS = 4.0
-LIST_EVERY = 180.0
+LIST_EVERY = 300.0
 IMAGE = "sha256:i"
 SETTINGS = Settings(
     grace_kill=20.0, grace_spawn=10.0, reserve_memory=2 * GB, lifetime=1e9, leave_timeout=10.0, gap=1e9
