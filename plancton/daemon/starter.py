@@ -17,7 +17,7 @@ from plancton.docker.replies import Container
 from plancton.docker.request_queue import Queued
 from plancton.errors import PlanctonError
 from plancton.model import Phase, Settings, Worker, full_shares
-from plancton.policy.rulebook import lifetime
+from plancton.policy.lifetime import lifetime_of
 from plancton.workers.container import PREFIX, UNTIL, create_body, promised
 from plancton.workers.docker_calls import Unstarted, start_worker
 from plancton.workers.network import wanted_network
@@ -84,7 +84,7 @@ class Starter:
     def _promise(self, name: str, body: dict[str, Any], settings: Settings, disk: int | None) -> None:
         """Have a pool member tell its pool what it may expect of it."""
         context = self._context
-        ends = time() + lifetime(self._roster[name].worker, settings)
+        ends = time() + lifetime_of(self._roster[name].worker, settings)
         if self.token_expires is not None:
             left = self.token_expires - time()
             until = self.token_expires - min(settings.finish_timeout, left / 2)

@@ -1,6 +1,5 @@
 """The rules: each yields the actions that it wants, in order of priority. Pure."""
 
-import zlib
 from collections.abc import Callable, Iterator
 
 from plancton.model import (
@@ -33,6 +32,7 @@ from plancton.policy.disk import (
     too_little_to_promise,
 )
 from plancton.policy.fit import needs_to_start, room_now
+from plancton.policy.lifetime import LEAST_LIFETIME, lifetime_of
 from plancton.policy.memory_reserve import MEMORY_TIMEOUT, is_short_of_memory, leaves_in_time, memory_shortage
 from plancton.policy.patience import has_not_fitted
 from plancton.policy.quota import adjust
@@ -41,8 +41,6 @@ from plancton.policy.state import Case, State
 from plancton.policy.words import owner_words, why_unfit
 from plancton.units import human_seconds
 
-LEAST_LIFETIME = 0.9
-"""Workers live for at least this part of the configured lifetime, and at most as much longer."""
 SETTLING = 5.0
 """An image and a configuration are in force for this long before a worker of others must finish:
 what is taken back within it costs nobody a job."""
@@ -203,7 +201,7 @@ def finish(case: Case) -> Iterator[Action]:
         newer = _outdated(worker.image, worker.digest, seen)
         if seen.finish:
             yield Finish(worker.name, "draining", settings.finish_timeout)
-        elif age >= lifetime(worker, settings):
+        elif age >= lifetime_of(worker, settings):
             reason = f"its lifetime of {human_seconds(settings.lifetime)} is over"
             yield Finish(worker.name, reason, settings.finish_timeout)
         elif worker.until is not None and seen.boottime >= worker.until:
@@ -211,13 +209,6 @@ def finish(case: Case) -> Iterator[Action]:
         elif newer and not changing and not worker.busy:
             changing = True
             yield Finish(worker.name, newer, settings.finish_timeout)
-
-
-def lifetime(worker: Worker, settings: Settings) -> float:
-    """Seconds that this worker may live: the configured lifetime × (0.9 … 1.1), by its name, so
-    that workers started together don't end together."""
-    spread = (zlib.crc32(worker.name.encode()) % 1000) / 999
-    return settings.lifetime * (LEAST_LIFETIME + 2 * (1 - LEAST_LIFETIME) * spread)
 
 
 def _outdated(image: str, digest: str, seen: Observation) -> str:

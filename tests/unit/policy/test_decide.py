@@ -31,7 +31,8 @@ from plancton.model import (
     Worker,
 )
 from plancton.policy.decide import arbitrate, decide
-from plancton.policy.rulebook import SETTLING, lifetime
+from plancton.policy.lifetime import lifetime_of
+from plancton.policy.rulebook import SETTLING
 from plancton.policy.state import SUSPENDED, slept
 
 # -- starting ---------------------------------------------------------------------------------------------
@@ -501,19 +502,11 @@ def test_memory_has_to_be_there_now() -> None:
 # -- lifetime and change ----------------------------------------------------------------------------------
 
 
-def test_lifetime_is_spread() -> None:
-    """Workers started together end one after the other, between 0.9 and 1.1 of the lifetime."""
-    ages = [lifetime(worker(f"plancton-worker-{n}"), Settings(lifetime=1_000.0)) for n in range(2_000)]
-    assert 900 <= min(ages) < 905 and 1_095 < max(ages) <= 1_100, (min(ages), max(ages))
-    assert len({round(a) for a in ages}) > 190
-    assert lifetime(worker("x"), Settings()) == lifetime(worker("x"), Settings()), "the same each time"
-
-
 def test_lifetime_is_asked_for_gently() -> None:
     """Each worker is asked to finish after its own lifetime."""
     ticks = Ticks(Settings(lifetime=1_000.0, finish_timeout=77.0), there=[worker("w", 800.0)])
     time, actions = ticks.until(Finish)
-    assert time == math.ceil(lifetime(ticks.there[0], ticks.settings)) - 800, time
+    assert time == math.ceil(lifetime_of(ticks.there[0], ticks.settings)) - 800, time
     assert isinstance(actions[0], Finish) and actions[0].timeout == 77.0, actions
 
 
