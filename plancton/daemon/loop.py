@@ -59,7 +59,7 @@ from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
 from plancton.policy.memory_reserve import is_short_of_memory
-from plancton.policy.pace import BRISK, between_readings, changes_nothing, next_tick, stretched
+from plancton.policy.pace import BRISK, changes_nothing, next_tick, stretched
 from plancton.policy.state import State, slept
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds
@@ -70,7 +70,7 @@ from plancton.workers.docker_calls import Listing
 from plancton.workers.refusals import no_quota
 from plancton.workers.roster import Entry, Roster
 from plancton.workers.surroundings import Surroundings, forget, look_around
-from plancton.workers.usage import WorkerUsage
+from plancton.workers.usage import WorkerUsage, between_readings
 
 log = logging.getLogger("plancton")
 

@@ -1,7 +1,5 @@
 """Starts workers: what each is made of, and what Docker says to it."""
 
-import random
-import string
 from functools import partial
 from time import CLOCK_BOOTTIME, clock_gettime, time
 from typing import Any
@@ -18,7 +16,7 @@ from plancton.docker.request_queue import Queued
 from plancton.errors import PlanctonError
 from plancton.model import Phase, Settings, Worker, full_shares
 from plancton.policy.lifetime import lifetime_of
-from plancton.workers.container import PREFIX, UNTIL, create_body, promised
+from plancton.workers.container import UNTIL, create_body, new_name, promised
 from plancton.workers.docker_calls import Unstarted, start_worker
 from plancton.workers.network import wanted_network
 from plancton.workers.token import TokenError, expiry, pack, read_token
@@ -39,7 +37,7 @@ class Starter:
     def start(self, config: Config, image: str, newest: str, settings: Settings, disk: int | None) -> None:
         """Start one; ``disk``: see `Start`. It is made from the ``newest`` id that Docker has for the
         ``image``."""
-        name = PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
+        name = new_name()
         made_of = digest(config)
         worker = Worker(
             name,

@@ -33,13 +33,6 @@ is found at ticks."""
 STRETCH, LONGEST = 3.0, 15.0
 """Where nothing moves, or on battery, ticks are that many times as far apart, but no further for
 that than LONGEST seconds."""
-READ_PER_WORKER = 0.5
-"""Seconds per worker after which all are read again. With many they are read less often, so that a second
-does not cost more with them."""
-READ_TO_CHOOSE = 0.06
-"""The same when one of them may have to leave: who has a job decides which one."""
-READ_AT_REST, READ_ANYHOW = 2.0, 60.0
-"""The same while they rest, but no more than so many seconds in all."""
 FASTEST = 1_000_000_000
 """Bytes per second that an owner is expected to take at most. One thread of a fast computer, which
 has to clear each page, takes a few times as much, but only for moments."""
@@ -70,17 +63,6 @@ def changes_nothing(lately: Observation, fleet: Fleet, state: State, settings: S
         return False
     quota = quota_in_force(lately, state, settings)
     return quota == state.quota or not adjust(fleet, quota)
-
-
-def between_readings(fleet: Fleet, donated: float | None, one_may_leave: bool) -> float:
-    """Seconds for which what is known of each worker is new enough. To read 32 of them costs more than
-    all else in a tick."""
-    count = len(fleet.workers)
-    if one_may_leave:
-        return READ_TO_CHOOSE * count
-    if donated is not None and donated <= AT_REST and not fleet.has_jobs:
-        return max(READ_PER_WORKER * count, min(READ_AT_REST * count, READ_ANYHOW))
-    return READ_PER_WORKER * count
 
 
 def stretched(calm: float) -> float:

@@ -3,7 +3,9 @@
 https://docs.docker.com/reference/api/engine/ ("Create a container") describes the fields.
 """
 
+import random
 import resource
+import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,6 +49,10 @@ ULIMITS = {
 is slow. A limit of 1 on core dumps stops the host's core handler; 0 does not (core(5)). The last two
 are on what all processes of a user have, on the host as well: a service that is the same user, with
 the host's usual limits, keeps half."""
+
+
+def new_name() -> str:
+    return PREFIX + "".join(random.choices(string.ascii_lowercase + string.digits, k=6))
 
 
 def create_body(

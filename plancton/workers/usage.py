@@ -10,10 +10,19 @@ from plancton.host.engine_cpu import service_stat
 from plancton.host.sampler import Group
 from plancton.host.slice import Slice
 from plancton.model import Fleet
+from plancton.policy.pace import AT_REST
 from plancton.workers.roster import Entry
 from plancton.workers.running_jobs import JobWatch
 
 Counters = dict[str, float | None]
+
+READ_PER_WORKER = 0.5
+"""Seconds per worker after which all are read again. With many they are read less often, so that a second
+does not cost more with them."""
+READ_TO_CHOOSE = 0.06
+"""The same when one of them may have to leave: who has a job decides which one."""
+READ_AT_REST, READ_ANYHOW = 2.0, 60.0
+"""The same while they rest, but no more than so many seconds in all."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -26,6 +35,17 @@ class Usage(msgspec.Struct, frozen=True):
     jobs: tuple[float, ...] | None = None
     job_cpu: float = 0.0
     used: float | None = None
+
+
+def between_readings(fleet: Fleet, donated: float | None, one_may_leave: bool) -> float:
+    """Seconds for which what is known of each worker is new enough. To read 32 of them costs more than
+    all else in a tick."""
+    count = len(fleet.workers)
+    if one_may_leave:
+        return READ_TO_CHOOSE * count
+    if donated is not None and donated <= AT_REST and not fleet.has_jobs:
+        return max(READ_PER_WORKER * count, min(READ_AT_REST * count, READ_ANYHOW))
+    return READ_PER_WORKER * count
 
 
 class WorkerUsage:

@@ -7,7 +7,7 @@ import pytest
 
 from plancton.model import Decision, Fleet, Kill, Observation, Phase, Settings, Worker
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, FASTEST, between_readings, next_tick, stretched
+from plancton.policy.pace import BRISK, FASTEST, next_tick, stretched
 from plancton.policy.state import State
 
 CALM, STEADY = 5.0, 15.0
@@ -131,31 +131,3 @@ def test_after_an_action() -> None:
     """What was told to somebody is followed up at once."""
     decision = Decision(1, "", actions=(Kill("a", "did not leave in time"),))
     assert next_tick(CALM_HOST, decision, State(), SETTINGS, CALM, STEADY) == BRISK
-
-
-def between(
-    count: int, one_may_leave: bool = False, jobs: tuple[float, ...] = (), donated: float | None = 0.01
-) -> float:
-    workers = [msgspec.structs.replace(RUNNING, name=f"w{n}", jobs=() if n else jobs) for n in range(count)]
-    return between_readings(Fleet.of(workers), donated, one_may_leave)
-
-
-@pytest.mark.parametrize("what", [{"jobs": (9_000.0,)}, {"donated": 0.2}, {"donated": None}])
-def test_workers_at_rest_are_read_less_often(what: dict[str, Any]) -> None:
-    """Workers that do nothing and have no job are read once a minute, others as often as before."""
-    assert between(32) == 60.0
-    assert between(32, **what) == 16.0
-
-
-def test_few_workers_are_read_at_each_tick() -> None:
-    assert between(2) < CALM and between(0) == 0.0
-
-
-def test_many_workers_at_rest() -> None:
-    """They are never read more often because they rest."""
-    assert between(1_000) == between(1_000, donated=3.0)
-
-
-def test_workers_one_of_which_may_have_to_leave() -> None:
-    """They are read often, at rest or not."""
-    assert between(32, one_may_leave=True) == between(32, one_may_leave=True, donated=3.0) < 2.0

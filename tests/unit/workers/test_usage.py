@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.open_files import open_files
@@ -10,9 +11,9 @@ from unit.trees import cgroup, cpu_stat, pid_stat, tree
 from plancton.host.cgroup_mounts import Layout
 from plancton.host.sampler import USER_HZ
 from plancton.host.slice import Slice
-from plancton.model import Fleet, Worker
+from plancton.model import Fleet, Phase, Worker
 from plancton.workers.roster import Entry
-from plancton.workers.usage import WorkerUsage
+from plancton.workers.usage import WorkerUsage, between_readings
 
 BOOT = 100_000.0
 
@@ -135,3 +136,31 @@ def test_no_files_leak(host: Host) -> None:
     assert all(r.jobs for r in host.usage.by_name.values()), "some have no job"
     host.usage.close()
     assert open_files() == before
+
+
+def between(
+    count: int, one_may_leave: bool = False, jobs: tuple[float, ...] = (), donated: float | None = 0.01
+) -> float:
+    workers = [Worker(f"w{n}", f"i{n}", Phase.RUNNING, jobs=() if n else jobs) for n in range(count)]
+    return between_readings(Fleet.of(workers), donated, one_may_leave)
+
+
+@pytest.mark.parametrize("what", [{"jobs": (9_000.0,)}, {"donated": 0.2}, {"donated": None}])
+def test_workers_at_rest_are_read_less_often(what: dict[str, Any]) -> None:
+    """Workers that do nothing and have no job are read once a minute, others as often as before."""
+    assert between(32) == 60.0
+    assert between(32, **what) == 16.0
+
+
+def test_few_workers_are_read_at_each_tick() -> None:
+    assert between(2) < 5.0 and between(0) == 0.0
+
+
+def test_many_workers_at_rest() -> None:
+    """They are never read more often because they rest."""
+    assert between(1_000) == between(1_000, donated=3.0)
+
+
+def test_workers_one_of_which_may_have_to_leave() -> None:
+    """They are read often, at rest or not."""
+    assert between(32, one_may_leave=True) == between(32, one_may_leave=True, donated=3.0) < 2.0
