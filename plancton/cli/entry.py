@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def _run(config: str | None, now: bool) -> NoReturn:
-    """In this process, which has loaded nothing yet: to execute another takes a tenth of the time until
+    """In this process, which has loaded nothing yet: to execute another takes a fifth of the time until
     the first tick."""
     from plancton.commands.run import supervisor_options
     from plancton.lean_imports import left_out

@@ -59,6 +59,8 @@ class DockerLink:
         """When Docker was asked for the last list of workers (CLOCK_MONOTONIC)."""
         self._following = False
         self._follower: Follower | None = None
+        self._since = 0.0
+        """From when on its events are (Unix time)."""
 
     def step(self, now: float) -> None:
         if self.looking:
@@ -104,7 +106,7 @@ class DockerLink:
         # Follow events before listing, so that nothing is missed in between.
         self._follower = Follower(self._socket, self._inbox, filters, since, self._on_event, self._cut)
         self._follower.start()
-        self._following = True
+        self._following, self._since = True, since
 
     def _list(self, known: Mapping[str, Known]) -> None:
         self.asked_at = time.monotonic()
@@ -140,7 +142,8 @@ class DockerLink:
         if isinstance(error, DockerTimeout) and self.ready and not self.looking:
             log.debug("events: %s", error)
             self.looking = True
-            self._follow(time.time() - EVENT_TIMEOUT)
+            # No earlier than the stream itself: what it has told must not be told twice.
+            self._follow(max(self._since, time.time() - EVENT_TIMEOUT))
             self._list(self._known())
             return
         log.info("events: %s", error)

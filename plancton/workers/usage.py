@@ -21,8 +21,8 @@ READ_PER_WORKER = 0.5
 does not cost more with them."""
 READ_TO_CHOOSE = 0.06
 """The same when one of them may have to leave: who has a job decides which one."""
-READ_AT_REST, READ_ANYHOW = 2.0, 60.0
-"""The same while they rest, but no more than so many seconds in all."""
+READ_AT_REST, MOST_AT_REST = 2.0, 60.0
+"""The same while they rest, and the most (seconds) to which that makes it longer."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def between_readings(fleet: Fleet, donated: float | None, one_may_leave: bool) -
     if one_may_leave:
         return READ_TO_CHOOSE * count
     if donated is not None and donated <= AT_REST and not fleet.has_jobs:
-        return max(READ_PER_WORKER * count, min(READ_AT_REST * count, READ_ANYHOW))
+        return max(READ_PER_WORKER * count, min(READ_AT_REST * count, MOST_AT_REST))
     return READ_PER_WORKER * count
 
 

@@ -173,19 +173,36 @@ def test_who_is_inspected(
         it.close()
 
 
-@pytest.mark.parametrize(("end", "inspected"), [(HANG, 1), (CUT, 2)], ids=["silence", "cut"])
+BEGINS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("stream", "silence", "inspected", "since_then"),
+    [
+        ([BEGINS, HANG], 300.0, 1, True),
+        ([HANG], 300.0, 1, True),
+        ([BEGINS, HANG], 0.1, 1, False),
+        ([BEGINS, CUT], 300.0, 2, False),
+    ],
+    ids=["silence", "no answer", "silence after events", "cut"],
+)
 def test_who_is_inspected_after_the_stream_has_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: Step, inspected: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stream: list[Step],
+    silence: float,
+    inspected: int,
+    since_then: bool,
 ) -> None:
-    """When the stream of events has been silent for long, it is asked for again with what it may not
-    have told, so workers that run as they did are not inspected; when it was cut, they are."""
+    """When the stream of events has only been silent, it is asked for again with what it may not have
+    told, and no more; workers that run as they did are not inspected. When it was cut, they are."""
     monkeypatch.setattr(Docker.events, "__defaults__", (0.5,))
-    monkeypatch.setattr(docker_link, "EVENT_TIMEOUT", 7_200.0)
-    begins = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    streams = iter(list[list[Step]]([[begins, end], [HANG]]))
+    monkeypatch.setattr(Docker.__init__, "__defaults__", (5.0,))
+    monkeypatch.setattr(docker_link, "EVENT_TIMEOUT", silence)
+    streams = iter(list[list[Step]]([stream, [BEGINS, HANG]]))
     script: Script = {
         "GET /info": INFO,
-        "GET /events": lambda _: next(streams),
+        "GET /events": lambda _: next(streams, [BEGINS, HANG]),
         "GET /containers/json": reply(json.dumps([RUNS]).encode()),
         "GET /containers/c0/json": reply(b'{"Id": "c0", "Name": "/w0"}'),
     }
@@ -199,10 +216,7 @@ def test_who_is_inspected_after_the_stream_has_ended(
                 it.link.step(time.monotonic())
         wait_for("it follows again", lambda: it.asked("/events?") >= 2)
         assert it.asked("/containers/c0/json") == inspected
-        first, second = (
-            float(re.findall(r"since=([0-9.]+)", request)[0])
-            for request in server.requests
-            if "/events?" in request
-        )
-        assert (second < first) == (end == HANG), server.requests
+        asked = (re.search("/events.*since=([0-9.]+)", request) for request in server.requests)
+        first, second, *_ = (float(found[1]) for found in asked if found)
+        assert abs(second - first) < 1e-4 if since_then else second > first, server.requests
         it.close()
