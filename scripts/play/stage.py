@@ -62,9 +62,9 @@ class Stage:
     def until(self, what: str, seconds: float, holds: Callable[[Status], bool]) -> float:
         """Watch until this holds; how long it took."""
         begin = time.monotonic()
-        while not holds(self.status()):
+        while not holds(status := self.status()):
             if time.monotonic() - begin > seconds:
-                self.fail(f"not within {seconds:.0f} s: {what}")
+                self.fail(f"not within {seconds:.0f} s: {what}; Plancton says: {status.sentence}")
             time.sleep(0.2)
         return time.monotonic() - begin
 

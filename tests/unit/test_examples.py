@@ -47,7 +47,7 @@ def test_cloud_init() -> None:
 
 def test_kickstart() -> None:
     """Kickstart's own validator accepts it, its script is valid, and it writes a configuration."""
-    call(Path(sys.executable).with_name("ksvalidator"), "--version", "F40", KICKSTART)
+    call(sys.executable, Path(sys.executable).with_name("ksvalidator"), "--version", "F40", KICKSTART)
     text = KICKSTART.read_text()
     script = re.search(r"^%post.*?\n(.*)^%end", text, re.MULTILINE | re.DOTALL)
     assert script

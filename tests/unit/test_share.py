@@ -38,23 +38,29 @@ def test_man_page() -> None:
 def test_completion_in_bash() -> None:
     """bash completes a command's name."""
     script = (
-        f"source {SHARE}/plancton.bash; complete -p plancton;"
+        'source "$1"; complete -p plancton;'
         'COMP_WORDS=(plancton st) COMP_CWORD=1; _plancton_completion plancton; echo "${COMPREPLY[@]}"'
     )
-    assert call("bash", "--norc", "-c", script, PATH=PATH).splitlines()[-1] == "status stop"
+    assert (
+        call("bash", "--norc", "-c", script, "bash", SHARE / "plancton.bash", PATH=PATH).splitlines()[-1]
+        == "status stop"
+    )
 
 
 def test_completion_in_fish(tmp_path: Path) -> None:
     """fish completes a command's name, and a command's options."""
-    script = f"source {SHARE}/plancton.fish; complete -C 'plancton st'; complete -C 'plancton status --'"
-    lines = call("fish", "--no-config", "-c", script, HOME=str(tmp_path), PATH=PATH).splitlines()
+    script = "source $argv[1]; complete -C 'plancton st'; complete -C 'plancton status --'"
+    file = SHARE / "plancton.fish"
+    # Where the locale is not installed, fish gives programs another PATH if that is not ASCII.
+    environ = {"HOME": str(tmp_path), "PATH": PATH, "LC_ALL": "C.UTF-8"}
+    lines = call("fish", "--no-config", "-c", script, file, **environ).splitlines()
     assert [line.partition("\t")[0] for line in lines] == ["status", "stop", "--help", "--json"]
 
 
 ZSH = """
 zmodload zsh/zpty
 zpty shell zsh -f -i
-zpty -w shell "fpath=($1 \\$fpath); autoload -Uz compinit; compinit -u -d $2; echo READ''Y"
+zpty -w shell "fpath=(${(q)1} \\$fpath); autoload -Uz compinit; compinit -u -d ${(q)2}; echo READ''Y"
 zpty -r -m shell out '*READY*'
 zpty -w -n shell $'plancton self\\t'
 for i in {1..200}; do
