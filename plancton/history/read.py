@@ -5,30 +5,27 @@ copy. In WAL mode that is enough: whatever a checkpoint was writing into the fil
 in the log, unless the log was begun again, and then its first bytes have changed.
 """
 
+import errno
 import os
 import sqlite3
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from plancton.files import read_regular
+from plancton.files import Unsuitable, read_regular
 from plancton.history import tables
-from plancton.history.tables import COLUMNS, WORK, HistoryError, Row
+from plancton.history.tables import COLUMNS, MOST, WORK, HistoryError, Row, of_kind
 from plancton.model import Work
 
-T = TypeVar("T")
-
-MOST = 1e18
-"""Byte seconds of all hosts' memory in an hour are fewer."""
 LARGEST = 64 << 20
 """Bytes of a file or log that is ours."""
+LOG_HEADER = 32
+"""The log's first bytes, which change when it is begun again."""
 ALL = -1
 """As a LIMIT of SQLite's."""
 TRIES = 20
@@ -37,7 +34,7 @@ IN_MEMORY = Path("/dev/shm")
 
 
 class Said(msgspec.Struct, frozen=True):
-    """An event: Unix time and one sentence, and the number by which the next ones are asked for."""
+    """An event: its number, Unix time and one sentence."""
 
     id: int
     time: float
@@ -56,38 +53,25 @@ class History:
         where = "WHERE time >= ? AND time < ? ORDER BY time LIMIT ?"
         query = f"SELECT {', '.join(COLUMNS)} FROM {table} {where}"
         found = self._database.execute(query, (since, until, first))
-        return [_of_kind(dict(zip(COLUMNS, row, strict=True)), Row) for row in found]
+        return [of_kind(dict(zip(COLUMNS, row, strict=True)), Row) for row in found]
 
     def totals(self, table: str, since: float, names: Sequence[str]) -> dict[str, float]:
         """These columns of the ``minutes`` or ``hours`` that begin at this time or later, added up."""
         sums = ", ".join(f"TOTAL({name})" for name in names)
         found = self._database.execute(f"SELECT {sums} FROM {table} WHERE time >= ?", (since,)).fetchone()
-        return _of_kind(dict(zip(names, found, strict=True)), dict[str, float])
+        return of_kind(dict(zip(names, found, strict=True)), dict[str, float])
 
-    def events(self, since: float = 0.0, until: float = MOST, after: int = 0, last: int = ALL) -> list[Said]:
-        """Those in this time whose number is larger than ``after``, oldest first; only the ``last``
-        of them."""
+    def events(self, since: float = 0.0, until: float = MOST, last: int = ALL) -> list[Said]:
+        """Those in this time, oldest first; only the ``last`` of them."""
         names = Said.__struct_fields__
-        query = (
-            f"SELECT {', '.join(names)} FROM events WHERE time >= ? AND time < ? AND id > ?"
-            " ORDER BY id DESC LIMIT ?"
-        )
-        found = self._database.execute(query, (since, until, after, last)).fetchall()
-        return [_of_kind(dict(zip(names, row, strict=True)), Said) for row in reversed(found)]
+        where = "WHERE time >= ? AND time < ? ORDER BY id DESC LIMIT ?"
+        query = f"SELECT {', '.join(names)} FROM events {where}"
+        found = self._database.execute(query, (since, until, last)).fetchall()
+        return [of_kind(dict(zip(names, row, strict=True)), Said) for row in reversed(found)]
 
     def work(self) -> Work | None:
         row = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchone()
-        return _of_kind(dict(zip(WORK, row, strict=True)), Work) if row else None
-
-
-def _of_kind(values: dict[str, Any], kind: type[T]) -> T:
-    """SQLite takes anything in any column, and not everybody's file was written by us."""
-    if not all(abs(value) < MOST for value in values.values() if isinstance(value, int | float)):
-        raise sqlite3.DatabaseError("a number is not one that Plancton writes")
-    try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        raise sqlite3.DatabaseError(str(error)) from None
+        return of_kind(dict(zip(WORK, row, strict=True)), Work) if row else None
 
 
 @contextmanager
@@ -159,33 +143,29 @@ def changed(state: Path) -> object:
 def _copy(path: Path) -> tuple[bytes, bytes]:
     """The file and its log, which belong together."""
     for _ in range(TRIES):
-        begun = _log(path)[:32]
+        begun = _log(path)[:LOG_HEADER]
         try:
             data, _ = read_regular(path, LARGEST, follow=False)
         except FileNotFoundError:
             raise _missing(path) from None
         except OSError as error:
-            raise HistoryError(f"{path}: can't be read: {error.strerror}; {_remedy(path)}") from None
+            raise _unreadable(path, error) from None
         log = _log(path)
-        if log[:32] == begun == _log(path, 32)[:32]:
+        if log[:LOG_HEADER] == begun == _log(path)[:LOG_HEADER]:
             return data, log
         time.sleep(0.01)
     raise HistoryError(f"{path}: changes all the time; try again")
 
 
-def _log(path: Path, largest: int = LARGEST) -> bytes:
+def _log(path: Path) -> bytes:
     """Empty if there is none."""
     log = Path(f"{path}-wal")
     try:
-        descriptor = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_regular(log, LARGEST, follow=False)[0]
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise HistoryError(f"{log}: can't be read: {error.strerror}; {_remedy(log)}") from None
-    with open(descriptor, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _damaged(path)
-        return file.read(largest) or b""
+        raise _unreadable(log, error) from None
 
 
 def _missing(path: Path) -> HistoryError:
@@ -194,5 +174,8 @@ def _missing(path: Path) -> HistoryError:
     )
 
 
-def _remedy(path: Path) -> str:
-    return f"run this as a user who may read {path.parent}"
+def _unreadable(path: Path, error: OSError) -> HistoryError:
+    remedy = f"run this as a user who may read {path.parent}"
+    if isinstance(error, Unsuitable) or error.errno == errno.ELOOP:  # a link
+        remedy = "move it away"
+    return HistoryError(f"{path}: can't be read: {error.strerror}; {remedy}")

@@ -12,9 +12,14 @@ All times are Unix times. ``PRAGMA user_version`` is the version of the tables. 
 does it outside of WAL mode: a version that does not know them yet reads the number from the file.
 """
 
+import sqlite3
+from typing import Any, TypeVar
+
 import msgspec
 
 from plancton.errors import PlanctonError
+
+T = TypeVar("T")
 
 NAME = "history.sqlite"
 VERSION = 1
@@ -23,6 +28,8 @@ APPLICATION = 0x504C4E43
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 KEPT = {"minutes": 8 * DAY, "hours": 3 * 365 * DAY, "events": 30 * DAY}
 """Seconds for which each is kept."""
+MOST = 1e18
+"""Byte seconds of all hosts' memory in an hour are fewer."""
 NO_ROOM = "no room"
 """What `Row.held` says when there is none for another worker."""
 
@@ -115,3 +122,14 @@ class Header(msgspec.Struct, frozen=True):
         if len(data) < 100 or not data.startswith(b"SQLite format 3\0"):
             return None
         return Header(int.from_bytes(data[68:72]), int.from_bytes(data[60:64]))
+
+
+def of_kind(values: dict[str, Any], kind: type[T]) -> T:
+    """SQLite takes anything in any column, and not everybody's file was written by us. Raises
+    sqlite3.DatabaseError."""
+    if not all(abs(value) < MOST for value in values.values() if isinstance(value, int | float)):
+        raise sqlite3.DatabaseError("a number is not one that Plancton writes")
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise sqlite3.DatabaseError(str(error)) from None

@@ -20,7 +20,19 @@ import msgspec
 
 from plancton.files import from_json, set_mode, to_json
 from plancton.history import tables
-from plancton.history.tables import COLUMNS, HOUR, KEPT, REPORT, SUMS, VERSION, WORDS, WORK, HistoryError, Row
+from plancton.history.tables import (
+    COLUMNS,
+    HOUR,
+    KEPT,
+    REPORT,
+    SUMS,
+    VERSION,
+    WORDS,
+    WORK,
+    HistoryError,
+    Row,
+    of_kind,
+)
 from plancton.model import Event, Kept, Report, Work
 
 PAGES_IN_WAL = 256
@@ -36,21 +48,6 @@ SETTINGS = ("cache_size = -64", "synchronous = NORMAL", "temp_store = MEMORY", "
 BUSY = 1.0
 """Seconds to wait for the owner's own other programs."""
 NO_DATABASE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-TROUBLE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_TOOBIG,
-    }
-)
-"""Errors of the disk or the file, not of ours."""
 
 
 class Damaged(HistoryError):
@@ -84,16 +81,22 @@ class Store:
         with _explained(self.path):
             rows = self._database.execute(f"SELECT {', '.join(WORK)} FROM work").fetchall()
             counted = self._database.execute(f"SELECT container, {', '.join(REPORT)} FROM counted").fetchall()
-        if not rows:
-            return None
-        self._counted = {container: Report(*report) for container, *report in counted}
-        return Kept(Work(*rows[0]), dict(self._counted))
+            if not rows:
+                return None
+            self._counted = {
+                container: of_kind(dict(zip(REPORT, report, strict=True)), Report)
+                for container, *report in counted
+            }
+            return Kept(of_kind(dict(zip(WORK, rows[0], strict=True)), Work), dict(self._counted))
 
     def moved(self) -> Kept | None:
         """What was taken over from an earlier version."""
         with _explained(self.path):
             row = self._database.execute("SELECT work_json FROM moved").fetchone()
-        return from_json(row[0], Kept) if row else None
+        try:
+            return from_json(row[0], Kept) if row else None
+        except (TypeError, ValueError) as error:
+            raise Damaged(f"{self.path}: {error}") from None
 
     def take_over(self, kept: Kept, moved: Kept) -> None:
         """Keep these sums, which have those of ``moved`` in them."""
@@ -299,14 +302,18 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Say in one line what is wrong with the file. Any other error is a bug."""
+    """Say in one line what is wrong with the disk or the file. Any other error is a bug: a statement
+    that makes no sense, or values that no table takes."""
     try:
         yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):
+        raise
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        # Not SQLite's own: text that is none, or a value that is not of its kind.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in NO_DATABASE:
             raise Damaged(f"{path}: {error}") from None
-        if code not in TROUBLE:
+        if code == sqlite3.SQLITE_ERROR or not isinstance(error, sqlite3.OperationalError):
             raise
         raise HistoryError(f"{path}: can't be written: {error}") from None
     except OSError as error:

@@ -12,6 +12,7 @@ import pytest
 
 from plancton.daemon import history_writer as module
 from plancton.daemon.history_writer import NO_ANSWER, RETRY, HistoryWriter
+from plancton.files import to_json
 from plancton.history.read import open_history
 from plancton.history.tables import NAME, VERSION, HistoryError, Row
 from plancton.history.write import Batch, Store, open_store
@@ -223,6 +224,34 @@ def test_damaged_file(tmp_path: Path, good: int) -> None:
     run.tick(61.0)
     run.it.close()
     assert run.rows() and (tmp_path / f"{NAME}.damaged").read_bytes()[4096:] == data[4096:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE work SET jobs_done = 'abc'",
+        "UPDATE work SET cpu_done = 9e999",
+        "UPDATE work SET jobs_done = 9223372036854775807",
+        "UPDATE work SET since = x'00'",
+        "INSERT INTO counted VALUES (CAST(x'63ff' AS TEXT), 1, 0, 0, 1.0, 0.0)",
+        "INSERT INTO counted VALUES ('c', 'one', 0, 0, 1.0, 0.0)",
+        "INSERT INTO moved VALUES (1, '{')",
+        "INSERT INTO moved VALUES (1, 5)",
+    ],
+)
+def test_damaged_totals(run: Run, change: str) -> None:
+    """Totals that Plancton did not write move the file aside at the start; they stop no supervisor."""
+    run.it.close()
+    with closing(sqlite3.connect(run.state / NAME)) as database:
+        database.execute(change)
+        database.commit()
+    (run.state / "work.json").write_bytes(to_json(Kept(Work(1.0))))
+    second = Run(run.state)
+    assert f"{NAME}.damaged now" in second.problem, second.problem
+    second.it.accounting.lost(1, 5.0)
+    second.tick(61.0)
+    second.it.close()
+    assert second.rows() and Run(run.state).it.accounting.work == second.it.accounting.work
 
 
 def test_damaged_while_it_runs(run: Run) -> None:
