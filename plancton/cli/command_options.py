@@ -292,14 +292,13 @@ def events(
 ) -> None:
     """Say what the supervisor did and why, with the time: "why did it yield at 14:05?". With --json
     one object a line."""
-    from plancton.commands.events import read_events
-    from plancton.commands.report import event_line
+    from plancton.commands.events import event_line, read_events
 
     for event in read_events(paths_in_use().state, time.time() - _seconds("--since", since), follow):
         if as_json:
             typer.echo(escaped(msgspec.json.encode(event).decode()))
         else:
-            stdout.say(event_line(event).strip())
+            stdout.say(event_line(event))
 
 
 @app.command()
@@ -358,12 +357,10 @@ def top(
             typer.echo(escaped(line.decode()))
         return
 
-    requests = {
-        "drain": lambda: control.drain(paths),
-        "pause": lambda: control.pause(paths),
-        "resume": lambda: control.resume(paths),
-    }
-    run_top(sources_of(paths), tree, lambda name: requests[name](), Console(), seconds or 1.0, screens)
+    def ask(name: str) -> str:
+        return control.BUTTONS[name](paths)
+
+    run_top(sources_of(paths), tree, ask, Console(), seconds or 1.0, screens)
 
 
 @app.command()

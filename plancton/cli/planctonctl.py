@@ -43,6 +43,10 @@ class Places(NamedTuple):
     state: Path | None = None
 
 
+MOVES = {"--logdir": "log", "--rundir": "run", "--pidfile": "pid", "--confdir": "config"}
+"""Which of the places each option moves."""
+
+
 def main() -> None:
     try:
         known = ["user", "logdir=", "rundir=", "pidfile=", "confdir=", "help"]
@@ -67,18 +71,11 @@ def places(options: Sequence[tuple[str, str]], home: Path) -> Places:
         Path("/run/plancton"), Path("/var/log/plancton"), Path("/etc/plancton"), Path("/run/plancton.pid")
     )
     for name, value in options:
-        match name:
-            case "--user":
-                own = home / ".plancton"
-                found = Places(own / "run", own / "log", own / "conf", own / "plancton.pid", own / "state")
-            case "--logdir":
-                found = found._replace(log=Path(value))
-            case "--rundir":
-                found = found._replace(run=Path(value))
-            case "--pidfile":
-                found = found._replace(pid=Path(value))
-            case "--confdir":
-                found = found._replace(config=Path(value))
+        if name == "--user":
+            own = home / ".plancton"
+            found = Places(own / "run", own / "log", own / "conf", own / "plancton.pid", own / "state")
+        else:
+            found = found._replace(**{MOVES[name]: Path(value)})
     run, log, config, pid = (path.absolute() for path in found[:4])
     return Places(run, log, config, pid, found.state)
 

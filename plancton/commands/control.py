@@ -100,6 +100,15 @@ def stop(paths: Paths, keep_workers: bool, force: bool, wait: bool) -> str:
     return "Stopping, the workers stay." if keep_workers else "Stopping: all workers leave."
 
 
+BUTTONS: dict[str, Callable[[Paths], str]] = {
+    "drain": drain,
+    "pause": pause,
+    "resume": resume,
+    "stop": lambda paths: stop(paths, keep_workers=False, force=False, wait=False),
+}
+"""What the page's buttons and the keys of `plancton top` ask for."""
+
+
 def require_to_outlive_it() -> None:
     """In Plancton's own container a command ends with it."""
     if _is_inside():

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from plancton.history.read import Said, changed, open_history
+from plancton.units import local_time, printable
 
 LOOK = 1.0
 """Seconds between two looks at whether there is something new."""
@@ -26,3 +27,7 @@ def read_events(state: Path, since: float, follow: bool) -> Generator[Said]:
         told = {event for event in found if event.time == since}
         while changed(state) == before:
             time.sleep(LOOK)
+
+
+def event_line(event: Said) -> str:
+    return f"{local_time(event.time, '%Y-%m-%d %H:%M:%S')}  {printable(event.text)}"

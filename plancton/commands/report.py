@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from plancton.commands.events import event_line
 from plancton.history.read import Said, open_history
 from plancton.history.summary import Pause, Summary, minutes_from, summarize
 from plancton.units import human_seconds, local_time, printable
@@ -44,7 +45,7 @@ def report_lines(found: Summary, events: Sequence[Said]) -> Iterator[str]:
     if events:
         yield ""
         yield "The last events (`plancton events` shows more):"
-        yield from map(event_line, events)
+        yield from (f"  {event_line(event)}" for event in events)
 
 
 def _jobs(found: Summary) -> str:
@@ -72,7 +73,3 @@ def _tenths(part: float | None) -> str:
 def _pause_line(pause: Pause) -> str:
     why = printable(pause.why) or "there had not been room for long enough"
     return f"  {local_time(pause.begin, '%Y-%m-%d %H:%M')}  {human_seconds(pause.seconds):>8}  {why}"
-
-
-def event_line(event: Said) -> str:
-    return f"  {local_time(event.time, '%Y-%m-%d %H:%M:%S')}  {printable(event.text)}"

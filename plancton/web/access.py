@@ -12,7 +12,6 @@ import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import NamedTuple
 
 from plancton.errors import PlanctonError
 from plancton.files import read_regular
@@ -28,11 +27,6 @@ class WebError(PlanctonError):
     """The page can't be served, in one line."""
 
 
-class Refusal(NamedTuple):
-    code: int
-    reason: str
-
-
 class Access:
     """What decides on each request. ``local``: the page is served on the loopback only. Without a
     ``token`` of the administrator's, the page gets a random one, and figures need none."""
@@ -45,18 +39,19 @@ class Access:
         name = socket.gethostname().lower()
         self._names = {"localhost"} if local else {"localhost", name, name.partition(".")[0], _full_name()}
 
-    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
+    def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
+        """HTTP's code and the reason; None: it is answered."""
         host = headers.get("host", "").lower()
         if not self._answers_to(host):
-            return Refusal(403, "this page answers to localhost, its address and its host's name only")
+            return 403, "this page answers to localhost, its address and its host's name only"
         if method not in ("GET", "HEAD", "POST"):
-            return Refusal(405, "there is nothing but GET, HEAD and POST")
+            return 405, "there is nothing but GET, HEAD and POST"
         if method != "POST" and (path == "/" or path.startswith("/static/")):  # tells nothing of this host
             return None
         if not _is_from_here(headers, host):
-            return Refusal(403, "this request comes from another page")
+            return 403, "this request comes from another page"
         if (self.asks or method == "POST") and not self._has_token(headers.get("authorization", "")):
-            return Refusal(401, "the token is missing or wrong")
+            return 401, "the token is missing or wrong"
         return None
 
     def _answers_to(self, host: str) -> bool:

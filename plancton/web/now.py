@@ -3,18 +3,17 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from plancton import __version__
 from plancton.commands.top.meter import Figures, Meter, figures_of
 from plancton.files import to_json
+from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.sampler import SamplerError
 from plancton.model import Status
 from plancton.paths import Paths
-from plancton.running_supervisors import NotRunning, holder
+from plancton.running_supervisors import NotRunning, holder, paths_in_use
 from plancton.status_reading import no_status, running
 
 FRESH = 0.5
@@ -37,13 +36,8 @@ class Now(msgspec.Struct, frozen=True):
 class Watch:
     """Looks when it is asked to, and does nothing in between."""
 
-    def __init__(
-        self,
-        find_paths: Callable[[], Paths],
-        cgroup_root: Path | None,
-        proc: Path = Path("/proc"),
-    ) -> None:
-        self._find_paths, self._root, self._proc = find_paths, cgroup_root, proc
+    def __init__(self) -> None:
+        self._root = read_layout().v2
         self._lock = threading.Lock()
         self._meter: Meter | None = None
         self._looked = 0.0
@@ -83,9 +77,9 @@ class Watch:
         self._meter = None
 
     def _look(self) -> Now:
-        status, message = supervisor_now(self._find_paths())
+        status, message = supervisor_now(paths_in_use())
         if self._meter is None:
-            self._meter = Meter(self._proc, self._root)
+            self._meter = Meter(PROC, self._root)
         try:
             figures = self._meter.read(status)
         except SamplerError as error:

@@ -23,13 +23,13 @@ PATIENCE = 5.0
 """Seconds that a request waits for the one before it."""
 CPUS = ("owner", "donated", "engine", "idle", "stolen", "capacity")
 """Lines of CPUs, averages over each step."""
-SUMS = ("seconds", "jobs_done", "jobs_evicted", "cpu_done", "cpu_lost")
+SUMS = ("seconds", "jobs_done", "jobs_evicted", "cpu_lost")
 HANGS = "the history can't be read: its disk is slow or hangs"
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """``lines`` has a list for each of CPUS, `workers` and SUMS, with a value for each ``step``
-    seconds from ``begin`` on, a Unix time; null: Plancton did not run."""
+    """``lines`` has a list for each of CPUS and SUMS, with a value for each ``step`` seconds from
+    ``begin`` on, a Unix time; null: Plancton did not run."""
 
     begin: int
     step: int
@@ -60,16 +60,11 @@ def make_chart(rows: Sequence[Row], since: float, until: float, step: int) -> Ch
     """Of rows that are not longer than a step."""
     begin = int(since) // step * step
     count = max(int(-(-(until - begin) // step)), 1)
-    sums = in_steps(rows, begin, step, count, (*CPUS, "workers", *SUMS))
+    sums = in_steps(rows, begin, step, count, (*CPUS, *SUMS))
     lines: dict[str, list[float | None]] = {name: [_average(each, name) for each in sums] for name in CPUS}
-    lines["workers"] = [_average(each, "workers") for each in sums]
     for name in SUMS:
-        lines[name] = [_known(each, round(getattr(each, name), 1)) for each in sums]
+        lines[name] = [round(getattr(each, name), 1) if each.seconds > 0 else None for each in sums]
     return Chart(begin, step, lines)
-
-
-def _known(row: Row, value: float) -> float | None:
-    return value if row.seconds > 0 else None
 
 
 def _average(row: Row, name: str) -> float | None:

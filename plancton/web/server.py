@@ -26,9 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.host.cgroup_mounts import read_layout
 from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
-from plancton.paths import Paths
 from plancton.running_supervisors import paths_in_use
 from plancton.web.access import Access, WebError, read_token
 from plancton.web.listen import address_of, is_local, open_listener
@@ -46,12 +44,6 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-}
-REQUESTS: dict[str, Callable[[Paths], str]] = {
-    "drain": control.drain,
-    "pause": control.pause,
-    "resume": control.resume,
-    "stop": lambda paths: control.stop(paths, keep_workers=False, force=False, wait=False),
 }
 
 
@@ -100,7 +92,7 @@ class Page:
 
     def ask(self, request: Request) -> Response:
         """What `plancton pause`, `drain`, `resume` and `stop` ask."""
-        function = REQUESTS.get(request.path_params["name"])
+        function = control.BUTTONS.get(request.path_params["name"])
         if function is None:
             return _message(404, "there is no such request")
         try:
@@ -214,8 +206,7 @@ def serve_page(listen: str, token_file: Path | None, say: Callable[[str], None])
     listener = open_listener(listen)
     if token is None and not is_local(listener):
         raise WebError(f"--listen {listen}: others can reach that: add --token-file FILE")
-    watch = Watch(paths_in_use, read_layout().v2)
-    app = make_app(Access(is_local(listener), token), watch, PastReader(lambda: paths_in_use().state))
+    app = make_app(Access(is_local(listener), token), Watch(), PastReader(lambda: paths_in_use().state))
     config = uvicorn.Config(
         app,
         http=bounded(CONNECTIONS),

@@ -21,6 +21,8 @@ from rich.segment import Segment
 
 from plancton import model
 from plancton.commands.top.drawing import Line, Page, Screen
+from plancton.commands.top.help_and_footer import going_on
+from plancton.commands.top.host_bars_and_curves import HISTORY
 from plancton.commands.top.meter import Meter
 from plancton.commands.top.pages import events_in
 from plancton.commands.top.past import STEPS, Past, read_past
@@ -39,7 +41,7 @@ from plancton.commands.top.terminal import (
     Gone,
     Terminal,
 )
-from plancton.commands.top.view import HISTORY, going_on, picked_by_click, render, sorted_by_click
+from plancton.commands.top.view import picked_by_click, render, sorted_by_click
 from plancton.commands.top.workers import SORTS, in_order
 from plancton.errors import PlanctonError
 from plancton.history.read import open_history
@@ -302,11 +304,9 @@ def run_top(
 
 
 def _is_live(console: Console) -> bool:
-    try:
-        ttys = os.isatty(0) and os.isatty(console.file.fileno())
-    except (OSError, ValueError, AttributeError):  # a file without a descriptor
+    if not console.is_terminal or console.is_dumb_terminal:
         return False
-    return ttys and console.is_terminal and not console.is_dumb_terminal
+    return os.isatty(0) and os.isatty(console.file.fileno())
 
 
 def _print_screens(top: Top, console: Console, screens: int, interval: float) -> None:

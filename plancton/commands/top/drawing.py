@@ -4,7 +4,7 @@ A line is rich Segments, so that only the lines that changed are styled and writ
 costs ten times as much.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import Enum, auto
 from textwrap import wrap
 
@@ -37,6 +37,8 @@ AIRY_FROM = 24  # … an empty line below the title
 TALL_FROM = 30  # … a longer decision, and events even when the workers fill the screen
 
 Line = list[Segment]
+columns = Segment.get_line_length
+"""That a line takes."""
 
 
 class Page(Enum):
@@ -119,10 +121,6 @@ def cut_left(text: str, width: int) -> str:
 def fill(text: str, width: int, right: bool = False) -> str:
     pad = " " * max(width - cell_len(text), 0)
     return pad + text if right else text + pad
-
-
-def columns(segments: Iterable[Segment]) -> int:
-    return sum(cell_len(segment.text) for segment in segments)
 
 
 def sides(screen: Screen, left: Line, right: Line, between: str = " ") -> Line:

@@ -7,7 +7,7 @@ import msgspec
 from plancton.host.sampler import Group, Sampler, SamplerError
 from plancton.host.slice_bounds import read_cpuset
 from plancton.host.topology import Topology
-from plancton.model import Sample, Status
+from plancton.model import Observation, Sample, Status
 from plancton.policy.observe import observe
 
 SLICES = ("plancton.slice", "plancton")
@@ -54,19 +54,19 @@ class Meter:
                 raise
             return self._size
         before, self._before = self._before, sample
-        if before is not None and observe(before, sample).unknown:
+        seen = observe(before, sample)
+        if before is not None and seen.unknown:
             return self._size or Figures()
         self._size = Figures(
             cpus=sample.cpus, memory_total=sample.memory_total, memory_available=sample.memory_available
         )
         used_before, self._used = self._used, self._read_workers(status)
-        figures = _reported(sample, status)
-        if before is None or sample.monotonic <= before.monotonic:
+        figures = _reported(self._size, sample.slice_anon, status)
+        if (seconds := seen.interval) is None:
             return figures
-        seconds = sample.monotonic - before.monotonic
         known = self._used.keys() & used_before.keys()
         workers = {name: max(self._used[name] - used_before[name], 0.0) / seconds for name in known}
-        return _measured(before, sample, figures, None if status is None else workers)
+        return _measured(seen, sample.slice is not None, figures, None if status is None else workers)
 
     def close(self) -> None:
         if self._sampler is not None:
@@ -102,17 +102,12 @@ class Meter:
         return {name: seconds for name, seconds in self._group.read().items() if seconds is not None}
 
 
-def _reported(sample: Sample, status: Status | None) -> Figures:
-    figures = Figures(
-        cpus=sample.cpus,
-        memory_total=sample.memory_total,
-        memory_available=sample.memory_available,
-        memory_donated=sample.slice_anon,
-    )
+def _reported(size: Figures, anon: int | None, status: Status | None) -> Figures:
+    """With the memory of the slice, and what the status says."""
     if status is None:
-        return figures
-    memory = status.memory_donated if sample.slice_anon is None else sample.slice_anon
-    return msgspec.structs.replace(figures, **_used(status), memory_donated=memory)
+        return msgspec.structs.replace(size, memory_donated=anon)
+    memory = status.memory_donated if anon is None else anon
+    return msgspec.structs.replace(size, **_used(status), memory_donated=memory)
 
 
 def _used(status: Status) -> dict[str, float | None]:
@@ -131,18 +126,15 @@ def figures_of(status: Status) -> Figures:
     )
 
 
-def _measured(a: Sample, b: Sample, figures: Figures, workers: dict[str, float] | None) -> Figures:
+def _measured(
+    seen: Observation, has_slice: bool, figures: Figures, workers: dict[str, float] | None
+) -> Figures:
     """``workers`` are None without a supervisor, whose list they are."""
-    seconds = b.monotonic - a.monotonic
-    donated: float | None = None
-    if a.slice is not None and b.slice is not None:
-        donated = max((b.slice - a.slice) / seconds, 0.0)
-    elif workers is not None:  # no slice: Docker's own parent (tier none), or no worker yet
-        donated = sum(workers.values())
+    donated, others = seen.donated, figures.engine or 0.0
+    if not has_slice:  # Docker's own parent (tier none), or no worker yet
+        donated = None if workers is None else sum(workers.values())
+        others += donated or 0.0
+    owner = None if seen.owner is None else max(seen.owner - others, 0.0)
     return msgspec.structs.replace(
-        figures,
-        owner=max((b.busy - a.busy) / seconds - (donated or 0.0) - (figures.engine or 0.0), 0.0),
-        donated=donated,
-        idle=max((b.idle - a.idle) / seconds, 0.0),
-        workers=workers or {},
+        figures, owner=owner, donated=donated, idle=seen.idle, workers=workers or {}
     )

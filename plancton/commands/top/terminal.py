@@ -15,7 +15,7 @@ import select
 import signal
 import termios
 import tty
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NamedTuple
 
 QUIT = "quit"
@@ -81,13 +81,11 @@ class Terminal:
         try:
             self._take()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._give_back()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -26,17 +26,24 @@ function axes(unit) {
   ];
 }
 
+const sizeOf = (place) => ({ width: Math.max(place.clientWidth, 100), height: Math.max(place.clientHeight, 30) });
+
+// As large as its place, and in the colours of the day or of the night.
+function keepUp(plot, place) {
+  new ResizeObserver(() => plot.setSize(sizeOf(place))).observe(place);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw(false, true));
+}
+
 // A chart in `place`; `series` are painted one over the other, the first one at the back.
 class Chart {
   constructor(place, series, onZoom, onCursor, incrs, top) {
-    this.place = place;
     const zoomed = (plot) => {
       const { left, width } = plot.select;
       plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
       if (width > 4) onZoom(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
     };
     this.plot = new uPlot({
-      ...this.size(),
+      ...sizeOf(place),
       padding: [fontSize() / 2, fontSize() / 2, 0, 0],
       legend: { show: false },
       scales: { y: { range: (_, __, most) => [0, Math.max(top ? top() : 0, most || 0) || 1] } },
@@ -51,12 +58,7 @@ class Chart {
       },
       hooks: { setSelect: [zoomed], setCursor: [(plot) => onCursor(plot.cursor.idx)] },
     }, null, place);
-    new ResizeObserver(() => this.plot.setSize(this.size())).observe(place);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.plot.redraw(false, true));
-  }
-
-  size() {
-    return { width: Math.max(this.place.clientWidth, 100), height: Math.max(this.place.clientHeight, 50) };
+    keepUp(this.plot, place);
   }
 
   draw(data, since, until) {
@@ -117,10 +119,9 @@ function coarser(chart, times) {
 // The last two minutes, without axes; `figures` are pairs of owner and donated.
 export class Live {
   constructor(place) {
-    this.place = place;
     this.cpus = 1;
     this.plot = new uPlot({
-      ...this.size(),
+      ...sizeOf(place),
       padding: [0, 0, 0, 0],
       legend: { show: false },
       cursor: { show: false },
@@ -128,12 +129,7 @@ export class Live {
       scales: { x: { time: false, range: [-120, 0] }, y: { range: () => [0, this.cpus] } },
       series: [{}, area("donated"), area("owner")],
     }, null, place);
-    new ResizeObserver(() => this.plot.setSize(this.size())).observe(place);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.plot.redraw(false, true));
-  }
-
-  size() {
-    return { width: Math.max(this.place.clientWidth, 100), height: Math.max(this.place.clientHeight, 30) };
+    keepUp(this.plot, place);
   }
 
   draw(figures, cpus, now) {

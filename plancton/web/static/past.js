@@ -1,6 +1,6 @@
 // What it did in the time that is shown: charts, sums, the week, pauses and events.
 
-import { byId, count, cpus, duration, element, moment, percent, setText, show } from "./format.js";
+import { byId, cpus, duration, element, moment, percent, setText, show } from "./format.js";
 import { Jobs, Usage, legend } from "./chart.js";
 
 const DAY_NAMES = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];

@@ -180,7 +180,7 @@ def ran(host: Host, words: Sequence[str | Path]) -> subprocess.CompletedProcess[
 def test_a_current_directory_that_is_gone(host: Host, command: str) -> None:
     """Where a shell is left when somebody else removes its directory, a command says just that."""
     script = 'mkdir gone && cd gone && rmdir ../gone && PLANCTON_RUN_DIR=run exec "$@"'
-    done = ran(host, ["sh", "-c", script, "sh", PLANCTON, *command.split()])
+    done = ran(host, ["sh", "-c", script, "sh", sys.executable, PLANCTON, *command.split()])
     if command != "status":
         assert_refused(done, "the current directory has been removed: ")
     assert done.returncode in (2, 3) and len(done.stderr.splitlines()) <= 1, done

@@ -16,10 +16,11 @@ from unit.commands.top.examples import Host, a_status
 from plancton.commands.top import app
 from plancton.commands.top.app import Sources, Top, run_top, sources_of, top_json
 from plancton.commands.top.drawing import Page
+from plancton.commands.top.host_bars_and_curves import HISTORY
 from plancton.commands.top.meter import Meter
 from plancton.commands.top.past import Past
 from plancton.commands.top.terminal import BACKSPACE, DOWN, ENTER, ESCAPE, PAGE_DOWN, UP, Click
-from plancton.commands.top.view import HISTORY, render
+from plancton.commands.top.view import render
 from plancton.commands.top.workers import SORTS
 from plancton.history.tables import NAME, HistoryError, Row
 from plancton.history.write import Batch, open_store
