@@ -57,9 +57,6 @@ class Inbox:
                 raise Empty
         return call
 
-    def empty(self) -> bool:
-        return not self._calls
-
     def fileno(self) -> int:
         return self._woken
 

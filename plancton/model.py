@@ -665,7 +665,7 @@ class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     """status.json: all that `plancton status` and `plancton top` show, without any secret.
 
-    ``time`` is Unix time; ``mode`` one of donating, paused, draining, stopping, dry-run. ``slice`` is the
+    ``time`` is Unix time; ``mode`` one of donating, paused, draining, stopping. ``slice`` is the
     slice's path below the v2 mount. ``unprotected``: see Observation. ``unseen_disks`` are the
     directories that workers write to and that the supervisor can't look at. ``token_expires`` is
     the Unix time at which the token that the last worker got does.

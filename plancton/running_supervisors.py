@@ -61,7 +61,7 @@ def holder(paths: Paths) -> int | None:
 
 
 def holders_with(paths: Paths) -> list[int]:
-    """An older version's lock does not say where its run directory is."""
+    """One that may not be read, of root's, does not say where its run directory is."""
     held = [lock for lock in read_locks(paths.state) if lock.run in (None, Path(os.path.realpath(paths.run)))]
     return [lock.holder for lock in held if lock.holder is not None]
 

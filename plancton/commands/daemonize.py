@@ -4,7 +4,6 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 from plancton.daemon.logs import open_log
 from plancton.paths import Paths
@@ -14,15 +13,9 @@ PATIENCE = 60.0
 """Seconds for its first word, which takes less than one: it waits for nothing."""
 
 
-class Detached(NamedTuple):
-    """How the start went: an exit code, and the one line to print."""
-
-    code: int
-    sentence: str
-
-
-def start_in_background(command: list[str], paths: Paths, log: Path) -> Detached:
-    """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended.
+def start_in_background(command: list[str], paths: Paths, log: Path) -> tuple[int, str]:
+    """Start this supervisor so that it outlives the terminal; returns when it is up, or has ended:
+    an exit code, and what to print.
 
     It leads a session of its own, has no terminal, and appends to ``log``. `stop`, signals and the
     pid (which stays when it restarts in place) work as in the foreground.
@@ -45,14 +38,14 @@ def start_in_background(command: list[str], paths: Paths, log: Path) -> Detached
     while time.monotonic() < deadline:
         code = supervisor.poll()
         if code is not None:
-            return Detached(code or 1, _last_words(log, start))
+            return code or 1, _last_words(log, start)
         status = running(paths)
         if status is not None and status.pid == supervisor.pid:
             supervisor.returncode = 0  # it is nobody's child from now on
-            return Detached(0, f"Plancton runs (pid {supervisor.pid}) and logs to {log}")
+            return 0, f"Plancton runs (pid {supervisor.pid}) and logs to {log}"
         time.sleep(0.05)
     supervisor.returncode = 0
-    return Detached(1, f"plancton: pid {supervisor.pid} runs but says nothing yet; {log} may say why")
+    return 1, f"plancton: pid {supervisor.pid} runs but says nothing yet; {log} may say why"
 
 
 def _environment(paths: Paths) -> dict[str, str]:

@@ -10,9 +10,9 @@ from plancton.docker.replies import Container
 from plancton.errors import PlanctonError
 from plancton.host.cgroup_kill import kill_worker
 from plancton.host.cgroup_mounts import PROC, read_layout
-from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
 from plancton.host.slice_inspection import look_at
+from plancton.host.worker_cgroup import find_worker
 from plancton.instance import peek_instance
 from plancton.paths import Paths
 from plancton.running_supervisors import Lock, last_places
@@ -20,7 +20,7 @@ from plancton.status_reading import read_left
 from plancton.workers.container import is_ours
 from plancton.workers.docker_calls import list_workers
 from plancton.workers.network import PREPARED, remove_network
-from plancton.workers.network_rules import bridges_of, undo
+from plancton.workers.reach_and_rates import bridges_of, undo
 
 UNDER_WAY = 5.0
 """Seconds for removals that Docker still works on when the supervisor has given up."""
@@ -37,7 +37,7 @@ def verify_none_left(paths: Paths, place: Lock) -> str:
     deadline = time.monotonic() + UNDER_WAY
     try:
         with _workers_of(place) as (docker, workers_slice):
-            while left := _ours(docker, workers_slice, peek_instance(paths.state)):
+            while left := our_workers(docker, workers_slice, peek_instance(paths.state)):
                 if time.monotonic() > deadline:
                     raise _told(left, read_left(paths.run))
                 time.sleep(0.2)
@@ -57,7 +57,12 @@ def _anything_runs(name: str) -> bool:
 def remove_leftovers(paths: Paths) -> str:
     """Remove all containers of this instance, its network and its slice; one sentence about it."""
     instance = peek_instance(paths.state)
-    count = sum(_remove(place, instance) for place in last_places(paths.state))
+    try:
+        count = sum(_remove(place, instance) for place in last_places(paths.state))
+    except DockerError as error:
+        raise WorkersLeft(
+            f"Plancton is not running; whether it has left workers can't be seen: {error}"
+        ) from None
     left = f"{count} worker that was" if count == 1 else f"{count} workers that were"
     return f"Plancton is not running; {left} left: removed."
 
@@ -68,7 +73,7 @@ def _workers_of(place: Lock) -> Iterator[tuple[Docker, Slice]]:
         yield docker, Slice(read_layout(), place.workers_slice, docker.info().cgroup_driver)
 
 
-def _ours(docker: Docker, workers_slice: Slice, instance: str) -> list[Container]:
+def our_workers(docker: Docker, workers_slice: Slice, instance: str) -> list[Container]:
     return [c for c in list_workers(docker, instance) if is_ours(c, instance, workers_slice.parent)]
 
 
@@ -84,24 +89,16 @@ def _told(left: list[Container], reasons: dict[str, str]) -> WorkersLeft:
 
 
 def _remove(place: Lock, instance: str) -> int:
-    try:
-        return _remove_with(place, instance)
-    except DockerError as error:
-        raise WorkersLeft(
-            f"Plancton is not running; whether it has left workers can't be seen: {error}"
-        ) from None
-
-
-def _remove_with(place: Lock, instance: str) -> int:
+    """How many workers there were."""
     reasons = dict[str, str]()
     with _workers_of(place) as (docker, workers_slice):
-        ours = _ours(docker, workers_slice, instance)
+        ours = our_workers(docker, workers_slice, instance)
         for container in ours:
             try:
                 _end(docker, container, workers_slice)
             except DockerRefused as error:
                 reasons[container.name] = str(error)
-        if left := _ours(docker, workers_slice, instance):
+        if left := our_workers(docker, workers_slice, instance):
             raise _told(left, reasons)
         bridges = bridges_of(docker, place.workers_slice)
         with contextlib.suppress(NotFound):

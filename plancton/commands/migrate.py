@@ -4,7 +4,7 @@ import contextlib
 import os
 import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from plancton.config.load import load_config, written
 from plancton.config.show import as_yaml
@@ -20,16 +20,9 @@ class MigrateError(PlanctonError):
     """There is nothing to translate, in one line."""
 
 
-class Migrated(NamedTuple):
-    """The new file with comments, the same as data, and notes on what has changed."""
-
-    text: str
-    sections: dict[str, dict[str, Any]]
-    notes: list[str]
-
-
-def translate_file(old: Path) -> Migrated:
-    """What `plancton run` makes of a file of 0.6, as a file."""
+def translate_file(old: Path) -> tuple[str, dict[str, dict[str, Any]], list[str]]:
+    """What `plancton run` makes of a file of 0.6: as a file with comments, the same as data, and notes
+    on what has changed."""
     if not os.path.exists(old):
         raise MigrateError(f"{old}: no such file; name the configuration of Plancton 0.6")
     load_config(old)  # says what can't be used
@@ -41,7 +34,7 @@ def translate_file(old: Path) -> Migrated:
     comments = [f"From Plancton 0.6's {old}.", *(f"- {note}" for note in notes)]
     wrapped = [line for comment in comments for line in textwrap.wrap(comment, 108, subsequent_indent="  ")]
     text = "".join(f"# {line}\n" for line in wrapped) + as_yaml(sections)
-    return Migrated(text, sections, notes)
+    return text, sections, notes
 
 
 def end_old_workers(socket: str) -> list[str]:

@@ -24,7 +24,7 @@ from plancton.host.topology import Topology
 from plancton.paths import default_paths, hand_over
 from plancton.units import quoted
 from plancton.workers.network import PREPARED, make_network, require_network, wanted_network
-from plancton.workers.network_rules import enforce, wanted_rates
+from plancton.workers.reach_and_rates import enforce, wanted_rates
 
 DAEMON_JSON = Path("/etc/docker/daemon.json")
 SYSTEMD = Path("/run/systemd/system")

@@ -1,7 +1,7 @@
 """Expressions in the configuration: Python's arithmetic, comparisons, `and`, `or`, `not` and `a if b else c`.
 
-Which names and functions there are is the caller's to say. A text is checked whole before it is computed:
-nothing in the grammar reaches further than its numbers, and nothing that short takes long.
+Which names there are is the caller's to say. A text is checked whole before it is computed: nothing in the
+grammar reaches further than its numbers, and nothing that short takes long.
 
 A value may be unknown (None), and then so is what depends on it, as in SQL and in HTCondor's ClassAds:
 `battery < 20` is unknown where there is no battery, `battery < 20 or hour < 8` is true before eight all the
@@ -17,15 +17,6 @@ from plancton.units import did_you_mean, shown
 
 LONGEST = 1000
 """Characters: far more than any rule needs, and too few to compute for long."""
-# fmt: off
-GRAMMAR = (
-    ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Call, ast.IfExp,
-    ast.UnaryOp, ast.UAdd, ast.USub, ast.Not, ast.BoolOp, ast.And, ast.Or,
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod,
-    ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE,
-)
-# fmt: on
-"""No powers and no shifts, which grow out of hand; no attributes."""
 OPERATORS: Mapping[type[ast.AST], Callable[..., float]] = {
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
@@ -43,10 +34,16 @@ OPERATORS: Mapping[type[ast.AST], Callable[..., float]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+"""No powers and no shifts, which grow out of hand."""
+GRAMMAR = (
+    *(ast.Expression, ast.Constant, ast.Name, ast.Load, ast.Call, ast.IfExp),
+    *(ast.UnaryOp, ast.BinOp, ast.Compare, ast.BoolOp, ast.And, ast.Or),
+    *OPERATORS,
+)
+"""No attributes."""
 Value = float | str | None
 """None: unknown. Text is a result only, such as "25%"."""
 Read = Callable[[Reference], Value]
-Functions = Mapping[str, Callable[..., float]]
 
 
 def _round(number: float) -> int:
@@ -54,7 +51,7 @@ def _round(number: float) -> int:
     return round(number)
 
 
-FUNCTIONS: Functions = {"min": min, "max": max, "int": int, "round": _round}
+FUNCTIONS: Mapping[str, Callable[..., float]] = {"min": min, "max": max, "int": int, "round": _round}
 """Those of numbers that the configuration's expressions have."""
 SAMPLE = 0.7310585
 """A value that no rule is written for: with it, what can never be computed fails when it is read."""
@@ -67,9 +64,8 @@ class Expression:
     """A text that has been checked. ``references`` are all that it refers to, in order; ``results``
     the texts that it may give; ``root`` is Python's syntax tree."""
 
-    def __init__(self, text: str, tree: ast.Expression, functions: Functions, questions: Questions) -> None:
-        self.text, self.root, self._functions = text, tree.body, functions
-        self._questions = questions
+    def __init__(self, text: str, tree: ast.Expression, questions: Questions) -> None:
+        self.text, self.root, self._questions = text, tree.body, questions
         self.references = tuple(dict.fromkeys(self.referred(self.root)))
         self.results = tuple(node.value for node in _results(self.root) if isinstance(node.value, str))
 
@@ -99,7 +95,7 @@ class Expression:
             case ast.Call(func=ast.Name(id=name)):
                 if name in self._questions:
                     return read(_asked(node))
-                return _known(self._functions[name], *[self.value_of(each, read) for each in node.args])
+                return _known(FUNCTIONS[name], *[self.value_of(each, read) for each in node.args])
             case ast.UnaryOp():
                 return _known(OPERATORS[type(node.op)], self.value_of(node.operand, read))
             case ast.BinOp():
@@ -165,11 +161,7 @@ class Expression:
 
 
 def compiled(
-    text: str,
-    names: Collection[str],
-    functions: Functions,
-    questions: Questions | None = None,
-    may_give_text: bool = False,
+    text: str, names: Collection[str], questions: Questions | None = None, may_give_text: bool = False
 ) -> Expression:
     """The expression in a text. Raises ValueError."""
     questions = questions or {}
@@ -184,23 +176,23 @@ def compiled(
         anonymous = isinstance(node, ast.Call) and not isinstance(node.func, ast.Name)
         if anonymous or not isinstance(node, GRAMMAR):
             part = ast.get_source_segment(text.strip(), node) if isinstance(node, ast.Attribute) else None
-            raise _foreign(text, shown(part) if part else type(node).__name__, functions)
+            raise _foreign(text, shown(part) if part else type(node).__name__)
         if (
             isinstance(node, ast.Constant)
             and not isinstance(node.value, int | float)
             and id(node) not in texts
         ):
-            raise _foreign(text, shown(node.value), functions)
+            raise _foreign(text, shown(node.value))
         if isinstance(node, ast.Name) and id(node) not in texts:
             is_called = id(node) in called
-            what, known = ("function", [*functions, *questions]) if is_called else ("name", list(names))
+            what, known = ("function", [*FUNCTIONS, *questions]) if is_called else ("name", list(names))
             if node.id not in known:
                 near = did_you_mean(node.id, known)
                 raise ValueError(f"{shown(text)} uses an unknown {what} {shown(node.id)}; {near}")
     for node in asked:
         _check_question(text, node, questions)
     try:
-        return Expression(text, tree, functions, questions)
+        return Expression(text, tree, questions)
     except RecursionError:
         raise ValueError(f"{shown(text)} is not an expression: it is too deep") from None
 
@@ -248,8 +240,8 @@ def _known(function: Callable[..., float], *values: Value) -> Value:
     return None if None in values else function(*values)
 
 
-def _foreign(text: str, what: str, functions: Functions) -> ValueError:
+def _foreign(text: str, what: str) -> ValueError:
     return ValueError(
         f"{shown(text)} is not allowed: an expression has numbers, names, arithmetic, comparisons"
-        f" and {', '.join(functions)}, but not {what}"
+        f" and {', '.join(FUNCTIONS)}, but not {what}"
     )

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Self
 
-from plancton.config.expression import FUNCTIONS, compiled
+from plancton.config.expression import compiled
 from plancton.units import Size, shown
 
 MOST_CPUS = 4096
@@ -30,7 +30,7 @@ class HostRule:
     def parse(cls, value: object) -> Self:
         """From a value or an expression, which gives one only on a host; ValueError says what is wrong."""
         if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-            compiled(value, cls.names, FUNCTIONS)
+            compiled(value, cls.names)
             return cls(value.strip())
         return cls(cls.checked(float(value) if isinstance(value, str) else value))
 
@@ -38,7 +38,7 @@ class HostRule:
         """On a host of which these are the facts. Raises ValueError."""
         if not isinstance(self.given, str):
             return self.given
-        value = compiled(self.given, self.names, FUNCTIONS).compute(lambda reference: facts[reference[0]])
+        value = compiled(self.given, self.names).compute(lambda reference: facts[reference[0]])
         if isinstance(value, bool | str) or value is None or not -math.inf < value < math.inf:
             raise ValueError(f"{shown(self.given)} gives {shown(value)}, which is not a number")
         try:
@@ -50,14 +50,8 @@ class HostRule:
     def checked(cls, value: object) -> float:
         raise NotImplementedError
 
-    def __str__(self) -> str:
-        return self.given if isinstance(self.given, str) else f"{self.given:g}"
-
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.given == other.given
-
-    def __hash__(self) -> int:
-        return hash(self.given)
 
 
 class HostCpus(HostRule):
@@ -84,6 +78,3 @@ class HostMemory(HostRule):
     @classmethod
     def checked(cls, value: object) -> float:
         return Size.parse(int(value) if isinstance(value, float) else value)
-
-    def __str__(self) -> str:
-        return str(self.given)

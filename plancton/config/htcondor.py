@@ -67,6 +67,17 @@ NEEDED = {
     "EXECUTE": f"{VOLUME}/{WORK}/execute",
 }
 """Without these it is no worker of ours, whatever a site's own files say for its other machines."""
+IMAGES_OWN = frozenset({
+    "START", "MAXJOBRETIREMENTTIME", "STARTD_ATTRS", "LOCAL_CONFIG_DIR", "CCB_ADDRESS",
+    "CCB_RECONNECT_TIME", "CCB_HEARTBEAT_INTERVAL", "MASTER_UPDATE_INTERVAL", "MAX_DEFAULT_LOG",
+    "MAX_NUM_DEFAULT_LOG", "NOT_RESPONDING_TIMEOUT", "RUNBENCHMARKS", "STARTER_JOB_HOOK_KEYWORD",
+    "PLANCTON_HOOK_JOB_EXIT", "PLANCTON_HOOK_JOB_EXIT_TIMEOUT", "MAPPINGMETHOD", "USER_JOB_WRAPPER",
+    "STARTD_CRON_JOBLIST", "STARTD_CRON_HOLD_EXECUTABLE", "STARTD_CRON_HOLD_ARGS", "STARTD_CRON_HOLD_MODE",
+    "STARTD_CRON_HOLD_PERIOD", "PLANCTON_HOLD", "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK",
+    "PLANCTON_FACTS", "PLANCTONHOLD", "PLANCTONWAITS", "PLANCTONHOLDREASON", "PLANCTONENDS",
+    "PLANCTONTIMELEFT", "PLANCTONLOST", "PLANCTONMEDIANLIFE", "KFLOPS", "MIPS", "HASSSHD",
+})  # fmt: skip
+"""What the image sets (scripts/worker-image/condor.conf), or a worker is told once it is made."""
 _NO_NAME = re.compile(r"[^\w.-]", re.ASCII)
 """What no name of HTCondor's has."""
 
@@ -150,7 +161,11 @@ def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) ->
         **NEEDED,
         **OWNER_IS_OURS,
     }
-    settings |= {name: _literal(value) for name, value in attributes.items()}
+    taken = IMAGES_OWN.union(map(str.upper, settings))
+    for attribute in section.attributes:
+        ours = attribute.upper() in taken
+        require(not ours, f"htcondor.attributes: {attribute} is one of HTCondor's settings: choose another")
+    settings |= {attribute: _literal(value) for attribute, value in attributes.items()}
     if section.start is not None:
         settings["START"] = section.start
     return {f"_CONDOR_{name}": value for name, value in settings.items()}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, Value, compiled
+from plancton.config.expression import SAMPLE, Expression, Value, compiled
 from plancton.config.hours import Hours
 from plancton.config.resolve import MaxWorkers
 from plancton.config.schema import Config
@@ -133,7 +133,7 @@ def _expression(setting: float | str, is_cap: bool) -> Expression:
     if is_cap and _PERCENT.fullmatch(text.strip()):
         text = f'"{text.strip()}"'
     names = [*SIGNALS, *(HOST_NAMES if is_cap else ())]
-    rule = compiled(text, names, FUNCTIONS, CHECKS, may_give_text=is_cap)
+    rule = compiled(text, names, CHECKS, may_give_text=is_cap)
     for result in rule.results:
         _percent(result)
     value = rule.compute(lambda _: SAMPLE)

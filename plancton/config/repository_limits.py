@@ -19,7 +19,7 @@ from plancton.config.htcondor import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Section, Worker, default
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical
-from plancton.config.value_checks import is_network, require
+from plancton.config.value_checks import is_network, require, require_each
 from plancton.docker.auth import HUB, NO_CREDENTIALS, registry_of
 from plancton.docker.images import LOCAL
 from plancton.files import Unsuitable, read_regular
@@ -73,20 +73,17 @@ class Allow(Section, frozen=True):
     host_network: bool = False
 
     def __post_init__(self) -> None:
-        for key in ("devices", "mounts", "files", "sockets"):
-            for path in getattr(self, key):
-                require(
-                    path.startswith("/") and ".." not in path.split("/"),
-                    f"{key}: {shown(path)} is not a path that begins with /",
-                )
-        for entry in self.images or []:
-            plain = re.fullmatch(r"[\w.-]+(:\d+)?(/[\w.-]+)*", entry, re.ASCII)
-            require(plain is not None, f"images: {shown(entry)} is not a registry or REGISTRY/PATH")
+        require_each(self, "devices mounts files sockets", _is_plain_path, "a path that begins with /")
+        image = re.compile(r"[\w.-]+(:\d+)?(/[\w.-]+)*", re.ASCII)
+        require_each(self, "images", image.fullmatch, "a registry or REGISTRY/PATH")
         for entry in self.users:
             plain = re.fullmatch(r"\d{1,10}([:-]\d{1,10})?", entry, re.ASCII)
             require(plain is not None, f"users: {shown(entry)} is neither UID:GID nor FIRST-LAST")
-        for entry in self.networks:
-            require(is_network(entry), f"networks: {shown(entry)} is not an address or a network")
+        require_each(self, "networks", is_network, "an address or a network")
+
+
+def _is_plain_path(path: str) -> bool:
+    return path.startswith("/") and ".." not in path.split("/")
 
 
 def permitted(config: Config, clone: Clone, path: Path) -> Config:

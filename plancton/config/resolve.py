@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 import msgspec
 
-from plancton.config.expression import FUNCTIONS, SAMPLE, Expression, compiled
+from plancton.config.expression import SAMPLE, Expression, compiled
 from plancton.config.htcondor import JOB_LEASE
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.own_container import is_inside
@@ -195,7 +195,7 @@ class MaxWorkers:
         self._rule: Expression | None = None
         if self._setting is not None:
             names = [*_names(config, ORDINARY), *SIGNALS]
-            self._rule = compiled(str(self._setting), names, FUNCTIONS, CHECKS)
+            self._rule = compiled(str(self._setting), names, CHECKS)
             self.on(ORDINARY, lambda _: SAMPLE)
 
     @property

@@ -92,7 +92,7 @@ def _problem(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
 
 
-def read_yaml(text: str, name: str, kind: type[Section] | None = None, older: Set[str] = frozenset()) -> Any:
+def read_yaml(text: str, name: str, kind: type[Section], older: Set[str] = frozenset()) -> Any:
     """What is in a YAML text, whatever it means; ``name`` is what errors call it.
 
     What is text in a section of this ``kind`` is as written. In a file with one of the
@@ -104,9 +104,7 @@ def read_yaml(text: str, name: str, kind: type[Section] | None = None, older: Se
         if node is None:
             return None
         loader.last_counts = any(key in older for key in _keys(node))
-        if kind is not None:
-            node = _with_text(node, kind)
-        return loader.construct_document(node)
+        return loader.construct_document(_with_text(node, kind))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""

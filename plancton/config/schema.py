@@ -53,26 +53,6 @@ _MANAGER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?(\?[\w=&.
 PORT = 9618
 """HTCondor's, of its collector and shared port."""
 _ATTRIBUTE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_SETTINGS = frozenset({
-    "COLLECTOR_HOST", "NUM_CPUS", "MEMORY", "STARTD_NOCLAIM_SHUTDOWN", "UPDATE_INTERVAL", "START",
-    "MAXJOBRETIREMENTTIME", "PLANCTON_RETIREMENT", "MACHINEMAXVACATETIME", "KILLING_TIMEOUT",
-    "SHUTDOWN_GRACEFUL_TIMEOUT", "PLANCTON_ATTRS", "STARTD_ATTRS", "DAEMON_LIST", "STARTD_NAME",
-    "MASTER_NAME", "ENABLE_SSH_TO_JOB",
-    "SYSAPI_GET_LOADAVG", "KEYBOARDBUSY", "CONSOLEBUSY", "STARTIDLETIME", "CONTINUEIDLETIME",
-    # Those that scripts/worker-image/condor.conf sets.
-    "LOCAL_CONFIG_DIR", "USE_SHARED_PORT", "CCB_ADDRESS", "CCB_RECONNECT_TIME", "CCB_HEARTBEAT_INTERVAL",
-    "MASTER_UPDATE_INTERVAL",
-    "SEC_DEFAULT_AUTHENTICATION_METHODS",
-    "SEC_CLIENT_AUTHENTICATION_METHODS", "SEC_TOKEN_DIRECTORY", "LOCAL_DIR", "RUN", "LOCK", "LOG", "SPOOL",
-    "EXECUTE", "MAX_DEFAULT_LOG", "MAX_NUM_DEFAULT_LOG", "NOT_RESPONDING_TIMEOUT", "RUNBENCHMARKS",
-    "STARTER_JOB_HOOK_KEYWORD", "PLANCTON_HOOK_JOB_EXIT_TIMEOUT", "MAPPINGMETHOD",
-    "PLANCTON_HOOK_JOB_EXIT", "USER_JOB_WRAPPER", "STARTD_CRON_JOBLIST", "STARTD_CRON_HOLD_EXECUTABLE",
-    "STARTD_CRON_HOLD_ARGS", "STARTD_CRON_HOLD_MODE", "STARTD_CRON_HOLD_PERIOD", "PLANCTON_HOLD",
-    "PLANCTON_FULL", "PLANCTON_FULL_REASON", "RESERVED_DISK", "PLANCTON_FACTS", "PLANCTONHOLD",
-    "PLANCTONWAITS", "PLANCTONHOLDREASON",
-    "PLANCTONENDS", "PLANCTONTIMELEFT", "PLANCTONLOST", "PLANCTONMEDIANLIFE", "KFLOPS", "MIPS", "HASSSHD",
-})  # fmt: skip
-"""HTCondor's settings that make a worker: no attribute may replace them."""
 
 
 class HTCondor(Section, frozen=True):
@@ -128,8 +108,6 @@ class HTCondor(Section, frozen=True):
         require(self.start is None or is_line(self.start), "start: must be one line that is not empty")
         require_each(self, "attributes", _ATTRIBUTE.fullmatch, "a name")
         for name, value in self.attributes.items():
-            ours = name.upper() in _SETTINGS
-            require(not ours, f"attributes: {name} is one of HTCondor's settings: choose another")
             require(not isinstance(value, str) or is_line(value), f"attributes: {name} must be one line")
             finite = not isinstance(value, float | Number) or math.isfinite(float(value))
             require(finite, f"attributes: {name} must be a finite number")

@@ -29,11 +29,11 @@ def effective(config: Config) -> str:
 
 def in_force(config: Config) -> dict[str, Any]:
     """The same as data."""
-    data = msgspec.to_builtins(config, enc_hook=_encoded)
+    data: dict[str, Any] = msgspec.to_builtins(config, enc_hook=_encoded)
     data["worker"]["environment"] = dict.fromkeys(data["worker"]["environment"], "***")
     for database in data["monitoring"]["influxdb"]:
         database["url"] = re.sub("//[^/]*@", "//***@", database["url"])
-    return {key: _as_written(section) for key, section in data.items()}
+    return data
 
 
 def _encoded(value: object) -> object:
@@ -55,10 +55,6 @@ def _short(number: float) -> float:
 
 
 def _as_written(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _as_written(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_as_written(item) for item in value]
     if isinstance(value, HostRule):
         return _as_written(value.given) if isinstance(value.given, str | Size) else _short(value.given)
     return str(value) if isinstance(value, Duration | Hours | Size | Portion | Rate) else value

@@ -16,6 +16,7 @@ from plancton.daemon.removals import Removals
 from plancton.daemon.starter import Starter
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, DockerUnreachable, NotFound
 from plancton.host.cgroup_kill import is_empty, kill_all, kill_worker
+from plancton.host.slice_bounds import PERIOD, cpu_quota
 from plancton.model import (
     LEAST_SHARES,
     Action,
@@ -31,7 +32,6 @@ from plancton.model import (
     Thaw,
 )
 from plancton.policy.burden import OUTPUT
-from plancton.workers.container import PERIOD, cpu_quota
 from plancton.workers.docker_calls import flooding, send_signal
 from plancton.workers.network import remove_network
 from plancton.workers.roster import Entry

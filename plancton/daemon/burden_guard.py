@@ -6,16 +6,15 @@ from plancton.model import Observation
 from plancton.policy.burden import BUSY_ENGINE
 from plancton.workers.packets import BurdenWatch
 from plancton.workers.roster import Roster
-from plancton.workers.sockets import ConnectionWatch, SocketWatch
+from plancton.workers.sockets import SocketWatch, who_fills_table
 
 
 class BurdenGuard:
     """Only the loop calls it, every few seconds."""
 
     def __init__(self, roster: Roster, proc: Path) -> None:
-        self._roster = roster
+        self._roster, self._proc = roster, proc
         self._burden, self._sockets = BurdenWatch(proc), SocketWatch(proc)
-        self._connections = ConnectionWatch(proc)
 
     @property
     def busy(self) -> str:
@@ -26,7 +25,7 @@ class BurdenGuard:
         """``short``: the owner's memory is. Not where workers have the host's own network: their
         figures are the host's then."""
         self._roster.accuse(self._burden.look(now, seen, self._roster))
-        self._roster.accuse(self._connections.look(self._roster))
+        self._roster.accuse(who_fills_table(self._proc, self._roster))
         self._roster.accuse(self._sockets.look(short, self._roster), hoards=True)
 
     def suspects_output(self, seen: Observation) -> bool:

@@ -55,7 +55,7 @@ class ContentionWatch:
         if wanted and workers_slice is not None:
             files = owner_pressure(workers_slice.tree, workers_slice.cpu.parent, workers_slice.path)
         if files != self._pressure.files:
-            self._pressure.watch(files)
+            self._pressure.files = files
             self._may_ask = True
             self._stop_asking()
 

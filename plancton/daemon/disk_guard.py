@@ -17,8 +17,7 @@ from plancton.docker.replies import Info
 from plancton.host.cgroup_mounts import PROC
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox, beside
-from plancton.model import Observation, Settings, Writer
-from plancton.policy.disk import disk_shortage, is_short_of_disk
+from plancton.model import Observation, Writer
 from plancton.units import Portion
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disks, is_near, read_disks, seconds_to_next_look, written_by_workers
@@ -86,11 +85,6 @@ class DiskGuard:
             disk_inodes=disk.inodes,
             writers=self._found,
         )
-
-
-def why_no_pull(seen: Observation, settings: Settings) -> str:
-    """Why no image may be pulled now; empty: it may."""
-    return disk_shortage(seen, settings) if is_short_of_disk(seen, settings) else ""
 
 
 def _sizes(socket: str, instance: str) -> dict[str, int]:

@@ -21,15 +21,17 @@ LONGEST_RETRY = 10.0
 """Seconds between attempts to find Docker again: 1, 2, 4 … up to this."""
 LIST_EVERY = EVENT_TIMEOUT
 """Seconds after which all workers are listed again, whatever the events say; after silence they are."""
-FOLLOWED = ["start", "die", "rename", "pause", "unpause", "update", "destroy", "oom", "died", "remove"]
-"""What happens to containers; the last two are Podman's words."""
+NO_ANSWER = 10.0
+"""A call that is under way for longer than this (seconds) means that Docker does not answer."""
+FOLLOWED = ["start", "die", "rename", "pause", "unpause", "update", "destroy", "oom"]
+"""What happens to containers."""
 
 
 class DockerLink:
     """Only the loop calls it. ``ready``: Docker answers and its workers are known, else ``problem`` says why.
 
-    It calls ``on_info`` when Docker is found (False: `follow` is called later), then ``on_listed``
-    with all containers that have our label, and after that ``on_event`` for whatever happens to one.
+    It calls ``on_info`` when Docker is found, and once that has called `follow`, then or later,
+    ``on_listed`` with all containers that have our label, and ``on_event`` for whatever happens to one.
     While no event can have been missed, the workers that are ``known`` are listed in short.
     """
 
@@ -40,7 +42,7 @@ class DockerLink:
         inbox: Inbox,
         request_queue: RequestQueue,
         status_file: StatusFile,
-        on_info: Callable[[Info], bool],
+        on_info: Callable[[Info], None],
         on_listed: Callable[[Listing], None],
         on_event: Callable[[Event], None],
         known: Callable[[], Mapping[str, Known]] = dict,
@@ -76,6 +78,11 @@ class DockerLink:
         if isinstance(error, DockerUnreachable | NotDocker):
             self._down(error)
 
+    def silence(self, now: float) -> str:
+        """What to say of a call that gets no answer; empty: there is none."""
+        busy = self._request_queue.busy_for(now)
+        return "Docker has not answered for a while" if busy >= NO_ANSWER else ""
+
     def close(self) -> None:
         if self._follower:
             self._follower.close()
@@ -91,9 +98,8 @@ class DockerLink:
     def _found(self, info: Info | None, error: DockerError | None) -> None:
         if info is None:
             self._lost(error)
-            return
-        if self._on_info(info):
-            self.follow()
+        else:
+            self._on_info(info)
 
     def follow(self) -> None:
         """Follow events and list the workers of the Docker that was found."""

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,9 @@ class InfluxSender:
         self._settings, self._stop, self.problems = settings, threading.Event(), ()
         before, self._thread = self._thread, None
         if settings:
-            arguments = (self._state, settings, self._stop, before)
+            work = partial(self._send, self._state, settings, self._stop, before)
             self._thread = threading.Thread(
-                target=guarded,
-                args=(self._inbox, lambda: self._send(*arguments)),
-                name="influxdb",
-                daemon=True,
+                target=guarded, args=(self._inbox, work), name="influxdb", daemon=True
             )
             self._thread.start()
 

@@ -25,7 +25,7 @@ from plancton.daemon.burden_guard import BurdenGuard
 from plancton.daemon.config_fetcher import ConfigFetcher
 from plancton.daemon.contention_watch import ContentionWatch
 from plancton.daemon.context import Context
-from plancton.daemon.disk_guard import DiskGuard, why_no_pull
+from plancton.daemon.disk_guard import DiskGuard
 from plancton.daemon.docker_link import DockerLink
 from plancton.daemon.dry_run import DryRun
 from plancton.daemon.history_writer import HistoryWriter
@@ -41,7 +41,7 @@ from plancton.daemon.run_directory import RunDir
 from plancton.daemon.sdnotify import Service
 from plancton.daemon.sleep import Sleep, Woken
 from plancton.daemon.slice_keeper import SliceKeeper
-from plancton.daemon.status_file import Facts, StatusFile, headline, mode_of
+from plancton.daemon.status_file import Facts, StatusFile
 from plancton.daemon.stopping import Stopping
 from plancton.daemon.upgrade import Upgrade, execute_again
 from plancton.docker.images import ImageKeeper
@@ -58,9 +58,11 @@ from plancton.inbox import Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
+from plancton.policy.disk import disk_shortage
 from plancton.policy.memory_reserve import is_short_of_memory
 from plancton.policy.pace import BRISK, changes_nothing, next_tick, stretched
 from plancton.policy.state import State, slept
+from plancton.policy.words import headline, mode_of
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped
@@ -81,8 +83,6 @@ LOOK_AT_CPUS = 30.0
 ENGINE_SCAN, ENGINE_SCAN_AGAIN = 600.0, 60.0
 """The engine's processes are looked for this often (seconds), all of the host's being looked at; the
 second: while some may be missing."""
-NO_ANSWER = 10.0
-"""A Docker call under way for longer means that Docker does not answer."""
 NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers)"
 
 
@@ -273,7 +273,7 @@ class Supervisor:
         self.stopping.step()
         seen = self._completed(seen, now)
         if self.docker.ready:
-            self.image.hold(why_no_pull(seen, self.in_force.settings))
+            self.image.hold(disk_shortage(seen, self.in_force.settings))
             self.image.step(now)
             self.old_images.step(now, self.image.newest, self.roster.fleet.images)
         if asleep := slept(seen, self.state):
@@ -318,15 +318,15 @@ class Supervisor:
         rules = self.owner_watch.look(seen, now)
         self.in_force.look(self.owner_watch.read)
         wishes = self._wishes(rules)
-        draining, finish = self._drain_state()
+        drain, when_empty = self.owner_requests.drain, self.stopping.when_empty
         return msgspec.structs.replace(
             seen,
             max_workers=self.in_force.max_workers,
             image=self.image.id,
             digest=self.in_force.digest,
-            docker=self.docker.ready and self.request_queue.busy_for(now) < NO_ANSWER,
-            draining=draining,
-            finish=finish,
+            docker=self.docker.ready and not self.docker.silence(now),
+            draining=when_empty or drain is not None,
+            finish=when_empty or (drain is not None and drain.finish),
             stopping=self.stopping.wanted,
             ended=self.roster.take_ended(),
             unexplained=self.roster.unexplained,
@@ -355,13 +355,6 @@ class Supervisor:
             return f"Docker's cgroup driver is {driver} now, the slice is for another: restart Plancton"
         outside = self.actuator.reconciler.unprotected if self.actuator else ""
         return outside or (no_quota(self.file.config, self.info) if self.info else "")
-
-    def _drain_state(self) -> tuple[bool, bool]:
-        """Whether nothing may be started, and whether workers are asked to finish."""
-        if self.stopping.when_empty:
-            return True, True
-        drain = self.owner_requests.drain
-        return drain is not None, drain is not None and drain.finish
 
     def _act(self, decision: Decision, now: float) -> None:
         if self.options.dry_run:
@@ -438,7 +431,7 @@ class Supervisor:
 
     # ------------------------------------------------------------ Docker
 
-    def _docker_found(self, info: Info) -> bool:
+    def _docker_found(self, info: Info) -> None:
         self.info = info
         self.disk_guard.watch(info, self.file.config)
         if self.keeper.slice is not None:
@@ -446,25 +439,22 @@ class Supervisor:
             self.network.look_again()
             if problem := self._why_unprotected():
                 self.status_file.warn(problem)
-            return True
+            self.docker.follow()
+            return
         workers_slice = Slice(self.layout, self.engine.slice, info.cgroup_driver, self.engine.tier)
         workers_slice.manager.run_what_waits = lambda work: beside(self.inbox, work, lambda _: None)
         if self.options.dry_run:
             self._use_slice(workers_slice)
-            return True
+            return
 
         def make() -> None:
             self.network.enforce()  # before the first worker
             workers_slice.make()
 
-        beside(self.inbox, make, lambda _: self._slice_made(workers_slice))
-        return False
-
-    def _slice_made(self, workers_slice: Slice) -> None:
-        self._use_slice(workers_slice)
-        self.docker.follow()
+        beside(self.inbox, make, lambda _: self._use_slice(workers_slice))
 
     def _use_slice(self, workers_slice: Slice) -> None:
+        """With the slice there is all that it takes to act: Docker can be followed from here on."""
         self.keeper.slice = workers_slice
         if not self.options.dry_run:
             workers_slice.take()
@@ -494,6 +484,7 @@ class Supervisor:
             dry_run=self.options.dry_run,
         )
         self.actuator = Actuator(context)
+        self.docker.follow()
 
     def _around(self, config: Config) -> Surroundings:
         return look_around(self.info or Info(), self.paths.run, self.image.image, config.worker.users)
@@ -521,11 +512,11 @@ class Supervisor:
         return Facts(self.keeper.slice, image, docker, problems, work, unseen, expires, until)
 
     def _problems(self, decision: Decision, now: float) -> tuple[str, ...]:
-        busy, made = self.request_queue.busy_for(now), self.keeper.slice
+        made = self.keeper.slice
         found = [
             self.figures.problem,
             self.docker.problem,
-            "Docker has not answered for a while" if busy >= NO_ANSWER else "",
+            self.docker.silence(now),
             self.file.problem,
             self.repo.problem,
             self.needs_restart,

@@ -17,7 +17,7 @@ ANSWER = 10.0
 
 def enforce_with(socket: str, config: Config) -> tuple[str, ...]:
     """What does not hold, and why. A Docker that does not answer is not needed for it."""
-    from plancton.workers.network_rules import enforce  # which only root needs
+    from plancton.workers.reach_and_rates import enforce  # which only root needs
 
     try:
         with Docker(socket, timeout=ANSWER) as docker:
@@ -73,7 +73,7 @@ class NetworkGuard:
     def remove(self, workers_slice: str) -> None:
         """Take away what was put in place; waits for programs."""
         if self._may:
-            from plancton.workers.network_rules import bridges_of, undo
+            from plancton.workers.reach_and_rates import bridges_of, undo
 
             undo(workers_slice, bridges_of(None, workers_slice))
 

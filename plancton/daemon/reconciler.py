@@ -13,7 +13,7 @@ from plancton.daemon.endings import Endings
 from plancton.daemon.removals import Removals
 from plancton.docker.errors import DockerError, NotFound
 from plancton.docker.replies import Container, Event
-from plancton.host.placement import Place, find_worker, to_boottime
+from plancton.host.worker_cgroup import Place, find_worker, to_boottime
 from plancton.model import Phase
 from plancton.policy.burden import OOM_APART, OOM_KILLS, OOM_SECONDS, OUT_OF_MEMORY
 from plancton.workers.container import UNTIL, is_ours, label_number
@@ -90,16 +90,17 @@ class Reconciler:
 
     def on_event(self, event: Event, boottime: float) -> None:
         """Something happened to one of our containers; whether we did it is not said."""
-        entry = self._roster.find(event.id, event.name)
+        container, attributes = event.actor.id, event.actor.attributes
+        entry = self._roster.find(container, attributes.get("name", ""))
         if entry is None:
-            if event.action == "start" and event.id:  # made by somebody from one of ours
-                self.refresh(event.id)
+            if event.action == "start" and container:  # made by somebody from one of ours
+                self.refresh(container)
             return
         name = entry.worker.name
         match event.action:
             case "die":
                 # Docker lets a label of the image that is called exitCode take its place.
-                code = event.attributes.get("exitCode", "")
+                code = attributes.get("exitCode", "")
                 known = re.fullmatch("[0-9]{1,3}", code) is not None
                 said = f"exit code {code if known else 'unknown'}"
                 self._endings.ended(name, int(code) if known else None, said, boottime)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from plancton.host.notices import FileNotices, memory_trigger
+from plancton.host.notices import MEMORY_WAITS, FileNotices, pressure_trigger
 from plancton.inbox import Inbox
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Sleep:
         self._said = False
         self.watch_files()
         self._slice, self._slice_files = FileNotices(()), set[Path]()
-        self._memory = memory_trigger(proc)
+        self._memory = pressure_trigger(proc / "pressure/memory", MEMORY_WAITS)
         if self._memory is not None:
             self._poll.register(self._memory, select.EPOLLPRI)
         self._owner = list[int]()
@@ -52,12 +52,7 @@ class Sleep:
         here = [file for file in self._wanted if os.path.isdir(file.parent)]
         if self.told and here == self._watched:
             return
-        if self._files.fileno() >= 0:
-            self._poll.unregister(self._files)
-            self._files.close()
-        self._files, self._watched = FileNotices(here), here
-        if self._files.fileno() >= 0:
-            self._poll.register(self._files, select.EPOLLIN)
+        self._files, self._watched = self._watch_instead(self._files, here), here
         if not self.told and not self._said:
             log.info("the kernel does not tell of changed files: they are looked at each second")
         self._said = not self.told
@@ -70,8 +65,10 @@ class Sleep:
         if self._files.fileno() in ready and self.file_has_changed():
             return Woken.FILE
         if self._memory is not None and (events := ready.get(self._memory)):
-            if events & GONE:
-                self._drop_trigger(self._memory)
+            if events & GONE:  # the kernel has taken it back: its readiness would never end
+                self._poll.unregister(self._memory)
+                os.close(self._memory)
+                self._memory = None
             return Woken.MEMORY
         if self._slice.fileno() in ready and self._slice.take():
             return Woken.SLICE
@@ -85,14 +82,17 @@ class Sleep:
         watched already stays so."""
         if set(files) == self._slice_files and self._slice.complete:
             return True
-        self._slice_files = set(files)
-        if self._slice.fileno() >= 0:
-            self._poll.unregister(self._slice)
-            self._slice.close()
-        self._slice = FileNotices(files)
-        if self._slice.fileno() >= 0:
-            self._poll.register(self._slice, select.EPOLLIN)
+        self._slice, self._slice_files = self._watch_instead(self._slice, files), set(files)
         return self._slice.complete
+
+    def _watch_instead(self, before: FileNotices, files: Collection[Path]) -> FileNotices:
+        if before.fileno() >= 0:
+            self._poll.unregister(before)
+            before.close()
+        notices = FileNotices(files)
+        if notices.fileno() >= 0:
+            self._poll.register(notices, select.EPOLLIN)
+        return notices
 
     def watch_owner(self, triggers: Sequence[int]) -> None:
         """Be woken by these descriptors of the kernel's from now on, which are ours to close, instead
@@ -108,12 +108,6 @@ class Sleep:
         """Whether a file has since it was last said. Asked after we have written in the same
         directory ourselves, this keeps our own changes from waking us."""
         return self._files.take()
-
-    def _drop_trigger(self, descriptor: int) -> None:
-        """The kernel has taken it back: its readiness would never end."""
-        self._poll.unregister(descriptor)
-        os.close(descriptor)
-        self._memory = None
 
     def __del__(self) -> None:
         self.close()

@@ -15,8 +15,8 @@ from plancton.daemon.run_directory import RunDir
 from plancton.docker.images import short
 from plancton.files import to_json
 from plancton.host.slice import Slice
-from plancton.model import Decision, Event, Fleet, Observation, Pause, Status, Work, Worker, WorkerStatus
-from plancton.policy.words import WORTH_A_WORD
+from plancton.model import Decision, Event, Fleet, Observation, Pause, Status, Work, WorkerStatus
+from plancton.policy.words import headline, mode_of
 from plancton.units import printable
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage
@@ -151,14 +151,6 @@ class StatusFile:
         return self._shown
 
 
-def mode_of(seen: Observation, decision: Decision) -> str:
-    if seen.stopping:
-        return "stopping"
-    if decision.paused:
-        return "paused"
-    return "draining" if seen.draining else "donating"
-
-
 def _pause(seen: Observation, decision: Decision, until: float | None) -> Pause | None:
     if not decision.paused:
         return None
@@ -167,59 +159,31 @@ def _pause(seen: Observation, decision: Decision, until: float | None) -> Pause 
     return Pause(by, printable(decision.paused), known, seen.frozen)
 
 
-# ---------------------------------------------------------------- what it says
-
-
-def headline(seen: Observation, decision: Decision) -> str:
-    """The sentence that users see first."""
-    donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
-    owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
-    if (seen.stolen or 0.0) >= WORTH_A_WORD:
-        owner += f", the hypervisor takes {seen.stolen:.1f}"
-    running = seen.fleet.begun
-    if decision.paused:
-        count = f"{running} worker{' is' if running == 1 else 's are'} {'frozen' if seen.frozen else 'there'}"
-        pause = decision.paused[:1].upper() + decision.paused[1:]
-        there = f"{count}, " if running else ""
-        return f"{pause}; {there}the owner uses {owner} of {seen.capacity:g} CPUs."
-    workers = f"{running} worker{'' if running == 1 else 's'} running"
-    donating = f"Donating {donated} of {seen.capacity:g} CPUs"
-    return f"{donating}; the owner uses {owner}; {workers}, {decision.fit} fit."
-
-
 def worker_statuses(
     fleet: Fleet, fit: int, boottime: float, groups: Mapping[str, str], usage: Mapping[str, Usage]
 ) -> Iterable[WorkerStatus]:
     fitting = {w.name for w in fleet.line[:fit]}
     for worker in fleet.workers:
-        yield _worker_status(
-            worker, worker.name in fitting, boottime, groups, usage.get(worker.name, Usage())
+        used = usage.get(worker.name, Usage())
+        yield WorkerStatus(
+            name=printable(worker.renamed or worker.name),
+            id=printable(worker.id[:12]),
+            phase=worker.phase,
+            cpus=worker.cpus,
+            memory_limit=worker.memory,
+            age=None if worker.started is None else round(worker.age(boottime), 1),
+            cpu=_rounded(used.cpu),
+            share=None if used.cpu is None else round(min(1.0, used.cpu / worker.cpus), 3),
+            memory=None if used.memory is None else int(used.memory),
+            fits=worker.name in fitting,
+            cgroup=groups.get(worker.name, ""),
+            jobs=None if worker.jobs is None else len(worker.jobs),
+            job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
+            paused=worker.paused,
+            stuck=worker.stuck,
+            image=printable(short(worker.image)),
+            restarts=worker.restarts,
         )
-
-
-def _worker_status(
-    worker: Worker, fits: bool, boottime: float, groups: Mapping[str, str], reading: Usage
-) -> WorkerStatus:
-    cpu = reading.cpu
-    return WorkerStatus(
-        name=printable(worker.renamed or worker.name),
-        id=printable(worker.id[:12]),
-        phase=worker.phase,
-        cpus=worker.cpus,
-        memory_limit=worker.memory,
-        age=None if worker.started is None else round(max(0.0, boottime - worker.started), 1),
-        cpu=None if cpu is None else round(cpu, 3),
-        share=None if cpu is None else round(min(1.0, cpu / worker.cpus), 3),
-        memory=None if reading.memory is None else int(reading.memory),
-        fits=fits,
-        cgroup=groups.get(worker.name, ""),
-        jobs=None if worker.jobs is None else len(worker.jobs),
-        job_age=round(max(0.0, boottime - worker.jobs[0]), 1) if worker.jobs else None,
-        paused=worker.paused,
-        stuck=worker.stuck,
-        image=printable(short(worker.image)),
-        restarts=worker.restarts,
-    )
 
 
 def _rounded(value: float | None) -> float | None:

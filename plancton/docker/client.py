@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
 from urllib.parse import quote
-from weakref import WeakSet
 
 import msgspec
 
@@ -59,7 +58,6 @@ class Docker:
         self.socket = str(socket)
         self.timeout = timeout
         self._connection = Connection(self.socket, timeout)
-        self._streams: WeakSet[EventStream] = WeakSet()
 
     def __enter__(self) -> Self:
         return self
@@ -68,9 +66,7 @@ class Docker:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and the event streams; the object can be used again."""
-        for stream in list(self._streams):
-            stream.close()
+        """Close the connection; the object can be used again. Event streams have their own."""
         self._connection.shutdown()
         self._connection.close()
 
@@ -247,8 +243,8 @@ class Docker:
     ) -> EventStream:
         """Follow what happens, over a connection of its own: GET /events.
 
-        ``since`` (seconds since the epoch, an event's time) repeats what was missed. A float can't
-        hold nanoseconds, so it asks from a microsecond earlier: expect the last event once more.
+        ``since`` (seconds since the epoch) repeats what was missed. A float can't hold nanoseconds,
+        so it asks from a microsecond earlier.
         """
         query = {"filters": _filters(filters)}
         if since is not None:
@@ -260,9 +256,7 @@ class Docker:
         except BaseException:
             connection.close()
             raise
-        stream = EventStream(connection, response)
-        self._streams.add(stream)
-        return stream
+        return EventStream(connection, response)
 
     def _container(self, verb: str, container: str, method: str, path: str, reply: type[T], **more: Any) -> T:
         what = f"{verb} container {container}"

@@ -168,7 +168,7 @@ class ImageKeeper:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
         self._pulling = Docker(self._socket)
-        work = partial(_pull_with, self._pulling, str(wish.name), wish.auth_file)
+        work = partial(pull, self._pulling, str(wish.name), wish.auth_file)
         beside(self._inbox, work, partial(self._pulled, wish))
 
     def _pulled(self, wish: Wish, found: Pulled | PlanctonError) -> None:
@@ -202,16 +202,8 @@ class ImageKeeper:
         return "; going on with the one that is here" if self.id else ""
 
 
-def _pull_with(docker: Docker, name: str, auth_file: str | None) -> Pulled | PlanctonError:
-    try:
-        with docker:
-            return pull(docker, name, auth_file)
-    except (DockerError, AuthError) as error:
-        return error
-
-
-def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:
-    """Pull an image, telling the log how far it is."""
+def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled | PlanctonError:
+    """Pull an image, telling the log how far it is; or what went wrong."""
     said = time.monotonic()
 
     def tell(step: str) -> None:
@@ -220,11 +212,15 @@ def pull(docker: Docker, name: str, auth_file: str | None) -> Pulled:
             said = time.monotonic()
             log.info("pulling %s: %s", name, step)
 
-    auth = registry_auth(name, auth_file, os.environ)
-    before = docker.image_ids()
-    docker.pull(name, tell, auth)
-    image = docker.image(name)
-    return Pulled(image, image.id not in before)
+    try:
+        with docker:
+            auth = registry_auth(name, auth_file, os.environ)
+            before = docker.image_ids()
+            docker.pull(name, tell, auth)
+            image = docker.image(name)
+            return Pulled(image, image.id not in before)
+    except (DockerError, AuthError) as error:
+        return error
 
 
 def unusable(image: Image) -> str:

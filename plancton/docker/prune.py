@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 INTERVAL = 60.0
 """How often one that Docker would not remove is tried again (seconds)."""
+LARGEST = 1 << 20
+"""Bytes of the file of what we pulled."""
 
 
 class OldImages:
@@ -27,7 +29,10 @@ class OldImages:
 
     def __init__(self, file: Path | None, request_queue: RequestQueue, say: Callable[[str], None]) -> None:
         self._file, self._request_queue, self._say = file, request_queue, say
-        self._pulled: dict[str, list[str]] = _load(file)
+        self._pulled = dict[str, list[str]]()
+        if file:
+            with contextlib.suppress(OSError, ValueError):
+                self._pulled = from_json(read_regular(file, LARGEST, follow=False)[0], dict[str, list[str]])
         self._due = 0.0
         self.busy = False
 
@@ -59,16 +64,6 @@ class OldImages:
         if self._file:
             with contextlib.suppress(OSError):  # a full disk: an image more stays
                 replace_file(self._file, to_json(self._pulled), 0o644)
-
-
-def _load(file: Path | None) -> dict[str, list[str]]:
-    if file is None:
-        return {}
-    try:
-        data = read_regular(file, 1 << 20, follow=False)[0]
-        return from_json(data, dict[str, list[str]])
-    except (OSError, ValueError):
-        return {}
 
 
 def _remove(images: dict[str, list[str]], docker: Docker) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """What Docker answers. Only what is used is here: other fields are ignored, null or absent ones get
 the default.
 
-Units are Docker's: bytes, microseconds (CpuQuota); times of events are seconds since the epoch.
+Units are Docker's: bytes, microseconds (CpuQuota).
 """
 
 import base64
@@ -226,42 +226,18 @@ class Network(Reply, frozen=True):
     containers: dict[str, Any] = {}
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something that happened to the container with this id and name; ``time`` is seconds since the
-    epoch by dockerd's clock."""
+class Actor(Reply, frozen=True):
+    """The container that an event is about; its name and labels are among the attributes."""
 
-    action: str
-    name: str
-    time: float
-    attributes: dict[str, str]
-    id: str = ""
-
-
-PODMANS = {"died": "die", "remove": "destroy"}
-"""Podman's words for events, and Docker's."""
-
-
-class _Actor(Reply, frozen=True):
     id: str = field(name="ID", default="")
     attributes: dict[str, str] = {}
 
 
-class RawEvent(Reply, frozen=True):
-    """An event as Docker and Podman send it."""
+class Event(Reply, frozen=True):
+    """Something that happened to a container."""
 
     action: str
-    actor: _Actor = _Actor()
-    time: Int = field(name="time", default=0)
-    time_nano: Int = field(name="timeNano", default=0)
-
-    def event(self) -> Event:
-        return Event(
-            action=PODMANS.get(self.action, self.action),
-            name=self.actor.attributes.get("name", ""),
-            time=self.time_nano / 1e9 if self.time_nano else float(self.time),
-            attributes=self.actor.attributes,
-            id=self.actor.id,
-        )
+    actor: Actor = Actor()
 
 
 class _ErrorDetail(msgspec.Struct, frozen=True):
@@ -287,7 +263,7 @@ def decode(data: bytes, kind: type[T], what: str) -> T:
 
 
 def _without_nulls(value: Any) -> Any:
-    """Docker and Podman write null for an empty list or map: let the default hold."""
+    """Docker writes null for an empty list or map: let the default hold."""
     if isinstance(value, dict):
         return {key: _without_nulls(each) for key, each in value.items() if each is not None}
     if isinstance(value, list):

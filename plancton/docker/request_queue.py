@@ -7,6 +7,7 @@ makes itself.
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from itertools import count
 from queue import PriorityQueue
@@ -94,8 +95,7 @@ class Follower(threading.Thread):
         on_end: Callable[[DockerError], None],
     ) -> None:
         super().__init__(name="events", daemon=True)
-        self._docker = Docker(socket)
-        self._inbox, self._filters, self._since = inbox, filters, since
+        self._socket, self._inbox, self._filters, self._since = socket, inbox, filters, since
         self._on_event, self._on_end = on_event, on_end
         self._stream: EventStream | None = None
         self._closed = False
@@ -105,8 +105,7 @@ class Follower(threading.Thread):
 
     def _follow(self) -> None:
         try:
-            with self._docker:
-                self._stream = self._docker.events(self._filters, self._since)
+            with closing(Docker(self._socket).events(self._filters, self._since)) as self._stream:
                 if self._closed:  # meanwhile
                     return
                 for event in self._stream:

@@ -1,8 +1,6 @@
 """Which engines can serve: a Docker Engine that root runs on this host. Others are refused before
 anything is made; docs/yielding.md ("Which engines") says why, with what was measured."""
 
-from plancton.docker.client import Docker
-from plancton.docker.errors import NotDocker
 from plancton.docker.replies import Info
 
 OLDEST_API = (1, 41)
@@ -22,11 +20,3 @@ def objection(info: Info) -> str:
     if info.cgroup_driver not in ("cgroupfs", "systemd"):
         return "a Docker that keeps no cgroups has no slice for its containers: nothing protects the owner"
     return ""
-
-
-def require(docker: Docker) -> Info:
-    """What the engine tells about itself; NotDocker if it can't serve."""
-    info = docker.info()
-    if problem := objection(info):
-        raise NotDocker(f"{docker.socket}: {problem}; {REMEDY}")
-    return info

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -20,7 +20,7 @@ from plancton.docker.errors import (
     connect_error,
     refusal,
 )
-from plancton.docker.replies import Event, RawEvent, decode
+from plancton.docker.replies import Event, decode
 from plancton.files import from_json
 from plancton.lean_imports import without_unused
 
@@ -179,7 +179,7 @@ class EventStream:
     def __init__(self, connection: Connection, response: Response) -> None:
         self._connection = connection
         self._response = response
-        self._events = documents(response, RawEvent, "send events")
+        self._events = documents(response, Event, "send events")
         self._closed = False
         self._reading = threading.Lock()
 
@@ -192,8 +192,8 @@ class EventStream:
                 raise StopIteration
             try:
                 with self._connection.faults("send events"):
-                    raw = next(self._events, None)
-                if raw is None:
+                    event = next(self._events, None)
+                if event is None:
                     raise DockerUnreachable(f"Docker on {self._connection.socket} ended the event stream")
             except DockerError:
                 was_closed, self._closed = self._closed, True
@@ -201,7 +201,7 @@ class EventStream:
                 if was_closed:
                     raise StopIteration from None
                 raise
-            return raw.event()
+            return event
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""
@@ -302,7 +302,7 @@ class _Adapter(UnixAdapter):  # type: ignore[misc,unused-ignore]
 
 class _Pool(UnixHTTPConnectionPool):  # type: ignore[misc,unused-ignore]
     def __init__(self, adapter: _Adapter) -> None:
-        super().__init__(f"http+unix://{quote(adapter.path, safe='')}")
+        super().__init__(adapter.path)
         self.adapter = adapter
 
     def _new_conn(self) -> "_HttpConnection":

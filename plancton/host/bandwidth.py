@@ -16,7 +16,7 @@ import msgspec
 
 from plancton.host import system_tools
 from plancton.host.route import is_device
-from plancton.host.system_tools import ProgramError, nft, nft_table
+from plancton.host.system_tools import ProgramError, nft, nft_table, removal
 
 HANDLE = "504c:"
 """Of our queues: what somebody else has put there is not removed."""
@@ -52,15 +52,11 @@ def bucket(device: str, rate: int) -> list[str]:
 
 def through_helper(bridge: str) -> str:
     """The text for nft that leads all that comes in from the bridge's workers through its helper."""
-    table = f"netdev {_table(bridge)}"
+    table = _table(bridge)
     hook = f'type filter hook ingress device "{bridge}" priority 0; policy accept;'
     lead = f'fwd to "{helper_device(bridge)}"'
-    return f"{_removal(bridge)}table {table} {{\n  chain sent {{\n    {hook}\n    {lead}\n  }}\n}}\n"
-
-
-def _removal(bridge: str) -> str:
-    table = f"netdev {_table(bridge)}"
-    return f"table {table} {{ }}\ndelete table {table}\n"
+    rules = f"table netdev {table} {{\n  chain sent {{\n    {hook}\n    {lead}\n  }}\n}}\n"
+    return removal("netdev", table) + rules
 
 
 def _table(bridge: str) -> str:
@@ -91,7 +87,7 @@ def bound(bridge: str, rates: Rates) -> None:
 def remove(bridge: str) -> None:
     """Nothing is led through the helper device any more, and it is gone."""
     if is_device(helper_device(bridge)):
-        nft("-f", "-", text=_removal(bridge))
+        nft("-f", "-", text=removal("netdev", _table(bridge)))
         _run(f"ip link del {helper_device(bridge)}".split())
 
 

@@ -2,8 +2,8 @@
 too slow."""
 
 from plancton.files import read_knob, write_knob
-from plancton.host.placement import worker_group
 from plancton.host.slice import Slice
+from plancton.host.worker_cgroup import worker_group
 
 
 def kill_worker(workers_slice: Slice, group: str, container: str) -> bool:
@@ -14,7 +14,7 @@ def kill_worker(workers_slice: Slice, group: str, container: str) -> bool:
     """
     if not group or worker_group(group, workers_slice.path, container) != group:
         return False
-    if "populated 0" in (read_knob(workers_slice.tree / group / "cgroup.events") or ""):
+    if is_empty(workers_slice, group):
         return False
     try:
         write_knob(workers_slice.tree / group / "cgroup.kill", "1")

@@ -47,15 +47,12 @@ def waited(file: Path) -> float | None:
 
 
 class OwnerPressure:
-    """The owner's groups, and how long they have waited since they were read last."""
+    """The owner's groups by their ``files``, and how long they have waited since they were read last."""
 
     def __init__(self) -> None:
         self.files: tuple[Path, ...] = ()
         self._before: dict[Path, float] = {}
         self._time = 0.0
-
-    def watch(self, files: tuple[Path, ...]) -> None:
-        self.files = files
 
     def triggers(self) -> list[int]:
         """Descriptors on which the kernel tells that somebody waits; without the right to ask for

@@ -7,14 +7,12 @@ for. Only packets from the workers' bridges are looked at. See nft(8).
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
-from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
+from collections.abc import Iterable, Iterator
+from ipaddress import collapse_addresses, ip_network
 from typing import NamedTuple
 
 from plancton.host.closed_networks import METADATA, PRIVATE
-from plancton.host.system_tools import ProgramError, nft, nft_table
-
-Address = IPv4Address | IPv6Address
+from plancton.host.system_tools import ProgramError, nft, nft_table, removal
 
 LOWER_EFFORT = 1
 """The code point of RFC 8622: networks may send such packets last."""
@@ -40,16 +38,11 @@ def table_of(workers_slice: str) -> str:
     return f"plancton-{workers_slice}"
 
 
-def removal(table: str) -> str:
-    """The text for nft that removes it, there or not."""
-    return f"table inet {table} {{ }}\ndelete table inet {table}\n"
-
-
 def rules(table: str, reach: Reach, closed: str = CLOSED) -> str:
     """The text for nft that puts the table in place of what it was, in one transaction."""
     inside = "\n".join(f"    {line}" for line in _worker_chain(reach, closed))
     bridges = ", ".join(f'"{bridge}"' for bridge in reach.bridges)
-    return f"""{removal(table)}table inet {table} {{
+    return f"""{removal("inet", table)}table inet {table} {{
   chain worker {{
 {inside}
   }}
@@ -97,15 +90,6 @@ def _to(networks: Iterable[str], verdict: str) -> Iterator[str]:
             yield f"{family} daddr {{ {', '.join(texts)} }} {verdict}"
 
 
-def plain_address(text: str) -> Address | None:
-    """None for what is none, or one of an interface (fe80::1%eth0)."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return None if isinstance(address, IPv6Address) and address.scope_id else address
-
-
 # ---------------------------------------------------------------- nft
 
 
@@ -125,7 +109,6 @@ def holds(table: str, reach: Reach, any_servers: bool = False) -> bool:
     return wanted in nft_table("inet", table)
 
 
-def remove(tables: Collection[str]) -> None:
-    """Remove them as far as they are there."""
-    for table in tables:
-        nft("-f", "-", text=removal(table))
+def remove(table: str) -> None:
+    """Remove it, if it is there."""
+    nft("-f", "-", text=removal("inet", table))

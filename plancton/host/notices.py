@@ -66,15 +66,10 @@ class FileNotices:
             self._descriptor = -1
 
 
-def memory_trigger(proc: Path) -> int | None:
-    """A descriptor that poll(2) finds to have POLLPRI when tasks had to wait for memory; None where
-    the kernel does not offer that."""
-    return pressure_trigger(proc / "pressure/memory", MEMORY_WAITS)
-
-
 def pressure_trigger(file: Path, waits: int) -> int | None:
-    """The same for any file of pressure, when somebody waited for so many microseconds within a second.
-    Without CAP_SYS_RESOURCE the kernel takes only windows of whole two seconds."""
+    """A descriptor that poll(2) finds to have POLLPRI when somebody waited, by this file of pressure, for
+    so many microseconds within a second; None where the kernel does not offer that. Without
+    CAP_SYS_RESOURCE it takes only windows of whole two seconds."""
     for seconds in (1, 2):
         with contextlib.suppress(OSError):
             descriptor = os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

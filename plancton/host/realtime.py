@@ -3,7 +3,6 @@ CONFIG_RT_GROUP_SCHED gives no group the cpu controller (Documentation/admin-gui
 "CPU": all must be in the root cgroup; it answers EINVAL)."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,21 +19,19 @@ class Realtime(msgspec.Struct, frozen=True):
     group: str
 
 
-def realtime_outside_root(
-    proc: Path, policy_of: Callable[[int], int] = os.sched_getscheduler
-) -> Realtime | None:
+def realtime_outside_root(proc: Path) -> Realtime | None:
     """The first of them; None where none is seen."""
     for entry in sorted(proc.glob("[0-9]*")):
         pid = int(entry.name) if entry.name.isdigit() else 0
-        if pid and (group := group_of(proc, pid)) and _is_realtime(entry, policy_of):
+        if pid and (group := group_of(proc, pid)) and _is_realtime(entry):
             return Realtime(pid, read_knob(entry / "comm") or "a process", group)
     return None
 
 
-def _is_realtime(process: Path, policy_of: Callable[[int], int]) -> bool:
+def _is_realtime(process: Path) -> bool:
     for thread in process.glob("task/[0-9]*"):
         try:
-            if policy_of(int(thread.name)) & ~os.SCHED_RESET_ON_FORK in POLICIES:
+            if os.sched_getscheduler(int(thread.name)) & ~os.SCHED_RESET_ON_FORK in POLICIES:
                 return True
         except OSError:  # it has ended meanwhile
             continue

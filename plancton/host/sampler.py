@@ -48,14 +48,6 @@ class Source(IntEnum):
     PID_STAT = lib.PLANCTON_PID_STAT
     ARC = lib.PLANCTON_ARC
 
-    @classmethod
-    def of(cls, path: Path) -> "Source":
-        """By the file's name: a cgroup's ``cpu.stat`` or ``memory.stat``, or ``/proc/PID/stat``."""
-        try:
-            return _BY_NAME[path.name]
-        except KeyError:
-            raise ValueError(f"{path} is not a cpu.stat, memory.stat or /proc/PID/stat") from None
-
 
 _BY_NAME = {"cpu.stat": Source.CPU_STAT, "memory.stat": Source.MEMORY_STAT, "stat": Source.PID_STAT}
 _UNIT = {Source.CPU_STAT: 1e6, Source.PID_STAT: float(USER_HZ)}
@@ -195,7 +187,7 @@ class Sampler:
             self._hopeless.difference_update(back)
             self._epoch += bool(back)
             return
-        members = [(path, Source.of(path)) for path in sorted(engine)]
+        members = [(path, _BY_NAME[path.name]) for path in sorted(engine)]
         for i in self._engine_slots:
             files.close(i)
         files.assign([*self._fixed, *members])
@@ -320,7 +312,7 @@ class Group(Generic[K]):
         """Read these from now on; a file that was watched before stays open."""
         unique = list(dict.fromkeys(paths.values()))
         if unique != self._files.paths:
-            self._files.assign((path, Source.of(path)) for path in unique)
+            self._files.assign((path, _BY_NAME[path.name]) for path in unique)
             for i in range(self._most, len(unique)):  # what was kept before, at another place
                 self._files.close(i)
         slot = {path: i for i, path in enumerate(unique)}

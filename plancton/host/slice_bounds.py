@@ -59,8 +59,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
     @property
     def quota(self) -> int | None:
-        """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
-        return None if self.cpus is None else max(1_000, round(self.cpus * PERIOD))
+        return None if self.cpus is None else cpu_quota(self.cpus)
 
     def capped(self, cpus: float) -> "Bounds":
         return msgspec.structs.replace(self, cpus=least(self.cpus, cpus))
@@ -68,6 +67,11 @@ class Bounds(msgspec.Struct, frozen=True):
     def within(self, limits: Limits) -> "Bounds":
         memory, swap = least(self.memory, limits.memory), least(self.swap, limits.swap)
         return Bounds(memory, swap, least(self.cpus, limits.cpus), self.cpuset)
+
+
+def cpu_quota(cpus: float) -> int:
+    """Microseconds of CPU per PERIOD; the kernel's least is 1000 (kernel/sched/core.c)."""
+    return max(1_000, round(cpus * PERIOD))
 
 
 def least(*values: Number | None) -> Number | None:

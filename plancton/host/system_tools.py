@@ -37,6 +37,11 @@ def nft(*arguments: str, text: str | None = None) -> str:
     return call(["nft", *arguments], "nftables", text)
 
 
+def removal(family: str, name: str) -> str:
+    """The text for nft that removes this table, there or not."""
+    return f"table {family} {name} {{ }}\ndelete table {family} {name}\n"
+
+
 def nft_table(family: str, name: str) -> str:
     """Its rules; empty if it is not there."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from plancton.host import system_tools
 from plancton.host.slice_bounds import Limits
-from plancton.host.unit_files import DIRECTORIES, read_limits
+from plancton.host.systemd_limits import DIRECTORIES, read_limits
 from plancton.model import Tier
 
 log = logging.getLogger(__name__)

@@ -66,7 +66,7 @@ class Suspicion(msgspec.Struct, frozen=True):
     def after(self, seen: Observation) -> "Suspicion":
         """With this tick counted. A start keeps Docker busy as well."""
         if not seen.burden or seen.fleet.active > len(seen.fleet.running):
-            return self if self.since is None else Suspicion()
+            return Suspicion()
         return self if self.since is not None else Suspicion(seen.time)
 
     def is_due(self, seen: Observation) -> bool:

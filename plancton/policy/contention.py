@@ -56,8 +56,6 @@ class Contention(msgspec.Struct, frozen=True):
 
     def _before(self, seen: Observation, seconds: float) -> "Contention":
         both = self.both + seconds if contends(seen) else 0.0
-        if both == self.both:
-            return self
         if both < LASTS:
             return msgspec.structs.replace(self, both=both)
         patience = min(LONGEST, 2 * self.patience) if seen.time - self.ended < AGAIN else FIRST

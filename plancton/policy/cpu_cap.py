@@ -75,12 +75,7 @@ class CpuCap(msgspec.Struct, frozen=True):
 UNCAPPED = CpuCap()
 
 
-def is_held_by_slice(cap: float, fleet: Fleet, settings: Settings) -> bool:
-    """Whether the kernel lets the slice have no more than that, with all workers that are there and
-    one that is started."""
-    return settings.nested_quotas or cap >= max(fleet.largest, settings.worker_cpus)
-
-
 def slice_limit(cap: float, fleet: Fleet, settings: Settings) -> float:
-    """The slice's own limit: the cap, or the least that the kernel takes."""
+    """The slice's own limit: the cap, or the least that the kernel takes with all workers that are
+    there and one that is started."""
     return cap if settings.nested_quotas else max(cap, fleet.largest, settings.worker_cpus)

@@ -6,17 +6,19 @@
   may use, is worth at least `worthwhile` of its own CPUs (and the same for memory): fit.py. The one
   with the most to lose is first in line: the oldest job, then the oldest worker without one.
 - Windows remember the room. What has not fitted for two thirds of its patience leaves: of
-  `grace_kill`, or as long as its jobs have worked (patience.py). What would have fitted for two
-  thirds of `grace_spawn`, with some margin, is started.
+  `grace_kill`, or as long as its jobs have worked (leaving.py, patience.py). What would have fitted
+  for two thirds of `grace_spawn`, with some margin, is started (starting.py).
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
-  once. So it is with the disk, one worker after the other, and who fills it is ended at once:
-  disk.py. Nothing is started meanwhile.
+  once: memory_reserve.py. So it is with the disk, one worker after the other, and who fills it is
+  ended at once: full_disk.py. Nothing is started meanwhile.
+- Shares are for those that fit; where no slice yields, all get quotas: cpu_shares.py, quota.py.
 - A worker that keeps the engine or the kernel busy leaves: burden.py. All leave where the limit of
   their CPU is all that protects the owner, and is not kept: unheeded.py.
 - While the owner has paused them workers are frozen, and who rules that they leave is obeyed at
   once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the
   owner's load is unknown, only what does not depend on it goes on.
+- Workers finish at the end of their lifetime, or once there is a newer image: lifetime.py.
 - Who has lost its job while the host was suspended leaves: host_suspend.py.
 - After failures and flaps the next start waits: start_delay.py.
 
@@ -28,29 +30,26 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from plancton.model import Action, Decision, Fleet, Freeze, Kill, Leave, Observation, Settings, Start, Thaw
-from plancton.policy.cpu_cap import is_held_by_slice
+from plancton.policy.cpu_cap import slice_limit
+from plancton.policy.cpu_shares import limit, share
 from plancton.policy.disk import DiskTrouble
 from plancton.policy.fit import count_fit, startable
-from plancton.policy.owner_rules import with_one_freezer
-from plancton.policy.quota import total_quota
-from plancton.policy.rulebook import (
+from plancton.policy.full_disk import out_of_disk, who_fills_the_disk
+from plancton.policy.leaving import (
     do_not_fit,
-    finish,
     flood,
     leave_all,
-    limit,
     limit_is_not_kept,
     lost_in_suspend,
-    out_of_disk,
-    out_of_memory,
     overdue,
     owner_sends_away,
-    share,
-    start,
     suspected,
-    who_fills_the_disk,
-    why_held,
 )
+from plancton.policy.lifetime import finish
+from plancton.policy.memory_reserve import out_of_memory
+from plancton.policy.owner_rules import with_one_freezer
+from plancton.policy.quota import total_quota
+from plancton.policy.starting import start, why_held
 from plancton.policy.state import Case, State, remember
 from plancton.policy.words import how_it_is, what_happens
 
@@ -82,7 +81,7 @@ def quota_in_force(seen: Observation, state: State, settings: Settings) -> float
     limited = settings.uses_quota or state.contention.capped
     quota = total_quota(seen.lately or seen, state.quota, settings) if limited else None
     cap = state.cap.cpus
-    if cap is None or (quota is None and is_held_by_slice(cap, seen.fleet, settings)):
+    if cap is None or (quota is None and slice_limit(cap, seen.fleet, settings) == cap):
         return quota
     return cap if quota is None else min(quota, cap)
 
@@ -114,23 +113,22 @@ def arbitrate(actions: Iterable[Action], fleet: Fleet) -> tuple[Action, ...]:
 def under_way(case: Case, actions: tuple[Action, ...]) -> State:
     """The state once these actions are under way."""
     seen, state = case.seen, case.state
+    delay, first, disk = state.delay, state.first, state.disk
     if actions and not seen.stopping:
         told = {a.name for a in actions if isinstance(a, Leave)}
         leavers = [w for w in seen.fleet.workers if w.name in told]
-        delay = state.delay.after_leaving(seen, leavers)
+        delay = delay.after_leaving(seen, leavers)
         if any(isinstance(a, Kill) and a.at_once for a in actions):
             delay = delay.after_filling_the_disk(seen)
-        state = msgspec.structs.replace(
-            state, delay=delay, first=state.first and not any(isinstance(a, Start) for a in actions)
-        )
+        first = first and not any(isinstance(a, Start) for a in actions)
     suspicion = state.suspicion.after(seen)
     if seen.burden and suspicion.is_due(seen) and any(isinstance(a, Leave) for a in actions):
         suspicion = suspicion.with_one_left(seen)
-    if suspicion != state.suspicion:
-        state = msgspec.structs.replace(state, suspicion=suspicion)
-    if actions or state.disk != DiskTrouble():
-        state = msgspec.structs.replace(state, disk=state.disk.after(actions, seen, case.settings))
-    return state if state.quota == case.quota else msgspec.structs.replace(state, quota=case.quota)
+    if actions or disk != DiskTrouble():
+        disk = disk.after(actions, seen, case.settings)
+    return msgspec.structs.replace(
+        state, delay=delay, first=first, suspicion=suspicion, disk=disk, quota=case.quota
+    )
 
 
 Rule = Callable[[Case], Iterator[Action]]

@@ -130,7 +130,9 @@ def _left(seen: Observation, settings: Settings) -> float:
 
 
 def disk_shortage(seen: Observation, settings: Settings) -> str:
-    """What it is short of, with figures."""
+    """What it is short of, with figures; empty: of nothing."""
+    if not is_short_of_disk(seen, settings):
+        return ""
     where = f" ({seen.disk_path})" if seen.disk_path else ""
     if _lacks_only_inodes(seen, settings):
         reserved = settings.reserve_disk / (seen.disk_total or 1)

@@ -5,6 +5,7 @@ A worker fits while the room, less all that the workers before it in line may us
 """
 
 import math
+from bisect import bisect_left
 from typing import NamedTuple
 
 from plancton.model import Fleet, Observation, Settings
@@ -53,14 +54,10 @@ def count_fit(fleet: Fleet, max_workers: int | None, room: Room, settings: Setti
 
     What a worker needs grows along the line, so the first that does not fit ends the count.
     """
-    low, high = 0, len(fleet.line) if max_workers is None else min(max_workers, len(fleet.line))
-    while low < high:
-        middle = (low + high) // 2
-        if room.holds(needs_to_stay(fleet, middle, settings)):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    most = len(fleet.line) if max_workers is None else min(max_workers, len(fleet.line))
+    return bisect_left(
+        range(most), True, key=lambda place: not room.holds(needs_to_stay(fleet, place, settings))
+    )
 
 
 def needs_to_start(fleet: Fleet, more: int, settings: Settings) -> Room:

@@ -26,7 +26,7 @@ from plancton.model import (
     Thaw,
     Worker,
 )
-from plancton.policy.patience import patience_of
+from plancton.policy.patience import frozen_patience
 from plancton.units import human_seconds
 
 LEAST_HOLD = 10.0
@@ -37,9 +37,6 @@ for this long (seconds). It takes less than one where Docker answers."""
 CATCHING_UP = 600.0
 """Who was frozen finds that it has been without work for that long: one that ends for it so soon
 afterwards says nothing about the pool (seconds)."""
-LONGEST_SILENCE = 1_200.0
-"""Who is frozen does not answer its pool, which gives up on it: HTCondor's worker drops its claim
-after six times ALIVE_INTERVAL without a word (half an hour), and the schedd a job after its lease."""
 SAY_AGAIN = 60.0
 """The words of a rule have figures in them, which are said again after this time (seconds)."""
 NO_RULES = OwnerRules()
@@ -140,11 +137,6 @@ class Standing(msgspec.Struct, frozen=True):
     def was_frozen(self, ended: Ended, seen: Observation) -> bool:
         """Whether a pause may be why this one found no work."""
         return self.is_paused or seen.boottime - ended.age < self.ended > seen.boottime - CATCHING_UP
-
-
-def frozen_patience(worker: Worker, settings: Settings) -> float:
-    """Seconds: as long as one that does not fit waits, within what pools put up with."""
-    return max(settings.grace_kill, min(LONGEST_SILENCE, patience_of(worker, settings)))
 
 
 def _must_run(worker: Worker, soon: bool) -> bool:

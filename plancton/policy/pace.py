@@ -17,8 +17,8 @@ from plancton.policy.disk import is_short_of_disk
 from plancton.policy.memory_reserve import is_short_of_memory
 from plancton.policy.patience import until_enough
 from plancton.policy.quota import adjust
-from plancton.policy.rulebook import holds_another
 from plancton.policy.sliding_window import LONG_ENOUGH
+from plancton.policy.starting import holds_another
 from plancton.policy.state import State
 
 BRISK = 1.0

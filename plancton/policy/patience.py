@@ -14,11 +14,20 @@ from plancton.model import Fleet, Settings, Worker
 from plancton.policy.fit import needs_to_stay
 from plancton.policy.sliding_window import LONG_ENOUGH, SlidingWindow, Span
 
+LONGEST_SILENCE = 1_200.0
+"""Who is frozen does not answer its pool, which gives up on it: HTCondor's worker drops its claim
+after six times ALIVE_INTERVAL without a word (half an hour), and the schedd a job after its lease."""
+
 
 def patience_of(worker: Worker, settings: Settings) -> float:
     """Seconds: at least `grace_kill`, and `stake` times what its jobs have used, up to
     `longest_wait`. It leaves after two thirds of them: with 1.5 after what they have used."""
     return max(settings.grace_kill, min(settings.stake * worker.stake, settings.longest_wait))
+
+
+def frozen_patience(worker: Worker, settings: Settings) -> float:
+    """Seconds: as long as one that does not fit waits, within what pools put up with."""
+    return max(settings.grace_kill, min(LONGEST_SILENCE, patience_of(worker, settings)))
 
 
 def longest_patience(settings: Settings) -> float:

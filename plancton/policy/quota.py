@@ -62,7 +62,7 @@ def divide(fleet: Fleet, quota: float) -> dict[str, float]:
 
 
 def adjust(fleet: Fleet, quota: float | None) -> list[SetQuota]:
-    """What to change; without a ``limit`` each worker gets all that it was made for."""
+    """What to change; without a ``quota`` each worker gets all that it was made for."""
     wanted = {w.name: w.cpus for w in fleet.workers} if quota is None else divide(fleet, quota)
     reason = (
         "nothing limits the workers any more" if quota is None else f"the workers may use {quota:.1f} CPUs"

@@ -25,7 +25,6 @@ SETTLED = 600.0
 """A worker retired younger than this was started too soon. Only from the second time on does
 grace_spawn double, up to LONGEST_DELAY: an owner who comes once gets the promised times, one who
 comes and goes is left alone."""
-FILLED = "filled the disk"
 
 
 class StartDelay(msgspec.Struct, frozen=True):
@@ -68,7 +67,7 @@ class StartDelay(msgspec.Struct, frozen=True):
 
     def after_filling_the_disk(self, seen: Observation) -> "StartDelay":
         """With one counted that was ended because it filled the disk."""
-        return self._failed(seen, FILLED, idle=False)
+        return self._failed(seen, "filled the disk", idle=False)
 
     def forgiven(self, seen: Observation) -> "StartDelay":
         """Failures are forgotten once a worker started after them has lived long enough and got
@@ -78,8 +77,6 @@ class StartDelay(msgspec.Struct, frozen=True):
             failures = 0
         if flaps and _oldest_since(seen.fleet.starts, seen, self.last_flap) >= SETTLED:
             flaps = 0
-        if (failures, flaps) == (self.failures, self.flaps):
-            return self
         return msgspec.structs.replace(self, failures=failures, flaps=flaps)
 
     def grace_spawn(self, settings: Settings) -> float:

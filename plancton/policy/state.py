@@ -76,9 +76,11 @@ class Case(NamedTuple):
 
 def remember(seen: Observation, state: State, settings: Settings) -> State:
     """The state with this tick in its windows, and with what ended and what settled counted."""
-    gap = _has_missed_something(seen, state, settings)
-    if seconds := slept(seen, state):
-        suspend = state.suspend.after(state.last_boottime or 0.0, seconds, seen, settings)
+    before = -math.inf if state.last_boottime is None else state.last_boottime
+    seconds = slept(seen, state)
+    gap = seconds > 0 or seen.boottime - before > settings.gap
+    if seconds:
+        suspend = state.suspend.after(before, seconds, seen, settings)
         state = msgspec.structs.replace(state, suspend=suspend)
     grace_spawn = state.delay.grace_spawn(settings)
     if gap:
@@ -129,36 +131,28 @@ def _counted(seen: Observation, state: State, settings: Settings) -> State:
         return state.standing.was_frozen(ended, seen) or state.suspend.was_asleep(ended, seen)
 
     ends = tuple(e for e in seen.ended if not (e.idle and could_not_work(e)))
-    delay = state.delay.after_ends(seen, ends).forgiven(seen)
-    contention = state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION
-    unheeded = state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED
-    before = state.delay, state.contention, state.unheeded
-    if any(one is not other for one, other in zip((delay, contention, unheeded), before, strict=True)):
-        state = msgspec.structs.replace(state, delay=delay, contention=contention, unheeded=unheeded)
-    if state.kind != (seen.image, seen.digest):
-        state = msgspec.structs.replace(state, kind=(seen.image, seen.digest), kind_since=seen.time)
-    return state
+    kind = seen.image, seen.digest
+    return msgspec.structs.replace(
+        state,
+        delay=state.delay.after_ends(seen, ends).forgiven(seen),
+        contention=state.contention.after(seen) if settings.caps_waiting else NO_CONTENTION,
+        unheeded=state.unheeded.after(seen, state.quota) if settings.quota_alone else HEEDED,
+        kind=kind,
+        kind_since=state.kind_since if kind == state.kind else seen.time,
+    )
 
 
 def _heard(seen: Observation, state: State, settings: Settings) -> State:
     """The state with what the owner asks for. Who was paused must not leave for the time of it."""
     standing, cap = state.standing.after(seen, settings), state.cap.after(seen, settings)
-    if standing is state.standing and cap is state.cap:
-        return state
     if state.standing.is_paused and not standing.is_paused:
         kill, long = SlidingWindow(settings.grace_kill), SlidingWindow(longest_patience(settings))
         state = msgspec.structs.replace(state, kill=kill, long=long)
     return msgspec.structs.replace(state, standing=standing, cap=cap)
 
 
-def _has_missed_something(seen: Observation, state: State, settings: Settings) -> bool:
-    """CLOCK_MONOTONIC stands still while the host is suspended, CLOCK_BOOTTIME does not."""
-    if state.last_boottime is None or seen.boottime - state.last_boottime > settings.gap:
-        return True
-    return slept(seen, state) > 0
-
-
 def slept(seen: Observation, state: State) -> float:
-    """Seconds for which the host was suspended since the tick before; 0: it was not, or for a moment only."""
+    """Seconds for which the host was suspended since the tick before; 0: it was not, or for a moment only.
+    CLOCK_MONOTONIC stands still meanwhile, CLOCK_BOOTTIME does not."""
     seconds = 0.0 if state.last_boottime is None else seen.boottime - seen.time - state.last_suspended
     return seconds if seconds > SUSPENDED else 0.0

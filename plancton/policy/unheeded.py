@@ -30,10 +30,10 @@ class Unheeded(msgspec.Struct, frozen=True):
         if self.until is not None:
             return self if seen.time < self.until else HEEDED
         if quota is None or seen.donated is None or not seen.interval or not seen.docker:
-            return self if not self.above else HEEDED
+            return HEEDED
         allowed = quota + WAY_OUT + LEAST * len(seen.fleet.workers) + MARGIN * seen.capacity
         if seen.donated <= allowed:
-            return self if not self.above else HEEDED
+            return HEEDED
         above = self.above + seen.interval
         if above < LASTS:
             return Unheeded(above)

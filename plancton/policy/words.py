@@ -1,6 +1,6 @@
-"""What is decided, and why, in words. Pure."""
+"""What is decided and why, and how things stand, in words. Pure."""
 
-from plancton.model import Action, Finish, Kill, Leave, Observation
+from plancton.model import Action, Decision, Finish, Kill, Leave, Observation
 from plancton.policy.fit import needs_to_start, needs_to_stay
 from plancton.policy.state import Case
 from plancton.units import human_bytes
@@ -60,3 +60,28 @@ def how_it_is(case: Case, worth: int) -> str:
     if case.state.contention.capped and case.quota is not None:
         fits += f" and waits for more, so the workers may use {case.quota:.1f}"
     return f"{fits}; {case.held.sentence}" if case.held else fits
+
+
+def headline(seen: Observation, decision: Decision) -> str:
+    """The sentence that users see first."""
+    donated = "an unknown part" if seen.donated is None else f"{seen.donated:.1f}".removesuffix(".0")
+    owner = "an unknown part" if seen.owner is None else f"{seen.owner:.1f}"
+    if (seen.stolen or 0.0) >= WORTH_A_WORD:
+        owner += f", the hypervisor takes {seen.stolen:.1f}"
+    running = seen.fleet.begun
+    if decision.paused:
+        count = f"{running} worker{' is' if running == 1 else 's are'} {'frozen' if seen.frozen else 'there'}"
+        pause = decision.paused[:1].upper() + decision.paused[1:]
+        there = f"{count}, " if running else ""
+        return f"{pause}; {there}the owner uses {owner} of {seen.capacity:g} CPUs."
+    workers = f"{running} worker{'' if running == 1 else 's'} running"
+    donating = f"Donating {donated} of {seen.capacity:g} CPUs"
+    return f"{donating}; the owner uses {owner}; {workers}, {decision.fit} fit."
+
+
+def mode_of(seen: Observation, decision: Decision) -> str:
+    if seen.stopping:
+        return "stopping"
+    if decision.paused:
+        return "paused"
+    return "draining" if seen.draining else "donating"

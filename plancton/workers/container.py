@@ -12,6 +12,7 @@ from typing import Any
 from plancton.config import security
 from plancton.config.schema import Config, Worker
 from plancton.docker.replies import Container
+from plancton.host.slice_bounds import PERIOD, cpu_quota
 from plancton.model import full_shares
 from plancton.workers.surroundings import ORDINARY, Surroundings
 from plancton.workers.users import user_of
@@ -25,7 +26,6 @@ CHECKPOINT_SIGNALS = frozenset({"SIGUSR1", "SIGUSR2"})
 HTCONDOR = "htcondor"
 """POOL of workers that report their jobs as HTCondor's do."""
 PREFIX = "plancton-worker-"
-PERIOD = 100_000
 PIDS_LIMIT = 4096
 """Processes and threads of one worker: enough for any job, too few for a harmful fork bomb."""
 LEAST_BLKIO_WEIGHT = 10
@@ -196,11 +196,6 @@ def without_resolvers(body: dict[str, Any]) -> dict[str, Any]:
     host = body["HostConfig"]
     mounts = [mount for mount in host["Mounts"] if mount["Target"] != RESOLVERS]
     return {**body, "HostConfig": {**host, "Mounts": mounts}}
-
-
-def cpu_quota(cpus: float) -> int:
-    """Microseconds of CPU per PERIOD; Docker takes no less than 1000."""
-    return max(1_000, round(cpus * PERIOD))
 
 
 def bind_mount(mount: str, read_only_below: bool = False) -> dict[str, Any]:

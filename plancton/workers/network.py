@@ -15,7 +15,8 @@ from plancton.config.schema import Config, WorkersNetwork
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerError, DockerRefused, NotFound
 from plancton.docker.replies import Network
-from plancton.host.route import is_device, smallest_default_mtu
+from plancton.host.mtu import smallest_default_mtu
+from plancton.host.route import is_device
 from plancton.workers.addresses import DEFAULT_POOLS, FREE_ADDRESSES, free_subnet, prefix_for, taken_addresses
 from plancton.workers.container import INSTANCE
 

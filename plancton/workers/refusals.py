@@ -4,7 +4,7 @@ from pathlib import Path
 
 from plancton.config.schema import Config
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerError, DockerRefused, NotFound
+from plancton.docker.errors import DockerError, DockerRefused
 from plancton.docker.replies import Info
 from plancton.host.route import PROC
 from plancton.workers.addresses import DEFAULT_POOLS, FREE_ADDRESSES, has_addresses, taken_addresses
@@ -55,12 +55,8 @@ def no_quota(config: Config, info: Info) -> str:
 
 def require_room_for_network(docker: Docker, name: str, info: Info, proc: Path = PROC) -> None:
     """DockerError if the workers' network can't be used, or can't be made."""
-    require_network(docker, name)
-    try:
-        docker.network(name)
+    if require_network(docker, name) is not None:
         return
-    except NotFound:
-        pass
     try:
         networks = docker.networks()
     except DockerRefused:

@@ -7,6 +7,7 @@ from time import CLOCK_BOOTTIME, clock_gettime, time
 import msgspec
 
 from plancton.docker.replies import Container
+from plancton.host.slice_bounds import PERIOD, cpu_quota
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
 from plancton.workers.accounting import Most
@@ -18,9 +19,7 @@ from plancton.workers.container import (
     HTCONDOR,
     IMAGE,
     MEMORY,
-    PERIOD,
     POOL,
-    cpu_quota,
     label_number,
 )
 from plancton.workers.docker_calls import Known

@@ -13,8 +13,7 @@ import msgspec
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotDocker
 from plancton.docker.replies import Info
-from plancton.docker.supported import REMEDY
-from plancton.docker.supported import require as require_supported
+from plancton.docker.supported import REMEDY, objection
 from plancton.files import read_knob
 from plancton.host.engine_cpu import listener
 
@@ -108,7 +107,7 @@ def _release(text: str) -> tuple[str, ...]:
 
 def require(docker: Docker) -> Info:
     """What an engine that can serve tells about itself; NotDocker if it can't."""
-    info = require_supported(docker)
-    if problem := elsewhere(info, look_here(docker.socket)):
+    info = docker.info()
+    if problem := objection(info) or elsewhere(info, look_here(docker.socket)):
         raise NotDocker(f"{docker.socket}: {problem}; {REMEDY}")
     return info

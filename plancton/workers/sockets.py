@@ -9,6 +9,7 @@ worker is looked at.
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from plancton.files import read_knob, read_number, read_regular
@@ -74,22 +75,17 @@ def _pressure(proc: Path, kind: str) -> int:
     return int(words[1]) if len(words) == 3 and words[1].isdecimal() else 0
 
 
-class ConnectionWatch:
-    """Only the loop calls it, every few seconds."""
+def who_fills_table(proc: Path, entries: Iterable[Entry]) -> dict[str, str]:
+    """Who has most connections, once the host's table of them gets full."""
+    table = proc / "sys/net/netfilter"
+    count = read_number(table / "nf_conntrack_count") or 0
+    if count < MANY_CONNECTIONS:
+        return {}
+    is_full = 0 < FULL_TABLE * (read_number(table / "nf_conntrack_max") or 0) <= count
+    return _most(entries, partial(_connections, proc), MANY_CONNECTIONS, CONNECTIONS) if is_full else {}
 
-    def __init__(self, proc: Path) -> None:
-        self._proc = proc
 
-    def look(self, entries: Iterable[Entry]) -> dict[str, str]:
-        count = self._number("nf_conntrack_count")
-        if count < MANY_CONNECTIONS or not 0 < FULL_TABLE * self._number("nf_conntrack_max") <= count:
-            return {}
-        return _most(entries, self._count, MANY_CONNECTIONS, CONNECTIONS)
-
-    def _number(self, name: str) -> int:
-        return read_number(self._proc / "sys/net/netfilter" / name) or 0
-
-    def _count(self, entry: Entry) -> int:
-        """The first column is the namespace's number of connections, in each CPU's line."""
-        tracked = _TRACKED.match(text_of(entry, self._proc, "stat/nf_conntrack"))
-        return int(tracked[1], 16) if tracked else 0
+def _connections(proc: Path, entry: Entry) -> int:
+    """The first column is the namespace's number of connections, in each CPU's line."""
+    tracked = _TRACKED.match(text_of(entry, proc, "stat/nf_conntrack"))
+    return int(tracked[1], 16) if tracked else 0

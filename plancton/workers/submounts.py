@@ -7,6 +7,7 @@ from pathlib import Path
 
 from plancton.config.schema import Config
 from plancton.docker.replies import Info
+from plancton.files import read_knob
 from plancton.host.mounts import parse_mounts, reachable
 from plancton.workers.container import bind_mount, has_label
 from plancton.workers.surroundings import makes_read_only_below
@@ -18,11 +19,8 @@ def submount_warnings(config: Config, info: Info, proc: Path = Path("/proc")) ->
     """What a worker does not see, or can write to, unlike the configuration seems to say."""
     if makes_read_only_below(info):
         return
-    try:
-        text = (proc / "self/mountinfo").read_text(errors="surrogateescape")
-    except OSError:
-        return
-    points = [mount.point for mount in reachable(parse_mounts(text))]
+    mounts = parse_mounts(read_knob(proc / "self/mountinfo") or "")
+    points = [mount.point for mount in reachable(mounts)]
     for mount in config.worker.mounts:
         body = bind_mount(mount)
         real = Path(os.path.realpath(body["Source"]))

@@ -1,4 +1,4 @@
-"""Reads each worker's figures every few seconds: CPU, memory, its shim's CPU, its jobs."""
+"""Reads each worker's figures every few seconds: CPU, memory, its jobs; and its shim's CPU."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,12 +26,11 @@ READ_AT_REST, MOST_AT_REST = 2.0, 60.0
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """One worker's figures: CPUs, bytes, CPUs of its shim, when its running jobs started, and the
-    CPU seconds used since the oldest did; ``used`` are all that it ever used."""
+    """One worker's figures: CPUs, bytes, when its running jobs started, and the CPU seconds used
+    since the oldest did; ``used`` are all that it ever used."""
 
     cpu: float | None = None
     memory: float | None = None
-    shim: float | None = None
     jobs: tuple[float, ...] | None = None
     job_cpu: float = 0.0
     used: float | None = None
@@ -77,12 +76,7 @@ class WorkerUsage:
         self._note_beginnings(jobs, old[0], boottime)
         self.by_name = {
             name: Usage(
-                cpu.get(name),
-                memory[name],
-                shim.get(name),
-                jobs.get(name),
-                self._job_cpu(name),
-                self._old[0].get(name),
+                cpu.get(name), memory[name], jobs.get(name), self._job_cpu(name), self._old[0].get(name)
             )
             for name in memory
         }

@@ -36,7 +36,7 @@ from plancton.model import Phase, Status
 from plancton.paths import Paths
 from plancton.status_reading import read_status, running
 from plancton.workers.container import INSTANCE
-from plancton.workers.network_rules import bridges_of, undo
+from plancton.workers.reach_and_rates import bridges_of, undo
 
 __all__ = ["CPUS", "wait_for"]
 

@@ -22,6 +22,7 @@ from plancton.docker.errors import (
     NotFound,
 )
 from plancton.docker.replies import (
+    Actor,
     Container,
     ContainerConfig,
     ContainerState,
@@ -69,7 +70,7 @@ class ScriptedEngine:
         self.boxes: dict[str, Box] = {}
         self.fates: dict[str, str] = {}
         self.deaf, self.lag = False, 0.0
-        self.events: list[Event] = []
+        self.events: list[tuple[float, Event]] = []
         self.started: list[str] = []
         self.now = 0.0
         self.boottime = 10_000.0
@@ -113,7 +114,8 @@ class ScriptedEngine:
 
     def tell(self, action: str, box: Box, **attributes: str) -> None:
         if not self.deaf:
-            self.events.append(Event(action, box.name, self.now, attributes, box.id))
+            event = Event(action, Actor(box.id, {"name": box.name, **attributes}))
+            self.events.append((self.now, event))
 
     def kernel(self) -> None:
         """What the kernel and the workers do within a second."""

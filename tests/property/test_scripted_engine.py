@@ -26,8 +26,8 @@ from plancton.docker.errors import DockerError, DockerUnreachable
 from plancton.docker.replies import Container
 from plancton.host.cgroup_mounts import Layout
 from plancton.host.leaver_boost import LeaverBoost
-from plancton.host.placement import Place
 from plancton.host.slice import Slice
+from plancton.host.worker_cgroup import Place
 from plancton.model import Decision, Kept, Observation, OwnerRules, Phase, Settings, Start, Wishes, Work
 from plancton.policy.decide import decide
 from plancton.policy.state import State
@@ -104,7 +104,7 @@ class Supervisor:
     def hear(self) -> None:
         """Answers and events, each in the order in which they came."""
         heard = self.engine.now - self.engine.lag
-        events = [event for event in self.engine.events if event.time <= heard]
+        events = [event for time, event in self.engine.events if time <= heard]
         self.engine.events = self.engine.events[len(events) :]
         for event in events:
             self.actuator.reconciler.on_event(event, self.engine.boottime + self.engine.now)

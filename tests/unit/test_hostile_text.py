@@ -20,7 +20,7 @@ from plancton.commands.top.view import render
 from plancton.config.load import load_config
 from plancton.config.repository import init
 from plancton.config.safe_yaml import read_yaml
-from plancton.config.schema import WorkersNetwork
+from plancton.config.schema import Config, WorkersNetwork
 from plancton.daemon.logs import Formatter
 from plancton.daemon.run_directory import RunDir
 from plancton.daemon.status_file import Facts, StatusFile
@@ -31,7 +31,7 @@ from plancton.model import Decision, Event, Fleet, Observation, Phase, Status, W
 from plancton.status_reading import read_status
 from plancton.units import escaped, printable
 from plancton.workers.last_output import last_words
-from plancton.workers.network_rules import NetworkSeen
+from plancton.workers.reach_and_rates import NetworkSeen
 from plancton.workers.roster import Roster
 
 HOSTILE = "a\x1b]0;title\x07b\x1b[2Jc\u202ed\u2066e\x9b31mf\rg\nINFO h\x00i\x7fj\u200bk\udc9bl"
@@ -71,7 +71,7 @@ def test_configuration(tmp_path: Path, text: str) -> None:
     for line in (str(error.value), *error.value.lines):
         assert_harmless(line)
     with pytest.raises(PlanctonError) as error:
-        read_yaml("a: *b", HOSTILE)
+        read_yaml("a: *b", HOSTILE, Config)
     assert_harmless(str(error.value))
 
 

@@ -45,7 +45,7 @@ def test_a_python_without_its_own_hashes_keeps_openssls() -> None:
 
 def test_what_few_hosts_need() -> None:
     """What only an owner's rules or root's supervisor need is not loaded at the start."""
-    named = "'plancton.host.signals.readings', 'plancton.workers.network_rules', 'plancton.host.bandwidth'"
+    named = "'plancton.host.signals.readings', 'plancton.workers.reach_and_rates', 'plancton.host.bandwidth'"
     assert said(f"print([name for name in ({named}) if name in sys.modules])") == "[]"
 
 

@@ -22,6 +22,7 @@ from plancton.commands.doctor.rival_programs import (
     find_takers,
     read_commands,
 )
+from plancton.commands.force_stop import our_workers
 from plancton.commands.migrate import is_old
 from plancton.commands.owner_report import OwnerLook, OwnerReport
 from plancton.config.load import load_config
@@ -47,11 +48,10 @@ from plancton.host.topology import SYS, Cpus, Topology
 from plancton.instance import peek_instance
 from plancton.paths import Paths
 from plancton.units import quoted
-from plancton.workers.container import INSTANCE, PREFIX, is_ours
+from plancton.workers.container import INSTANCE, PREFIX
 from plancton.workers.disks import Disk, written_by_workers
 from plancton.workers.disks import read_disks as look_at_disks
-from plancton.workers.docker_calls import list_workers
-from plancton.workers.network_rules import NetworkSeen, look_at_network
+from plancton.workers.reach_and_rates import NetworkSeen, look_at_network
 from plancton.workers.refusals import require_room_for_network
 from plancton.workers.same_host import Here, look_here
 from plancton.workers.token import expiry, read_token
@@ -370,9 +370,7 @@ def _slice(config: Config, layout: Layout, engine: Engine | str) -> Slice | None
 
 
 def _left(docker: Docker, instance: str, workers_slice: Slice | None) -> Left:
-    own = list_workers(docker, instance) if workers_slice else []
-    parent = workers_slice.parent if workers_slice else ""
-    own = [container for container in own if is_ours(container, instance, parent)]
+    own = our_workers(docker, workers_slice, instance) if workers_slice else []
     others = dict[str, tuple[str, ...]]()
     ours = docker.containers(INSTANCE)
     for each in ours:

@@ -8,27 +8,9 @@ from collections.abc import Iterator
 
 import msgspec
 
+from plancton.commands.doctor import on_docker, on_kernel
 from plancton.commands.doctor.facts import Cgroups, Engine, Facts, Left
 from plancton.commands.doctor.finding import Finding, Level, better, broken, names_of, ok
-from plancton.commands.doctor.on_docker import (
-    engine_state,
-    known_escapes,
-    network_state,
-    slice_state,
-    systemd,
-    workers_users,
-)
-from plancton.commands.doctor.on_kernel import (
-    cgroups,
-    cpus,
-    disk_priority,
-    has_idle_class,
-    kernel,
-    processes,
-    psi,
-    scheduler,
-    smt,
-)
 from plancton.commands.doctor.rival_programs import OLD_PLANCTON, Process, Supervisors
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.owner_rules import Rules
@@ -101,29 +83,30 @@ def expected_tier(facts: Facts) -> Tier:
         return "quota"
     if not seen.writable:
         return "quota" if seen.tier == "none" else seen.tier
-    return "kernel" if asked == "kernel" and has_idle_class(facts.kernel, facts.cgroups) else "weight"
+    idle_class = asked == "kernel" and on_kernel.has_idle_class(facts.kernel, facts.cgroups)
+    return "kernel" if idle_class else "weight"
 
 
 def _findings(facts: Facts) -> Iterator[Finding]:
     yield from configuration(facts)
-    yield kernel(facts.kernel, facts.cgroups)
-    yield scheduler(facts.scheduler)
-    yield cgroups(facts.cgroups)
-    yield psi(facts.psi, facts.tells, facts.config.yielding.cap == "auto")
-    yield processes(facts.hidden)
-    yield engine_state(facts.engine, facts.here)
+    yield on_kernel.kernel(facts.kernel, facts.cgroups)
+    yield on_kernel.scheduler(facts.scheduler)
+    yield on_kernel.cgroups(facts.cgroups)
+    yield on_kernel.psi(facts.psi, facts.tells, facts.config.yielding.cap == "auto")
+    yield on_kernel.processes(facts.hidden)
+    yield on_docker.engine_state(facts.engine, facts.here)
     if isinstance(facts.engine, Engine):
-        yield known_escapes(find_ways(facts.engine.version, facts.engine.info))
-        yield workers_users(facts.config.worker, facts.engine.info, facts.shared_users)
-        yield systemd(facts.systemd, facts.engine.info.cgroup_driver)
+        yield on_docker.known_escapes(find_ways(facts.engine.version, facts.engine.info))
+        yield on_docker.workers_users(facts.config.worker, facts.engine.info, facts.shared_users)
+        yield on_docker.systemd(facts.systemd, facts.engine.info.cgroup_driver)
     if facts.slice is not None:
-        yield slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
+        yield on_docker.slice_state(facts.slice, facts.supervisors, facts.user, facts.config.docker.tier)
     yield memory(facts.config, facts.host, facts.memory_available, facts.supervisors, facts.arc)
     yield disk_space(facts.config, facts.disk, facts.unseen_disks)
-    yield cpus(facts.cpus, facts.config.worker.cores == "efficiency")
-    yield smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
-    yield disk_priority(facts.disks)
-    yield network_state(
+    yield on_kernel.cpus(facts.cpus, facts.config.worker.cores == "efficiency")
+    yield on_kernel.smt(facts.smt, facts.cpus.for_workers, facts.cgroups)
+    yield on_kernel.disk_priority(facts.disks)
+    yield on_docker.network_state(
         facts.network, facts.config.worker.network, facts.rules, facts.supervisors.pid is not None
     )
     yield page_cache(facts.config, facts.cgroups)

@@ -11,7 +11,7 @@ from plancton.host.bandwidth import Rates
 from plancton.host.slice_inspection import Seen
 from plancton.model import Status, Tier
 from plancton.units import Rate, quoted
-from plancton.workers.network_rules import NetworkSeen
+from plancton.workers.reach_and_rates import NetworkSeen
 from plancton.workers.same_host import Here, doubts, elsewhere
 from plancton.workers.surroundings import MAPS_USERS
 from plancton.workers.users import user_of

@@ -114,7 +114,7 @@ def _is_supervisor(words: list[str]) -> bool:
     """Whether a supervisor is started by these words, or executed again."""
     if words[2:4] == ["-m", "plancton.daemon"]:
         return True
-    program = _program(words) if words else ""
+    program = _program(words)
     return Path(program).name == "plancton" and words[words.index(program) + 1 :][:1] == ["run"]
 
 

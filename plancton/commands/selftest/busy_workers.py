@@ -22,8 +22,8 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, NotFound
 from plancton.errors import PlanctonError
 from plancton.host.cgroup_mounts import PROC
-from plancton.host.placement import find_worker
 from plancton.host.slice import Slice
+from plancton.host.worker_cgroup import find_worker
 from plancton.units import Size
 from plancton.workers.as_container import own_image
 from plancton.workers.container import INSTANCE, create_body

@@ -8,10 +8,9 @@ worn disks are somebody's, too.
 import mmap
 import os
 import random
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from statistics import median
 
@@ -70,21 +69,13 @@ def why_not(config: Config, place: Path | None) -> str:
     return ""
 
 
-@contextmanager
-def directory(made: Path) -> Iterator[Path]:
+def make_directory(made: Path) -> Path:
     """A directory for the worker, in this one, which nobody else may enter."""
     made.mkdir(0o700)
-    try:
-        inside = made / "worker"
-        inside.mkdir()
-        inside.chmod(0o777)  # whoever the worker is
-        yield inside
-    finally:
-        sweep(made)
-
-
-def sweep(made: Path) -> None:
-    shutil.rmtree(made, ignore_errors=True)
+    inside = made / "worker"
+    inside.mkdir()
+    inside.chmod(0o777)  # whoever the worker is
+    return inside
 
 
 def measure(
@@ -92,7 +83,7 @@ def measure(
 ) -> Disk | str:
     """Both in turn. ``frozen``: meanwhile no worker runs; ``verify`` fails if ours has ended."""
     go = inside / GO
-    with Owner(inside.parent / "own") as owner:
+    with closing(Owner(inside.parent / "own")) as owner:
         for _ in range(ROUNDS):
             with frozen():
                 owner.works("alone", ALONE, lambda: True)
@@ -119,10 +110,7 @@ class Owner:
         self._times = dict[str, tuple[list[float], list[float]]]()
         os.fsync(self._write)
 
-    def __enter__(self) -> "Owner":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         os.close(self._write)
         if self._read is not None:
             os.close(self._read)

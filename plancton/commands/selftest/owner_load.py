@@ -9,8 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
-
 from plancton.commands.selftest._owner_load import ffi, lib
 from plancton.commands.selftest.figures import Load
 
@@ -20,24 +18,18 @@ SOON, EACH = 0.02, 0.001
 """Seconds, in all and per thread, until a load starts: by then all threads wait for that moment."""
 
 
-class _Spun(msgspec.Struct, frozen=True):
-    cpu: list[int]
-    work: int
-    waited: int | None
-
-
 def spin(threads: int, step: float, steps: int, proc: Path = PROC) -> Load:
     """Keep this many threads busy for ``steps`` seconds; all start at the same moment."""
     start = time.monotonic_ns() + round((SOON + EACH * threads) * NANO)
     with ThreadPoolExecutor(threads) as pool:
-        spun = list(pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads)))
-    waits = [thread.waited for thread in spun if thread.waited is not None]
+        spun = pool.map(lambda _: _spin(start, round(step * NANO), steps, proc), range(threads))
+        cpu, work, waited = zip(*spun, strict=True)
     return Load(
         threads=threads,
         step=step,
-        cpu=tuple(sum(had) / NANO for had in zip(*(thread.cpu for thread in spun), strict=True)),
-        work=sum(thread.work for thread in spun),
-        waited=sum(waits) / NANO if len(waits) == threads else None,
+        cpu=tuple(sum(had) / NANO for had in zip(*cpu, strict=True)),
+        work=sum(work),
+        waited=None if None in waited else sum(waited) / NANO,
     )
 
 
@@ -48,12 +40,13 @@ def wake_ups(step: float, count: int) -> tuple[float, ...]:
     return tuple(each / NANO for each in ffi.unpack(late, count))
 
 
-def _spin(start: int, step: int, steps: int, proc: Path) -> _Spun:
+def _spin(start: int, step: int, steps: int, proc: Path) -> tuple[list[int], int, int | None]:
+    """One thread's CPU time by the end of each step, its work, and how long it waited; in nanoseconds."""
     cpu, work = ffi.new("uint64_t[]", steps), ffi.new("uint64_t *")
     before = _waited(proc)
     _check(lib.plancton_spin(start, step, cpu, steps, work))
     after = _waited(proc)
-    return _Spun(ffi.unpack(cpu, steps), work[0], None if before is None or after is None else after - before)
+    return ffi.unpack(cpu, steps), work[0], None if before is None or after is None else after - before
 
 
 def _waited(proc: Path) -> int | None:

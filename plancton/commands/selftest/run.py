@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import signal
 import sys
 import time
@@ -17,7 +18,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import mode
-from typing import NamedTuple
 
 from plancton.commands.prepare import set_bounds
 from plancton.commands.selftest import busy_workers, disk, network, owner_load
@@ -36,12 +36,12 @@ from plancton.host.slice_inspection import look_at
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Sample, Tier
 from plancton.policy.observe import observe
-from plancton.running_supervisors import holder, paths_in_use
+from plancton.running_supervisors import holder, paths_in_use, try_flock
 from plancton.status_reading import no_status, running
 from plancton.units import Size, quoted
 from plancton.workers.as_container import own_image
 from plancton.workers.disks import written_by_workers
-from plancton.workers.network_rules import wanted_rates
+from plancton.workers.reach_and_rates import wanted_rates
 from plancton.workers.same_host import require
 
 PAIRS = 9
@@ -93,11 +93,12 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
                 ids = busy_workers.start(docker, instance, workers_slice, cpus)
                 pairs, (tier, knobs) = _measure(workers_slice, counted, tell)
                 busy_workers.verify(docker, ids)
-                others = Others(docker, config, instance, workers_slice)
                 tell("the disk")
-                on_disk = disk.why_not(config, place) or _look_at_disk(others, files)
+                on_disk = disk.why_not(config, place) or _look_at_disk(docker, instance, workers_slice, files)
                 tell("the network")
-                of_network = network.why_not(docker, config) or _look_at_network(others)
+                of_network = network.why_not(docker, config) or _look_at_network(
+                    docker, instance, workers_slice, config
+                )
                 tell("cleaning up")
     found = summarize(pairs)
     yields, verdict = judge(found, tier, knobs, cpus)
@@ -156,10 +157,8 @@ def _only_one(tree: Path) -> Iterator[None]:
     """Two selftests at once would disturb each other, and freeze each other's workers."""
     descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SelftestError("another selftest is running on this host: wait until it has ended") from None
+        if not try_flock(descriptor, fcntl.LOCK_EX):
+            raise SelftestError("another selftest is running on this host: wait until it has ended")
         yield
     finally:
         os.close(descriptor)
@@ -178,7 +177,7 @@ def _clean_up(
     except DockerError as error:
         raise SelftestError(f"the selftest's workers will end by themselves in a minute: {error}") from None
     finally:
-        disk.sweep(files)
+        shutil.rmtree(files, ignore_errors=True)
         # A supervisor may have started meanwhile: then the slice is its own.
         if made and holder(paths_in_use()) is None and not any(workers_slice.directory.glob("*/")):
             workers_slice.remove()
@@ -206,38 +205,26 @@ def _measure(
     return pairs, mode(looks)
 
 
-class Others(NamedTuple):
-    """What it takes to start one more worker."""
-
-    docker: Docker
-    config: Config
-    instance: str
-    workers_slice: Slice
-
-    def start(self, worker: Worker, on: str = "none") -> str:
-        return busy_workers.start_other(self.docker, self.instance, self.workers_slice, worker, on)
-
-
-def _look_at_disk(others: Others, files: Path) -> Disk | str:
+def _look_at_disk(docker: Docker, instance: str, workers_slice: Slice, files: Path) -> Disk | str:
     """A Docker that does not start this one takes nothing from the other figures."""
-    if own_image(others.docker):
+    if own_image(docker):
         return "not measured: Plancton is in a container, which has other files than the host"
     try:
-        with disk.directory(files) as inside:
-            command = ["/bin/sh", "-c", disk.writer(busy_workers.LIFETIME)]
-            worker = Worker(command=command, memory=SMALL, mounts=[f"{inside}:{disk.INSIDE}:rw,Z"])
-            writer = others.start(worker)
-            verify = partial(busy_workers.verify, others.docker, [writer])
-            return disk.measure(inside, partial(_frozen, others.workers_slice), verify)
+        inside = disk.make_directory(files)
+        command = ["/bin/sh", "-c", disk.writer(busy_workers.LIFETIME)]
+        worker = Worker(command=command, memory=SMALL, mounts=[f"{inside}:{disk.INSIDE}:rw,Z"])
+        writer = busy_workers.start_other(docker, instance, workers_slice, worker)
+        verify = partial(busy_workers.verify, docker, [writer])
+        return disk.measure(inside, partial(_frozen, workers_slice), verify)
     except (DockerError, busy_workers.BusyWorkerError, OSError) as error:
         return f"not measured: {error}"
 
 
-def _look_at_network(others: Others) -> Network | str:
-    name = others.config.docker.slice
+def _look_at_network(docker: Docker, instance: str, workers_slice: Slice, config: Config) -> Network | str:
+    name, worker = config.docker.slice, Worker(command=network.command(), memory=SMALL)
     try:
-        worker = others.start(Worker(command=network.command(), memory=SMALL), name)
-        return network.measure(others.config, network.address_of(others.docker, name, worker))
+        peer = busy_workers.start_other(docker, instance, workers_slice, worker, name)
+        return network.measure(config, network.address_of(docker, name, peer))
     except (DockerError, busy_workers.BusyWorkerError) as error:
         return f"not measured: {error}"
 
@@ -265,20 +252,15 @@ def used(before: Sample, after: Sample) -> tuple[float, float]:
 def _frozen(workers_slice: Slice) -> Iterator[None]:
     """Meanwhile nothing in the slice runs."""
     events, deadline = workers_slice.directory / "cgroup.events", time.monotonic() + FREEZING
-    _freeze(workers_slice, "1")
+    if not workers_slice.freezer.freeze():
+        raise _gone(workers_slice)
     try:
         while "frozen 1" not in events.read_text() and time.monotonic() < deadline:
             time.sleep(0.002)
         yield
     finally:
-        _freeze(workers_slice, "0")
-
-
-def _freeze(workers_slice: Slice, value: str) -> None:
-    try:
-        (workers_slice.directory / "cgroup.freeze").write_text(value)
-    except OSError:
-        raise _gone(workers_slice) from None
+        if not workers_slice.freezer.thaw():
+            raise _gone(workers_slice)
 
 
 def _gone(workers_slice: Slice) -> SelftestError:

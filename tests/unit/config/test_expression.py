@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plancton.config.expression import LONGEST, Functions, compiled
+from plancton.config.expression import LONGEST, compiled
 
-FUNCTIONS: Functions = {"min": min, "round": lambda number: round(number)}
 GOOD = {
     "a - 1": 3,
     " a ": 4,
@@ -26,7 +25,7 @@ GOOD = {
 def test_good(text: str) -> None:
     """Numbers, names, arithmetic, comparisons, conditions and calls work as in Python."""
     values = {"a": 4, "b": 10}
-    assert compiled(text, ["a", "b"], FUNCTIONS).compute(lambda ref: values[ref[0]]) == GOOD[text]
+    assert compiled(text, ["a", "b"]).compute(lambda ref: values[ref[0]]) == GOOD[text]
 
 
 BAD = {
@@ -40,7 +39,7 @@ BAD = {
     "mim(a, b)": "unknown function 'mim'; did you mean 'min'?",
     "a if a else c": "unknown name 'c'",
     "min": "unknown name 'min'",
-    "a(1)": "unknown function 'a'; known: min, round",
+    "a(1)": "unknown function 'a'; known: min, max, int, round",
     "__import__(1)": "unknown function '__import__'",
     "a.real": "not 'a.real'",
     "().__class__.__bases__": "not '().__class__",
@@ -71,7 +70,7 @@ BAD = {
 def test_bad(text: str) -> None:
     """Anything expensive or dangerous is refused in a short line, before it is computed."""
     with pytest.raises(ValueError) as caught:
-        compiled(text, ["a", "b"], FUNCTIONS)
+        compiled(text, ["a", "b"])
     said = str(caught.value)
     assert BAD[text] in said and len(said) < 300 and "\n" not in said
 
@@ -80,7 +79,7 @@ def test_bad(text: str) -> None:
 def test_deep(text: str) -> None:
     """However deeply nested, it is computed or refused, but never crashes."""
     try:
-        compiled(text, [], FUNCTIONS).compute(lambda ref: None)
+        compiled(text, []).compute(lambda ref: None)
     except ValueError as error:
         assert "\n" not in str(error)
 
@@ -89,7 +88,7 @@ def test_deep(text: str) -> None:
 def test_fails(text: str) -> None:
     """What can't be computed with these values raises ValueError, too."""
     with pytest.raises(ValueError):
-        compiled(text, ["a"], FUNCTIONS).compute(lambda ref: 4)
+        compiled(text, ["a"]).compute(lambda ref: 4)
 
 
 # ---------------------------------------------------------------- what is unknown
@@ -119,7 +118,7 @@ UNKNOWN: dict[str, float | None] = {
 def test_unknown(text: str) -> None:
     """What depends on an unknown value is unknown; what the known ones decide is not."""
     values = {"x": None, "t": True, "f": False}
-    assert compiled(text, values, FUNCTIONS).compute(lambda ref: values[ref[0]]) is UNKNOWN[text]
+    assert compiled(text, values).compute(lambda ref: values[ref[0]]) is UNKNOWN[text]
 
 
 def test_only_what_counts_is_read() -> None:
@@ -130,7 +129,7 @@ def test_only_what_counts_is_read() -> None:
         asked.append(reference)
         return reference == ("a",)
 
-    assert compiled("a or b", ["a", "b"], FUNCTIONS).compute(read) is True
+    assert compiled("a or b", ["a", "b"]).compute(read) is True
     assert asked == [("a",)]
 
 
@@ -147,7 +146,7 @@ QUESTIONS = {"asks": check}
 
 def test_questions() -> None:
     """A function that is asked about texts is read like a name, by its texts."""
-    rule = compiled('a > 1 and asks("x", "y")', ["a"], FUNCTIONS, QUESTIONS)
+    rule = compiled('a > 1 and asks("x", "y")', ["a"], QUESTIONS)
     assert rule.references == (("a",), ("asks", "x", "y"))
     values = {("a",): 2.0, ("asks", "x", "y"): False}
     assert rule.compute(values.__getitem__) is False
@@ -170,18 +169,18 @@ def test_questions() -> None:
 def test_bad_questions(text: str, said: str) -> None:
     """Texts are allowed as what a function is asked about, and nowhere else."""
     with pytest.raises(ValueError) as caught:
-        compiled(text, ["a"], FUNCTIONS, QUESTIONS)
+        compiled(text, ["a"], QUESTIONS)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_text_as_a_result() -> None:
     """Where the caller allows it, the whole expression may give a text, and says which."""
-    rule = compiled('"25%" if a else "50%" if b else 3', ["a", "b"], FUNCTIONS, may_give_text=True)
+    rule = compiled('"25%" if a else "50%" if b else 3', ["a", "b"], may_give_text=True)
     assert set(rule.results) == {"25%", "50%"}
     assert rule.compute(lambda ref: ref == ("b",)) == "50%"
     for text in ('a + "25%"', '"25%" < a', '"x" and a', 'min("1", a)', '"%9d" % a', "b'25%'"):
         with pytest.raises(ValueError):
-            compiled(text, ["a"], FUNCTIONS, may_give_text=True)
+            compiled(text, ["a"], may_give_text=True)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_text_as_a_result() -> None:
 def test_reasons(text: str, reasons: str) -> None:
     """It tells which names its value is because of."""
     values = {"t": True, "u": True, "f": False, "n": 3, "x": None, "z": 0}
-    rule = compiled(text, values, FUNCTIONS)
+    rule = compiled(text, values)
     assert rule.reasons(lambda ref: values[ref[0]]) == tuple((name,) for name in reasons.split())
 
 
@@ -224,7 +223,7 @@ def larger(part: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 def test_as_python_does(text: str) -> None:
     """With all values known, an expression gives what Python gives, and its reasons are of it."""
     try:
-        rule = compiled(text, NAMES, FUNCTIONS)
+        rule = compiled(text, NAMES)
     except ValueError as error:
         assert "longer than" in str(error)
         return
@@ -244,7 +243,7 @@ def test_unknown_changes_nothing_that_is_decided(text: str, hidden: dict[str, No
     """With some values unknown, the result is unknown or the same as with all of them."""
     some = {**NAMES, **hidden}
     try:
-        rule = compiled(text, NAMES, FUNCTIONS)
+        rule = compiled(text, NAMES)
         whole = rule.compute(lambda ref: NAMES[ref[0]])
         seen = rule.compute(lambda ref: some[ref[0]])
     except ValueError:

@@ -23,10 +23,10 @@ from plancton.daemon.actuator import Actuator
 from plancton.daemon.context import Context
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
-from plancton.docker.replies import Container, ContainerConfig, ContainerState, Event, HostConfig
+from plancton.docker.replies import Actor, Container, ContainerConfig, ContainerState, Event, HostConfig
 from plancton.docker.request_queue import RequestQueue
 from plancton.host.cgroup_mounts import Layout
-from plancton.host.route import smallest_default_mtu
+from plancton.host.mtu import smallest_default_mtu
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox
 from plancton.model import (
@@ -91,6 +91,10 @@ def container(
         config=ContainerConfig(labels={containers.INSTANCE: instance, **(labels or {})}),
         host_config=HostConfig(cgroup_parent=parent, memory=10**9, cpu_shares=1024),
     )
+
+
+def happened(action: str, name: str, cid: str = "", **attributes: str) -> Event:
+    return Event(action, Actor(cid, {"name": name, **attributes}))
 
 
 class World:
@@ -170,7 +174,7 @@ class World:
         self.pump(2)
 
     def event(self, action: str, name: str = "w1", cid: str = "", **attributes: str) -> None:
-        self.reconciler.on_event(Event(action, name, 1.0, attributes, cid), 5_000.0)
+        self.reconciler.on_event(happened(action, name, cid, **attributes), 5_000.0)
 
     def _image_lost(self) -> None:
         self.lost += 1
@@ -451,7 +455,7 @@ def test_end_before_the_answer(world: Callable[..., World]) -> None:
     it.act(Start("room"))
     (name,) = it.phases()
     it.script[f"GET /containers/{name}/logs"] = reply(b"plancton: central manager can't be reached\n")
-    it.reconciler.on_event(Event("die", name, 1.0, {"exitCode": "1"}), 100.0)
+    it.reconciler.on_event(happened("die", name, exitCode="1"), 100.0)
     assert it.phases() == {name: Phase.ENDED}
     it.pump(2)  # how it ended, and the answer to its start, in any order
     it.actuator.removals.sweep(LATER)
@@ -539,7 +543,7 @@ def test_event_of_the_end(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     for _ in range(2):
-        it.reconciler.on_event(Event("die", "w1", 1.0, {"exitCode": "7"}), 5000.0)
+        it.reconciler.on_event(happened("die", "w1", exitCode="7"), 5000.0)
     assert it.phases() == {"w1": Phase.ENDED} and it.said == [], "said before its last words were heard"
     it.pump(2)
     assert it.asked() == [LOGS, REMOVE] and len(it.roster) == 0
@@ -551,7 +555,7 @@ def test_exit_code_of_a_label(world: Callable[..., World], code: str) -> None:
     """An image's label can stand for the exit code: what is none is unknown, and not repeated."""
     it = world()
     it.adopt()
-    it.reconciler.on_event(Event("die", "w1", 1.0, {"exitCode": code}), 5000.0)
+    it.reconciler.on_event(happened("die", "w1", exitCode=code), 5000.0)
     it.pump(2)
     assert len(it.roster) == 0 and it.said[-1].endswith("exit code unknown"), it.said
 
@@ -559,8 +563,8 @@ def test_exit_code_of_a_label(world: Callable[..., World], code: str) -> None:
 def test_event_of_a_stranger(world: Callable[..., World]) -> None:
     """Events of containers that are not ours change nothing."""
     it = world()
-    it.reconciler.on_event(Event("die", "stranger", 1.0, {}), 1.0)
-    it.reconciler.on_event(Event("destroy", "stranger", 1.0, {}), 1.0)
+    it.reconciler.on_event(happened("die", "stranger"), 1.0)
+    it.reconciler.on_event(happened("destroy", "stranger"), 1.0)
     assert it.said == [] and len(it.roster) == 0
 
 
@@ -568,7 +572,7 @@ def test_removed_by_somebody(world: Callable[..., World]) -> None:
     """A worker that somebody removes is gone, without another request."""
     it = world({REMOVE: refused("404 Not Found", "No such container")})
     it.adopt()
-    it.reconciler.on_event(Event("destroy", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(happened("destroy", "w1"), 5000.0)
     assert len(it.roster) == 0 and "removed by somebody" in it.said[-1]
     it.request_queue.submit(lambda docker: None, lambda _, error: None)
     it.pump()
@@ -580,7 +584,7 @@ def test_removal_that_fails(world: Callable[..., World]) -> None:
     answers = iter([refused("500 Internal Server Error", "device busy"), NO_CONTENT])
     it = world({REMOVE: lambda _: next(answers)})
     it.adopt()
-    it.reconciler.on_event(Event("die", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(happened("die", "w1"), 5000.0)
     it.pump(2)
     assert it.phases() == {"w1": Phase.ENDED}
     it.actuator.removals.sweep(LATER)
@@ -608,7 +612,7 @@ def test_unknown_names(world: Callable[..., World]) -> None:
     it = world()
     it.act(Leave("x", "", 1.0), Finish("x", "", 1.0), Kill("x", ""), SetShares("x", 2, ""))
     it.act(Leave("x", "", 1.0, lift=True))
-    assert it.said == [] and it.inbox.empty() and it.asked() == [] and not it.slice.lifted
+    assert it.said == [] and it.inbox.take() is None and it.asked() == [] and not it.slice.lifted
 
 
 # ---------------------------------------------------------------- shares
@@ -673,13 +677,13 @@ def test_out_of_memory_in_a_loop(world: Callable[..., World]) -> None:
     it.adopt()
     asked = len(it.asked())
     for second in range(100):
-        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 5_000.0 + 10 * second)
+        it.reconciler.on_event(happened("oom", "w1", ID), 5_000.0 + 10 * second)
     assert not it.roster["w1"].worker.flooding
     for _ in range(100):
-        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0)
+        it.reconciler.on_event(happened("oom", "w1", ID), 7_000.0)
     assert not it.roster["w1"].worker.flooding, "there was no time to hold the job"
     for half in range(1, 20):
-        it.reconciler.on_event(Event("oom", "w1", 1.0, {}, ID), 7_000.0 + half / 2)
+        it.reconciler.on_event(happened("oom", "w1", ID), 7_000.0 + half / 2)
     assert "out of memory" in it.roster["w1"].worker.flooding
     assert len(it.asked()) == asked
 
@@ -744,7 +748,7 @@ def test_lift_ends_with_the_leaver(world: Callable[..., World]) -> None:
     it = world()
     it.adopt()
     it.act(Leave("w1", "no room", 20.0, lift=True), now=100.0)
-    it.reconciler.on_event(Event("die", "w1", 1.0, {}), 5000.0)
+    it.reconciler.on_event(happened("die", "w1"), 5000.0)
     assert not it.slice.lifted and it.actuator.lift.until is None and it.read("cpu.idle") == "1"
 
 
@@ -988,7 +992,7 @@ def test_token_that_is_refused(world: Callable[..., World], token: bytes, mode: 
     it = world()
     it.pool(token, mode)
     it.act(Start("room"))
-    assert len(it.roster) == 0 and it.inbox.empty() and it.asked() == []
+    assert len(it.roster) == 0 and it.inbox.take() is None and it.asked() == []
     (ended,) = it.roster.take_ended()
     assert ended.age < 5.0 and words in ended.reason, ended
     said = [text for text in it.said if "token file" in text]
@@ -1218,7 +1222,7 @@ def test_report_of_nobody(world: Callable[..., World]) -> None:
     it.roster.request(Worker("w1", jobs=()), 1.0)
     it.actuator.endings.fetch_report("w1")
     it.actuator.endings.fetch_next()
-    assert it.inbox.empty() and it.asked() == []
+    assert it.inbox.take() is None and it.asked() == []
 
 
 def test_report_that_comes_too_late(world: Callable[..., World]) -> None:
@@ -1399,7 +1403,7 @@ def test_one_report_at_a_time(world: Callable[..., World]) -> None:
         assert it.accounting.work.jobs_done == done, it.accounting.work
     it.actuator.endings.fetch_next()
     read = [request for request in it.asked() if request.startswith("GET ")]
-    assert read == [ARCHIVE, "GET /containers/beef/archive"] and it.inbox.empty()
+    assert read == [ARCHIVE, "GET /containers/beef/archive"] and it.inbox.take() is None
 
 
 # ---------------------------------------------------------------- those that can't be killed
@@ -1641,7 +1645,7 @@ def test_updated_by_somebody(world: Callable[..., World]) -> None:
     it.act(SetShares("w1", 2, "does not fit"), now=7.0)
     it.pump()
     it.event("update", cid=ID)
-    assert it.inbox.empty() and INSPECT not in it.asked()
+    assert it.inbox.take() is None and INSPECT not in it.asked()
     it.event("update", cid=ID)
     it.pump()
     assert INSPECT in it.asked() and the(it).shares == 1024

@@ -9,12 +9,13 @@ from unit.scripted_docker import ScriptedDocker, reply
 from unit.trees import tree
 
 from plancton.config.schema import Config
-from plancton.daemon.disk_guard import DiskGuard, why_no_pull
+from plancton.daemon.disk_guard import DiskGuard
 from plancton.docker.replies import Info
 from plancton.host.cgroup_mounts import Layout
 from plancton.host.slice import Slice
 from plancton.inbox import Inbox
 from plancton.model import Observation, Settings, Worker, Writer
+from plancton.policy.disk import disk_shortage
 from plancton.units import Portion
 from plancton.workers.disks import SELDOM
 from plancton.workers.roster import Entry
@@ -58,12 +59,12 @@ def test_short(world: World) -> None:
     assert world.step(101.0).writers == (Writer("w", 50, 9, 7000),)
     asked = [request for request in world.server.requests if "/containers/json" in request]
     assert len(asked) == 1 and "size=1" in asked[0] and "plancton.instance" in asked[0]
-    assert why_no_pull(seen, Settings(reserve_disk=seen.disk_total))
+    assert disk_shortage(seen, Settings(reserve_disk=seen.disk_total))
 
 
 def test_nothing_reserved(world: World) -> None:
     """While the disk has room nobody is looked at and nothing is asked, every few seconds."""
     seen = world.step(100.0, NOTHING)
     assert seen.disk_free and not seen.writers and world.guard.look_due == 100.0 + SELDOM
-    assert world.inbox.empty() and not world.server.requests
-    assert not why_no_pull(seen, Settings())
+    assert world.inbox.take() is None and not world.server.requests
+    assert not disk_shortage(seen, Settings())

@@ -43,7 +43,7 @@ class Linked:
             self.inbox,
             self.queue,
             StatusFile(None, "i", Roster()),
-            on_info=lambda _: True,
+            on_info=lambda _: self.link.follow(),
             on_listed=self.lists.append,
             on_event=lambda _: None,
             known=lambda: self.known,
@@ -97,7 +97,7 @@ def test_listed_every_few_minutes(tmp_path: Path) -> None:
         it.pump()
         it.pump()
         it.link.step(time.monotonic())
-        assert len(it.lists) == 1 and it.inbox.empty()
+        assert len(it.lists) == 1 and it.inbox.take() is None
         it.link.step(time.monotonic() + MINUTES)
         it.link.step(time.monotonic() + MINUTES)
         it.pump()
@@ -123,7 +123,7 @@ def test_asked_again_during_a_list(tmp_path: Path) -> None:
         it.pump()
         assert it.link.asked_at >= wanted and len(it.lists) == 2
         it.link.step(time.monotonic())
-        assert it.inbox.empty() and it.asked("/containers/json") == 2
+        assert it.inbox.take() is None and it.asked("/containers/json") == 2
         it.close()
 
 

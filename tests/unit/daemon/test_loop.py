@@ -58,8 +58,8 @@ class Run:
     def tick(self, seconds: float = 1.0) -> None:
         """One tick, and the calls that have come back by then."""
         self.now += seconds
-        while not self.it.inbox.empty():
-            self.it.inbox.get()()
+        while call := self.it.inbox.take():
+            call()
         self.it.tick(self.now)
         for thread in threading.enumerate():
             if thread.name == "history":  # its disk is real, and the clock here is not

@@ -9,7 +9,7 @@ from unit.scripted_docker import ScriptedDocker, reply
 
 from plancton.docker.client import Docker
 from plancton.docker.errors import NotDocker
-from plancton.docker.supported import require
+from plancton.workers.same_host import require
 
 ROOTFUL: dict[str, Any] = {
     "ServerVersion": "20.10.24+dfsg1",

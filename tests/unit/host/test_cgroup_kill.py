@@ -64,5 +64,7 @@ def test_kill_without_root(killable: Slice, user: User) -> None:
     killable.hand_over(7)
     user.sees(killable)
     assert not kill_all(killable, {"f" * 64}) and killed(killable) == []
+    assert not kill_worker(killable, f"plancton/gone-{ID}", ID), "it is gone: nobody was ended"
+    assert killed(killable) == []
     assert kill_worker(killable, f"plancton/{ID}", ID), "who is alone there can be ended alone"
     assert killed(killable) == ["plancton"]

@@ -63,7 +63,7 @@ def test_the_part_of_the_time(tmp_path: Path) -> None:
     """The group that waited most counts; one that comes or goes meanwhile does not."""
     tree(tmp_path, a=pressure(1_000_000), b=pressure(1_000_000), c=pressure(1_000_000))
     found = OwnerPressure()
-    found.watch(owner_pressure(tmp_path, tmp_path, "plancton"))
+    found.files = owner_pressure(tmp_path, tmp_path, "plancton")
     found.begin(100.0)
     tree(tmp_path, a=pressure(1_100_000), b=pressure(1_400_000))
     (tmp_path / "c/cpu.pressure").unlink()
@@ -79,7 +79,7 @@ def test_the_kernel_is_asked(tmp_path: Path) -> None:
     """Each group gets a trigger; where it can't be written there is none."""
     tree(tmp_path, a=pressure(1), b=pressure(2))
     found = OwnerPressure()
-    found.watch((*owner_pressure(tmp_path, tmp_path, "plancton"), tmp_path / "gone/cpu.pressure"))
+    found.files = (*owner_pressure(tmp_path, tmp_path, "plancton"), tmp_path / "gone/cpu.pressure")
     descriptors = found.triggers()
     assert len(descriptors) == 2
     for descriptor in descriptors:

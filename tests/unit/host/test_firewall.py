@@ -5,7 +5,7 @@ import re
 import pytest
 
 from plancton.host import system_tools
-from plancton.host.firewall import Reach, holds, mark_of, plain_address, put, remove, rules
+from plancton.host.firewall import Reach, holds, mark_of, put, remove, rules
 from plancton.host.system_tools import ProgramError
 
 REACH = Reach(
@@ -68,15 +68,6 @@ def test_one_transaction() -> None:
     assert re.match(r"table inet t \{ \}\ndelete table inet t\ntable inet t \{\n", text)
 
 
-@pytest.mark.parametrize(
-    ("text", "is_one"),
-    [("10.0.0.1", True), ("fd00::1", True), ("fe80::1%eth0", False), ("cm", False), ("10.0.0.1:1", False)],
-)
-def test_plain_address(text: str, is_one: bool) -> None:
-    """What nft takes as one."""
-    assert (plain_address(text) is not None) is is_one
-
-
 class Nft:
     """One that keeps the table that it is given; ``knows`` says what it understands."""
 
@@ -104,7 +95,7 @@ def test_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     moved = REACH._replace(servers=(("10.1.2.4", 9618),))
     assert not holds("t", moved) and holds("t", moved, any_servers=True)
     assert not holds("t", REACH._replace(allowed=()), any_servers=True)
-    remove(["t"])
+    remove("t")
     assert not holds("t", REACH)
 
 

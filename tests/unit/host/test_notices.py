@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plancton.files import replace_file
-from plancton.host.notices import FileNotices, memory_trigger
+from plancton.host.notices import MEMORY_WAITS, FileNotices, pressure_trigger
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_memory_triggers(tmp_path: Path, refused: int, monkeypatch: pytest.Monke
         return write(descriptor, text)
 
     monkeypatch.setattr(os, "write", refuse)
-    got = memory_trigger(tmp_path)
+    got = pressure_trigger(tmp_path / "pressure/memory", MEMORY_WAITS)
     assert (got is None) == (refused == 2), asked
     if got is not None:
         os.close(got)
@@ -83,4 +83,4 @@ def test_memory_triggers(tmp_path: Path, refused: int, monkeypatch: pytest.Monke
 
 def test_no_pressure_figures(tmp_path: Path) -> None:
     """A kernel without PSI has no trigger."""
-    assert memory_trigger(tmp_path) is None
+    assert pressure_trigger(tmp_path / "pressure/memory", MEMORY_WAITS) is None

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pytest
 from unit.trees import Tree, tree
 
 from plancton.host.realtime import Realtime, realtime_outside_root
@@ -14,7 +15,7 @@ def process(name: str, group: str, *threads: int) -> Tree:
     return {"comm": f"{name}\n", "cgroup": f"0::/{group}\n", "task": tasks}
 
 
-def test_realtime(tmp_path: Path) -> None:
+def test_realtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that is outside the root group, by any of its threads, is named."""
     policies = {
         1: os.SCHED_OTHER,
@@ -28,10 +29,11 @@ def test_realtime(tmp_path: Path) -> None:
             raise ProcessLookupError
         return policies[thread]
 
+    monkeypatch.setattr(os, "sched_getscheduler", policy_of)
     proc = tree(tmp_path, {"1": process("init", "init.scope", 1), "2": process("migration", "", 2)})
-    assert realtime_outside_root(proc, policy_of) is None
+    assert realtime_outside_root(proc) is None
     tree(proc, {"3": process("audio", "user.slice/audio", 3, 4), "9": process("gone", "x", 9)})
-    assert realtime_outside_root(proc, policy_of) == Realtime(3, "audio", "user.slice/audio")
+    assert realtime_outside_root(proc) == Realtime(3, "audio", "user.slice/audio")
 
 
 def test_remedy(tmp_path: Path) -> None:

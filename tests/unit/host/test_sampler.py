@@ -448,16 +448,6 @@ def test_engine_without_any_figure(engine: tuple[Sampler, list[Path]]) -> None:
     assert host.sample().engine is None
 
 
-def test_engine_file_of_no_known_kind(engine: tuple[Sampler, list[Path]]) -> None:
-    """A path other than a cpu.stat or a process's stat is refused, and nothing changes."""
-    host, paths = engine
-    host.watch_engine(paths)
-    with pytest.raises(ValueError, match=r"cpu\.max is not a cpu\.stat"):
-        host.watch_engine([paths[0].with_name("cpu.max")])
-    got = host.sample()
-    assert (got.engine, got.engine_epoch) == (2.0 + 42 / USER_HZ, 1), got
-
-
 def test_engine_of_a_real_process() -> None:
     """A real process that ends leaves the sum: its open file gives ESRCH."""
     host = Sampler()

@@ -1,7 +1,6 @@
 """The policy's rules, one by one. Figures are worked out by hand: 4 CPUs, workers of 1 CPU and 2
 GB, and a grace_kill of two minutes."""
 
-import math
 import sys
 from collections.abc import Iterator
 from types import FrameType
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.policy.ticks import BOOT, GB, Ticks, ended, of, pilot, says, why, worker, workers
+from unit.policy.ticks import GB, Ticks, ended, of, pilot, says, why, worker, workers
 
 from plancton.model import (
     Action,
@@ -31,8 +30,6 @@ from plancton.model import (
     Worker,
 )
 from plancton.policy.decide import arbitrate, decide
-from plancton.policy.lifetime import lifetime_of
-from plancton.policy.rulebook import SETTLING
 from plancton.policy.state import SUSPENDED, slept
 
 # -- starting ---------------------------------------------------------------------------------------------
@@ -497,75 +494,6 @@ def test_memory_has_to_be_there_now() -> None:
     ticks = Ticks()
     ticks.run(9)
     assert of(Start, ticks.run(3))
-
-
-# -- lifetime and change ----------------------------------------------------------------------------------
-
-
-def test_lifetime_is_asked_for_gently() -> None:
-    """Each worker is asked to finish after its own lifetime."""
-    ticks = Ticks(Settings(lifetime=1_000.0, finish_timeout=77.0), there=[worker("w", 800.0)])
-    time, actions = ticks.until(Finish)
-    assert time == math.ceil(lifetime_of(ticks.there[0], ticks.settings)) - 800, time
-    assert isinstance(actions[0], Finish) and actions[0].timeout == 77.0, actions
-
-
-def test_finishes_before_its_token_ends() -> None:
-    """A worker whose token ends is asked to finish in time, also beside older ones that stay."""
-    ticks = Ticks(there=[worker("old", 500.0), worker("w", 100.0, until=BOOT + 30.0)], draining=True)
-    assert not of(Finish, ticks.run(29))
-    (asked,) = [a for a in ticks.tick().actions if isinstance(a, Finish)]
-    assert (asked.name, asked.reason) == ("w", "its token ends soon"), asked
-
-
-@pytest.mark.parametrize("what", ["image", "digest"])
-def test_outdated_one_at_a_time(what: str) -> None:
-    """Workers of an old image or configuration finish, oldest first, one after the other."""
-    ticks = Ticks(there=workers(3), draining=True)
-    assert not ticks.run(100)
-    ticks.same[what] = "newer"
-    assert not ticks.run(math.ceil(SETTLING)), "it may be taken back"
-    first = ticks.tick().actions
-    assert [(type(a), a.name) for a in first if isinstance(a, Finish | Leave)] == [(Finish, "w0")], first
-    ticks.there[0] = worker("w0", phase=Phase.FINISHING, told=ticks.now, deadline=1e9)
-    assert not of(Finish, ticks.run(50))
-    del ticks.there[0]
-    assert [a.name for a in ticks.tick().actions if isinstance(a, Finish)] == ["w1"]
-    newer: dict[str, Any] = {what: "newer"}
-    ticks.there = [worker("n", **newer)]
-    assert not of(Finish, ticks.run(10))
-
-
-@pytest.mark.parametrize("what", ["image", "digest"])
-def test_change_that_is_taken_back(what: str) -> None:
-    """A configuration or image that is swapped for another and back, however often, costs no worker
-    its life."""
-    ticks = Ticks(there=workers(3), draining=True)
-    assert not ticks.run(100)
-    before = ticks.same.get(what)
-    for _ in range(10):
-        ticks.same[what] = "newer"
-        assert not ticks.run(4)
-        if before is None:
-            del ticks.same[what]
-        else:
-            ticks.same[what] = before
-        assert not ticks.run(4)
-    assert not ticks.run(100)
-
-
-def test_unknown_image_outdates_nobody() -> None:
-    """Without an image or a digest, no worker is outdated."""
-    assert not Ticks(there=workers(2), image="", digest="").run(100)
-
-
-def test_finish_all() -> None:
-    """A drain that lets jobs end asks all at once, starting ones as soon as they run."""
-    starting = worker("s", 1, phase=Phase.STARTING)
-    names = [
-        a.name for _, a in Ticks(there=[*workers(2), starting], finish=True).run(1) if isinstance(a, Finish)
-    ]
-    assert names == ["w0", "w1"]
 
 
 # -- going ------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from unit.trees import Tree, tree
 
 from plancton.model import Worker
 from plancton.workers.roster import Entry
-from plancton.workers.sockets import ConnectionWatch
+from plancton.workers.sockets import who_fills_table
 
 HEADING = "entries  clashres found new invalid\n"
 
 
-def watch(proc: Path, count: str, most: str, *numbers: int) -> tuple[ConnectionWatch, list[Entry]]:
+def host(proc: Path, count: str, most: str, *numbers: int) -> list[Entry]:
     """A host with such a table, whose workers have so many connections."""
     table: Tree = {"nf_conntrack_count": count, "nf_conntrack_max": most}
     tree(proc, {"sys": {"net": {"netfilter": table}}})
@@ -23,7 +23,7 @@ def watch(proc: Path, count: str, most: str, *numbers: int) -> tuple[ConnectionW
         files: Tree = {"cgroup": f"0::/{group}\n", "net": {"stat": {"nf_conntrack": lines}}}
         tree(proc, {str(pid): files})
         entries.append(Entry(Worker(f"w{pid}"), group=group, pid=pid))
-    return ConnectionWatch(proc), entries
+    return entries
 
 
 @pytest.mark.parametrize(
@@ -39,19 +39,19 @@ def watch(proc: Path, count: str, most: str, *numbers: int) -> tuple[ConnectionW
 )
 def test_who_has_most(tmp_path: Path, count: str, connections: tuple[int, ...], found: list[str]) -> None:
     """From half of the table on whoever has most of it is to blame, unless that is little."""
-    it, entries = watch(tmp_path, count, "100000\n", *connections)
-    assert list(it.look(entries)) == found
+    entries = host(tmp_path, count, "100000\n", *connections)
+    assert list(who_fills_table(tmp_path, entries)) == found
 
 
 def test_what_can_not_be_read(tmp_path: Path) -> None:
     """Hosts without such a table, odd files, and a pid that is another process's by now."""
     entry = Entry(Worker("w"), group="plancton/w", pid=10)
-    assert not ConnectionWatch(tmp_path).look([entry])
-    it, entries = watch(tmp_path, "90000\n", "100000\n", 40_000)
+    assert not who_fills_table(tmp_path, [entry])
+    entries = host(tmp_path, "90000\n", "100000\n", 40_000)
     (tmp_path / "10/net/stat/nf_conntrack").write_text("entries\nxyz\n")
-    assert not it.look(entries)
+    assert not who_fills_table(tmp_path, entries)
     (tmp_path / "10/net/stat/nf_conntrack").write_text("")
-    assert not it.look(entries)
-    it, entries = watch(tmp_path / "other", "90000\n", "100000\n", 40_000)
+    assert not who_fills_table(tmp_path, entries)
+    entries = host(tmp_path / "other", "90000\n", "100000\n", 40_000)
     (tmp_path / "other/10/cgroup").write_text("0::/user.slice\n")
-    assert not it.look(entries)
+    assert not who_fills_table(tmp_path / "other", entries)

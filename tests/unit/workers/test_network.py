@@ -27,7 +27,7 @@ from plancton.workers.network import (
     renew_network,
     unique_local,
 )
-from plancton.workers.network_rules import bridges_of, find_servers, wanted_rates, wanted_reach
+from plancton.workers.reach_and_rates import bridges_of, find_servers, wanted_rates, wanted_reach
 
 MADE = {"com.docker.network.driver.mtu": "1450", BRIDGE: "br-plancton", **OPTIONS}
 USUAL = Network(id="n", name="plancton", driver="bridge", labels={"plancton.instance": "i"}, options=MADE)
@@ -147,12 +147,12 @@ def test_servers(manager: str, places: tuple[tuple[str, int], ...]) -> None:
 
 
 def test_a_server_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that can't be resolved is said, and the others are found all the same."""
+    """A name that can't be resolved is said, and the others are found, without an interface's address."""
 
     def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
         if host == "cm.example.org":
             raise OSError("no such name")
-        return [(0, 0, 0, "", ("192.0.2.1", port))]
+        return [(0, 0, 0, "", ("192.0.2.1", port)), (0, 0, 0, "", ("fe80::1%eth0", port, 0, 2))]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     config = parse("htcondor: {central_manager: [cm.example.org, other], token_file: /t}", "FILE")

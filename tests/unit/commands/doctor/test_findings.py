@@ -47,7 +47,7 @@ from plancton.paths import Paths
 from plancton.units import printable
 from plancton.workers.container import INSTANCE
 from plancton.workers.disks import Disk
-from plancton.workers.network_rules import NetworkSeen
+from plancton.workers.reach_and_rates import NetworkSeen
 
 PLANCTON = Path(sys.executable).with_name("plancton")
 OK, BETTER, BROKEN = Level.OK, Level.BETTER, Level.BROKEN

@@ -17,10 +17,8 @@ DEADLINE = 20.0
 
 
 @pytest.fixture
-def inside(tmp_path: Path) -> Iterator[Path]:
-    with disk.directory(tmp_path / "made") as found:
-        yield found
-    assert not (tmp_path / "made").exists()
+def inside(tmp_path: Path) -> Path:
+    return disk.make_directory(tmp_path / "made")
 
 
 @contextmanager

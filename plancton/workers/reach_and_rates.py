@@ -15,7 +15,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError, NotFound
 from plancton.host import bandwidth, firewall
 from plancton.host.bandwidth import Rates
-from plancton.host.firewall import Reach, plain_address, table_of
+from plancton.host.firewall import Reach, table_of
 from plancton.host.resolvers import name_servers
 from plancton.host.route import is_device
 from plancton.host.system_tools import ProgramError
@@ -49,8 +49,9 @@ def find_servers(config: Config) -> tuple[Servers, str]:
     for host, port in config.htcondor.places if config.htcondor else []:
         with contextlib.suppress(OSError, UnicodeError):
             places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            addresses = [plain_address(str(place[0])) for *_, place in places]
-            LAST_FOUND[host, port] = {(str(address), port) for address in addresses if address}
+            addresses = {str(place[0]) for *_, place in places}
+            # nft takes none of an interface (fe80::1%eth0).
+            LAST_FOUND[host, port] = {(address, port) for address in addresses if "%" not in address}
         if (host, port) not in LAST_FOUND:
             unknown.append(host)
         found |= LAST_FOUND.get((host, port), set())
@@ -122,7 +123,7 @@ def undo(workers_slice: str, bridges: tuple[str, ...]) -> None:
     if os.geteuid() != 0:
         return
     with contextlib.suppress(ProgramError):
-        firewall.remove([table_of(workers_slice)])
+        firewall.remove(table_of(workers_slice))
     with contextlib.suppress(ProgramError):
         for bridge in bridges:
             bandwidth.remove(bridge)

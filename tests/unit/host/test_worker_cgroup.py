@@ -7,8 +7,8 @@ import pytest
 from unit.trees import pid_stat, tree
 
 from plancton.host.cgroup_mounts import Layout
-from plancton.host.placement import Place, find_worker, to_boottime, worker_group
 from plancton.host.slice import Slice
+from plancton.host.worker_cgroup import Place, find_worker, to_boottime, worker_group
 
 ID = "c0ffee" * 8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
-from plancton.host.route import USUAL_MTU, smallest_default_mtu
+from plancton.host.mtu import USUAL_MTU, smallest_default_mtu
 
 HEAD = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n"
 

@@ -25,7 +25,8 @@ _PERCENT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%", re.ASCII)
 
 def read_limits(unit: str, ours: Iterable[Path], directories: Sequence[Path] = DIRECTORIES) -> Limits:
     """``ours`` are the drop-ins that systemd writes for us."""
-    found = dict[str, int | float | None]()
+    found = dict[str, int | None]()
+    quota: float | None = None
     allowed = frozenset[int]()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for key, value in _assignments(_files(unit, frozenset(ours), directories)):
@@ -33,18 +34,11 @@ def read_limits(unit: str, ours: Iterable[Path], directories: Sequence[Path] = D
             if key == "AllowedCPUs":
                 more = parse_cpus(",".join(value.replace(",", " ").split()))
                 allowed = allowed | more if value else frozenset()
-            elif key in ("MemoryMax", "MemorySwapMax"):
-                found[key] = _amount(value, memory)
             elif key == "CPUQuota":
-                found[key] = _percent(value) if value else None
-            elif key == "TasksMax":
-                found[key] = _amount(value, None)
-    memory_max, swap_max, tasks = (found.get(key) for key in ("MemoryMax", "MemorySwapMax", "TasksMax"))
-    return Limits(_whole(memory_max), _whole(swap_max), found.get("CPUQuota"), _whole(tasks), allowed)
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+                quota = _percent(value) if value else None
+            elif key in ("MemoryMax", "MemorySwapMax", "TasksMax"):
+                found[key] = _amount(value, None if key == "TasksMax" else memory)
+    return Limits(found.get("MemoryMax"), found.get("MemorySwapMax"), quota, found.get("TasksMax"), allowed)
 
 
 def _percent(value: str) -> float:

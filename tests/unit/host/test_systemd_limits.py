@@ -7,7 +7,7 @@ import pytest
 from unit.trees import tree
 
 from plancton.host.slice_bounds import Limits
-from plancton.host.unit_files import read_limits
+from plancton.host.systemd_limits import read_limits
 
 GB = 1024**3
 MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
