@@ -11,7 +11,7 @@ from pathlib import Path
 from docker.harness import Engine, Plancton, wait_for
 from play.personal_pool import HOME, Event, Pool, Slot
 
-from plancton.config.htcondor import VOLUME
+from plancton.config.condor_environment import VOLUME
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.workers.container import create_body
@@ -73,9 +73,11 @@ def join(plancton: Plancton, pool: Pool, image: str) -> None:
 
 
 def calm(plancton: Plancton, count: int = 1) -> None:
-    """Workers that stay whatever else this machine does, for tests that are not about CPU."""
+    """Workers that stay whatever else this machine does, and may take long to go: for tests that are
+    not about time."""
     plancton.configure(
-        htcondor={"cpus": 0.5},
+        worker={"leave_timeout": "20m"},
+        htcondor={"cpus": 0.5, "vacate": "10m"},
         pool={"max_workers": count},
         yielding={"worthwhile": 0.1, "grace_kill": "1h"},
     )

@@ -7,7 +7,7 @@ from docker.harness import Engine, Plancton, wait_for
 from htcondor.harness import HELD, Pool, calm, running, wait_for_done, wait_for_event
 from htcondor.test_going import counted
 
-from plancton.config.htcondor import REPORT
+from plancton.config.condor_environment import REPORT
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

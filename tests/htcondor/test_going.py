@@ -25,7 +25,7 @@ from htcondor.harness import (
     wait_for_event,
 )
 
-from plancton.config.htcondor import REPORT, VOLUME
+from plancton.config.condor_environment import REPORT, VOLUME
 from plancton.config.load import load_config
 from plancton.docker.client import Docker
 from plancton.history.read import open_history
@@ -48,11 +48,11 @@ echo "went on at $begun"
 """Counts until it is told to go, and saves that; with a saved state it ends."""
 SAVES: dict[str, Any] = {"when_to_transfer_output": "ON_EXIT_OR_EVICT", "transfer_output_files": "state"}
 SLOW = """\
-trap 'sleep 4; echo 1 >state; exit 1' TERM
+trap 'sleep 600; echo 1 >state; exit 1' TERM
 [ ! -e state ] || echo "it was saved"
 until [ -e state ]; do sleep 0.2; done
 """
-"""Takes four seconds to save its state."""
+"""Takes longer to save its state than any worker waits."""
 CHECKPOINTING = f"""\
 n=0
 trap 'echo $n >state; exit 85' USR2
@@ -302,19 +302,37 @@ def test_a_pause_that_is_too_long(plancton: Plancton, engine: Engine, pool: Pool
     assert [event for event in pool.events() if "Finished transferring output" in event.text], pool.describe()
 
 
-def test_at_once_for_memory(plancton: Plancton, engine: Engine, pool: Pool, worker_image: str) -> None:
+def test_at_once_for_memory(plancton: Plancton, pool: Pool) -> None:
     """When the owner needs the memory nobody waits for a job to save its state: it is evicted, and
-    its worker is not killed."""
+    waits to be run elsewhere."""
+    calm(plancton)
+    cluster = pool.submit(SLOW, **SAVES)
+    plancton.start()
+    running(pool, 1)
+    plancton.configure(owner={"reserve_memory": "1GB"})
+    plancton.host.memory_available = 0
+    dropped(pool, cluster)
+
+
+def test_told_twice(plancton: Plancton, engine: Engine, pool: Pool) -> None:
+    """A worker that is told twice to leave, which is how it is told then, drops its job and ends in
+    order; Plancton, which would have killed it in a few seconds, tells it once here."""
     calm(plancton)
     since = time.time()
     cluster = pool.submit(SLOW, **SAVES)
     plancton.start()
     (worker,) = running(pool, 1).values()
-    plancton.configure(owner={"reserve_memory": "1GB"})
-    plancton.host.memory_available = 0
-    wait_for_event(pool, "evicted")
+    assert plancton.cli("stop").returncode == 0
+    wait_for("it is told once", lambda: plancton.lines("asking", worker, "to leave"))
+    engine.call("POST", f"/containers/{worker}/kill?signal=SIGQUIT")
+    dropped(pool, cluster)
     wait_for("the worker has ended", lambda: worker in exit_codes(engine, since))
     assert exit_codes(engine, since)[worker] == "0", plancton.lines(worker)
+
+
+def dropped(pool: Pool, cluster: int) -> None:
+    """Wait until the job is evicted; it has saved nothing, and is in the queue again."""
+    wait_for_event(pool, "evicted")
     assert not [event for event in pool.events() if "transferring output" in event.text], pool.describe()
     assert pool.jobs("NumJobStarts", "JobStatus") == ["1 1"], f"{cluster}: {pool.describe()}"
 
@@ -385,6 +403,7 @@ def test_stubborn_job(plancton: Plancton, engine: Engine, pool: Pool) -> None:
     """A job that ignores signals doesn't hold its worker: it is evicted, and the worker exits with
     0."""
     calm(plancton)
+    plancton.configure(htcondor={"vacate": "5s"})
     pool.submit(STUBBORN)
     plancton.start()
     running(pool, 1)

@@ -9,7 +9,7 @@ import pytest
 from docker.harness import Engine, Plancton, wait_for
 from htcondor.harness import HELD, Pool, calm, events, knows_of_jobs, release, running, wait_for_event
 
-from plancton.config.htcondor import REPORT
+from plancton.config.condor_environment import REPORT
 
 pytestmark = pytest.mark.docker
 
