@@ -233,8 +233,8 @@ def selftest(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     Takes about 40 s. Exit code 0: the CPUs come back, 1: they do not.
     """
-    from plancton.commands.selftest.figures import report_lines
     from plancton.commands.selftest.run import run_selftest
+    from plancton.commands.selftest.verdict import report_lines
 
     found = run_selftest(_load(config), _progress)
     _progress("")

@@ -8,8 +8,8 @@ import msgspec
 
 from plancton.config import v06
 from plancton.config.clone import Clone, clone_of
+from plancton.config.condor_environment import WORKER_IMAGE, worker_settings
 from plancton.config.host_rule import host_facts
-from plancton.config.htcondor import WORKER_IMAGE, worker_settings
 from plancton.config.owner_rules import Rules
 from plancton.config.repository_limits import permitted
 from plancton.config.safe_yaml import ConfigError, doubled, read_yaml, to_section

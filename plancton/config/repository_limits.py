@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from plancton.config.clone import ALLOW, Clone, CloneError, Place
-from plancton.config.htcondor import WORKER_IMAGE
+from plancton.config.condor_environment import WORKER_IMAGE
 from plancton.config.safe_yaml import ConfigError, read_yaml, to_section
 from plancton.config.schema import Config, Section, Worker, default
 from plancton.config.security import NO_NEW_PRIVILEGES, canonical

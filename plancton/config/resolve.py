@@ -9,15 +9,15 @@ from pathlib import PurePath
 
 import msgspec
 
+from plancton.config.condor_environment import JOB_LEASE
 from plancton.config.expression import SAMPLE, Expression, compiled
-from plancton.config.htcondor import JOB_LEASE
 from plancton.config.schema import LEAST_MEMORY, Config
 from plancton.host.own_container import is_inside
 from plancton.host.signals.catalog import CHECKS, SIGNALS, Reference
 from plancton.host.slice_bounds import NO_LIMITS, Bounds, Limits, least
 from plancton.host.topology import Cpus, Topology
 from plancton.model import Settings
-from plancton.policy.pace import stretched
+from plancton.policy.tick_interval import stretched
 from plancton.units import human_bytes, shown
 
 TREATMENT = (

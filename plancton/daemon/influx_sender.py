@@ -12,8 +12,8 @@ from plancton.config.schema import InfluxDB
 from plancton.inbox import Inbox, guarded
 
 if TYPE_CHECKING:
-    from plancton.monitoring.influxdb import Destination, Progress
-    from plancton.monitoring.line_protocol import Departure
+    from plancton.monitoring.influx_client import Destination, Progress
+    from plancton.monitoring.influx_points import Departure
 
 log = logging.getLogger("plancton")
 
@@ -51,7 +51,7 @@ class InfluxSender:
 
     def departed(self, age: float, started: bool, told: bool) -> None:
         if any(each.compatible for each in self._settings):
-            from plancton.monitoring.line_protocol import Departure
+            from plancton.monitoring.influx_points import Departure
 
             self._departures.append(Departure(time.time(), age, started, told))
 
@@ -65,7 +65,7 @@ class InfluxSender:
     def _send(
         self, state: Path, settings: list[InfluxDB], stop: threading.Event, before: threading.Thread | None
     ) -> None:
-        from plancton.monitoring.influxdb import Destination, Progress, this_host
+        from plancton.monitoring.influx_client import Destination, Progress, this_host
 
         if before is not None:
             before.join()

@@ -60,8 +60,8 @@ from plancton.paths import Paths
 from plancton.policy.decide import decide
 from plancton.policy.disk import disk_shortage
 from plancton.policy.memory_reserve import is_short_of_memory
-from plancton.policy.pace import BRISK, changes_nothing, next_tick, stretched
 from plancton.policy.state import State, slept
+from plancton.policy.tick_interval import BRISK, changes_nothing, next_tick, stretched
 from plancton.policy.words import headline, mode_of
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from plancton.history.tables import HOUR, KEPT, MINUTE, Row
+from plancton.history.retention import KEPT
+from plancton.history.tables import HOUR, MINUTE, Row
 
 NOT_RUNNING = "not running"
 """Besides the kinds of reason that a `Row` has."""

@@ -26,8 +26,6 @@ VERSION = 1
 APPLICATION = 0x504C4E43
 """PLNC: ``PRAGMA application_id``, by which file(1) and we know it."""
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-KEPT = {"minutes": 8 * DAY, "hours": 3 * 365 * DAY, "events": 30 * DAY}
-"""Seconds for which each is kept."""
 MOST = 1e18
 """Byte seconds of all hosts' memory in an hour are fewer."""
 NO_ROOM = "no room"

@@ -20,10 +20,10 @@ import msgspec
 
 from plancton.files import from_json, set_mode, to_json
 from plancton.history import tables
+from plancton.history.retention import LARGEST, SHORTEN_IN_TURN, remove_old, remove_oldest, used_bytes
 from plancton.history.tables import (
     COLUMNS,
     HOUR,
-    KEPT,
     REPORT,
     SUMS,
     VERSION,
@@ -37,12 +37,6 @@ from plancton.model import Event, Kept, Report, Work
 
 PAGES_IN_WAL = 256
 """Pages (of 4 KiB) after which the log's content goes into the file: an hour's or more."""
-LARGEST = 12 << 20
-"""Bytes of the file from which on the oldest rows go even before their time. With the log, and what
-is added until this is looked at again, it stays below 16 MiB."""
-AT_ONCE = {"minutes": 180, "hours": 3, "events": 100}
-"""Rows that are removed in one hour: more than an hour adds. A clock that is years off for an hour
-takes no more than this with it."""
 SETTINGS = ("cache_size = -64", "synchronous = NORMAL", "temp_store = MEMORY", "trusted_schema = OFF")
 """A cache of 64 KiB is enough for a row a minute; NORMAL: no fsync(2) but at checkpoints."""
 BUSY = 1.0
@@ -150,32 +144,21 @@ class Store:
     def _look_after(self, wall: float) -> None:
         """Once an hour: remove what is too old, and give the space back."""
         with self._transaction():
-            for table, seconds in KEPT.items():
-                key = "id" if table == "events" else "time"
-                chosen = f"SELECT {key} FROM {table} WHERE time < ? ORDER BY {key} LIMIT ?"
-                self._database.execute(
-                    f"DELETE FROM {table} WHERE {key} IN ({chosen})", (wall - seconds, AT_ONCE[table])
-                )
-        for table, key in (("events", "id"), ("minutes", "time"), ("hours", "time")):
-            while self._used() > LARGEST and self._remove_oldest(table, key):
+            remove_old(self._database, wall)
+        for table in SHORTEN_IN_TURN:
+            while self._is_too_large() and self._removed_oldest(table):
                 pass
         with _explained(self.path):
             # Each row that it returns is a page freed.
             self._database.execute("PRAGMA incremental_vacuum").fetchall()
 
-    def _used(self) -> int:
+    def _is_too_large(self) -> bool:
         with _explained(self.path):
-            pages, free, size = (
-                self._database.execute(f"PRAGMA {name}").fetchone()[0]
-                for name in ("page_count", "freelist_count", "page_size")
-            )
-        return int((pages - free) * size)
+            return used_bytes(self._database) > LARGEST
 
-    def _remove_oldest(self, table: str, key: str) -> bool:
-        """Some of them; whether there were any."""
+    def _removed_oldest(self, table: str) -> bool:
         with self._transaction():
-            chosen = f"SELECT {key} FROM {table} ORDER BY {key} LIMIT 1000"
-            return self._database.execute(f"DELETE FROM {table} WHERE {key} IN ({chosen})").rowcount > 0
+            return remove_oldest(self._database, table)
 
     def _require_our_file(self) -> None:
         """What is written to a file that was moved away or replaced is lost."""

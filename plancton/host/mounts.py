@@ -1,9 +1,14 @@
-"""What is mounted where, from the text of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+"""What is mounted where, from the text of /proc/self/mountinfo (proc_pid_mountinfo(5)), and which
+kinds of file systems are local."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
+"""Kinds of file systems on disks of this host. Others are no disk, or a network's: to look at those
+may take forever."""
 
 
 class Mount(NamedTuple):
@@ -40,3 +45,8 @@ def reachable(mounts: list[Mount]) -> Iterator[Mount]:
                 way.append(top)
         if way and way[-1] is mount:
             yield mount
+
+
+def kind_of(kinds: dict[Path, str], path: Path) -> str:
+    """Of the file system that a path is on. ``kinds``: those of the mounts."""
+    return next((kinds[each] for each in (path, *path.parents) if each in kinds), "")

@@ -21,8 +21,9 @@ from plancton.config.schema import InfluxDB
 from plancton.errors import PlanctonError
 from plancton.files import Unsuitable, from_json, read_regular, replace_file, to_json
 from plancton.history.read import Said, open_in_place
-from plancton.history.tables import KEPT, MINUTE, HistoryError, Row
-from plancton.monitoring.line_protocol import Departure, as_0_6, departure_as_0_6, of_event, of_minute
+from plancton.history.retention import KEPT
+from plancton.history.tables import MINUTE, HistoryError, Row
+from plancton.monitoring.influx_points import Departure, as_0_6, departure_as_0_6, of_event, of_minute
 from plancton.units import printable, quoted
 
 ROWS = 200

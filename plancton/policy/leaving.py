@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from plancton.model import Action, Fleet, Kill, Leave, Observation, Phase, Worker
-from plancton.policy.patience import has_not_fitted
 from plancton.policy.state import Case
+from plancton.policy.unfit_patience import has_not_fitted
 from plancton.policy.words import why_unfit
 
 DYING = 5.0

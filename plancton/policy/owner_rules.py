@@ -26,7 +26,7 @@ from plancton.model import (
     Thaw,
     Worker,
 )
-from plancton.policy.patience import frozen_patience
+from plancton.policy.unfit_patience import frozen_patience
 from plancton.units import human_seconds
 
 LEAST_HOLD = 10.0

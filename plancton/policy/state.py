@@ -13,10 +13,10 @@ from plancton.policy.disk import DiskTrouble
 from plancton.policy.fit import Room, room_now
 from plancton.policy.host_suspend import AWAKE, Suspend
 from plancton.policy.owner_rules import Standing
-from plancton.policy.patience import longest_patience
+from plancton.policy.quota_not_kept import HEEDED, Unheeded
 from plancton.policy.sliding_window import SlidingWindow, Span
 from plancton.policy.start_delay import StartDelay
-from plancton.policy.unheeded import HEEDED, Unheeded
+from plancton.policy.unfit_patience import longest_patience
 
 SMOOTHING = 10.0
 """Room is averaged over this many seconds, so that one busy tick is no news; at most a third of

@@ -15,11 +15,11 @@ from plancton.policy.contention import workers_get_some
 from plancton.policy.decide import quota_in_force
 from plancton.policy.disk import is_short_of_disk
 from plancton.policy.memory_reserve import is_short_of_memory
-from plancton.policy.patience import until_enough
 from plancton.policy.quota import adjust
 from plancton.policy.sliding_window import LONG_ENOUGH
 from plancton.policy.starting import holds_another
 from plancton.policy.state import State
+from plancton.policy.unfit_patience import until_enough
 
 BRISK = 1.0
 """Seconds between two ticks while something is under way; the least there is."""

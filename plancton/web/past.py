@@ -8,8 +8,9 @@ import msgspec
 
 from plancton.files import to_json
 from plancton.history.read import Said, changed, open_history
+from plancton.history.retention import KEPT
 from plancton.history.summary import Pause, average, in_steps, longest_pauses, minutes_from, week
-from plancton.history.tables import DAY, HOUR, KEPT, MINUTE, HistoryError, Row
+from plancton.history.tables import DAY, HOUR, MINUTE, HistoryError, Row
 
 POINTS = 800
 """At most so many in a chart, about as many as a screen has dots for."""

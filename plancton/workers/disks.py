@@ -9,15 +9,12 @@ import msgspec
 from plancton.config.schema import Config
 from plancton.docker.replies import Info
 from plancton.files import read_knob
-from plancton.host.mounts import parse_mounts, reachable
+from plancton.host.mounts import LOCAL, kind_of, parse_mounts, reachable
 from plancton.units import Portion
 
 PROC = Path("/proc")
 CONTAINERD_ROOT, CONTAINERD_SOCKET = "/var/lib/containerd", "/run/containerd/containerd.sock"
 """Of the containerd that is not dockerd's own; dockerd's own one has its data in Docker's."""
-LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "xfs", "zfs"})
-"""Kinds of file systems on disks of this host. Others are no disk, or a network's: to look at those
-may take forever."""
 SELDOM, OFTEN = 15.0, 0.2
 """Seconds between two looks at the disks, at most and at least."""
 FASTEST = 2 << 30
@@ -61,11 +58,6 @@ def written_by_workers(info: Info, config: Config, proc: Path = PROC) -> tuple[s
         if "rw" in options.split(",") and kind_of(kinds, Path(source)) in LOCAL:
             paths.append(source)
     return tuple(dict.fromkeys(paths))
-
-
-def kind_of(kinds: dict[Path, str], path: Path) -> str:
-    """Of the file system that a path is on. ``kinds``: those of the mounts."""
-    return next((kinds[each] for each in (path, *path.parents) if each in kinds), "")
 
 
 def read_disk(path: str) -> Disk | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plancton.config.htcondor import REPORT, VOLUME
+from plancton.config.condor_environment import REPORT, VOLUME
 from plancton.docker.client import Docker
 from plancton.docker.errors import Conflict, DockerRefused, NotFound
 from plancton.docker.replies import Container

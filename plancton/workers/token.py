@@ -7,7 +7,7 @@ import json
 import tarfile
 import time
 
-from plancton.config.htcondor import TOKENS, WORK
+from plancton.config.condor_environment import TOKENS, WORK
 from plancton.errors import PlanctonError
 from plancton.files import Unsuitable, read_regular
 from plancton.units import human_seconds, quoted

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import msgspec
 
-from plancton.config.htcondor import JOB_PROCESS
+from plancton.config.condor_environment import JOB_PROCESS
 from plancton.host.engine_cpu import service_stat
 from plancton.host.sampler import Group
 from plancton.host.slice import Slice
 from plancton.model import Fleet
-from plancton.policy.pace import AT_REST
+from plancton.policy.tick_interval import AT_REST
 from plancton.workers.roster import Entry
 from plancton.workers.running_jobs import JobWatch
 

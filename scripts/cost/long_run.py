@@ -9,8 +9,8 @@ from cost.figure import Figure
 from plancton.daemon.logs import LARGEST
 from plancton.model import Header, Settings, Tick
 from plancton.policy.decide import decide
-from plancton.policy.pace import next_tick, stretched
 from plancton.policy.state import State
+from plancton.policy.tick_interval import next_tick, stretched
 
 SETTLED = 600.0
 """Seconds after which it has allocated what it goes on to use; a third of a shorter run."""

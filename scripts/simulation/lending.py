@@ -8,8 +8,8 @@ decisions wait for its end.
 import msgspec
 
 from plancton.model import LEAST_SHARES, Fleet, Observation, Phase, Settings, Worker
-from plancton.policy.pace import changes_nothing, next_tick, stretched
 from plancton.policy.simulator import START_TIME, Simulator
+from plancton.policy.tick_interval import changes_nothing, next_tick, stretched
 from plancton.policy.traces import History
 
 FIRST_JOB = 14.0

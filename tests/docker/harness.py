@@ -56,7 +56,7 @@ it go."""
 IDLE = "trap 'exit 0' TERM; while :; do sleep 1 & wait; done"
 QUICK = "1s"
 """Between two ticks: what a test waits for is often seen by the next one. The plays, the examples
-and some tests keep the default, which is longer when nothing happens (policy/pace.py)."""
+and some tests keep the default, which is longer when nothing happens (policy/tick_interval.py)."""
 
 
 # ---------------------------------------------------------------- Docker

@@ -13,13 +13,13 @@ import pytest
 from docker.harness import Plancton, wait_for
 from monitoring.servers import fetch_json, free_port, running
 from unit.monitoring.influx_server import keep
-from unit.monitoring.test_influxdb import BEGIN, SECRET, destination, secret, send_all
+from unit.monitoring.test_influx_client import BEGIN, SECRET, destination, secret, send_all
 from unit.programs import call
 
 from plancton.config.load import parse
 from plancton.history.tables import DAY, MINUTE
-from plancton.monitoring.influxdb import Progress
-from plancton.monitoring.line_protocol import Departure
+from plancton.monitoring.influx_client import Progress
+from plancton.monitoring.influx_points import Departure
 
 PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 ADMIN = {"u": "admin", "p": "admin-word"}

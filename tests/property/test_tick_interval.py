@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from property.host import GB, Host
 
 from plancton.model import Decision, Leave, Observation, Settings, Start
-from plancton.policy.pace import BRISK, next_tick, stretched
+from plancton.policy.tick_interval import BRISK, next_tick, stretched
 
 CALM = 5.0
 GOES_BY = Settings(

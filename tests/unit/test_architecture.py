@@ -120,7 +120,7 @@ def test_deciding_is_pure(module: str) -> None:
         ("click", set()),
         ("yaml", {"config.safe_yaml", "config.show"}),
         ("sqlite3", {"history"}),
-        ("ssl", {"monitoring.influxdb"}),
+        ("ssl", {"monitoring.influx_client"}),
         ("starlette", {"web.server"}),
         ("uvicorn", {"web.server"}),
         ("termios", {"commands.top.terminal"}),

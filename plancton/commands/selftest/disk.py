@@ -17,8 +17,8 @@ from statistics import median
 from plancton.commands.selftest.figures import Disk
 from plancton.config.schema import Config
 from plancton.files import read_knob
-from plancton.host.mounts import parse_mounts, reachable
-from plancton.workers.disks import LOCAL, PROC, kind_of, read_disk
+from plancton.host.mounts import LOCAL, kind_of, parse_mounts, reachable
+from plancton.workers.disks import PROC, read_disk
 
 ROUNDS = 3
 ALONE, BESIDE = 0.4, 2.0

@@ -22,7 +22,8 @@ from statistics import mode
 from plancton.commands.prepare import set_bounds
 from plancton.commands.selftest import busy_workers, disk, network, owner_load
 from plancton.commands.selftest.cleanup_guard import clean_up_afterwards
-from plancton.commands.selftest.figures import Disk, Network, Pair, Report, Round, judge, summarize
+from plancton.commands.selftest.figures import Disk, Network, Pair, Report, Round, summarize
+from plancton.commands.selftest.verdict import judge
 from plancton.config.resolve import read_cpus
 from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker

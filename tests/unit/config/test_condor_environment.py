@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from plancton.config.htcondor import AFTER_RETIREMENT, WORKER_IMAGE
+from plancton.config.condor_environment import AFTER_RETIREMENT, WORKER_IMAGE
 from plancton.config.load import parse
 from plancton.config.resolve import digest
 from plancton.config.safe_yaml import ConfigError

@@ -13,7 +13,7 @@ from plancton.config.schema import InfluxDB
 from plancton.daemon.influx_sender import InfluxSender
 from plancton.history.tables import MINUTE
 from plancton.inbox import Inbox
-from plancton.monitoring.influxdb import Progress
+from plancton.monitoring.influx_client import Progress
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_departures(tmp_path: Path, sender: InfluxSender, server: Server) -> Non
 
 def test_a_bug_is_heard_of(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no error of a server's ends the thread, and the loop raises it."""
-    monkeypatch.setattr("plancton.monitoring.influxdb.this_host", lambda _: 1 / 0)
+    monkeypatch.setattr("plancton.monitoring.influx_client.this_host", lambda _: 1 / 0)
     inbox = Inbox()
     InfluxSender(tmp_path, inbox).want([database(server)])
     with pytest.raises(ZeroDivisionError):

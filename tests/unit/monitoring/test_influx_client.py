@@ -14,9 +14,9 @@ from unit.monitoring.influx_server import Server, influx_server, keep
 from plancton.config.load import parse
 from plancton.history.tables import DAY, MINUTE, NAME
 from plancton.model import Event
-from plancton.monitoring import influxdb
-from plancton.monitoring.influxdb import LINES, ROWS, Destination, Host, Progress
-from plancton.monitoring.line_protocol import Departure
+from plancton.monitoring import influx_client
+from plancton.monitoring.influx_client import LINES, ROWS, Destination, Host, Progress
+from plancton.monitoring.influx_points import Departure
 
 BEGIN = 1_795_000_020 // MINUTE * MINUTE
 HOST = Host("desk1.example.org", BEGIN + 30.0)
@@ -254,7 +254,7 @@ def test_not_reached(tmp_path: Path, server: Server, url: str, words: str) -> No
 def test_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """One that takes the connection and then says nothing is given up, before TLS, too."""
     keep(tmp_path, BEGIN, 3)
-    monkeypatch.setattr(influxdb, "TIMEOUT", 0.2)
+    monkeypatch.setattr(influx_client, "TIMEOUT", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from plancton.history.read import Said
 from plancton.history.tables import Row
-from plancton.monitoring.line_protocol import (
+from plancton.monitoring.influx_points import (
     Departure,
     as_0_6,
     departure_as_0_6,

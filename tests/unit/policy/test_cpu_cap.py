@@ -9,7 +9,7 @@ from unit.policy.ticks import Ticks, of, worker, workers
 
 from plancton.model import Fleet, Leave, OwnerRules, SetQuota, Settings, Start
 from plancton.policy.cpu_cap import UNCAPPED, slice_limit
-from plancton.policy.pace import next_tick
+from plancton.policy.tick_interval import next_tick
 
 SETTINGS = Settings(grace_kill=120.0, pause_hold=30.0)
 

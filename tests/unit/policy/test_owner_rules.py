@@ -26,8 +26,8 @@ from plancton.model import (
     Writer,
 )
 from plancton.policy.owner_rules import CATCHING_UP, STARTING
-from plancton.policy.pace import next_tick
-from plancton.policy.patience import LONGEST_SILENCE
+from plancton.policy.tick_interval import next_tick
+from plancton.policy.unfit_patience import LONGEST_SILENCE
 
 PAUSE = Wishes(pause="paused by the owner until 18:00", left=7200.0)
 BATTERY = OwnerRules(pause="on battery (62 %)")

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from plancton.model import Fleet, Observation, Phase, SetQuota, Settings, Worker
 from plancton.policy.decide import quota_in_force
-from plancton.policy.pace import changes_nothing
 from plancton.policy.quota import DEAD_BAND, FREE, LEAST, WAY_OUT, adjust, divide, total_quota
 from plancton.policy.state import State
+from plancton.policy.tick_interval import changes_nothing
 
 CPUS = 2.0
 

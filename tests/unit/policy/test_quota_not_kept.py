@@ -6,7 +6,7 @@ import pytest
 from unit.policy.ticks import Ticks, of, why, workers
 
 from plancton.model import HeldReason, Leave, Settings, Start
-from plancton.policy.unheeded import LASTS, RETRY
+from plancton.policy.quota_not_kept import LASTS, RETRY
 
 ALONE = Settings(grace_kill=3_600.0, uses_quota=True, quota_alone=True)
 KEPT = {"owner": 3.7, "donated": 0.3, "idle": 0.0}

@@ -7,8 +7,8 @@ import pytest
 
 from plancton.model import Decision, Fleet, Kill, Observation, Phase, Settings, Worker
 from plancton.policy.decide import decide
-from plancton.policy.pace import BRISK, FASTEST, next_tick, stretched
 from plancton.policy.state import State
+from plancton.policy.tick_interval import BRISK, FASTEST, next_tick, stretched
 
 CALM, STEADY = 5.0, 15.0
 GB = 1_000_000_000

@@ -7,8 +7,8 @@ import pytest
 from unit.policy.ticks import BOOT, GB, Ticks, of, worker
 
 from plancton.model import LEAST_SHARES, Leave, Settings, Worker
-from plancton.policy.pace import next_tick
-from plancton.policy.patience import patience_of
+from plancton.policy.tick_interval import next_tick
+from plancton.policy.unfit_patience import patience_of
 
 SETTINGS = Settings(stake=1.0, longest_wait=3_600.0)
 HALF = 1_800.0
