@@ -12,7 +12,7 @@ import typer
 
 from plancton import __version__
 from plancton.cli import stdout
-from plancton.cli.status import print_status
+from plancton.cli.fast_status import print_status
 from plancton.commands import control
 from plancton.paths import RunDirError, default_paths
 from plancton.request_files import DRAIN, withdraw
@@ -310,7 +310,7 @@ def metrics(
 ) -> None:
     """Print this host's figures for Prometheus, in OpenMetrics form. Exit code 3: Plancton is not
     running; with --textfile, the file says so."""
-    from plancton.monitoring.metrics import exposition, look, write_textfile
+    from plancton.monitoring.prometheus import exposition, look, write_textfile
 
     now = time.time()
     found = look(paths_in_use(), now)

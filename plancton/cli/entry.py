@@ -69,7 +69,7 @@ def _is_somewhere() -> bool:
 
 def _call(words: list[str]) -> None:
     if words in (["status"], ["status", "--json"]):
-        from plancton.cli.status import print_status
+        from plancton.cli.fast_status import print_status
 
         os._exit(print_status(as_json="--json" in words))  # to clear up would take a tenth of the time
     from plancton.cli.command_options import call

@@ -10,8 +10,8 @@ from plancton.config.schema import Config
 from plancton.docker.errors import DockerError, DockerRefused, DockerTimeout
 from plancton.docker.request_queue import RequestQueue
 from plancton.host.slice import Slice
-from plancton.workers.accounting import Accounting
 from plancton.workers.cpu_benchmark import HostSpeed
+from plancton.workers.job_accounting import Accounting
 from plancton.workers.roster import Roster
 from plancton.workers.surroundings import ORDINARY, Surroundings
 

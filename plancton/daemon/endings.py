@@ -8,8 +8,8 @@ from plancton.daemon.lift import Lift
 from plancton.daemon.removals import Removals
 from plancton.docker.errors import DockerError
 from plancton.model import Phase
-from plancton.workers.accounting import reported_jobs
 from plancton.workers.docker_calls import Remains, examine, read_report
+from plancton.workers.job_accounting import reported_jobs
 from plancton.workers.roster import Entry
 
 NO_WORK = 75

@@ -19,7 +19,7 @@ from plancton.history.write import Batch, Damaged, Replaced, Store, move_aside, 
 from plancton.inbox import Inbox, guarded
 from plancton.model import Decision, Event, Kept, Observation, Work
 from plancton.units import printable
-from plancton.workers.accounting import Accounting
+from plancton.workers.job_accounting import Accounting
 
 log = logging.getLogger("plancton")
 

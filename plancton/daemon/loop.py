@@ -45,7 +45,7 @@ from plancton.daemon.status_file import Facts, StatusFile
 from plancton.daemon.stopping import Stopping
 from plancton.daemon.upgrade import Upgrade, execute_again
 from plancton.docker.images import ImageKeeper
-from plancton.docker.prune import OldImages
+from plancton.docker.old_images import OldImages
 from plancton.docker.replies import Event, Info
 from plancton.docker.request_queue import RequestQueue
 from plancton.files import NO_DESCRIPTOR
@@ -60,9 +60,9 @@ from plancton.paths import Paths
 from plancton.policy.decide import decide
 from plancton.policy.disk import disk_shortage
 from plancton.policy.memory_reserve import is_short_of_memory
+from plancton.policy.sentences import headline, mode_of
 from plancton.policy.state import State, slept
 from plancton.policy.tick_interval import BRISK, changes_nothing, next_tick, stretched
-from plancton.policy.words import headline, mode_of
 from plancton.request_files import DRAIN, REQUESTS
 from plancton.units import human_seconds
 from plancton.workers.as_container import stay_stopped

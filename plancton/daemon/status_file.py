@@ -16,7 +16,7 @@ from plancton.docker.images import short
 from plancton.files import to_json
 from plancton.host.slice import Slice
 from plancton.model import Decision, Event, Fleet, Observation, Pause, Status, Work, WorkerStatus
-from plancton.policy.words import headline, mode_of
+from plancton.policy.sentences import headline, mode_of
 from plancton.units import printable
 from plancton.workers.roster import Roster
 from plancton.workers.usage import Usage

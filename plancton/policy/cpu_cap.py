@@ -14,7 +14,7 @@ import math
 import msgspec
 
 from plancton.model import Capped, Fleet, Observation, Settings
-from plancton.policy.heat import UNHEATED, Heat
+from plancton.policy.heat_cap import UNHEATED, Heat
 from plancton.policy.owner_rules import LEAST_HOLD
 
 DEAD_BAND = 0.02

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from plancton.model import LEAST_SHARES, Action, Phase, SetShares, full_shares
 from plancton.policy.quota import adjust
+from plancton.policy.sentences import why_unfit
 from plancton.policy.state import Case
-from plancton.policy.words import why_unfit
 
 SHARE_INTERVAL = 10.0
 """One update costs dockerd and runc 23 ms of CPU: each worker at most once in this time."""

@@ -49,9 +49,9 @@ from plancton.policy.lifetime import finish
 from plancton.policy.memory_reserve import out_of_memory
 from plancton.policy.owner_rules import with_one_freezer
 from plancton.policy.quota import total_quota
+from plancton.policy.sentences import how_it_is, what_happens
 from plancton.policy.starting import start, why_held
 from plancton.policy.state import Case, State, remember
-from plancton.policy.words import how_it_is, what_happens
 
 
 def decide(seen: Observation, state: State, settings: Settings) -> tuple[Decision, State]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from plancton.model import Action, Fleet, Kill, Leave, Observation, Phase, Worker
+from plancton.policy.sentences import why_unfit
 from plancton.policy.state import Case
 from plancton.policy.unfit_patience import has_not_fitted
-from plancton.policy.words import why_unfit
 
 DYING = 5.0
 """One that was killed longer ago than this can't be counted on to give its memory back."""

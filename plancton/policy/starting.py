@@ -6,9 +6,9 @@ from plancton.model import Action, Fleet, Held, HeldReason, Observation, Setting
 from plancton.policy.disk import disk_shortage, parts_left, promise, too_little_to_promise
 from plancton.policy.fit import needs_to_start, room_now
 from plancton.policy.memory_reserve import is_short_of_memory, memory_shortage
+from plancton.policy.sentences import owner_words
 from plancton.policy.sliding_window import LONG_ENOUGH, Span
 from plancton.policy.state import Case, State
-from plancton.policy.words import owner_words
 
 
 def start(case: Case) -> Iterator[Action]:

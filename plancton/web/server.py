@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from plancton.commands import control
 from plancton.errors import PlanctonError
 from plancton.files import to_json
-from plancton.monitoring.metrics import CONTENT_TYPE, exposition, look
+from plancton.monitoring.prometheus import CONTENT_TYPE, exposition, look
 from plancton.running_supervisors import paths_in_use
 from plancton.web.access import Access, WebError, read_token
 from plancton.web.listen import address_of, is_local, open_listener

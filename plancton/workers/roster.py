@@ -10,7 +10,6 @@ from plancton.docker.replies import Container
 from plancton.host.slice_bounds import PERIOD, cpu_quota
 from plancton.model import Ended, Fleet, Phase, Worker
 from plancton.units import human_seconds
-from plancton.workers.accounting import Most
 from plancton.workers.container import (
     CHECKPOINT,
     CHECKPOINT_SIGNALS,
@@ -23,6 +22,7 @@ from plancton.workers.container import (
     label_number,
 )
 from plancton.workers.docker_calls import Known
+from plancton.workers.job_accounting import Most
 
 JOBS_PER_SECOND = 2.0
 """More than any pool gets through on one CPU: matching and starting one takes longer."""

@@ -16,11 +16,11 @@ import pytest
 import yaml
 from docker.harness import Plancton, wait_for
 from monitoring.servers import fetch, fetch_json, free_port, running
-from unit.monitoring.test_metrics import FACTS
+from unit.monitoring.test_prometheus import FACTS
 from unit.programs import call
 
 from plancton.model import Work
-from plancton.monitoring.metrics import CONTENT_TYPE, USES, Facts, exposition
+from plancton.monitoring.prometheus import CONTENT_TYPE, USES, Facts, exposition
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "monitoring"

@@ -31,8 +31,8 @@ from plancton.host.worker_cgroup import Place
 from plancton.model import Decision, Kept, Observation, OwnerRules, Phase, Settings, Start, Wishes, Work
 from plancton.policy.decide import decide
 from plancton.policy.state import State
-from plancton.workers.accounting import Accounting
 from plancton.workers.docker_calls import list_workers
+from plancton.workers.job_accounting import Accounting
 from plancton.workers.roster import Roster
 
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))

@@ -166,8 +166,8 @@ def test_status_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     """Even of a status.json that another program wrote."""
-    monkeypatch.setattr("plancton.cli.status.running", lambda _: STATUS)
-    monkeypatch.setattr("plancton.cli.status.holder", lambda _: 1)
+    monkeypatch.setattr("plancton.cli.fast_status.running", lambda _: STATUS)
+    monkeypatch.setattr("plancton.cli.fast_status.holder", lambda _: 1)
     app(arguments, standalone_mode=False)
     printed = capsys.readouterr().out
     assert "INFO h" in printed

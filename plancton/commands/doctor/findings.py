@@ -10,7 +10,7 @@ import msgspec
 
 from plancton.commands.doctor import on_docker, on_kernel
 from plancton.commands.doctor.facts import Cgroups, Engine, Facts, Left
-from plancton.commands.doctor.finding import Finding, Level, better, broken, names_of, ok
+from plancton.commands.doctor.levels import Finding, Level, better, broken, names_of, ok
 from plancton.commands.doctor.rival_programs import OLD_PLANCTON, Process, Supervisors
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.owner_rules import Rules

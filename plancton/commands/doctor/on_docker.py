@@ -1,7 +1,7 @@
 """What doctor says of Docker, the slice and the workers' network. Pure."""
 
 from plancton.commands.doctor.facts import Engine
-from plancton.commands.doctor.finding import Finding, better, broken, ok
+from plancton.commands.doctor.levels import Finding, better, broken, ok
 from plancton.commands.doctor.rival_programs import Supervisors
 from plancton.config.schema import Worker, WorkersNetwork
 from plancton.docker.escapes import Ways

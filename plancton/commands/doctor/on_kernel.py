@@ -3,7 +3,7 @@
 import re
 
 from plancton.commands.doctor.facts import Cgroups, Disks
-from plancton.commands.doctor.finding import Finding, better, broken, names_of, ok
+from plancton.commands.doctor.levels import Finding, better, broken, names_of, ok
 from plancton.host.topology import Cpus, format_cpus
 from plancton.units import quoted
 

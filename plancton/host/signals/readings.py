@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from plancton.host.signals.battery import on_battery, read_charge
 from plancton.host.signals.catalog import Reference, say
+from plancton.host.signals.cpu_temperature import PowerMeter, Throttle, find_sensors, read_temperature
 from plancton.host.signals.day_times import is_between
-from plancton.host.signals.heat import PowerMeter, Throttle, find_sensors, read_temperature
 from plancton.host.signals.metered import ask_metered, runs_network_manager
 from plancton.host.signals.people import Hint, ask_logind, idle_seconds, session_ids, terminal_inputs
 from plancton.host.signals.pressure import owner_groups, read_pressure

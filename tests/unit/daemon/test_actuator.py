@@ -46,9 +46,9 @@ from plancton.model import (
     Worker,
 )
 from plancton.workers import container as containers
-from plancton.workers.accounting import Accounting
 from plancton.workers.cpu_benchmark import HostSpeed
 from plancton.workers.docker_calls import list_workers
+from plancton.workers.job_accounting import Accounting
 from plancton.workers.network import Wanted, network_body
 from plancton.workers.roster import Roster
 

@@ -5,7 +5,7 @@ import pytest
 from plancton.docker.replies import Container, ContainerConfig, ContainerState, HostConfig
 from plancton.model import Phase, Worker
 from plancton.workers import container as containers
-from plancton.workers.accounting import Most
+from plancton.workers.job_accounting import Most
 from plancton.workers.roster import Roster, adopted
 
 

@@ -27,8 +27,8 @@ from plancton.commands.doctor import facts as host_facts
 from plancton.commands.doctor import findings as doctor
 from plancton.commands.doctor import on_docker, on_kernel
 from plancton.commands.doctor.facts import Cgroups, Disks, Engine, Facts, Left, look
-from plancton.commands.doctor.finding import Finding, Level
 from plancton.commands.doctor.findings import diagnose, lines
+from plancton.commands.doctor.levels import Finding, Level
 from plancton.commands.doctor.rival_programs import Process, Supervisors
 from plancton.commands.owner_report import OwnerReport
 from plancton.config.load import parse

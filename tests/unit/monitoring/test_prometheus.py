@@ -18,7 +18,7 @@ from plancton.files import SHARE
 from plancton.history.tables import HOUR, MINUTE, NAME, Row
 from plancton.history.write import Batch, open_store
 from plancton.model import Capped, HeldReason, Kept, Pause, Phase, Status, Work, WorkerStatus
-from plancton.monitoring.metrics import (
+from plancton.monitoring.prometheus import (
     USES,
     Facts,
     TextfileError,

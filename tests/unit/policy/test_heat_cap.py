@@ -11,7 +11,7 @@ from unit.policy.ticks import workers
 
 from plancton.model import Fleet, Observation, OwnerRules, Settings
 from plancton.policy.cpu_cap import UNCAPPED
-from plancton.policy.heat import LEAST, MARGIN, UNHEATED, Heat
+from plancton.policy.heat_cap import LEAST, MARGIN, UNHEATED, Heat
 
 LIMIT = 75.0
 SETTINGS = Settings(max_temperature=LIMIT, gap=20.0)

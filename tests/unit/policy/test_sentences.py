@@ -3,7 +3,7 @@
 import pytest
 
 from plancton.model import Decision, Fleet, Observation, Phase, Worker
-from plancton.policy.words import headline
+from plancton.policy.sentences import headline
 
 STARTING = Worker("b")
 FLEET = Fleet.of(

@@ -5,7 +5,7 @@ on getting warmer for a minute after more is computed. It is cut at once, by as 
 above a room's temperature is too much, and grows slowly, ever more so the closer the limit is. That
 is what keeps it from hunting: a fan that goes up and down is worse than one that runs.
 
-Simulated packages, from a passive one to a server's, are in tests/unit/policy/test_heat.py.
+Simulated packages, from a passive one to a server's, are in tests/unit/policy/test_heat_cap.py.
 """
 
 import math

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plancton.model import Kept, Report, Work
-from plancton.workers.accounting import Accounting, Most, parse_report
+from plancton.workers.job_accounting import Accounting, Most, parse_report
 
 SINCE = 1_763_845_453.0
 

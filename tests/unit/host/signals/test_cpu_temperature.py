@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from unit.trees import Tree, tree
 
-from plancton.host.signals.heat import PowerMeter, Throttle, find_sensors, read_temperature
+from plancton.host.signals.cpu_temperature import PowerMeter, Throttle, find_sensors, read_temperature
 
 
 def sensors(name: str, **temperatures: tuple[str, int]) -> Tree:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from unit.scripted_docker import Script, ScriptedDocker, Step, reply
 
-from plancton.docker.prune import INTERVAL, OldImages
+from plancton.docker.old_images import INTERVAL, OldImages
 from plancton.docker.replies import Image
 from plancton.docker.request_queue import RequestQueue
 from plancton.inbox import Inbox
