@@ -38,7 +38,7 @@ with without_unused():
 T = TypeVar("T")
 
 SCHEME = "unix://"
-"""Not http+unix://, so that requests takes the URL as it is (models.py, prepare_url)."""
+"""Not http+unix://, so that requests takes the URL as it is (requests/models.py, prepare_url)."""
 
 MAX_LINE = 1 << 20
 """Bytes; Docker's documents have a few kB: more is not Docker."""

@@ -3,7 +3,7 @@
 - `owner.cpu_cap` is a number or a rule. A lower cap is in force at once; a higher one when nothing
   lower has been asked for during `owner.pause_hold`, so that a signal that comes and goes costs no
   more than a few writes a minute.
-- `owner.max_temperature` makes a cap of its own (heat.py).
+- `owner.max_temperature` makes a cap of its own (heat_cap.py).
 
 The lower of the two holds: the kernel keeps the workers to it (the slice's cpu.max), and no more of
 them run than it feeds.

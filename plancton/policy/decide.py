@@ -6,14 +6,14 @@
   may use, is worth at least `worthwhile` of its own CPUs (and the same for memory): fit.py. The one
   with the most to lose is first in line: the oldest job, then the oldest worker without one.
 - Windows remember the room. What has not fitted for two thirds of its patience leaves: of
-  `grace_kill`, or as long as its jobs have worked (leaving.py, patience.py). What would have fitted
-  for two thirds of `grace_spawn`, with some margin, is started (starting.py).
+  `grace_kill`, or as long as its jobs have worked (leaving.py, unfit_patience.py). What would have
+  fitted for two thirds of `grace_spawn`, with some margin, is started (starting.py).
 - Memory can't be yielded by priority: when the owner's reserve is undercut, one worker leaves at
   once: memory_reserve.py. So it is with the disk, one worker after the other, and who fills it is
   ended at once: full_disk.py. Nothing is started meanwhile.
 - Shares are for those that fit; where no slice yields, all get quotas: cpu_shares.py, quota.py.
 - A worker that keeps the engine or the kernel busy leaves: burden.py. All leave where the limit of
-  their CPU is all that protects the owner, and is not kept: unheeded.py.
+  their CPU is all that protects the owner, and is not kept: quota_not_kept.py.
 - While the owner has paused them workers are frozen, and who rules that they leave is obeyed at
   once: owner_rules.py.
 - Nothing is decided on a window that is not covered: after a start, a suspend, a gap. While the

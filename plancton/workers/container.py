@@ -159,7 +159,7 @@ def promised(
     and so no part of its configuration.
 
     Bytes of ``disk``, when it ``ends`` (Unix time), the part of jobs' CPU time that was ``lost`` on
-    this host, how long the workers before it lived (seconds), and the CPUs' ``speed`` (speed.py).
+    this host, how long the workers before it lived (seconds), and the CPUs' ``speed`` (cpu_benchmark.py).
     """
     facts = {"PlanctonEnds": f"{ends:.0f}", "PlanctonTimeLeft": "(PlanctonEnds - time())"}
     if lost is not None:

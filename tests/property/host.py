@@ -1,4 +1,4 @@
-"""A host in plain fields: an owner, workers, Docker's delays, two clocks. Of policy.py only
+"""A host in plain fields: an owner, workers, Docker's delays, two clocks. Of the policy only
 `decide` is used: what fits is worked out again from the raw figures, so that a wrong rule shows."""
 
 import copy

@@ -1,15 +1,18 @@
-"""docs/tour.md names files and functions: they exist."""
+"""docs/tour.md names files and functions, and sources name each other: they exist."""
 
 import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import plancton
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(plancton.__file__).parent
 PAGE = (ROOT / "docs" / "tour.md").read_text()
+PYTHONS = {"hashlib.py", "shutil.py", "zipfile.py"}
 NAME = re.compile(r"(?:(?P<file>[\w/]+\.(?:py|c))(?:: |$))?(?P<name>[A-Za-z_][\w.]*)?(?P<call>\(\))?")
 
 
@@ -74,3 +77,15 @@ def test_names_exist() -> None:
     data = defined("model.py")  # may be named anywhere
     missing = sorted(f"{file}: {name}" for file, name in names if name not in defined(file) | data)
     assert not missing, f"docs/tour.md names {missing}"
+
+
+@pytest.mark.parametrize("source", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_files_that_sources_name(source: Path) -> None:
+    """A source names others of ours as they are called now: beside it, or with their folder."""
+    ours = {path.name for path in [*PACKAGE.rglob("*.py"), *(ROOT / "csrc").glob("*.c")]}
+    text = source.read_text()
+    folders = "|".join(sorted(path.name for path in PACKAGE.iterdir() if path.is_dir()))
+    alone = re.findall(r"(?<![\w./-])\w+\.py\b", text)
+    assert not {name for name in alone if name not in ours | PYTHONS}
+    placed = re.findall(rf"(?<![\w./-])(?:plancton/)?((?:{folders})/[\w/]+\.py)\b", text)
+    assert not [path for path in placed if not (PACKAGE / path).is_file()]
