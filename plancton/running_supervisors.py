@@ -40,10 +40,14 @@ class Lock(NamedTuple):
 
 
 def paths_in_use() -> Paths:
-    """The running supervisor's: this user's own, else root's; this user's own if none runs."""
-    own = default_paths()
-    found = _with_its_run(own, any_run="PLANCTON_RUN_DIR" not in os.environ)
-    return found or _with_its_run(default_paths({}, uid=0), any_run=True) or own
+    """The running supervisor's: this user's own, else root's; this user's own if none runs. Directories
+    that were named on purpose are not left for others: nobody who names one means to stop root's."""
+    own, roots = default_paths(), default_paths({}, uid=0)
+    run, state = (os.environ.get(f"PLANCTON_{name}_DIR") for name in ("RUN", "STATE"))
+    found = _with_its_run(own, any_run=not run)
+    if found is None and not (run and own.run != roots.run) and not (state and own.state != roots.state):
+        found = _with_its_run(roots, any_run=True)
+    return found or own
 
 
 def _with_its_run(paths: Paths, any_run: bool) -> Paths | None:

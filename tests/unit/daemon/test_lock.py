@@ -7,6 +7,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,28 @@ def test_lock_says_where_the_supervisor_is(tmp_path: Path, monkeypatch: pytest.M
         assert holder(paths_in_use()) == os.getpid()
         monkeypatch.setenv("PLANCTON_RUN_DIR", str(tmp_path / "other"))
         assert paths_in_use().run == tmp_path / "other" and holder(paths_in_use()) is None
+    finally:
+        os.close(descriptor)
+
+
+def test_roots_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root's supervisor is found from a shell that names no directory, and from no other: `stop` there
+    would end it."""
+    roots = Paths(tmp_path / "config.yaml", tmp_path / "run", tmp_path / "state")
+    roots.state.mkdir()
+    monkeypatch.setattr(running_supervisors, "default_paths", partial(default_paths, roots=roots))
+    names = ("PLANCTON_RUN_DIR", "PLANCTON_STATE_DIR")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    descriptor = take_lock(roots.state, "/s", "i", "donors", roots.run)
+    try:
+        assert holder(paths_in_use()) == os.getpid()
+        for name in names:
+            with monkeypatch.context() as patch:
+                patch.setenv(name, str(tmp_path / "mine"))
+                assert holder(paths_in_use()) is None, name
+                patch.setenv(name, "")
+                assert holder(paths_in_use()) == os.getpid(), name
     finally:
         os.close(descriptor)
 
