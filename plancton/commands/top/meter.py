@@ -54,13 +54,13 @@ class Meter:
                 raise
             return self._size
         before, self._before = self._before, sample
+        used_before, self._used = self._used, self._read_workers(status)
         seen = observe(before, sample)
         if before is not None and seen.unknown:
             return self._size or Figures()
         self._size = Figures(
             cpus=sample.cpus, memory_total=sample.memory_total, memory_available=sample.memory_available
         )
-        used_before, self._used = self._used, self._read_workers(status)
         figures = _reported(self._size, sample.slice_anon, status)
         if (seconds := seen.interval) is None:
             return figures

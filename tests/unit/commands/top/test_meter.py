@@ -136,3 +136,16 @@ def test_one_bad_read(host: Host, text: str) -> None:
             host.set_busy(1.0, 3.0)
             figures = made.read(None)
         assert figures.owner == 1.0, figures
+
+
+def test_workers_after_figures_that_can_not_be_true(host: Host) -> None:
+    """What workers used before and during these is not taken for what they use now."""
+    status = a_status(0, workers=(a_worker(1, cgroup="plancton.slice/docker-1.scope"),))
+    host.use("plancton.slice", 10.0)
+    with pytest.MonkeyPatch.context() as patch, closing(Meter(host.proc, host.cgroup)) as made:
+        patch.setattr(meter, "Sampler", SteadySampler)
+        for second, busy in enumerate((1.0, 100.0, 1.0)):
+            host.set_busy(busy, 3.0)
+            host.use("plancton.slice/docker-1.scope", 1.0 + second)
+            figures = made.read(status)
+    assert figures.workers == {"plancton-worker-001": pytest.approx(1.0)}, figures
