@@ -14,19 +14,23 @@ LOOK = 1.0
 def read_events(state: Path, since: float, follow: bool) -> Generator[Said]:
     """Those from this Unix time on, oldest first; with ``follow`` also those that come, for ever.
     Raises HistoryError."""
-    told = set[Said]()
-    while True:
-        before = changed(state)
-        with open_history(state) as history:
-            found = history.events(since)
-        yield from (event for event in found if event not in told)
-        if not follow:
-            return
-        # By time: numbers begin again where a damaged history was moved aside.
-        since = max([since, *(event.time for event in found)])
-        told = {event for event in found if event.time == since}
+    before, found = _look(state)
+    yield from (event for event in found if event.time >= since)
+    while follow:
         while changed(state) == before:
             time.sleep(LOOK)
+        # Neither by time, for clocks are put back, nor by number: these begin again where a damaged
+        # history was moved aside.
+        told = set(found)
+        before, found = _look(state)
+        yield from (event for event in found if event not in told)
+
+
+def _look(state: Path) -> tuple[object, list[Said]]:
+    """What changes with the history, and all events."""
+    before = changed(state)
+    with open_history(state) as history:
+        return before, history.events()
 
 
 def event_line(event: Said) -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,18 @@ def test_followed(tmp_path: Path) -> None:
     (tmp_path / NAME).unlink()
     written(tmp_path, Event(now - 1.0, "two"), Event(now - 1.0, "three"))
     assert [next(events).text, next(events).text] == ["two", "three"]
+    events.close()
+
+
+def test_followed_while_the_clock_is_put_back(tmp_path: Path) -> None:
+    """What comes is told also when it has an earlier time than what was there."""
+    now = time.time()
+    with closing(open_store(tmp_path / NAME)) as store:
+        store.write(Batch((), (Event(now + 2 * HOUR, "booted"),), Kept(Work(now))), now)
+        events = read_events(tmp_path, now, follow=True)
+        assert next(events).text == "booted"
+        store.write(Batch((), (Event(now - HOUR, "in sync"),), Kept(Work(now))), now)
+        assert next(events).text == "in sync"
     events.close()
 
 
