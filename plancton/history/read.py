@@ -124,7 +124,8 @@ def open_in_place(state: Path) -> Iterator[History]:
 
 def _damaged(path: Path) -> HistoryError:
     return HistoryError(
-        f"{path}: is damaged; the supervisor moves it aside when it notices, at its next start at the latest"
+        f"{path}: is damaged; where the supervisor does not move it aside by its next start, move it away"
+        " yourself: it begins another"
     )
 
 

@@ -125,7 +125,7 @@ class Header(msgspec.Struct, frozen=True):
 def of_kind(values: dict[str, Any], kind: type[T]) -> T:
     """SQLite takes anything in any column, and not everybody's file was written by us. Raises
     sqlite3.DatabaseError."""
-    if not all(abs(value) < MOST for value in values.values() if isinstance(value, int | float)):
+    if not all(0 <= value < MOST for value in values.values() if isinstance(value, int | float)):
         raise sqlite3.DatabaseError("a number is not one that Plancton writes")
     try:
         return msgspec.convert(values, kind)
