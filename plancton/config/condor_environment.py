@@ -138,10 +138,12 @@ def _merged(ours: Any, by_hand: Any) -> Any:
 
 
 def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) -> dict[str, str]:
-    attributes = {"PlanctonHost": host_name} | section.attributes
+    # HTCondor's names know no capitals: a setting that is there twice is one of the two.
+    host = next((name for name in section.attributes if name.upper() == "PLANCTONHOST"), "PlanctonHost")
+    attributes = {host: host_name} | section.attributes
     if not section.ssh:  # else whether the image has one
         attributes["HasSshd"] = False
-    name = f"$(HOSTNAME)@{_NO_NAME.sub('_', str(attributes['PlanctonHost']))}"
+    name = f"$(HOSTNAME)@{_NO_NAME.sub('_', str(attributes[host]))}"
     patience = int(section.idle_shutdown)
     update = min(LONGEST_UPDATE, patience // UNCLAIMED_CHECK or LONGEST_UPDATE)
     settings = {

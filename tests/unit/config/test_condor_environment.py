@@ -280,10 +280,12 @@ def test_attributes_are_as_written(written: str, literal: str) -> None:
     assert "attributes" in effective(config), "it can be shown"
 
 
-def test_attributes_may_replace_the_hosts_name() -> None:
-    """PlanctonHost can be set, for example if host names are private."""
-    seen = environment(attributes={"PlanctonHost": "somewhere"})
-    assert seen["PlanctonHost"] == '"somewhere"' and seen["PLANCTON_ATTRS"] == "PlanctonHost HasSshd"
+@pytest.mark.parametrize("name", ["PlanctonHost", "planctonhost"])
+def test_attributes_may_replace_the_hosts_name(name: str) -> None:
+    """PlanctonHost can be set, for example if host names are private; HTCondor knows no capitals."""
+    seen = environment(attributes={name: "somewhere"})
+    assert seen[name] == '"somewhere"' and seen["PLANCTON_ATTRS"] == f"{name} HasSshd"
+    assert seen["STARTD_NAME"] == "$(HOSTNAME)@somewhere" and HOST not in str(seen)
 
 
 # ---------------------------------------------------------------- what is set by hand
