@@ -182,4 +182,4 @@ def _last_words(said: str) -> str:
 
 def masked(text: str) -> str:
     """A text without the passwords that URLs in it carry."""
-    return re.sub(r"(https?://)[^/@\s]*@", r"\1", text)
+    return re.sub(r"(https?://)[^/\s]*@", r"\1", text)

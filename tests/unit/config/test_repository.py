@@ -205,6 +205,7 @@ BAD_WORDS = {
     ("--upload-pack=id", None): "is not the address",
     ("/none", None): "/none: repository '/none' does not exist",
     ("https://u:pw@127.0.0.1:9/x", None): "https://127.0.0.1:9/x: unable to access 'https://127.0.0.1:9/x/'",
+    ("https://u:p@pw@127.0.0.1:9/x", None): "https://127.0.0.1:9/x: unable to access 'https://127.0.0.1:9/",
     ("BARE", "--force"): "'--force' is not the name of a branch, tag or commit",
     ("BARE", "a..b"): "'a..b' is not the name of a branch, tag or commit",
     ("BARE", "none"): "there is no branch, tag or commit none",
