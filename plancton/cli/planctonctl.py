@@ -57,12 +57,19 @@ def main() -> None:
         sys.exit(print(USAGE, file=sys.stderr))
     if len(words) != 1 or words[0] not in VERBS:
         sys.exit(USAGE)
-    where = places(options, Path.home())
+    where = places(options, _home() if ("--user", "") in options else Path("/"))
     if words[0] in ("start", "force-start", "nodaemon"):
         make(where)
     sys.argv[1:], environment = plancton(words[0], where)
     os.environ.update(environment)
     entry.main()
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # HOME is not set, and no list of users has this one
+        sys.exit("planctonctl: --user: this user has no home directory: set HOME")
 
 
 def places(options: Sequence[tuple[str, str]], home: Path) -> Places:

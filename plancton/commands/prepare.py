@@ -22,7 +22,7 @@ from plancton.host.cgroup_mounts import Layout, read_layout
 from plancton.host.slice import Slice
 from plancton.host.topology import Topology
 from plancton.paths import default_paths, hand_over
-from plancton.units import quoted
+from plancton.units import quoted, shown
 from plancton.workers.network import PREPARED, make_network, require_network, wanted_network
 from plancton.workers.reach_and_rates import enforce, wanted_rates
 
@@ -122,7 +122,7 @@ def usual_driver(settings: str, unified: bool, systemd: bool) -> str:
 def _find(user: str) -> pwd.struct_passwd:
     try:
         return pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, ValueError):  # the last two: it has too many digits
         raise PrepareError(
-            f"there is no user {user!r}: make one (useradd --system --groups docker)"
+            f"there is no user {shown(user)}: make one (useradd --system --groups docker)"
         ) from None

@@ -1,6 +1,7 @@
 """Configurations of Plancton 0.6: understood, translated, and reported once."""
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plancton.cli.planctonctl import VERBS, Places, make, places, plancton
+from plancton.cli import entry
+from plancton.cli.planctonctl import VERBS, Places, main, make, places, plancton
 from plancton.commands.migrate import MigrateError, translate_file
 from plancton.config.load import load_config, parse, warning
 from plancton.config.resolve import Host, MaxWorkers
@@ -383,6 +385,19 @@ def test_what_planctonctl_does_not_know(arguments: list[str]) -> None:
     called = [str(PROGRAMS / "planctonctl"), *arguments]
     done = subprocess.run(called, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "planctonctl" in done.stderr and "Traceback" not in done.stderr, done
+
+
+def test_planctonctl_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who has none is told so where 0.6 would look there, and only then."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("PLANCTON_RUN_DIR", "")
+    monkeypatch.setattr(os, "getuid", lambda: (1 << 31) - 7)  # no list of users has this one
+    monkeypatch.setattr(entry, "main", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["planctonctl", "status"])
+    main()
+    monkeypatch.setattr(sys, "argv", ["planctonctl", "--user", "status"])
+    with pytest.raises(SystemExit, match="set HOME"):
+        main()
 
 
 @pytest.mark.parametrize("word", ["help", "--help"])
