@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from plancton.config.schema import Config
 
 EXIT_DOES_NOT_YIELD = 1
+LONGEST_INTERVAL = 86_400.0
+"""Seconds: a kernel can't wait for any time."""
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 """click's, which each version of typer brings under another name."""
 
@@ -348,8 +350,8 @@ def top(
     paths = paths_in_use()
     tree = read_layout().v2
     seconds = None if interval is None else _seconds("--interval", interval)
-    if seconds is not None and seconds < 1.0:
-        raise RunDirError("--interval: give 1s or more")
+    if seconds is not None and not 1.0 <= seconds <= LONGEST_INTERVAL:
+        raise RunDirError("--interval: give 1s to 1d")
     screens = batch or (1 if once else 0)
     if as_json:
         screens = screens or (1 if seconds is None else 0)
