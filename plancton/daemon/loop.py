@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,7 @@ from plancton.host.engine_cpu import listener
 from plancton.host.sampler import read_process
 from plancton.host.signals.battery import on_battery
 from plancton.host.slice import Slice
-from plancton.inbox import Inbox, beside
+from plancton.inbox import Call, Inbox, beside
 from plancton.model import Decision, Observation, OwnerRules, Wishes
 from plancton.paths import Paths
 from plancton.policy.decide import decide
@@ -151,6 +152,13 @@ class Supervisor:
         )
         self.upgrade, self.dry_run = Upgrade(inbox, say, self.stopping.run_again), DryRun()
         self.next_tick = self.last_tick = now
+        self.signals: dict[int, Call] = {
+            signal.SIGTERM: self.stopping.signalled,
+            signal.SIGINT: self.stopping.signalled,
+            signal.SIGUSR1: self.stopping.go_alone,
+            signal.SIGHUP: self.upgrade.ask,
+        }
+        self.unheard = deque[int]()
 
     # ------------------------------------------------------------ the loop
 
@@ -173,10 +181,12 @@ class Supervisor:
         finally:
             self._end()
         if self.stopping.again:
-            execute_again(self.service, msgspec.structs.replace(self.options, starts=False))
+            options = msgspec.structs.replace(self.options, starts=False)
+            execute_again(self.service, options, self.signals, self.unheard)
         return 0
 
     def _begin(self) -> None:
+        self._listen()  # before there are threads, whose programs would be deaf to what is blocked
         self.request_queue.start()
         self.cleanup_queue.start()
         if self.run_dir:
@@ -186,12 +196,19 @@ class Supervisor:
         self.configure()
         if self.options.record:
             self.recorder = Recorder(Path(self.options.record), self.status_file.warn)
-        self.inbox.woken_by_signals()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.inbox.put(self.stopping.signalled))
-        signal.signal(signal.SIGUSR1, lambda *_: self.inbox.put(self.stopping.go_alone))
-        signal.signal(signal.SIGHUP, lambda *_: self.inbox.put(self.upgrade.ask))
         log.info("Plancton %s, pid %d, instance %s", __version__, os.getpid(), self.instance)
+
+    def _listen(self) -> None:
+        """Hear signals from here on, and those that have waited since `execute_again`."""
+
+        def heard(number: int, _: object) -> None:
+            self.unheard.append(number)
+            self.inbox.put(lambda: self.signals[self.unheard.popleft()]())
+
+        self.inbox.woken_by_signals()
+        for number in self.signals:
+            signal.signal(number, heard)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.signals)
 
     def _wait(self) -> None:
         """Sleep until something is due, and make the calls that arrive meanwhile."""

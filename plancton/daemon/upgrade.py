@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -48,8 +50,13 @@ def why_not_again(seconds: float = 60.0) -> str:
     return (done.stderr.strip().splitlines() or ["no reason given"])[-1]
 
 
-def execute_again(service: Service, options: object) -> None:
+def execute_again(service: Service, options: object, signals: Iterable[int], unheard: deque[int]) -> None:
+    """Until the program that is executed listens to ``signals`` they would be lost, or end it and leave
+    the workers alone: those that are blocked wait for it (execve(2)), and so do the ``unheard`` ones."""
     os.environ.update(service.variables)
     service.reloading()
     words = json.dumps(msgspec.to_builtins(options))
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    while unheard:
+        signal.raise_signal(unheard.popleft())
     os.execv(sys.executable, [sys.executable, "-P", "-m", "plancton.daemon", words])

@@ -6,12 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.wait import wait_for
 
 from plancton.daemon.sdnotify import INTERVAL, Service
+from plancton.daemon.upgrade import execute_again
 
 DEADLINE = 30.0
 
@@ -92,33 +95,75 @@ def test_nobody_listens(address: str) -> None:
     assert environ == {"HOME": "/"}
 
 
-def test_supervisor(tmp_path: Path) -> None:
+class Supervisor:
+    """A real one, without Docker."""
+
+    def __init__(self, root: Path) -> None:
+        self.run = root / "run"
+        self.manager = Manager(str(root / "n.sock"))
+        config = root / "config.yaml"
+        config.write_text(f"docker: {{socket: {root}/none, slice: plancton_test}}")
+        environ = {
+            **os.environ,
+            "NOTIFY_SOCKET": self.manager.address,
+            "PLANCTON_RUN_DIR": str(self.run),
+            "PLANCTON_STATE_DIR": str(root / "state"),
+        }
+        command = [str(Path(sys.executable).with_name("plancton")), "run", "--config", str(config)]
+        self.process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+
+    def tells(self, word: str) -> None:
+        """Wait for that."""
+        wait_for(word, lambda: word in self.manager.heard(), every=0.0)
+
+    def is_there(self) -> bool:
+        return (
+            self.process.poll() is None and str(self.process.pid) in (self.run / "plancton.pid").read_text()
+        )
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
+    made = Supervisor(tmp_path)
+    yield made
+    made.process.kill()
+    made.process.communicate()
+    made.manager.socket.close()
+
+
+def test_supervisor(supervisor: Supervisor) -> None:
     """A real supervisor is ready after its first tick, stays the same process when it restarts in
     place, and announces both that and its end."""
-    manager = Manager(str(tmp_path / "n.sock"))
-    config = tmp_path / "config.yaml"
-    config.write_text(f"docker: {{socket: {tmp_path}/none, slice: plancton_test}}")
-    environ = {
-        **os.environ,
-        "NOTIFY_SOCKET": manager.address,
-        "PLANCTON_RUN_DIR": str(tmp_path / "run"),
-        "PLANCTON_STATE_DIR": str(tmp_path / "state"),
-    }
-    command = [str(Path(sys.executable).with_name("plancton")), "run", "--config", str(config)]
-    supervisor = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    supervisor.tells("READY=1")
+    assert supervisor.is_there()
+    supervisor.process.send_signal(signal.SIGHUP)
+    supervisor.tells("RELOADING=1")
+    supervisor.tells("READY=1")
+    assert supervisor.is_there()
+    supervisor.process.terminate()
+    supervisor.tells("STOPPING=1")
+    assert supervisor.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGHUP, "RELOADING=1"), (signal.SIGTERM, "STOPPING=1")])
+def test_signal_during_a_restart(supervisor: Supervisor, number: int, said: str) -> None:
+    """A signal that comes as soon as a supervisor has executed itself again is obeyed."""
+    supervisor.tells("READY=1")
+    supervisor.process.send_signal(signal.SIGHUP)
+    supervisor.tells("RELOADING=1")
+    words = Path(f"/proc/{supervisor.process.pid}/cmdline")
+    wait_for("it is another program", lambda: b"plancton.daemon" in words.read_bytes(), every=0.0)
+    supervisor.process.send_signal(number)
+    supervisor.tells(said)
+
+
+def test_signal_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that came too late to be obeyed is there for the program that is executed."""
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        assert "READY=1" in manager.heard()
-        assert str(supervisor.pid) in (tmp_path / "run/plancton.pid").read_text()
-        supervisor.send_signal(signal.SIGHUP)
-        assert "RELOADING=1" in manager.heard()
-        assert "READY=1" in manager.heard()
-        assert (
-            supervisor.poll() is None and str(supervisor.pid) in (tmp_path / "run/plancton.pid").read_text()
-        )
-        supervisor.terminate()
-        assert "STOPPING=1" in manager.heard()
-        assert supervisor.wait(DEADLINE) == 0
+        execute_again(Service({}), None, [signal.SIGUSR1], deque([signal.SIGUSR1]))
+        assert signal.SIGUSR1 in signal.sigpending()
     finally:
-        supervisor.kill()
-        supervisor.communicate()
-        manager.socket.close()
+        signal.sigtimedwait([signal.SIGUSR1], 0.0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
