@@ -9,16 +9,21 @@ import os
 import select
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty
 from typing import TypeVar
 
+from plancton.files import NO_DESCRIPTOR
+
 Call = Callable[[], None]
 T = TypeVar("T")
 PIPE = 1 << 16
 """Bytes that a pipe holds unless somebody asks for more (pipe(7))."""
+RETRY = 1.0
+"""Seconds."""
 
 
 class Inbox:
@@ -74,10 +79,19 @@ def guarded(inbox: Inbox, work: Call) -> None:
 
 
 def beside(inbox: Inbox, work: Callable[[], T], done: Callable[[T], None]) -> None:
-    """Do this work in a thread; the loop calls ``done`` with its result."""
+    """Do this work in a thread; the loop calls ``done`` with its result. What fails for want of a
+    descriptor is done again until it does not: who waits for it would wait for ever."""
 
     def whole() -> None:
-        inbox.put(partial(done, work()))
+        while True:
+            try:
+                result = work()
+                break
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR:
+                    raise
+                time.sleep(RETRY)
+        inbox.put(partial(done, result))
 
     threading.Thread(target=guarded, args=(inbox, whole), name="beside", daemon=True).start()
 

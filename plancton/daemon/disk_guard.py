@@ -36,6 +36,7 @@ class DiskGuard:
     def __init__(self, socket: str, instance: str, inbox: Inbox) -> None:
         self._socket, self._instance, self._inbox = socket, instance, inbox
         self._paths = tuple[str, ...]()
+        self._news: tuple[Info, Config] | None = None
         self._writers: Writers | None = None
         self._sizes = Sizes()
         self._asking, self._next_question, self._free_then = False, 0.0, math.inf
@@ -43,8 +44,9 @@ class DiskGuard:
         self.disks, self.look_due = Disks(), 0.0
 
     def watch(self, info: Info, config: Config) -> None:
-        """Look at the disks of this Docker and this configuration from now on."""
-        self._paths, self.look_due = written_by_workers(info, config, PROC), 0.0
+        """Look at the disks of this Docker and this configuration from now on. Which they are is found
+        out at the next step: that may fail for want of a descriptor, and is tried again there."""
+        self._news, self.look_due = (info, config), 0.0
 
     def watch_slice(self, workers_slice: Slice) -> None:
         self._writers = Writers(workers_slice)
@@ -54,6 +56,8 @@ class DiskGuard:
         self._found = ()
         if now < self.look_due:
             return
+        if self._news:
+            self._paths, self._news = written_by_workers(*self._news, PROC), None
         self.disks = read_disks(self._paths, reserve)
         self.look_due = now + seconds_to_next_look(self.disks, reserve)
         disk = self.disks.least

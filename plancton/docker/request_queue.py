@@ -17,6 +17,7 @@ from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.docker.replies import Event
 from plancton.docker.transport import EventStream
+from plancton.files import NO_DESCRIPTOR
 from plancton.inbox import Inbox, guarded
 
 T = TypeVar("T")
@@ -78,6 +79,10 @@ class RequestQueue(threading.Thread):
             result = call(self._docker)
         except DockerError as error:
             self._inbox.put(partial(done, None, error))
+        except OSError as error:  # who waits for an answer gets one, and asks again
+            if error.errno not in NO_DESCRIPTOR:
+                raise
+            self._inbox.put(partial(done, None, DockerError(f"Docker can't be asked: {error.strerror}")))
         else:
             self._inbox.put(partial(done, result, None))
 

@@ -1,5 +1,6 @@
 """The calls that other threads have for the loop."""
 
+import errno
 import os
 import select
 import signal
@@ -9,7 +10,7 @@ from queue import Empty
 
 import pytest
 
-from plancton.inbox import PIPE, Inbox, guarded
+from plancton.inbox import PIPE, Inbox, beside, guarded
 
 PATIENCE = 60.0
 
@@ -103,3 +104,19 @@ def test_a_bug_of_a_thread_is_the_loops() -> None:
     guarded(inbox, lambda: os.rmdir("/no/such/directory"))
     with pytest.raises(FileNotFoundError):
         inbox.get(timeout=PATIENCE)()
+
+
+def test_work_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that could not open a file is done again, and then its result arrives."""
+    monkeypatch.setattr("plancton.inbox.RETRY", 0.0)
+    inbox, got = Inbox(), list[str]()
+    lacks = [errno.EMFILE, errno.ENFILE]
+
+    def work() -> str:
+        if lacks:
+            raise OSError(lacks.pop(), "too many")
+        return "done"
+
+    beside(inbox, work, got.append)
+    inbox.get(timeout=PATIENCE)()
+    assert got == ["done"]

@@ -1,5 +1,6 @@
 """The guard of the disks: when it looks, at whom, and when it asks Docker."""
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,21 @@ def test_short(world: World) -> None:
     asked = [request for request in world.server.requests if "/containers/json" in request]
     assert len(asked) == 1 and "size=1" in asked[0] and "plancton.instance" in asked[0]
     assert disk_shortage(seen, Settings(reserve_disk=seen.disk_total))
+
+
+def test_no_descriptor_is_left(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Docker's disks are looked at once it can be found out which they are; to tell of it
+    never fails."""
+
+    def lacks(*_: object) -> tuple[str, ...]:
+        raise OSError(errno.EMFILE, "too many")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("plancton.daemon.disk_guard.written_by_workers", lacks)
+        world.guard.watch(Info(docker_root_dir="/proc"), Config())
+        with pytest.raises(OSError, match="too many"):
+            world.step(100.0)
+    assert world.step(101.0).disk_path == "/proc"
 
 
 def test_nothing_reserved(world: World) -> None:

@@ -1,5 +1,7 @@
 """The threads that talk to Docker: answers come back as calls, and a hang stays in the thread."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -114,6 +116,19 @@ def test_bug_reaches_the_loop(made: Callable[[Script], Made]) -> None:
     request_queue.submit(buggy, lambda result, error: None)
     with pytest.raises(KeyError, match="a bug"):
         inbox.get(timeout=DEADLINE)()
+
+
+def test_no_descriptor_is_left(made: Callable[[Script], Made]) -> None:
+    """A call that could not open a file delivers an error as well: somebody waits for an answer."""
+    _, request_queue, inbox = made({})
+
+    def lacks(docker: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    errors = list[DockerError | None]()
+    request_queue.submit(lacks, lambda result, error: errors.append(error))
+    inbox.get(timeout=DEADLINE)()
+    assert [str(error) for error in errors] == ["Docker can't be asked: Too many open files"]
 
 
 EVENT = b'{"Type":"container","Action":"die","Actor":{"ID":"c","Attributes":{"name":"w"}}}\n'
