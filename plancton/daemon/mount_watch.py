@@ -1,6 +1,7 @@
 """Watches whether the host has what `worker.mounts` names: a file server may be late at boot.
 
-A look may wait for that server for ever, so it runs beside the loop, one at a time.
+A look may wait for that server for ever, so it runs beside the loop, one at a time for each
+configuration.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class MountWatch:
 
     def want(self, config: Config) -> None:
         if self._config is None or config.worker.mounts != self._config.worker.mounts:
-            self._config, self._due = config, 0.0
+            self._config, self._asked, self._due = config, None, 0.0
             if not config.worker.mounts:
                 self._is_now("")
 
@@ -47,9 +48,9 @@ class MountWatch:
             beside(self._inbox, work, partial(self._looked, self._config))
 
     def _looked(self, config: Config, missing: str | None) -> None:
-        asked, self._asked = self._asked or 0.0, None
         if config is not self._config:
             return
+        asked, self._asked = self._asked or 0.0, None
         self._due = asked + (RETRY if missing else INTERVAL)
         self._is_now(missing or "")
 

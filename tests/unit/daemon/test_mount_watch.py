@@ -2,7 +2,7 @@
 
 import os
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -99,6 +99,28 @@ def test_a_file_server_that_hangs(late: Path, monkeypatch: pytest.MonkeyPatch) -
     answers.set()
     watch.inbox.get(timeout=DEADLINE)()
     assert watch.it.problem == "" and looks == [str(late)]
+
+
+def test_a_file_server_that_is_given_up(late: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration without the mount that hangs is looked at, though the look before never ends."""
+    over, stat = threading.Event(), os.stat
+
+    def slow(path: str | Path, **more: bool) -> os.stat_result:
+        if path == PurePath(late):
+            assert over.wait(DEADLINE)
+        return stat(path, **more)
+
+    monkeypatch.setattr("plancton.config.resolve.os.stat", slow)
+    watch = Watch(mounting("/", late))
+    watch.it.step(100.0)
+    watch.it.step(101.0 + PATIENCE)
+    assert watch.it.problem
+    watch.it.want(mounting("/"))
+    assert watch.look(120.0) == ""
+    over.set()
+    watch.inbox.get(timeout=DEADLINE)()
+    watch.it.step(121.0)
+    assert watch.it.problem == "" and watch.inbox.take() is None, "the late answer changes nothing"
 
 
 def test_what_a_sandbox_hides() -> None:
