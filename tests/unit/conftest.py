@@ -1,7 +1,10 @@
-"""What no unit test does to the machine it runs on."""
+"""What no unit test does to the machine it runs on, nor takes from it."""
+
+from pathlib import Path
 
 import pytest
 
+from plancton.config import repository_limits
 from plancton.host import system_tools
 from plancton.host.system_tools import ProgramError
 
@@ -18,3 +21,9 @@ def no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ProgramError(f"there is no {command[0]} here: install the package {package}")
 
     monkeypatch.setattr(system_tools, "call", refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this machine's own Plancton permits a repository is nothing to a test."""
+    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")

@@ -25,7 +25,6 @@ NEW = "image: {name: registry.example.org/worker:2.0}\n"
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
     monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     return Repository(tmp_path)
 

@@ -21,7 +21,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGmZ0m0b2dxrS9r2SxXHJAlIfVSqmzb4nTCE0
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration directory that is a clone, with a file for workers in it."""
-    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
     monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     root = tmp_path / "plancton"
     (root / TREE).mkdir(parents=True)

@@ -52,7 +52,6 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    monkeypatch.setattr(repository_limits, "HOSTS", tmp_path / "none/allow.yaml")
     monkeypatch.setattr(repository_limits, "ROOT", os.getuid())
     monkeypatch.setattr(random, "uniform", lambda low, high: 1.0)
     return Host(tmp_path)
