@@ -75,7 +75,10 @@ class Portion(str):
     def parse(cls, value: object) -> "Portion":
         text = _text(value)
         if not text.endswith("%"):
-            return cls(Size.parse(value))
+            size = Size.parse(value)
+            if type(value) is int and 0 < value <= 100:
+                raise ValueError(f"{value} has no unit: write {value}%, or a size like 2GB")
+            return cls(size)
         try:
             percent = float(text[:-1])
         except ValueError:

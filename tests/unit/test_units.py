@@ -87,6 +87,14 @@ def test_no_percentage(text: str) -> None:
         Portion.parse(text)
 
 
+@pytest.mark.parametrize("value", [10, 100])
+def test_a_portion_without_a_unit(value: int) -> None:
+    """Who writes 10 means 10 %, not ten bytes, and is asked; 0 is none of either."""
+    with pytest.raises(ValueError, match=r"has no unit: write .*%, or a size like 2GB"):
+        Portion.parse(value)
+    assert Portion.parse(0).of(1_000) == 0
+
+
 @given(
     st.one_of(
         st.integers(0, 10**12),
@@ -109,7 +117,7 @@ def test_size_round_trip(value: object) -> None:
 
 @given(
     st.one_of(
-        st.integers(0, 10**15), st.floats(0, 100).map(lambda p: f"{p}%"), st.sampled_from(["2GB", "10 %"])
+        st.integers(101, 10**15), st.floats(0, 100).map(lambda p: f"{p}%"), st.sampled_from(["2GB", "10 %"])
     )
 )
 def test_portion_round_trip(value: object) -> None:
