@@ -127,18 +127,21 @@ def _scratch(set_by_hand: dict[str, Any]) -> list[str]:
     return [path for path in SCRATCH if path not in tmpfs | mounts]
 
 
+# HTCondor's names know no capitals: a setting that is there twice would be one of the two.
+
+
 def _merged(ours: Any, by_hand: Any) -> Any:
     if by_hand is None:
         return ours
     if ours is not None and isinstance(by_hand, list):
         return [*ours, *(item for item in by_hand if item not in ours)]
     if ours is not None and isinstance(by_hand, dict):
-        return {**ours, **by_hand}
+        named = {name.upper() for name in by_hand}
+        return {name: value for name, value in ours.items() if name.upper() not in named} | by_hand
     return by_hand
 
 
 def _environment(section: HTCondor, cpus: float, memory: int, host_name: str) -> dict[str, str]:
-    # HTCondor's names know no capitals: a setting that is there twice is one of the two.
     host = next((name for name in section.attributes if name.upper() == "PLANCTONHOST"), "PlanctonHost")
     attributes = {host: host_name} | section.attributes
     if not section.ssh:  # else whether the image has one

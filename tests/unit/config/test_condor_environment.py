@@ -99,6 +99,15 @@ def test_three_lines() -> None:
     }
 
 
+def test_by_hand_whatever_its_capitals() -> None:
+    """A setting that is given by hand takes our one's place: HTCondor's names know no capitals."""
+    text = "htcondor: {central_manager: cm, token_file: /t}\nworker: {environment: {_CONDOR_Num_CPUs: '3'}}"
+    given = parse(text, "FILE").worker.environment
+    assert {name: value for name, value in given.items() if "CPUS" in name.upper()} == {
+        "_CONDOR_Num_CPUs": "3"
+    }
+
+
 def test_without_the_section() -> None:
     """Without the section, a worker is plain and has no image of its own."""
     config = parse("worker: {}", "FILE")
