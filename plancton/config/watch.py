@@ -44,14 +44,16 @@ class ConfigFile:
     def changed(self) -> bool:
         """Whether there is a new configuration in force; says so, or why the last good one stays."""
         signature = self._signature()
-        if signature == self._seen:
+        if signature == self._seen and not self.problem:  # a file that can't be read may be readable now
             return False
         self._seen = signature
         try:
             config = load_config(self.path, self._missing_ok)
         except PlanctonError as error:
-            self.problem = f"{error} (the last good configuration stays in force)"
-            log.error("%s", self.problem)
+            problem = f"{error} (the last good configuration stays in force)"
+            if problem != self.problem:
+                log.error("%s", problem)
+            self.problem = problem
             return False
         self.problem = ""
         if config == self.config:

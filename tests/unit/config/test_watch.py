@@ -1,12 +1,13 @@
 """The configuration in force, while its file and this host's permission change."""
 
+import errno
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from plancton.config import repository_limits
+from plancton.config import load, repository_limits
 from plancton.config.clone import MARK, TREE, write_files
 from plancton.config.watch import ConfigFile
 from plancton.errors import PlanctonError
@@ -50,3 +51,22 @@ def test_a_linked_file(tmp_path: Path) -> None:
     assert not ConfigFile(tmp_path.resolve() / "real/config.yaml", missing_ok=False).is_linked
     (tmp_path / "linked").symlink_to("real")
     assert ConfigFile(tmp_path / "linked/config.yaml", missing_ok=False).is_linked
+
+
+def test_a_file_that_could_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A change that can't be read just now is said once, and is in force as soon as it can be read."""
+    path = tmp_path / "config.yaml"
+    put(path, "worker: {cpus: 1}")
+    file = ConfigFile(path, missing_ok=False)
+    put(path, "worker: {cpus: 2}")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(load, "read_regular", fails)
+        assert not file.changed() and not file.changed()
+    assert "Too many open files" in file.problem and caplog.text.count("Too many open files") == 1
+    assert file.changed() and file.problem == "" and file.config.worker.cpus == 2.0
