@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from plancton.files import from_json, read_regular
+from plancton.files import Unsuitable, from_json, read_regular
 from plancton.history.write import Store
 from plancton.model import Kept, Report, Work
 
@@ -21,8 +21,9 @@ MOST = 1e15
 def take_over(store: Store, work_json: Path) -> tuple[Kept | None, str]:
     """What is kept, with an earlier version's work.json in it, and what is wrong with that file.
 
-    The file goes once its sums are kept. Whatever is in between, they are counted once: what was moved is
-    kept, too, and of a file that is still there, or there again after a downgrade, only what is new is added.
+    The file goes once its sums are kept; one that holds no sums is moved aside. Whatever is in between,
+    they are counted once: what was moved is kept, too, and of a file that is still there, or there again
+    after a downgrade, only what is new is added.
     """
     kept = store.kept()
     try:
@@ -31,12 +32,14 @@ def take_over(store: Store, work_json: Path) -> tuple[Kept | None, str]:
             raise ValueError("a number is not one that Plancton writes")
     except FileNotFoundError:
         return kept, ""
-    except (OSError, ValueError) as error:
+    except (Unsuitable, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         aside = work_json.with_name(f"{work_json.name}.damaged")
         with contextlib.suppress(OSError):
             work_json.replace(aside)
         return kept, f"{work_json}: can't be read, its totals are not taken over: {reason}"
+    except OSError as error:  # it may be as good as ever
+        return kept, f"{work_json}: can't be read, the next start tries it again: {error.strerror}"
     kept = found if kept is None else merged(kept, found, store.moved())
     store.take_over(kept, found)
     with contextlib.suppress(OSError):  # nothing of it is counted again

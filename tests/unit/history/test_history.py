@@ -1,5 +1,6 @@
 """history.sqlite: whatever happens to it, what was written is there once, and anybody can read it."""
 
+import errno
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plancton.history import tables
+from plancton.history import tables, totals
 from plancton.history.read import open_history, open_in_place
 from plancton.history.tables import DAY, HOUR, MINUTE, NAME, SUMS, HistoryError, Row
 from plancton.history.totals import merged, take_over
@@ -502,6 +503,22 @@ def test_damaged_work_json(tmp_path: Path, store: Store, data: bytes) -> None:
     assert kept is None and "work.json" in problem
     assert (tmp_path / "work.json.damaged").read_bytes() == data
     assert take_over(store, tmp_path / "work.json") == (None, "")
+
+
+def test_work_json_that_could_not_be_read(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that can't be read just now stays where it is, and is taken over at a later start."""
+    path = old(tmp_path, OLD)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(totals, "read_regular", fails)
+        kept, problem = take_over(store, path)
+    assert kept is None and "Input/output error" in problem
+    assert take_over(store, path) == (OLD, "")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20), st.integers(0, 20)), max_size=6))
