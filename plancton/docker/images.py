@@ -79,6 +79,7 @@ class ImageKeeper:
         self._held = ""
         self._pulling: Docker | None = None
         """What a pull under way is made with."""
+        self._pulled_name: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -109,8 +110,10 @@ class ImageKeeper:
             self._pulling.close()
 
     def step(self, now: float) -> None:
-        """Look for the image, or pull it, when that is due."""
+        """Look for the image, or pull it, when that is due; a pull of another one ends."""
         wish = self._wish
+        if self._pulling and self._pulled_name != wish.name:
+            self._pulling.close()  # at each step: it may just be about to connect
         if wish.name is None or self.busy or now < self.due:
             return
         self.busy = True
@@ -167,7 +170,7 @@ class ImageKeeper:
         if not self.id:
             self.problem = f"pulling image {wish.name}"
             log.info("pulling image %s", wish.name)
-        self._pulling = Docker(self._socket)
+        self._pulling, self._pulled_name = Docker(self._socket), wish.name
         work = partial(pull, self._pulling, str(wish.name), wish.auth_file)
         beside(self._inbox, work, partial(self._pulled, wish))
 

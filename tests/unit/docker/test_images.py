@@ -332,6 +332,18 @@ def test_pull_that_hangs(kept: Callable[..., Kept]) -> None:
     assert it.asked() == ["GET /info"]
 
 
+def test_another_image_while_a_pull_hangs(kept: Callable[..., Kept]) -> None:
+    """A pull of an image that is no longer wanted ends, and the one that is wanted is found."""
+    it = kept({LOOK: NONE, PULL: [HANG], "GET /images/alpine/json": image(2)})
+    it.keeper.want("busybox", 100.0)
+    it.keeper.step(0.0)
+    it.inbox.get(timeout=DEADLINE)()
+    assert it.server.reached.wait(DEADLINE)
+    it.keeper.want("alpine", 100.0)
+    it.step(1.0)
+    assert it.step(2.0).id.endswith("2") and it.keeper.problem == ""
+
+
 WORKER = "localhost/plancton-worker:latest"
 LOCAL = f"GET /images/{WORKER}/json"
 
