@@ -116,6 +116,9 @@ class Actuator:
             name = entry.worker.name
             if self.starter.cancel(name):
                 continue
+            if entry.worker.phase is Phase.ENDED:  # one that is being examined is removed after that
+                self.removals.remove(name, force=True)
+                continue
             kill_worker(self._slice, entry.group, entry.worker.id)
             self.endings.lose(entry)
             self._roster.change(name, jobs=None)

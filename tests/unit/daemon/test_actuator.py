@@ -842,6 +842,24 @@ def test_force_all(world: Callable[..., World]) -> None:
     assert it.asked() == [REMOVE] and "force=1" in it.server.requests[-1] and len(it.roster) == 0
 
 
+@pytest.mark.parametrize("examined", [False, True])
+def test_force_all_with_one_that_has_ended(world: Callable[..., World], examined: bool) -> None:
+    """A worker that had ended before ended once, whatever Docker tells of it afterwards."""
+    it = world({REMOVE: refused("500 Internal Server Error", "device busy")})
+    it.adopt()
+    it.event("die", exitCode="0")
+    if examined:
+        it.pump(2)
+    it.actuator.force_all(1.0)
+    it.reconciler.reconcile([container(running=False)], 5_000.0)
+    it.script[REMOVE] = NO_CONTENT
+    while len(it.roster):
+        it.actuator.removals.sweep(LATER)
+        it.pump()
+    assert sum("ended after" in said or "is gone" in said for said in it.said) == 1, it.said
+    assert len(it.roster.take_ended()) == 1
+
+
 def test_list_without_those_that_vanish(world: Callable[..., World]) -> None:
     """A container that vanishes between the list and its inspection is left out."""
     found = json.dumps([{"Id": ID, "Names": ["/w1"]}, {"Id": "gone", "Names": ["/w2"]}]).encode()
