@@ -1,5 +1,6 @@
 """Which cgroup is a worker's, whatever pid Docker tells."""
 
+import errno
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def test_found(tmp_path: Path) -> None:
     """A worker's process shows its group, its age and its shim."""
     found = place(tmp_path, f"plancton/{ID}")
     assert (found.group, found.shim) == (f"plancton/{ID}", 1) and found.started is not None
+
+
+def test_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose group can't be read just now is not taken for one outside the slice."""
+
+    def lacks(*_: object, **__: object) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_text", lacks)
+    with pytest.raises(OSError, match="Too many"):
+        place(tmp_path, f"plancton/{ID}")
 
 
 @pytest.mark.parametrize("cgroup", ["user.slice/owner", "", f"../../system.slice/docker-{ID}.scope"])
