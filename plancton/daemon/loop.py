@@ -107,6 +107,8 @@ class Supervisor:
     actuator: Actuator | None = None
     usage: WorkerUsage | None = None
     info: Info | None = None
+    made: Slice | None = None
+    """The slice from when it is made until all that takes to act is there."""
     recorder: Recorder | None = None
     state = State()
     next_slow = next_cpus = last_reading = 0.0
@@ -263,10 +265,13 @@ class Supervisor:
                 text = f"{error.strerror}: until that is over, not everything is read or done"
                 self.status_file.warn(text)
             self.lacked_descriptor = True
+            self.docker.look_again()  # it may have been Docker's answer that was not heard
             self.service.ticked(lambda: "Too many files are open.", time.monotonic())
 
     def tick(self, now: float) -> float:
         """Look at the host, decide, act, and tell. Seconds until the next tick."""
+        if self.made:  # there was no descriptor
+            self._use_slice(self.made)
         if now >= self.next_cpus:
             self.next_cpus = now + LOOK_AT_CPUS
             self.keeper.look_at_cpus()
@@ -472,7 +477,7 @@ class Supervisor:
 
     def _use_slice(self, workers_slice: Slice) -> None:
         """With the slice there is all that it takes to act: Docker can be followed from here on."""
-        self.keeper.slice = workers_slice
+        self.made = self.keeper.slice = workers_slice
         if not self.options.dry_run:
             workers_slice.take()
             best = workers_slice.tier == "kernel" and workers_slice.ours
@@ -501,6 +506,7 @@ class Supervisor:
             dry_run=self.options.dry_run,
         )
         self.actuator = Actuator(context)
+        self.made = None
         self.docker.follow()
 
     def _around(self, config: Config) -> Surroundings:

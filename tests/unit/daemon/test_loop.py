@@ -1,6 +1,7 @@
 """The loop with a scripted Docker and a slice of plain files: it never waits, and survives
 faults."""
 
+import errno
 import io
 import json
 import os
@@ -20,9 +21,11 @@ from plancton.daemon import upgrade
 from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
+from plancton.daemon.reconciler import Reconciler
 from plancton.daemon.recorder import Recorder
 from plancton.host.cgroup_mounts import Layout
 from plancton.host.sampler import Sampler
+from plancton.host.slice import Slice
 from plancton.model import Header, Status, Tick
 from plancton.paths import Paths
 from plancton.policy.replay import read_recording, replay
@@ -59,8 +62,10 @@ class Run:
         """One tick, and the calls that have come back by then."""
         self.now += seconds
         while call := self.it.inbox.take():
-            call()
-        self.it.tick(self.now)
+            with self.it._despite_no_descriptor():
+                call()
+        with self.it._despite_no_descriptor():
+            self.it.tick(self.now)
         for thread in threading.enumerate():
             if thread.name == "history":  # its disk is real, and the clock here is not
                 thread.join(DEADLINE)
@@ -455,6 +460,33 @@ def test_slice_is_repaired(run: Callable[..., Run]) -> None:
         it.tick()
     assert knob.read_text() == "1"
     assert any("put back to tier" in event.text for event in it.status().events), it.status().events
+
+
+def lacks_a_descriptor_once(monkeypatch: pytest.MonkeyPatch, kind: type, method: str) -> None:
+    whole, failed = getattr(kind, method), list[bool]()
+
+    def lacks(*args: Any) -> None:
+        if not failed:
+            failed.append(True)
+            raise OSError(errno.EMFILE, "Too many open files")
+        whole(*args)
+
+    monkeypatch.setattr(kind, method, lacks)
+
+
+def test_no_descriptor_for_the_slice(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice that can't be set up for want of a descriptor is set up as soon as there is one."""
+    lacks_a_descriptor_once(monkeypatch, Slice, "take")
+    it = run(dict(WORKING))
+    it.ready()
+    assert (it.root / "v2/plancton/cpu.weight").read_text() == "1"
+
+
+def test_no_descriptor_for_a_list(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that were listed when there was no descriptor are adopted as soon as there is one."""
+    lacks_a_descriptor_once(monkeypatch, Reconciler, "reconcile")
+    it = run(with_a_pilot())
+    it.until(lambda: "w1" in it.it.roster, "the worker")
 
 
 def test_dry_run_touches_nothing(run: Callable[..., Run]) -> None:
