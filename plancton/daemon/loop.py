@@ -90,7 +90,8 @@ NEEDS_RESTART = "docker: the change needs a restart (kill -HUP keeps the workers
 class Options(msgspec.Struct, frozen=True):
     """What `plancton run` was asked for. ``config`` None: the default file, which need not exist.
     ``log`` is the file that stderr is in the background. ``starts`` is false for one that goes on in
-    place of another: what keeps a supervisor from starting is no reason to leave workers alone."""
+    place of another: what keeps a supervisor from starting is no reason to leave workers alone.
+    ``finishing``: that one was asked to end once the last worker has finished."""
 
     starts: bool = False
     config: str | None = None
@@ -99,6 +100,7 @@ class Options(msgspec.Struct, frozen=True):
     record: str | None = None
     verbose: bool = False
     log: str | None = None
+    finishing: bool = False
 
 
 class Supervisor:
@@ -152,6 +154,7 @@ class Supervisor:
         self.stopping = Stopping(
             self.docker, self.roster, self.in_force, self.service, say, self._remove_all, not acts
         )
+        self.stopping.when_empty = self.stopping.by_request = options.finishing
         self.upgrade, self.dry_run = Upgrade(inbox, say, self.stopping.run_again), DryRun()
         self.next_tick = self.last_tick = now
         self.signals: dict[int, Call] = {
@@ -170,6 +173,8 @@ class Supervisor:
         try:
             while not self.stopping.done():
                 self._wait()
+                if self.stopping.again:  # what is asked for from here on is the next program's
+                    break
                 now = time.monotonic()
                 if self.actuator:
                     self.actuator.lift.step(now)
@@ -183,7 +188,8 @@ class Supervisor:
         finally:
             self._end()
         if self.stopping.again:
-            options = msgspec.structs.replace(self.options, starts=False)
+            finishing = self.stopping.when_empty
+            options = msgspec.structs.replace(self.options, starts=False, finishing=finishing)
             execute_again(self.service, options, self.signals, self.unheard)
         return 0
 

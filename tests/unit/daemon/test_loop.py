@@ -17,7 +17,7 @@ from unit.scripted_docker import CUT, HANG, Script, ScriptedDocker, reply
 from unit.trees import tree
 
 from plancton.config.watch import ConfigFile
-from plancton.daemon import upgrade
+from plancton.daemon import loop, upgrade
 from plancton.daemon.docker_link import LONGEST_RETRY
 from plancton.daemon.history_writer import HistoryWriter
 from plancton.daemon.loop import Options, Supervisor
@@ -487,6 +487,22 @@ def test_no_descriptor_for_a_list(run: Callable[..., Run], monkeypatch: pytest.M
     lacks_a_descriptor_once(monkeypatch, Reconciler, "reconcile")
     it = run(with_a_pilot())
     it.until(lambda: "w1" in it.it.roster, "the worker")
+
+
+# ---------------------------------------------------------------- going on in place
+
+
+def test_request_before_a_restart(run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that comes too late to be obeyed is there for the program that is executed."""
+    it, executed = run(dict(WORKING)), list[object]()
+    monkeypatch.setattr(it.it, "_begin", lambda: None)
+    monkeypatch.setattr(it.it, "_end", lambda: None)
+    monkeypatch.setattr(loop, "execute_again", lambda *given: executed.append(given))
+    request(it.root / "run", "stop")
+    it.it.inbox.put(it.it.stopping.run_again)
+    it.it.next_tick = it.it.last_tick = 0.0
+    it.it.run()
+    assert executed and (it.root / "run/stop").exists()
 
 
 def test_dry_run_touches_nothing(run: Callable[..., Run]) -> None:

@@ -15,6 +15,8 @@ from helpers.wait import wait_for
 
 from plancton.daemon.sdnotify import INTERVAL, Service
 from plancton.daemon.upgrade import execute_again
+from plancton.request_files import request
+from plancton.status_reading import read_status
 
 DEADLINE = 30.0
 
@@ -116,6 +118,10 @@ class Supervisor:
         """Wait for that."""
         wait_for(word, lambda: word in self.manager.heard(), every=0.0)
 
+    def mode(self) -> str:
+        status = read_status(self.run)
+        return status.mode if status else ""
+
     def is_there(self) -> bool:
         return (
             self.process.poll() is None and str(self.process.pid) in (self.run / "plancton.pid").read_text()
@@ -155,6 +161,17 @@ def test_signal_during_a_restart(supervisor: Supervisor, number: int, said: str)
     wait_for("it is another program", lambda: b"plancton.daemon" in words.read_bytes(), every=0.0)
     supervisor.process.send_signal(number)
     supervisor.tells(said)
+
+
+def test_finishing_during_a_restart(supervisor: Supervisor) -> None:
+    """A supervisor that was asked to end with its last worker still is when it has executed itself."""
+    supervisor.tells("READY=1")
+    request(supervisor.run, "finish")
+    wait_for("it finishes", lambda: supervisor.mode() == "draining")
+    supervisor.process.send_signal(signal.SIGHUP)
+    supervisor.tells("RELOADING=1")
+    supervisor.tells("READY=1")
+    assert supervisor.is_there() and supervisor.mode() == "draining"
 
 
 def test_signal_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
