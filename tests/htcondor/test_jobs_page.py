@@ -62,6 +62,13 @@ def test_saves_when_told_to_go(
     assert said and int(said[1]) > 0, log(pool, "count")
 
 
+def test_is_never_told_to_go(plancton: Plancton, pool: Pool) -> None:
+    """The same job ends in order where no owner comes, and isn't held for want of a state."""
+    begin(plancton, pool, "count")
+    assert printed(pool, "count") == "done, went on at 0\n", log(pool, "count")
+    assert "was held" not in log(pool, "count")
+
+
 def test_saves_now_and_then(
     plancton: Plancton, engine: Engine, pool: Pool, owner: Load, worker_image: str
 ) -> None:
