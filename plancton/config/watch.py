@@ -27,7 +27,7 @@ class ConfigFile:
         # A repository's configuration is looked at by this host's allow.yaml.
         self.watched = path, path.with_name(ALLOW)
         self._names = tuple(map(os.path.abspath, self.watched))
-        self.is_linked = any(name != os.path.realpath(name) for name in self._names)
+        self.is_linked = self._leads_elsewhere()
         """Whether a change may happen in another directory than those of `watched`."""
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)
@@ -36,6 +36,9 @@ class ConfigFile:
 
     def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
         return tuple(map(_signature, self._names))
+
+    def _leads_elsewhere(self) -> bool:
+        return any(name != os.path.realpath(name) for name in self._names)
 
     def _warn(self) -> None:
         if said := warning(self.path):
@@ -46,7 +49,7 @@ class ConfigFile:
         signature = self._signature()
         if signature == self._seen and not self.problem:  # a file that can't be read may be readable now
             return False
-        self._seen = signature
+        self._seen, self.is_linked = signature, self._leads_elsewhere()
         try:
             config = load_config(self.path, self._missing_ok)
         except PlanctonError as error:

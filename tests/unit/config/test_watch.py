@@ -70,3 +70,14 @@ def test_a_file_that_could_not_be_read(
         assert not file.changed() and not file.changed()
     assert "Too many open files" in file.problem and caplog.text.count("Too many open files") == 1
     assert file.changed() and file.problem == "" and file.config.worker.cpus == 2.0
+
+
+def test_a_file_that_becomes_a_link(tmp_path: Path) -> None:
+    """A file that a repository's takes the place of is watched as the link that it is from then on."""
+    path = tmp_path.resolve() / "config.yaml"
+    path.touch()
+    file = ConfigFile(path, missing_ok=False)
+    path.unlink()
+    put(tmp_path / "real.yaml", "worker: {cpus: 2}")
+    path.symlink_to("real.yaml")
+    assert file.changed() and file.is_linked
