@@ -108,7 +108,9 @@ def _named(url: str, ref: str | None) -> str:
 def _require_room(directory: Path) -> None:
     found = sorted(set(os.listdir(directory)) - {ALLOW, TOKEN}) if os.path.lexists(directory) else []
     if found:
-        raise CloneError(f"{directory}: is not empty ({found[0]}): move what is there away; {ALLOW} may stay")
+        raise CloneError(
+            f"{directory}: is not empty ({found[0]}): move what is there away; {ALLOW} and {TOKEN} may stay"
+        )
 
 
 def _clone(git: Git, asked: Origin, directory: Path) -> tuple[Origin, str]:

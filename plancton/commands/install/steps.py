@@ -76,7 +76,7 @@ def need_config(
     machine: Machine, user: pwd.struct_passwd, file: Path | None, url: str | None, ref: str | None
 ) -> None:
     """The configuration that was asked for, else the one that is there, else one to be filled in."""
-    from plancton.config.clone import MARK, hand_over
+    from plancton.config.clone import ALLOW, MARK, TOKEN, hand_over
     from plancton.config.load import load_config
     from plancton.config.repository import init
     from plancton.config.show import example
@@ -89,6 +89,11 @@ def need_config(
         if not known:
             hand_over(machine.etc, user.pw_uid)  # who fetches it again
             machine.did(told)
+    elif file is not None and os.path.lexists(machine.etc / MARK):
+        raise PlanctonError(
+            f"{machine.etc}: is a clone, and its configuration comes from its repository: leave out --config,"
+            f" or move all but {ALLOW} and {TOKEN} away first"
+        )
     elif file is not None:
         load_config(file)
         new, told = file.read_bytes(), f"from {file}"

@@ -186,7 +186,8 @@ def test_init_where_something_is(repository: Repository, root: Path) -> None:
     """Anything in the directory, or in the way of a file, is named and stays."""
     root.mkdir(parents=True)
     (root / "config.yaml").write_text("mine")
-    with pytest.raises(PlanctonError, match=r"is not empty \(config.yaml\): move what is there away"):
+    said = r"is not empty \(config.yaml\): move what is there away; allow.yaml and token may stay"
+    with pytest.raises(PlanctonError, match=said):
         init(str(repository.bare), None, root)
     assert tree(root) == {"config.yaml": "mine"}
     (root / "config.yaml").rename(root / "token")

@@ -193,6 +193,18 @@ def test_a_configuration(machine: Dummy, tmp_path: Path) -> None:
     assert config.read_text() == GOOD
 
 
+def test_a_configuration_where_a_clone_is(machine: Dummy, tmp_path: Path) -> None:
+    """A file takes no place among a repository's, whose commits would be refused from then on."""
+    given, config = tmp_path / "given.yaml", machine.etc / "config.yaml"
+    given.write_text(GOOD)
+    (machine.etc / ".git").mkdir(parents=True)
+    (machine.etc / ".git/plancton").touch()
+    config.symlink_to(".git/plancton-tree/config.yaml")
+    with pytest.raises(PlanctonError, match=r"is a clone.*leave out --config, or move all"):
+        steps.need_config(machine, me(), given, None, None)
+    assert config.is_symlink() and machine.changes == 0
+
+
 def test_a_configuration_to_be_filled_in(machine: Dummy) -> None:
     """Without a file an example is put there, once; what is there stays."""
     config = machine.etc / "config.yaml"
