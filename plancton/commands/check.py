@@ -14,7 +14,7 @@ from plancton.config.security import read_profiles
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerRefused
 from plancton.docker.escapes import find_ways, read_version
-from plancton.docker.images import LOCAL, not_here, unusable
+from plancton.docker.images import is_pulled, not_here, unusable
 from plancton.docker.replies import Image, Info
 from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.engine_cpu import find_engine, listener
@@ -152,10 +152,10 @@ def _warnings(config: Config, host: Host, limits: Limits, image_missing: bool, t
         found.append(f"no worker can ever start here: {never}")
     if config.image.name is None:
         found.append("no image is configured, so nothing will be started: set image.name")
-    elif image_missing and config.image.name.startswith(LOCAL):
-        found.append(not_here(config.image.name))
-    elif image_missing:
+    elif image_missing and is_pulled(config.image.name, config.image.policy):
         found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
+    elif image_missing:
+        found.append(not_here(config.image.name))
     if config.htcondor and (expires := expiry(token)) is not None and expires - time.time() < EXPIRES_SOON:
         left = human_seconds(expires - time.time())
         found.append(f"token file {config.htcondor.token_file}: expires in {left}")

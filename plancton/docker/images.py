@@ -133,7 +133,7 @@ class ImageKeeper:
             self.due = now + (refresh if self._use(image) else self.FIRST_REFRESH)
         elif isinstance(error, NotFound):
             self.id = ""
-            if wish.name.startswith(LOCAL) or self._wish.policy == "never":
+            if not is_pulled(wish.name, self._wish.policy):
                 self.problem = not_here(wish.name)
             else:
                 self._pull(self._wish)
@@ -234,6 +234,11 @@ def unusable(image: Image) -> str:
     if isinstance(volumes, dict) and len(volumes) > MOST_VOLUMES:
         return f"it asks for {len(volumes)} volumes, at most {MOST_VOLUMES} are made"
     return ""
+
+
+def is_pulled(name: str, policy: Policy) -> bool:
+    """Whether it comes here by itself."""
+    return policy != "never" and not name.startswith(LOCAL)
 
 
 def not_here(name: str) -> str:

@@ -27,10 +27,11 @@ from plancton.commands.migrate import is_old
 from plancton.commands.owner_report import OwnerLook, OwnerReport
 from plancton.config.load import load_config
 from plancton.config.resolve import Host, missing_mounts, read_cpus
-from plancton.config.schema import Config
+from plancton.config.schema import Config, Image
 from plancton.docker.client import Docker
-from plancton.docker.errors import DockerError, DockerUnreachable
+from plancton.docker.errors import DockerError, DockerRefused, DockerUnreachable, NotFound
 from plancton.docker.escapes import read_version
+from plancton.docker.images import is_pulled, not_here
 from plancton.docker.replies import Info, Version
 from plancton.errors import PlanctonError
 from plancton.files import read_knob
@@ -82,6 +83,8 @@ class Engine(msgspec.Struct, frozen=True):
     info: Info
     api: str
     version: Version = Version()
+    missing_image: str = ""
+    """That the image is not here, and won't come by itself."""
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -331,7 +334,7 @@ def ask_docker(
     try:
         with _docker(config, DOCKER_TIMEOUT, DOCKER_SECONDS) as docker:
             api = docker.ping()
-            engine = Engine(docker.info(), api, read_version(docker))
+            engine = Engine(docker.info(), api, read_version(docker), _missing_image(docker, config.image))
         with _docker(config, STARTING, STARTING + DOCKER_SECONDS) as docker:
             left = _left(docker, peek_instance(paths.state), _slice(config, layout, engine))
             network = _network(docker, config.docker.slice, engine.info)
@@ -359,6 +362,18 @@ def _network(docker: Docker, name: str, info: Info) -> str:
         raise
     except DockerError as error:
         return str(error)
+    return ""
+
+
+def _missing_image(docker: Docker, image: Image) -> str:
+    if image.name is None or is_pulled(image.name, image.policy):
+        return ""
+    try:
+        docker.image(image.name)
+    except NotFound:
+        return not_here(image.name)
+    except DockerRefused:
+        pass  # the supervisor tells
     return ""
 
 

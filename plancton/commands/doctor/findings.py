@@ -137,6 +137,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
         yield broken(subject, facts.missing_mounts)
     elif config.image.name is None:
         yield broken(subject, "no image is configured, so nothing will be started", "set image.name")
+    elif isinstance(facts.engine, Engine) and facts.engine.missing_image:
+        yield broken(subject, facts.engine.missing_image)
     else:
         yield ok(subject, f"workers of {config.image.name}")
     if config.htcondor is not None:

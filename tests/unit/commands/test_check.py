@@ -117,6 +117,14 @@ def test_image_is_not_here_yet(docker: Callable[[Script], Path]) -> None:
     assert found.warnings == ("image busybox is not on this host yet: `plancton run` pulls it",)
 
 
+def test_image_that_is_never_pulled(docker: Callable[[Script], Path]) -> None:
+    """With image.policy never, nobody is told that run pulls what is missing."""
+    found = check_host(config(docker({"GET /info": INFO}), "image: {name: busybox, policy: never}"))
+    assert found.warnings == (
+        "image busybox is not on this host, and image.policy is never: load it, or set missing",
+    )
+
+
 def test_image_is_here(docker: Callable[[Script], Path]) -> None:
     """What is right is not mentioned."""
     script: Script = {"GET /info": INFO, "GET /images/busybox/json": reply(b'{"Id": "sha256:1"}')}

@@ -721,6 +721,22 @@ def test_asks_for_versions(place: Place, serve: Callable[[Script], ScriptedDocke
     says(found, OK, "does not tell")
 
 
+@pytest.mark.parametrize("image", ["{name: localhost/b}", "{name: b, policy: never}"])
+def test_an_image_that_nobody_pulls(
+    place: Place, serve: Callable[[Script], ScriptedDocker], image: str
+) -> None:
+    """Without an image that won't come by itself no worker can start, and doctor says so."""
+    server = serve(script())
+    text = f"docker: {{socket: {place.root}/d.sock}}\nworker: {{memory: 6MiB}}\nimage: {image}\n"
+    place.paths.config.write_text(text)
+    (found,) = [each for each in diagnose(place.look()).findings if each.subject == "configuration"]
+    says(found, BROKEN, "is not on this host", "load it")
+    name = "localhost/b" if "localhost" in image else "b"
+    server.script[f"GET /images/{name}/json"] = document({"Id": "sha256:1"})
+    (found,) = [each for each in diagnose(place.look()).findings if each.subject == "configuration"]
+    says(found, OK, name)
+
+
 def test_looks_for_users_of_the_host(place: Place, serve: Callable[[Script], ScriptedDocker]) -> None:
     """Doctor says whose ids workers may get."""
     serve(script())
