@@ -151,7 +151,7 @@ def _warnings(config: Config, host: Host, limits: Limits, image_missing: bool, t
     if never:
         found.append(f"no worker can ever start here: {never}")
     if config.image.name is None:
-        found.append("no image is configured, so nothing will be started: set image.name")
+        found.append("no image is configured, so nothing will be started: set image.name or htcondor")
     elif image_missing and is_pulled(config.image.name, config.image.policy):
         found.append(f"image {config.image.name} is not on this host yet: `plancton run` pulls it")
     elif image_missing:

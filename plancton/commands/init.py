@@ -26,7 +26,7 @@ def write_example(path: Path, force: bool, profile: str | None = None) -> str:
             file.write(example(settings))
     except OSError as error:
         raise RunDirError(f"{path}: can't be written: {error.strerror}") from None
-    return f"{path}: written; set image.name in it, then `plancton check {quoted(path)}`"
+    return f"{path}: written; set image.name or htcondor in it, then `plancton check {quoted(path)}`"
 
 
 def clone_repository(url: str, ref: str | None, path: Path, force: bool) -> str:

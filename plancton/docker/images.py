@@ -19,7 +19,7 @@ from plancton.inbox import Inbox, beside
 
 log = logging.getLogger(__name__)
 
-NO_IMAGE = "no image is configured: set image.name"
+NO_IMAGE = "no image is configured: set image.name or htcondor"
 LOCAL = "localhost/"
 """An image with such a name is made on this host and never pulled."""
 PROGRESS_INTERVAL = 5.0

@@ -136,7 +136,8 @@ def configuration(facts: Facts) -> Iterator[Finding]:
     elif facts.missing_mounts:
         yield broken(subject, facts.missing_mounts)
     elif config.image.name is None:
-        yield broken(subject, "no image is configured, so nothing will be started", "set image.name")
+        text = "no image is configured, so nothing will be started"
+        yield broken(subject, text, "set image.name or htcondor")
     elif isinstance(facts.engine, Engine) and facts.engine.missing_image:
         yield broken(subject, facts.engine.missing_image)
     else:

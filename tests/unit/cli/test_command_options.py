@@ -299,7 +299,7 @@ def test_init(host: Host) -> None:
     unasked."""
     path = host.home / "new" / "config.yaml"
     done = host("init", path)
-    assert done.returncode == 0 and "set image.name in it" in done.stdout, done
+    assert done.returncode == 0 and "set image.name or htcondor in it" in done.stdout, done
     assert load_config(path) == Config()
     path.write_text("mine")
     assert_refused(host("init", path), "is there already; --force replaces it")

@@ -96,7 +96,8 @@ def test_survey(docker: Callable[[Script], Path]) -> None:
     """One sentence about this host; for a missing image it says what to set."""
     found = check_host(config(docker({"GET /info": INFO})))
     assert found.sentence.startswith("This host has ") and " would fit." in found.sentence
-    assert found.warnings == ("no image is configured, so nothing will be started: set image.name",)
+    said = "no image is configured, so nothing will be started: set image.name or htcondor"
+    assert found.warnings == (said,)
 
 
 def test_owner_rules(docker: Callable[[Script], Path]) -> None:

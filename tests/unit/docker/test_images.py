@@ -80,7 +80,7 @@ def test_no_image_wanted(kept: Callable[..., Kept]) -> None:
     """Without a name, Docker is not asked, and the problem says what to set."""
     it = kept({})
     it.keeper.want(None, 60.0)
-    assert it.step(0.0).problem == "no image is configured: set image.name" and it.asked() == []
+    assert it.step(0.0).problem == "no image is configured: set image.name or htcondor" and it.asked() == []
 
 
 def test_image_is_here(kept: Callable[..., Kept]) -> None:

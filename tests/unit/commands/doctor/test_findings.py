@@ -515,7 +515,7 @@ def test_nothing_is_reserved() -> None:
     ("facts", "level", "words"),
     [
         (FACTS, OK, "workers of busybox"),
-        (replace(FACTS, config=Config()), BROKEN, "nothing will be started; set image.name"),
+        (replace(FACTS, config=Config()), BROKEN, "nothing will be started; set image.name or htcondor"),
         (replace(FACTS, config_error="FILE: worker: unknown"), BROKEN, "FILE: worker: unknown; the checks below"),
         (replace(FACTS, host=Host(8, 1_000_000_000)), BROKEN, "can ever start here: worker.memory is 2GB"),
     ],
