@@ -59,7 +59,8 @@ class Bounds(msgspec.Struct, frozen=True):
 
     @property
     def quota(self) -> int | None:
-        return None if self.cpus is None else cpu_quota(self.cpus)
+        """In hundredths of a percent of a CPU: systemd knows no smaller part, and would change it."""
+        return None if self.cpus is None else cpu_quota(round(self.cpus, 4))
 
     def capped(self, cpus: float) -> "Bounds":
         return msgspec.structs.replace(self, cpus=least(self.cpus, cpus))

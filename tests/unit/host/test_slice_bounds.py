@@ -6,7 +6,7 @@ import pytest
 from unit.trees import tree
 
 from plancton.host.process_cgroup import group_of
-from plancton.host.slice_bounds import Knob, memory_ceiling
+from plancton.host.slice_bounds import PERIOD, Bounds, Knob, memory_ceiling, v2_knobs
 
 STRANGE = ["", "x", "-1", "\xff\xfe", "\0", "\u0663", "9" * 5000, "1 2", "1.5"]
 
@@ -22,6 +22,15 @@ def test_strange_knob(tmp_path: Path, text: str) -> None:
 def test_strange_ceiling(text: str | None) -> None:
     """A limit that can't be understood is none."""
     assert memory_ceiling(text) is None
+
+
+@pytest.mark.parametrize("cpus", [0.0, 0.3, 4 - 0.33333, 3.87655, 7.999996, 255.12345])
+def test_systemd_is_told_the_same(tmp_path: Path, cpus: float) -> None:
+    """From the percentage systemd computes what the file must hold (cgroup_apply_cpu in its cgroup.c):
+    otherwise each of the two would go on putting its own figure back."""
+    knob = next(v2_knobs(tmp_path, Bounds(cpus=cpus)))
+    per_second = round(float(knob.unit.removeprefix("CPUQuota=").removesuffix("%")) * 100) * 100
+    assert knob.wanted == f"{per_second // 10} {PERIOD}"
 
 
 def test_group_of(tmp_path: Path) -> None:
