@@ -9,7 +9,7 @@ from plancton.host.process_cgroup import group_of
 from plancton.host.system_tools import ProgramError, call
 
 LONGEST_COMM = 15
-"""Characters of a process's name that the kernel keeps (TASK_COMM_LEN)."""
+"""Bytes of a process's name that the kernel keeps (TASK_COMM_LEN)."""
 PATIENCE = 5.0
 """Seconds."""
 
@@ -27,7 +27,7 @@ def find_running(proc: Path, names: Collection[str], slices: Collection[str]) ->
     """Those of these names that a process has, which is in none of the ``slices`` (the workers'). All
     are looked at, however many: else a job could hide an owner's behind its own. None: none is seen,
     but others' processes can't be (hidepid, proc(5))."""
-    wanted = {name[:LONGEST_COMM]: name for name in names}
+    wanted = {name.encode()[:LONGEST_COMM].decode(errors="replace").strip(): name for name in names}
     found = set[str]()
     for pid in filter(str.isdecimal, os.listdir(proc)):
         name = wanted.get(read_knob(f"{proc}/{pid}/comm") or "")

@@ -48,6 +48,14 @@ def test_running(tmp_path: Path, names: list[str], found: list[str]) -> None:
     assert find_running(processes(tmp_path), names, SLICES) == found
 
 
+@pytest.mark.parametrize("name", ["größeres Programm", "Überprüfungsübersicht", "Remote Desktop Viewer"])
+def test_name_that_the_kernel_cuts(tmp_path: Path, name: str) -> None:
+    """It keeps 15 bytes, which may end within a character or with a space."""
+    tree(tmp_path, {"1": process("")})
+    (tmp_path / "1/comm").write_bytes(name.encode()[:15] + b"\n")
+    assert find_running(tmp_path, [name], SLICES) == [name]
+
+
 def test_workers_and_owners_of_one_name(tmp_path: Path) -> None:
     """A worker's process of that name does not hide the owner's."""
     tree(processes(tmp_path), {"100": process("steam")})
