@@ -136,9 +136,13 @@ def lockers(file: Path) -> tuple[list[int], list[int]]:
 
 def user_of(pid: int) -> int | None:
     """By its credentials: /proc/PID belongs to root for all that may not be dumped. None where
-    others' processes are hidden."""
+    others' processes are hidden.
+
+    In the name, which is anybody's to choose, the kernel escapes \\n only: read as text, a \\r would
+    begin a line as well.
+    """
     try:
-        text = Path(f"/proc/{pid}/status").read_text(errors="replace")
+        text = Path(f"/proc/{pid}/status").read_bytes().decode(errors="replace")
     except OSError:
         return None
     found = re.search(r"^Uid:\s+([0-9]{1,10})\s", text, re.MULTILINE)

@@ -1,5 +1,6 @@
 """Where this host's cgroup trees are mounted."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -38,7 +39,7 @@ def read_layout(proc: Path = PROC) -> Layout:
     """This host's layout; LayoutError without a v2 tree."""
     file = proc / "self/mountinfo"
     try:
-        layout = find_layout(file.read_text(errors="surrogateescape"))
+        layout = find_layout(os.fsdecode(file.read_bytes()))
     except OSError as error:
         raise LayoutError(f"{file}: {error.strerror}; it says where this host's cgroups are") from None
     if layout.v2 is None:

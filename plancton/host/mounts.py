@@ -23,11 +23,13 @@ class Mount(NamedTuple):
 
 
 def parse_mounts(mountinfo: str) -> list[Mount]:
-    """All of them; a line that is none is passed over."""
+    """All of them; a line that is none is passed over. In a name the kernel escapes spaces and the
+    like (mangle in fs/proc_namespace.c), but no other character that Python takes for one, and a
+    source may be empty."""
     found = []
-    for line in mountinfo.splitlines():
+    for line in mountinfo.split("\n"):
         left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
+        fields, kind = left.split(" "), right.split(" ")
         if len(fields) >= 5 and len(kind) >= 3:
             point = Path(re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields[4]))
             found.append(Mount(fields[0], fields[1], point, kind[0], kind[2]))

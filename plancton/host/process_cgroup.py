@@ -1,5 +1,6 @@
 """Which cgroup a process is in."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ def group_of(proc: Path, pid: int) -> str | None:
     outside of what this cgroup namespace shows (then the kernel writes a path with ..). Raises OSError
     if it is only that there is no descriptor: a worker must not look like one outside the slice."""
     try:
-        text = (proc / str(pid) / "cgroup").read_text(errors="surrogateescape")
+        text = os.fsdecode((proc / str(pid) / "cgroup").read_bytes())  # a name may hold a \r
     except OSError as error:
         if error.errno in NO_DESCRIPTOR:
             raise

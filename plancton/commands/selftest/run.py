@@ -9,6 +9,7 @@ the supervisor doesn't take them for its workers.
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +30,7 @@ from plancton.config.schema import Config, Worker
 from plancton.docker.client import Docker
 from plancton.docker.errors import DockerError
 from plancton.errors import PlanctonError
+from plancton.files import read_knob
 from plancton.host.bandwidth import Rates
 from plancton.host.cgroup_mounts import PROC, read_layout
 from plancton.host.sampler import Sampler
@@ -76,7 +78,7 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
     with Docker(config.docker.socket, SILENCE) as docker:
         section, info = config.docker, require(docker)
         workers_slice = Slice(layout, section.slice, info.cgroup_driver, section.tier)
-        _refuse_inside(workers_slice)
+        refuse_inside(workers_slice)
         with _only_one(workers_slice.tree):
             made = _prepare(workers_slice, config)
             ceiling = workers_slice.ceiling()
@@ -110,9 +112,9 @@ def run_selftest(config: Config, tell: Callable[[str], None]) -> Report:
 # ---------------------------------------------------------------- the slice
 
 
-def _refuse_inside(workers_slice: Slice) -> None:
+def refuse_inside(workers_slice: Slice) -> None:
     """Inside the slice, the owner's load would be a worker's."""
-    groups = [line.split(":", 2)[2] for line in (PROC / "self/cgroup").read_text().splitlines()]
+    groups = re.findall(r"^\d+:[^:\n]*:(.*)$", read_knob(PROC / "self/cgroup") or "", re.MULTILINE)
     if any(f"{group}/".startswith(f"/{workers_slice.path}/") for group in groups):
         raise SelftestError(
             f"this process is inside {workers_slice.parent} itself: run the selftest outside of any worker"

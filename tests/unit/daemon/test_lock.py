@@ -170,12 +170,13 @@ def test_lock_that_others_see(tmp_path: Path, holder_of_s: subprocess.Popen[str]
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_lock_of_a_stranger(tmp_path: Path) -> None:
     """Somebody who opened the lock when it was open to all keeps nobody out, and nobody else takes
-    them for a supervisor."""
+    them for a supervisor, whatever name they give themselves."""
     os.close(take_lock(tmp_path, "/s", "i"))
     (lock,) = tmp_path.glob("*.lock")
     lock.chmod(0o644)  # an earlier version's
     code = (
-        f"import fcntl, os, sys; file = open(sys.argv[1]); os.setuid({NOBODY})\n"
+        "import fcntl, os, sys; open('/proc/self/comm', 'wb').write(b'x\\rUid:\\t0\\t')\n"
+        f"file = open(sys.argv[1]); os.setuid({NOBODY})\n"
         "fcntl.flock(file, fcntl.LOCK_EX); print('locked', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

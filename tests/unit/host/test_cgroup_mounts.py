@@ -6,6 +6,7 @@ import pytest
 from unit.trees import tree
 
 from plancton.host.cgroup_mounts import Layout, LayoutError, find_layout, read_layout
+from plancton.host.mounts import parse_mounts
 
 V2 = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 HYBRID = (
@@ -37,6 +38,21 @@ def test_layout_with_odd_names() -> None:
     assert find_layout(text).v2 == Path("/my cgroups\\x\ty")
     several = "25 1 0:22 / /c rw shared:1 master:2 propagate_from:3 - cgroup2 none rw\n"
     assert find_layout(several).v2 == Path("/c")
+
+
+@pytest.mark.parametrize("character", ["\r", "\v", "\f", "\x1c", "\x1e", "\x85", "\xa0", "\u2028", "\u3000"])
+def test_mount_point_with_another_space(tmp_path: Path, character: str) -> None:
+    """A mount point may hold what Python takes for the end of a line or a word: it is one all the same."""
+    odd = f"/home/u/x{character}98 25 0:9 / /sys/fs/cgroup".replace(" ", "\xa0")
+    text = f"{V2}99 1 0:50 / {odd} rw - fuse x rw\n"
+    tree(tmp_path, self={"mountinfo": text})
+    assert [mount.point for mount in parse_mounts(text)] == [Path("/sys/fs/cgroup"), Path(odd)]
+    assert read_layout(tmp_path).v2 == Path("/sys/fs/cgroup")
+
+
+def test_mount_of_an_empty_source() -> None:
+    """`mount -t cgroup2 "" DIRECTORY` leaves nothing between two spaces."""
+    assert find_layout(V2.replace("cgroup2 cgroup2", "cgroup2 ")).v2 == Path("/sys/fs/cgroup")
 
 
 WSL2 = """\

@@ -43,6 +43,8 @@ def test_group_of(tmp_path: Path) -> None:
             "3": {"cgroup": "12:cpu:/x\n"},
         },
     )
+    tree(proc, {"6": {"cgroup": "1:name=systemd:/a\r0::/plancton/x\n0::/user.slice/b\rc\n"}})
+    assert group_of(proc, 6) == "user.slice/b\rc", "only the kernel's own lines count"
     tree(proc, {"5": {"cgroup": "0::/../../system.slice/docker-c0ffee.scope\n"}})
     assert group_of(proc, 5) is None, "it is outside of this cgroup namespace"
     assert [group_of(proc, pid) for pid in (1, 2, 3, 4)] == ["plancton/a b", "", None, None]

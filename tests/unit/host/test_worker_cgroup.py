@@ -64,7 +64,7 @@ def test_no_descriptor_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def lacks(*_: object, **__: object) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(Path, "read_text", lacks)
+    monkeypatch.setattr(Path, "read_bytes", lacks)
     with pytest.raises(OSError, match="Too many"):
         place(tmp_path, f"plancton/{ID}")
 

@@ -1,13 +1,30 @@
 """What the selftest takes from the kernel's figures."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
+from unit.trees import tree
 
+from plancton.commands.selftest import run
 from plancton.commands.selftest.run import SelftestError, used
+from plancton.host.cgroup_mounts import Layout
+from plancton.host.slice import Slice
 from plancton.model import Sample
 
 BEFORE = Sample(100.0, 100.0, cpus=4, busy=50.0, idle=350.0, stolen=0.0, memory_total=1, slice=10.0)
 AFTER = msgspec.structs.replace(BEFORE, monotonic=101.0, busy=53.0, idle=351.0, slice=12.5)
+
+
+def test_inside_the_slice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused in the slice only, whatever the names of other groups hold."""
+    monkeypatch.setattr(run, "PROC", tmp_path)
+    workers_slice = Slice(Layout(tmp_path), "plancton", "cgroupfs")
+    tree(tmp_path, self={"cgroup": "1:name=systemd:/a\rb\n0::/user.slice/a\rx:0:/plancton/b\n"})
+    run.refuse_inside(workers_slice)
+    tree(tmp_path, self={"cgroup": "1:name=systemd:/a\n0::/plancton/b\n"})
+    with pytest.raises(SelftestError, match="inside /plancton itself"):
+        run.refuse_inside(workers_slice)
 
 
 def test_used() -> None:
