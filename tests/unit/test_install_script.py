@@ -3,8 +3,10 @@ code 2."""
 
 import io
 import os
+import re
 import subprocess
 import tarfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,24 @@ def test_shell() -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout
+
+
+def test_where_it_is() -> None:
+    """A script finds its own files, though CDPATH has `cd` say where it went, or even go elsewhere.
+    Those that nobody types are called by their whole path."""
+    root, found = SCRIPT.parents[1], set[str]()
+    places = (root.glob(each) for each in ("scripts/*", "scripts/*-package/*", "examples/**/*"))
+    for script in filter(Path.is_file, chain(*places)):
+        for line in re.findall(rb'^.*\bcd "\$\(dirname "\$0"\).*$', script.read_bytes(), re.MULTILINE):
+            code = line + b'\nprintf %s "${here:-${clone:-${project:-$PWD}}}"'
+            done = subprocess.run(
+                ["sh", "-c", code, script.relative_to(root)],
+                capture_output=True, text=True, timeout=30, check=True, cwd=root,
+                env={**os.environ, "CDPATH": "."},
+            )  # fmt: skip
+            assert Path(done.stdout) in (root, script.parent), (script, done.stdout)
+            found.add(script.name)
+    assert "install" in found
 
 
 def run_alone(
