@@ -7,6 +7,9 @@ from plancton.files import read_knob, read_number
 
 SYS = Path("/sys")
 KINDS = frozenset({"Battery", "UPS"})
+MOST = 150
+"""Percent. A worn battery may hold more than its own idea of full (117 was seen); firmware that knows
+nothing says 255, for example."""
 
 
 def on_battery(sys: Path = SYS) -> bool:
@@ -23,8 +26,8 @@ def read_charge(sys: Path = SYS) -> float | None:
     for supply in _batteries(sys):
         percent = read_number(supply / "capacity")
         size = read_number(supply / "energy_full") or read_number(supply / "charge_full") or 1
-        if percent is not None and 0 <= percent <= 100 and size > 0:
-            full, now = full + size, now + size * percent
+        if percent is not None and 0 <= percent <= MOST and size > 0:
+            full, now = full + size, now + size * min(percent, 100)
     return now / full if full else None
 
 

@@ -53,12 +53,17 @@ BATTERY = {"type": "Battery\n", "status": "Discharging\n", "present": "1\n"}
             55,
         ),
         ({"BAT0": {**BATTERY, "capacity": "30\n"}, "BAT1": {**BATTERY, "capacity": "50\n"}}, 40),
+        ({"BAT0": {**BATTERY, "capacity": "103\n"}}, 100),
+        ({"BAT0": {**BATTERY, "capacity": "117\n"}, "BAT1": {**BATTERY, "capacity": "50\n"}}, 75),
         ({"BAT0": {**BATTERY, "capacity": "255\n"}}, None),
         ({"BAT0": {**BATTERY, "capacity": "-1\n"}}, None),
         ({"BAT0": BATTERY}, None),
         ({"hid-0003:051D:0002-battery": {**BATTERY, "capacity": "100\n", "scope": "Device\n"}}, None),
     ],
-    ids=["a desktop", "a laptop", "two", "two of unknown size", "nonsense", "less", "none told", "a USB UPS"],
+    ids=[
+        *("a desktop", "a laptop", "two", "two of unknown size", "more than full", "one of them", "nonsense"),
+        *("less", "none told", "a USB UPS"),
+    ],
 )
 def test_charge(tmp_path: Path, supplies: dict[str, dict[str, str]], expected: float | None) -> None:
     """All the computer's own batteries together, each by its size; unknown without one."""
