@@ -58,25 +58,27 @@ class Throttle:
     the kernel has a cooling device at work that slows a CPU (elsewhere)."""
 
     def __init__(self, sys: Path) -> None:
-        cpus = sorted((sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))
-        of_package = {read_knob(each.parent / "topology/physical_package_id"): each for each in cpus}
+        cpus = (sys / "devices/system/cpu").glob("cpu[0-9]*/thermal_throttle")
+        last_first = sorted(cpus, key=lambda each: (len(each.parent.name), each), reverse=True)
+        # The first of a package tells: others are second threads, which may be switched off.
+        of_package = {read_knob(each.parent / "topology/physical_package_id"): each for each in last_first}
         self._counters = [each / "package_throttle_count" for each in of_package.values()]
         devices = sorted((sys / "class/thermal").glob("cooling_device*"))
         kinds = {each: read_knob(each / "type") or "" for each in devices}
         slows = [each for each, kind in kinds.items() if kind == "Processor" or "cpufreq" in kind]
         self._coolers = [each / "cur_state" for each in slows]
-        self._before: float | None = None
+        self._before = dict[Path, int]()
 
     def read(self) -> bool | None:
         """Whether it did since the last call; None where that can't be known, or yet."""
-        counts = _numbers(self._counters)
-        states = _numbers(self._coolers)
-        before, self._before = self._before, sum(counts) if counts else None
+        counts, states = _numbers(self._counters), _numbers(self._coolers).values()
+        before, self._before = self._before, counts
         if any(state > 0 for state in states):
             return True
-        if before is None or self._before is None:
+        known = before.keys() & counts.keys()
+        if not known:
             return False if states and not counts else None
-        return self._before > before
+        return any(counts[each] > before[each] for each in known)
 
 
 class PowerMeter:
@@ -91,7 +93,7 @@ class PowerMeter:
 
     def read(self, now: float) -> float | None:
         """Watts since the last call; None where they can't be read, or yet."""
-        before, counts = self._before, _numbers(self._counters)
+        before, counts = self._before, list(_numbers(self._counters).values())
         self._before = (now, counts) if len(counts) == len(self._counters) > 0 else None
         if before is None or self._before is None or now <= before[0]:
             return None
@@ -101,5 +103,6 @@ class PowerMeter:
         return sum(used) / 1e6 / (now - before[0])
 
 
-def _numbers(files: list[Path]) -> list[int]:
-    return [number for number in map(read_number, files) if number is not None]
+def _numbers(files: list[Path]) -> dict[Path, int]:
+    """Of those that can be read."""
+    return {file: number for file in files if (number := read_number(file)) is not None}

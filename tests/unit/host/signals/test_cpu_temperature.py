@@ -1,5 +1,6 @@
 """The CPU's heat and power, from trees as /sys has them on several hosts."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_throttled_intel(tmp_path: Path) -> None:
     tree(tmp_path, cpus(7, 4))
     assert throttle.read() is True
     assert throttle.read() is False
+
+
+def test_throttled_while_cpus_go_offline(tmp_path: Path) -> None:
+    """The first of a package's CPUs tells, which stays when second threads are switched off; a package
+    that comes back has not been throttled for that."""
+    directory = tree(tmp_path, cpus(7, 3)) / "devices/system/cpu"
+    throttle = Throttle(tmp_path)
+    throttle.read()
+    for cpu in ("cpu1", "cpu3"):
+        shutil.rmtree(directory / cpu)
+    assert throttle.read() is False
+    (directory / "cpu2").rename(directory / "away")
+    assert throttle.read() is False
+    (directory / "away").rename(directory / "cpu2")
+    assert throttle.read() is False
+    (directory / "cpu0/thermal_throttle/package_throttle_count").write_text("8")
+    assert throttle.read() is True
 
 
 @pytest.mark.parametrize(
