@@ -1,8 +1,9 @@
 """A first configuration: the commented defaults in a file, or a clone of a repository."""
 
+import os
 from pathlib import Path
 
-from plancton.config.clone import CONFIG
+from plancton.config.clone import CONFIG, MARK
 from plancton.config.profiles import settings_of
 from plancton.config.repository import init
 from plancton.config.show import example
@@ -19,6 +20,10 @@ def write_example(path: Path, force: bool, profile: str | None = None) -> str:
     try:
         if not force and path.exists():
             raise RunDirError(f"{path}: is there already; --force replaces it")
+        if path.name == CONFIG and os.path.lexists(path.parent / MARK):
+            raise RunDirError(
+                f"{path}: comes from the repository that {path.parent} is a clone of; change it there"
+            )
         if path.exists() and not path.is_file():
             raise RunDirError(f"{path}: is not a regular file; name another one")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -329,6 +329,8 @@ def test_init_from_a_repository(host: Host, tmp_path: Path) -> None:
     assert load_config(path).image.name == "registry.example.org/worker:1.0"
     again = host("init", path, "--repo", repository.bare)
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True), again
+    assert_refused(host("init", "--force", path), f"{path}: comes from the repository")
+    assert load_config(path).image.name == "registry.example.org/worker:1.0"
     path.write_text("worker: {privileged: true, devices: [/dev/fuse]}")
     if os.geteuid() == 0:  # this machine's own file does not count then
         path.with_name("allow.yaml").write_text("{}")
