@@ -13,6 +13,7 @@ begin() {   # begin NAME COMMAND...: run it beside the others; what it says is s
       env --default-signal=INT,QUIT setsid "$@" &   # which a shell has its background ignore
       group=$!
       touch "$logs/groups/$group"
+      [ ! -e "$logs/ending" ] || interrupt "$group"   # it was too new to be seen
       wait $group || echo "$name" >>"$logs/failed"
       rm -rf --one-file-system "$temporary" "$logs/groups/$group"
       echo "$name took $(($(date +%s) - started)) s" >>"$logs/times"
@@ -31,8 +32,13 @@ finish_all() {
   pids=
 }
 
+interrupt() {   # interrupt GROUP: as soon as it is one, unless it has ended
+  while kill -0 "$1" 2>/dev/null && ! kill -s INT -- "-$1" 2>/dev/null; do sleep 0.1; done
+}
+
 end_parts() {   # those that still run are interrupted, and end in order
-  for group in "$logs"/groups/*; do kill -s INT -- "-${group##*/}" 2>/dev/null || :; done
+  : >"$logs/ending"
+  for group in "$logs"/groups/*; do interrupt "${group##*/}"; done
   finish_all
   rm -rf "$logs"
 }

@@ -49,11 +49,16 @@ def test_ends_with_its_parts(dockerd: Path, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["dockerd"]
 
 
+SLOW_TO_SAY = 'touch() { sleep 1; command touch "$@"; };'
+"""A part has begun before it is known that it has."""
+
+
+@pytest.mark.parametrize("before", ["", SLOW_TO_SAY], ids=["", "new"])
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_interrupted(name: str, dockerd: Path, tmp_path: Path) -> None:
+def test_interrupted(name: str, before: str, dockerd: Path, tmp_path: Path) -> None:
     """A shell that is told to end interrupts its parts, lets them end in order, and ends itself."""
     endless = "trap 'echo in order; exit 1' INT; touch begun; while :; do sleep 0.1; done"
-    process = shell(f'begin long sh -c "{endless}"; finish_all', tmp_path)
+    process = shell(f'{before} begin long sh -c "{endless}"; finish_all', tmp_path)
     wait_for("a part that runs", lambda: (tmp_path / "begun").exists())
     process.send_signal(signal.Signals[name])
     said, _ = process.communicate(timeout=60)
