@@ -32,6 +32,8 @@ class ConfigFile:
         self._seen = self._signature()
         self.config = load_config(path, missing_ok)
         self.problem = ""
+        self._unread = False
+        """Whether a file could not be read: it may be readable now. One that is wrong stays so."""
         self._warn()
 
     def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
@@ -47,18 +49,19 @@ class ConfigFile:
     def changed(self) -> bool:
         """Whether there is a new configuration in force; says so, or why the last good one stays."""
         signature = self._signature()
-        if signature == self._seen and not self.problem:  # a file that can't be read may be readable now
+        if signature == self._seen and not self._unread:
             return False
         self._seen, self.is_linked = signature, self._leads_elsewhere()
         try:
             config = load_config(self.path, self._missing_ok)
         except PlanctonError as error:
+            self._unread = isinstance(error.__context__, OSError)
             problem = f"{error} (the last good configuration stays in force)"
             if problem != self.problem:
                 log.error("%s", problem)
             self.problem = problem
             return False
-        self.problem = ""
+        self.problem, self._unread = "", False
         if config == self.config:
             return False
         self.config = config

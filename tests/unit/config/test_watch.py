@@ -81,3 +81,14 @@ def test_a_file_that_becomes_a_link(tmp_path: Path) -> None:
     put(tmp_path / "real.yaml", "worker: {cpus: 2}")
     path.symlink_to("real.yaml")
     assert file.changed() and file.is_linked
+
+
+def test_a_wrong_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong in a file stays wrong until the file changes: nobody pays for it at each tick."""
+    path = tmp_path / "config.yaml"
+    put(path, "worker: {cpus: 1}")
+    file = ConfigFile(path, missing_ok=False)
+    put(path, "worker: {cpus: many}")
+    assert not file.changed() and "worker.cpus" in file.problem
+    monkeypatch.setattr(load, "read_regular", lambda *_, **__: pytest.fail("it was read again"))
+    assert not file.changed() and "worker.cpus" in file.problem
